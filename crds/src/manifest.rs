@@ -1,0 +1,1 @@
+//! Manifests as people write them: a stream of YAML documents, any kinds mixed.

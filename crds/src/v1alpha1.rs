@@ -1,0 +1,28 @@
+//! Group `portcullis.dev`, version `v1alpha1`.
+
+mod approval_request;
+pub mod conditions;
+mod policy;
+mod refs;
+mod resource;
+
+pub use approval_request::{
+    ApprovalRequest, ApprovalRequestSpec, ApprovalRequestStatus, ApprovalVerdict, Decision, HeldCommand,
+    PolicyRef, Requester, ResourceRef, TransactionState,
+};
+pub use policy::{
+    Approval, ClaimMatch, Detector, Mask, MaskType, MaskingRule, OnDisconnect, PatternMask, Policy,
+    PolicyMode, PolicyRule, PolicySpec, PolicyStatus, PostgresqlEffect, PostgresqlMatch, PredicateAccess,
+    ReviewerRequirement, RuleAction, Subject, TargetKind, TargetRef, TimeWindow, Weekday,
+};
+pub use refs::{KeyKind, KeyRef, SecretRef};
+pub use resource::{
+    Authentication, ClaimMapping, Durability, Gateway, GatewayService, GatewayTls, Issuer, PolicyAttachment,
+    PostgresqlRole, PostgresqlTarget, ProtectedResource, Recording, ResourceSpec, ResourceStatus,
+    ResultRecording, ServiceType, TlsMode, UpstreamTls,
+};
+
+/// The API group of every kind in this crate.
+pub const GROUP: &str = "portcullis.dev";
+/// The API version of every kind in this module.
+pub const VERSION: &str = "v1alpha1";

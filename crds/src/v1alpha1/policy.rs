@@ -1,0 +1,439 @@
+//! `Policy`: who may do what to which Resources, and what is masked.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Rules and masks for some identities on some Resources.
+///
+/// All Policies of a Resource are judged together: Deny beats Hold beats Allow, and what nothing allows is denied.
+#[derive(Clone, CustomResource, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[kube(
+    group = "portcullis.dev",
+    version = "v1alpha1",
+    kind = "Policy",
+    namespaced,
+    status = "PolicyStatus",
+    derive = "PartialEq",
+    shortname = "ppol",
+    category = "portcullis",
+    doc = "Who may do what to which Resources, and what is masked.",
+    printcolumn(name = "Targets", type_ = "string", json_path = ".spec.targetRefs[*].name"),
+    printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"),
+    printcolumn(
+        name = "Accepted",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Accepted')].status"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("has(self.resourceSelector) != (has(self.targetRefs) && size(self.targetRefs) > 0)")
+    .message("set either targetRefs or resourceSelector"))]
+pub struct PolicySpec {
+    /// The Resources by name. Omitted or empty: `resourceSelector` must be set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub target_refs: Vec<TargetRef>,
+    /// The Resources by label, in the same namespace. Omitted: `targetRefs` must be set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource_selector: Option<LabelSelector>,
+    /// Whom the rules are about: an identity that matches any entry. Omitted or empty: every authenticated one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub subjects: Vec<Subject>,
+    /// Rules; their order has no meaning. Names must differ.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    pub rules: Vec<PolicyRule>,
+    /// What is masked in results, messages and records. Applies to every identity that `subjects` matches.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128))]
+    pub masking: Vec<MaskingRule>,
+    /// Whether commands may filter or sort by masked columns, which tells values by counting. Omitted: `Allow`.
+    #[serde(default)]
+    pub masked_predicates: PredicateAccess,
+    /// Whether the rules bind. Omitted: `Enforce`. Masking binds in both modes.
+    #[serde(default)]
+    pub mode: PolicyMode,
+}
+
+/// A Resource by name.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TargetRef {
+    /// Omitted: `Resource`, the only kind there is.
+    #[serde(default)]
+    pub kind: TargetKind,
+    /// Name of the Resource, in the Policy's namespace.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// Kinds a Policy can be about.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum TargetKind {
+    /// `portcullis.dev/Resource`.
+    #[default]
+    Resource,
+}
+
+/// Matches identities; every field that is set must match.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Subject {
+    /// A group of the identity. Exact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// The identity's user name (the mapped claim). Exact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The token's issuer. Exact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
+    /// A claim of the token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<ClaimMatch>,
+}
+
+/// Matches one claim.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ClaimMatch {
+    /// Name of the claim, for example `repository`.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// The claim (or, if it is a list, one of its entries) must match one of these. `*` stands for any characters.
+    #[schemars(length(min = 1, max = 64))]
+    pub values: Vec<String>,
+}
+
+/// One rule.
+///
+/// `Deny` and `Hold` apply to a command if any of its effects matches. A command is allowed if every one of its
+/// effects is matched by some `Allow` (or `Hold`, then it is held).
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PolicyRule {
+    /// Name, unique in the Policy; it is in every refusal and record.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// What happens to a command that matches.
+    pub action: RuleAction,
+    /// Matches PostgreSQL effects. Omitted: matches every effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub postgresql: Option<PostgresqlMatch>,
+    /// Upstream roles this rule is about. Omitted or empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub roles: Vec<String>,
+    /// A CEL expression over `identity`, `command`, `resource`, `now` that must be true. Omitted: true. One that
+    /// fails to evaluate refuses the command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub when: Option<String>,
+    /// Times at which the rule is in force; any of them. Omitted or empty: always.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub during: Vec<TimeWindow>,
+    /// What the client is told when the rule refuses or holds: the author's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub message: Option<String>,
+    /// Terms of the approval. Only with `action: Hold`; omitted there: 900 seconds, anybody who may approve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
+}
+
+/// What a rule does.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum RuleAction {
+    /// The matched effects may happen.
+    Allow,
+    /// The command is refused.
+    Deny,
+    /// The command waits for an approval.
+    Hold,
+}
+
+/// Matches effects of a PostgreSQL statement; every field that is set must match.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PostgresqlMatch {
+    /// Kinds of effect. Omitted or empty: every kind but `Unknown`, which must be named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub effects: Vec<PostgresqlEffect>,
+    /// Relations as `schema.name`, resolved against the catalogue; `*` stands for any characters. Omitted: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    pub relations: Vec<String>,
+    /// Functions as `schema.name`, `*` as above; about effects of kind `Call`. Omitted: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    pub functions: Vec<String>,
+    /// Databases by name, `*` as above. Omitted: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub databases: Vec<String>,
+    /// `true`: only an `Update` or `Delete` that nothing bounds to some rows. `false`: only bounded ones. Omitted: both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unbounded: Option<bool>,
+}
+
+/// What a PostgreSQL statement does to an object.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
+pub enum PostgresqlEffect {
+    /// `ALTER` of anything, `COMMENT`, `SECURITY LABEL`.
+    Alter,
+    /// `ALTER SYSTEM`, `CHECKPOINT`, `LOAD`, `DISCARD`, tablespaces, and the like: the server itself.
+    Administer,
+    /// A function outside the allow-list.
+    Call,
+    /// The opening of a session on a database.
+    Connect,
+    /// `CREATE` of anything.
+    Create,
+    /// Rows removed: `DELETE`, `MERGE … DELETE`.
+    Delete,
+    /// `DROP` of anything.
+    Drop,
+    /// `GRANT`, `REVOKE`, role membership, default privileges, ownership.
+    Grant,
+    /// Rows added: `INSERT`, `MERGE … INSERT`, `COPY … FROM STDIN`.
+    Insert,
+    /// `LISTEN`, `UNLISTEN`, `NOTIFY`.
+    Notify,
+    /// `LOCK TABLE`, `SELECT … FOR UPDATE` and its kin.
+    Lock,
+    /// `VACUUM`, `ANALYZE`, `REINDEX`, `CLUSTER`, `REFRESH MATERIALIZED VIEW`.
+    Maintain,
+    /// Rows read, anywhere in the statement.
+    Select,
+    /// A file or program of the server: `COPY … TO 'file'`, `COPY … PROGRAM`.
+    ServerFile,
+    /// A session setting: `SET`, `RESET`, `SET ROLE`.
+    Set,
+    /// `BEGIN`, `COMMIT`, `ROLLBACK`, savepoints, cursors being closed, `SHOW`: nothing by themselves.
+    Transaction,
+    /// `TRUNCATE`.
+    Truncate,
+    /// What cannot be told: `DO`, `CALL`, dynamic SQL, a construct that the analyser does not know.
+    Unknown,
+    /// Rows changed: `UPDATE`, `MERGE … UPDATE`, `INSERT … ON CONFLICT DO UPDATE`.
+    Update,
+}
+
+/// A time of the week.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TimeWindow {
+    /// Days on which the window opens. Omitted or empty: every day.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub days: Vec<Weekday>,
+    /// Opening time `HH:MM`, inclusive. Omitted: `00:00`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Closing time `HH:MM`, exclusive; earlier than `from`: the next day. Omitted: `24:00`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// IANA time zone. Omitted: `UTC`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
+}
+
+/// Days of the week.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "days explain themselves")]
+pub enum Weekday {
+    Monday,
+    Tuesday,
+    Wednesday,
+    Thursday,
+    Friday,
+    Saturday,
+    Sunday,
+}
+
+/// Terms under which a held command is approved.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Approval {
+    /// Seconds after which the request expires and the command is refused. Omitted: 900.
+    #[serde(default = "default_timeout_seconds")]
+    #[schemars(range(min = 1, max = 86400))]
+    pub timeout_seconds: i32,
+    /// Who must approve: alternatives, any one entry suffices. Omitted or empty: one approver of any group.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub reviewers: Vec<ReviewerRequirement>,
+    /// What becomes of the request when the client goes away. Omitted: `Withdraw`.
+    #[serde(default)]
+    pub on_disconnect: OnDisconnect,
+}
+
+impl Default for Approval {
+    fn default() -> Self {
+        Self {
+            timeout_seconds: default_timeout_seconds(),
+            reviewers: Vec::new(),
+            on_disconnect: OnDisconnect::Withdraw,
+        }
+    }
+}
+
+/// So many approvers of one group.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ReviewerRequirement {
+    /// Group in which they decide. Omitted: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// How many different approvers. Omitted: 1.
+    #[serde(default = "default_count")]
+    #[schemars(range(min = 1, max = 16))]
+    pub count: i32,
+}
+
+/// What becomes of a request when the client that waited goes away.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum OnDisconnect {
+    /// It can still be approved until it expires; the same identity repeating the command gets it at once.
+    Claimable,
+    /// It is withdrawn.
+    #[default]
+    Withdraw,
+}
+
+/// What is masked, and how. Exactly one of `columns`, `detectors`, `patterns` is set.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MaskingRule {
+    /// Source columns as `schema.table.column`, `*` stands for any characters. Masked wherever the value goes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    pub columns: Vec<String>,
+    /// Detectors of secrets and personal data, over every value and message.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub detectors: Vec<Detector>,
+    /// Regular expressions of your own, over every value and message.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub patterns: Vec<PatternMask>,
+    /// How the value is masked. Omitted: `Redact`.
+    #[serde(default)]
+    pub with: Mask,
+}
+
+/// A detector of your own.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PatternMask {
+    /// Name, shown in the mask and in the record.
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
+    /// Regular expression (Rust `regex` syntax). A capture group named `secret` limits what is masked.
+    #[schemars(length(min = 1, max = 1024))]
+    pub regex: String,
+}
+
+/// A built-in detector, or a family of them.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
+pub enum Detector {
+    /// Every secret detector below and all vendor token formats.
+    Secrets,
+    /// Every personal-data detector below.
+    PersonalData,
+    /// AWS access key ids and secret keys.
+    AwsAccessKey,
+    /// JSON Web Tokens.
+    Jwt,
+    /// PEM private keys.
+    PrivateKey,
+    /// Passwords inside connection URLs.
+    UrlPassword,
+    /// Assignments of high-entropy strings to names such as `password`, `api_key`, `token`.
+    GenericSecret,
+    /// Payment card numbers (Luhn-checked).
+    CreditCard,
+    /// International bank account numbers (checksum-checked).
+    Iban,
+    /// E-mail addresses.
+    Email,
+    /// Telephone numbers.
+    Phone,
+    /// IPv4 and IPv6 addresses.
+    IpAddress,
+    /// United States social security numbers.
+    UsSsn,
+}
+
+/// How a value is masked.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Mask {
+    /// Kind of mask. Omitted: `Redact`.
+    #[serde(default, rename = "type")]
+    pub type_: MaskType,
+    /// With `Partial`: how many last characters stay. Values too short to hide enough are redacted. Omitted: 4.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 8))]
+    pub keep_last: Option<i32>,
+}
+
+/// Kinds of mask.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+pub enum MaskType {
+    /// `[MASKED:name]`; a type that cannot carry text becomes NULL.
+    #[default]
+    Redact,
+    /// All but the last characters.
+    Partial,
+    /// NULL.
+    Null,
+    /// A keyed hash, different in each gateway log: shows change, not equality across logs.
+    Hash,
+    /// A keyed token, equal for equal values under one tenant key: joins and counts still work.
+    Token,
+}
+
+/// Whether commands may filter by masked columns.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum PredicateAccess {
+    /// They may: a count can tell whether a guess was right.
+    #[default]
+    Allow,
+    /// They are refused.
+    Deny,
+}
+
+/// Whether rules bind.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum PolicyMode {
+    /// They do.
+    #[default]
+    Enforce,
+    /// They do not: commands that no other Policy refuses run, and the record says what would have happened.
+    Observe,
+}
+
+/// What the operator observed of a Policy.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyStatus {
+    /// Generation of the spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Accepted`, `ResolvedRefs`, `Programmed`.
+    #[serde(default)]
+    pub conditions: Vec<Condition>,
+}
+
+fn default_timeout_seconds() -> i32 {
+    900
+}
+fn default_count() -> i32 {
+    1
+}

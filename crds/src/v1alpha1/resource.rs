@@ -1,0 +1,323 @@
+//! `Resource`: a protected upstream and the gateway in front of it.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::refs::{KeyRef, SecretRef};
+
+/// A protected upstream: what it is, who may prove an identity to it, how its gateway runs and records.
+///
+/// The Rust type is not called `Resource` because `kube::Resource` is a trait that every user of it imports.
+#[derive(Clone, CustomResource, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[kube(
+    group = "portcullis.dev",
+    version = "v1alpha1",
+    kind = "Resource",
+    root = "ProtectedResource",
+    namespaced,
+    status = "ResourceStatus",
+    derive = "PartialEq",
+    shortname = "pres",
+    category = "portcullis",
+    doc = "A protected upstream: a database, a host or a cluster that agents reach only through its gateway.",
+    printcolumn(name = "Protocol", type_ = "string", json_path = ".status.protocol"),
+    printcolumn(name = "Address", type_ = "string", json_path = ".status.endpoint"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].status"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("has(self.postgresql)").message("exactly one of postgresql must be set"))]
+pub struct ResourceSpec {
+    /// A PostgreSQL server. Exactly one protocol is set per Resource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub postgresql: Option<PostgresqlTarget>,
+    /// Which identity providers are trusted for this Resource.
+    pub authentication: Authentication,
+    /// How the gateway runs. Omitted: every default of its fields.
+    #[serde(default)]
+    pub gateway: Gateway,
+    /// What is recorded and how hard. Omitted: results in full up to 10Mi, durability `Auto`.
+    #[serde(default)]
+    pub recording: Recording,
+}
+
+/// A PostgreSQL server as the gateway reaches it.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PostgresqlTarget {
+    /// DNS name or address of the server. With `tls.mode: VerifyFull` its certificate must carry this name.
+    #[schemars(length(min = 1, max = 253))]
+    pub host: String,
+    /// TCP port. Omitted: 5432.
+    #[serde(default = "default_postgresql_port")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: i32,
+    /// TLS from the gateway to the server. Omitted: `VerifyFull` with the system's certificate authorities.
+    #[serde(default)]
+    pub tls: UpstreamTls,
+    /// Database roles that an agent may log in as; it asks for one by PostgreSQL user name. At least one.
+    #[schemars(length(min = 1, max = 64))]
+    pub roles: Vec<PostgresqlRole>,
+}
+
+/// One login of the upstream, and the Secret with its credential.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PostgresqlRole {
+    /// The name an agent gives as its PostgreSQL user, and the one that policies name under `roles`.
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
+    /// Secret with keys `username` and `password`. The credential stays in the gateway.
+    pub credentials_ref: SecretRef,
+}
+
+/// TLS towards the upstream.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct UpstreamTls {
+    /// How far the upstream's certificate is checked. Omitted: `VerifyFull`.
+    #[serde(default)]
+    pub mode: TlsMode,
+    /// Certificate authorities in PEM. Omitted: the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_ref: Option<KeyRef>,
+}
+
+/// How far an upstream's certificate is checked.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum TlsMode {
+    /// The chain and the host name are verified.
+    #[default]
+    VerifyFull,
+    /// The chain is verified, the host name is not.
+    VerifyCa,
+    /// No TLS. Only for an upstream on the same host or inside an encrypted mesh.
+    Disable,
+}
+
+/// The identity providers of a Resource.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Authentication {
+    /// Trusted OpenID Connect issuers. At least one; issuers must differ.
+    #[schemars(length(min = 1, max = 16))]
+    pub issuers: Vec<Issuer>,
+}
+
+/// One trusted OpenID Connect issuer.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Issuer {
+    /// Exact value of the `iss` claim, and the base of the discovery document. `https`, or `http` on loopback.
+    #[schemars(length(min = 1, max = 1024))]
+    pub issuer: String,
+    /// A token must carry at least one of these in `aud`. At least one.
+    #[schemars(length(min = 1, max = 16))]
+    pub audiences: Vec<String>,
+    /// Which claims become the identity. Omitted: `sub` and `groups`.
+    #[serde(default)]
+    pub claims: ClaimMapping,
+    /// Certificate authorities in PEM for the issuer's own TLS. Omitted: the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_ref: Option<KeyRef>,
+}
+
+/// Names of the claims that become an identity.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ClaimMapping {
+    /// Claim whose string becomes the user name. Omitted: `sub`.
+    #[serde(default = "default_username_claim")]
+    pub username: String,
+    /// Claim whose string or list of strings becomes the groups. Omitted: `groups`; absent in a token: none.
+    #[serde(default = "default_groups_claim")]
+    pub groups: String,
+}
+
+impl Default for ClaimMapping {
+    fn default() -> Self {
+        Self { username: default_username_claim(), groups: default_groups_claim() }
+    }
+}
+
+/// How the gateway of a Resource runs.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Gateway {
+    /// Gateway pods. Omitted: 2. Standalone: ignored.
+    #[serde(default = "default_replicas")]
+    #[schemars(range(min = 0, max = 64))]
+    pub replicas: i32,
+    /// Where clients reach the gateway.
+    #[serde(default)]
+    pub service: GatewayService,
+    /// The gateway's own certificate. Omitted: the operator's authority issues one; standalone it is required.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<GatewayTls>,
+    /// Seconds that live sessions may go on after the gateway was told to stop. Omitted: 300.
+    #[serde(default = "default_drain_seconds")]
+    #[schemars(range(min = 0, max = 86400))]
+    pub drain_seconds: i32,
+    /// Most sessions at once per gateway pod; one more is refused. Omitted: 5000.
+    #[serde(default = "default_max_sessions")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub max_sessions: i32,
+}
+
+impl Default for Gateway {
+    fn default() -> Self {
+        Self {
+            replicas: default_replicas(),
+            service: GatewayService::default(),
+            tls: None,
+            drain_seconds: default_drain_seconds(),
+            max_sessions: default_max_sessions(),
+        }
+    }
+}
+
+/// The Service in front of a gateway; standalone, the port that is listened on.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GatewayService {
+    /// Kind of Service. Omitted: `ClusterIP`. Standalone: ignored.
+    #[serde(default, rename = "type")]
+    pub type_: ServiceType,
+    /// TCP port. Omitted: 5432. Standalone, 0 takes a free port and logs it.
+    #[serde(default = "default_postgresql_port")]
+    #[schemars(range(min = 0, max = 65535))]
+    pub port: i32,
+}
+
+impl Default for GatewayService {
+    fn default() -> Self {
+        Self { type_: ServiceType::default(), port: default_postgresql_port() }
+    }
+}
+
+/// Kinds of Service, in Kubernetes' own words.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum ServiceType {
+    /// Reachable inside the cluster.
+    #[default]
+    ClusterIP,
+    /// Reachable on a port of every node.
+    NodePort,
+    /// Reachable through the cloud's load balancer.
+    LoadBalancer,
+}
+
+/// The gateway's certificate.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GatewayTls {
+    /// Secret of type `kubernetes.io/tls`: keys `tls.crt` and `tls.key`.
+    pub secret_ref: SecretRef,
+}
+
+/// What is recorded, and how hard a record must be before the command goes on.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Recording {
+    /// Whether results are recorded. Omitted: `Full`.
+    #[serde(default)]
+    pub results: ResultRecording,
+    /// Most bytes recorded of one command's result, as a Kubernetes quantity; what follows is counted and the
+    /// record says that it was cut. Omitted: `10Mi`.
+    #[serde(default = "default_max_result_bytes")]
+    #[schemars(regex(pattern = r"^[0-9]+(Ki|Mi|Gi|k|M|G)?$"), length(max = 20))]
+    pub max_result_bytes: String,
+    /// When a record counts as durable. Omitted: `Auto`.
+    #[serde(default)]
+    pub durability: Durability,
+}
+
+impl Default for Recording {
+    fn default() -> Self {
+        Self {
+            results: ResultRecording::default(),
+            max_result_bytes: default_max_result_bytes(),
+            durability: Durability::default(),
+        }
+    }
+}
+
+/// Whether results are recorded.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum ResultRecording {
+    /// The masked result itself, up to `maxResultBytes`, so that a session replays exactly.
+    #[default]
+    Full,
+    /// Status, rows, bytes and mask counts only.
+    Metadata,
+}
+
+/// When a record counts as durable.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum Durability {
+    /// On disk (group commit) for a command that can change something, was held or was denied; for a read, in
+    /// the operating system, which survives any crash of the gateway.
+    #[default]
+    Auto,
+    /// On disk always.
+    Synced,
+}
+
+/// What the operator observed of a Resource.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResourceStatus {
+    /// Generation of the spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Protocol of the Resource, for the list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
+    /// Host and port where clients reach the gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// Policies in force, with the generation that every gateway runs.
+    #[serde(default)]
+    pub policies: Vec<PolicyAttachment>,
+    /// `Accepted`, `ResolvedRefs`, `Programmed`, `Ready`.
+    #[serde(default)]
+    pub conditions: Vec<Condition>,
+}
+
+/// A Policy in force on a Resource.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyAttachment {
+    /// Name of the Policy.
+    pub name: String,
+    /// Its generation that is in force.
+    pub observed_generation: i64,
+}
+
+fn default_postgresql_port() -> i32 {
+    5432
+}
+fn default_username_claim() -> String {
+    "sub".to_owned()
+}
+fn default_groups_claim() -> String {
+    "groups".to_owned()
+}
+fn default_replicas() -> i32 {
+    2
+}
+fn default_drain_seconds() -> i32 {
+    300
+}
+fn default_max_sessions() -> i32 {
+    5000
+}
+fn default_max_result_bytes() -> String {
+    "10Mi".to_owned()
+}

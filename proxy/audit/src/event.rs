@@ -1,0 +1,238 @@
+//! The record schema: event names, attribute keys, and what is on every record.
+
+use bytes::Bytes;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// One thing that happened, before it becomes an OTLP log record.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Which event.
+    pub name: EventName,
+    /// How much it matters to somebody who watches.
+    pub severity: Severity,
+    /// One human line. No secret, no literal.
+    pub body: String,
+    /// Attributes beside the envelope. Keys are unique; they are constants of [`key`].
+    pub attributes: Vec<(&'static str, Value)>,
+}
+
+impl Event {
+    /// An event without attributes.
+    pub fn new(name: EventName, severity: Severity, body: impl Into<String>) -> Self {
+        Self { name, severity, body: body.into(), attributes: Vec::new() }
+    }
+
+    /// The same event with one more attribute.
+    #[must_use]
+    pub fn with(mut self, key: &'static str, value: impl Into<Value>) -> Self {
+        self.attributes.push((key, value.into()));
+        self
+    }
+}
+
+/// Names of events: `LogRecord.event_name`.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum EventName {
+    /// An approval was asked for, decided, withdrawn, expired or consumed.
+    Approval,
+    /// Something failed that an investigator should know: a protocol violation, a failed login.
+    Error,
+    /// The recorder itself: start, recovery, high water.
+    Recorder,
+    /// How a command ended, with its masked result or the last part of it.
+    Result,
+    /// An earlier part of a result that does not fit one record.
+    ResultChunk,
+    /// A session ended.
+    SessionEnd,
+    /// A session began.
+    SessionStart,
+    /// A command, and the verdict on it.
+    Statement,
+}
+
+impl EventName {
+    /// The name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Approval => "portcullis.approval",
+            Self::Error => "portcullis.error",
+            Self::Recorder => "portcullis.recorder",
+            Self::Result => "portcullis.result",
+            Self::ResultChunk => "portcullis.result.chunk",
+            Self::SessionEnd => "portcullis.session.end",
+            Self::SessionStart => "portcullis.session.start",
+            Self::Statement => "portcullis.statement",
+        }
+    }
+}
+
+/// OTLP severities in use.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Severity {
+    /// Ordinary.
+    Info,
+    /// Refused, held, or the recorder had to recover.
+    Warn,
+    /// Failed.
+    Error,
+}
+
+/// Value of an attribute.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// Text.
+    Str(String),
+    /// Whole number.
+    Int(i64),
+    /// Truth.
+    Bool(bool),
+    /// Raw bytes: wire frames of a recorded result.
+    Bytes(Bytes),
+    /// List of texts.
+    List(Vec<String>),
+}
+
+impl From<String> for Value {
+    fn from(value: String) -> Self {
+        Self::Str(value)
+    }
+}
+impl From<&str> for Value {
+    fn from(value: &str) -> Self {
+        Self::Str(value.to_owned())
+    }
+}
+impl From<i64> for Value {
+    fn from(value: i64) -> Self {
+        Self::Int(value)
+    }
+}
+impl From<u64> for Value {
+    fn from(value: u64) -> Self {
+        Self::Int(i64::try_from(value).unwrap_or(i64::MAX))
+    }
+}
+impl From<bool> for Value {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+impl From<Bytes> for Value {
+    fn from(value: Bytes) -> Self {
+        Self::Bytes(value)
+    }
+}
+impl From<Vec<String>> for Value {
+    fn from(value: Vec<String>) -> Self {
+        Self::List(value)
+    }
+}
+
+/// What is on every record of one session; built once, shared by its events.
+///
+/// `attributes` hold the envelope of `docs/audit-events.md`: `session.id`, `user.id`, `user.name`, groups and CI
+/// claims, `portcullis.resource.*`, `portcullis.proxy.*`. The spool adds schema, origin, sequence numbers, record
+/// id, chain and time.
+#[derive(Clone, Debug)]
+pub struct SessionStamp(Arc<StampInner>);
+
+#[derive(Debug)]
+struct StampInner {
+    attributes: Vec<(&'static str, Value)>,
+    sequence: AtomicU64,
+}
+
+impl SessionStamp {
+    /// A stamp with these attributes; its records are numbered from 0.
+    pub fn new(attributes: Vec<(&'static str, Value)>) -> Self {
+        Self(Arc::new(StampInner { attributes, sequence: AtomicU64::new(0) }))
+    }
+
+    /// The attributes of every record.
+    pub fn attributes(&self) -> &[(&'static str, Value)] {
+        &self.0.attributes
+    }
+
+    /// Takes the next `portcullis.session.seq`.
+    pub fn next_sequence(&self) -> u64 {
+        self.0.sequence.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// Attribute keys. Semantic-convention names where one exists, else the prefix `portcullis.`.
+pub mod key {
+    /// Identifier of the session (UUIDv7).
+    pub const SESSION_ID: &str = "session.id";
+    /// `issuer#subject`.
+    pub const USER_ID: &str = "user.id";
+    /// Mapped user name.
+    pub const USER_NAME: &str = "user.name";
+    /// Mapped groups.
+    pub const USER_ROLES: &str = "user.roles";
+    /// Prefix of a claim that is on every record: `portcullis.claim.repository`.
+    pub const CLAIM_PREFIX: &str = "portcullis.claim.";
+    /// Namespace of the Resource.
+    pub const RESOURCE_NAMESPACE: &str = "portcullis.resource.namespace";
+    /// Name of the Resource.
+    pub const RESOURCE_NAME: &str = "portcullis.resource.name";
+    /// Protocol of the Resource.
+    pub const RESOURCE_PROTOCOL: &str = "portcullis.resource.protocol";
+    /// Upstream role of the session.
+    pub const ROLE: &str = "portcullis.role";
+    /// Number of the command within its session, from 1; joins statement, approval, chunks and result.
+    pub const COMMAND: &str = "portcullis.command";
+    /// Digest of the policy set that decided.
+    pub const POLICY_DIGEST: &str = "portcullis.policy.digest";
+    /// Policy of the rule that decided.
+    pub const POLICY_NAME: &str = "portcullis.policy.name";
+    /// Rule that decided.
+    pub const RULE: &str = "portcullis.rule";
+    /// `allow`, `deny`, `hold`.
+    pub const VERDICT: &str = "portcullis.verdict";
+    /// What Observe policies would have done: `deny policy/rule`.
+    pub const OBSERVED: &str = "portcullis.observed";
+    /// Effects, one line each.
+    pub const EFFECTS: &str = "portcullis.effects";
+    /// Keyed digest of the exact command.
+    pub const DIGEST: &str = "portcullis.digest";
+    /// Keyed digest of the canonical effect.
+    pub const EFFECT_DIGEST: &str = "portcullis.effect_digest";
+    /// Masked text of the command.
+    pub const QUERY_TEXT: &str = "db.query.text";
+    /// Operation of the command.
+    pub const OPERATION: &str = "db.operation.name";
+    /// Database, or another namespace within the resource.
+    pub const NAMESPACE: &str = "db.namespace";
+    /// `postgresql`.
+    pub const DB_SYSTEM: &str = "db.system.name";
+    /// SQLSTATE of a failed command.
+    pub const STATUS_CODE: &str = "db.response.status_code";
+    /// Rows returned or affected.
+    pub const ROWS: &str = "db.response.returned_rows";
+    /// Bytes of the masked result as the client got it.
+    pub const BYTES: &str = "portcullis.result.bytes";
+    /// The masked wire frames.
+    pub const FRAMES: &str = "portcullis.result.frames";
+    /// The result was longer than what is recorded.
+    pub const TRUNCATED: &str = "portcullis.result.truncated";
+    /// `ok`, `error`, `refused`, `aborted`.
+    pub const OUTCOME: &str = "portcullis.outcome";
+    /// What was masked: `column public.users.email ×3`, `detector Jwt ×1`. Names and counts, never values.
+    pub const MASKED: &str = "portcullis.masked";
+    /// Milliseconds from the decision to the end.
+    pub const DURATION_MS: &str = "portcullis.duration_ms";
+    /// Why something ended or failed.
+    pub const REASON: &str = "portcullis.reason";
+    /// Name of the ApprovalRequest.
+    pub const APPROVAL_NAME: &str = "portcullis.approval.name";
+    /// Its UID.
+    pub const APPROVAL_UID: &str = "portcullis.approval.uid";
+    /// `requested`, `approved`, `denied`, `expired`, `withdrawn`, `claimed`.
+    pub const APPROVAL_VERDICT: &str = "portcullis.approval.verdict";
+    /// Who decided, `name (group): reason`.
+    pub const APPROVERS: &str = "portcullis.approval.approvers";
+    /// Milliseconds the command waited.
+    pub const APPROVAL_WAIT_MS: &str = "portcullis.approval.wait_ms";
+}

@@ -1,0 +1,92 @@
+//! The question that a held command asks, and its outcomes. Where it is asked is a control plane's business.
+
+use async_trait::async_trait;
+use proxy_policy::{ApprovalTerms, Identity, RuleRef};
+use std::fmt;
+use std::sync::Arc;
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// Resource of the command.
+    pub resource: String,
+    /// Who asks.
+    pub requester: Arc<Identity>,
+    /// Session of the command.
+    pub session: String,
+    /// Protocol of the resource.
+    pub protocol: &'static str,
+    /// One short line.
+    pub summary: String,
+    /// The command, literals masked and detectors run.
+    pub text: String,
+    /// Its effects, one line each.
+    pub effects: Vec<String>,
+    /// Keyed digest of the exact command and what binds it.
+    pub digest: String,
+    /// Keyed digest of the canonical effect.
+    pub effect_digest: String,
+    /// Sent inside a transaction.
+    pub in_transaction: bool,
+    /// The rule that holds it.
+    pub rule: RuleRef,
+    /// The terms.
+    pub terms: ApprovalTerms,
+}
+
+/// How a question ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// Enough approvers agreed, and this gateway consumed the approval: nobody else can.
+    Approved {
+        /// `name (group): reason`, one per approver.
+        approvers: Vec<String>,
+    },
+    /// An approver refused.
+    Denied {
+        /// `name (group): reason`.
+        approver: String,
+    },
+    /// Nobody decided in time.
+    Expired,
+    /// The request vanished, was withdrawn elsewhere, or was already consumed.
+    Withdrawn,
+}
+
+/// Why a question could not be asked or followed. The command does not run.
+#[derive(Debug, thiserror::Error)]
+#[error("{step}")]
+pub struct ApprovalError {
+    /// What failed: "write approval request".
+    pub step: String,
+    /// Because of.
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// Asks people.
+#[async_trait]
+pub trait Approvals: Send + Sync + fmt::Debug {
+    /// Creates the request, or joins an approved one that this question may claim (same identity, resource, rule
+    /// and effect digest, terms `Claimable`, not consumed, not expired).
+    ///
+    /// # Errors
+    /// The store is not there, or the identity has too many open requests.
+    async fn ask(&self, question: Question) -> Result<Box<dyn Pending>, ApprovalError>;
+}
+
+/// A request that waits. Dropping it withdraws it (or leaves it `Claimable`), within a second.
+#[async_trait]
+pub trait Pending: Send + Sync + fmt::Debug {
+    /// Name of the ApprovalRequest, for the client and the record.
+    fn name(&self) -> &str;
+    /// Its UID.
+    fn uid(&self) -> &str;
+    /// Waits for the end. An approval is consumed before this returns it: it is returned once.
+    ///
+    /// Cancel safe until it returns.
+    ///
+    /// # Errors
+    /// The store was lost; nothing was approved.
+    async fn outcome(&mut self) -> Result<Outcome, ApprovalError>;
+}

@@ -1,0 +1,11 @@
+//! What every session needs that is not one protocol.
+//!
+//! The order of a command is in [`gate`]; everything else here serves it.
+
+pub mod approval;
+pub mod authn;
+pub mod gate;
+pub mod mask;
+pub mod refusal;
+pub mod secret;
+pub mod session;

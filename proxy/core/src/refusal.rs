@@ -1,0 +1,39 @@
+//! What a client may be told when it is refused.
+
+use proxy_policy::RuleRef;
+
+/// A refusal in no protocol's words yet. Everything in it is safe for the client's eyes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refusal {
+    /// What kind of refusal.
+    pub kind: RefusalKind,
+    /// Rule that refused; `None` where no rule is to blame.
+    pub rule: Option<RuleRef>,
+    /// What was refused and why: one sentence.
+    pub message: String,
+    /// What to do next.
+    pub hint: String,
+}
+
+/// Kinds of refusal; each protocol maps them to its own codes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RefusalKind {
+    /// The token is missing, wrong, expired or not trusted.
+    Authentication,
+    /// Policy denies.
+    Denied,
+    /// An approver denied.
+    ApprovalDenied,
+    /// Nobody decided in time.
+    ApprovalExpired,
+    /// The client went away or cancelled while held.
+    Withdrawn,
+    /// The recorder, the approval store or the policy is not there: fail closed.
+    Unavailable,
+    /// The session may not go on: token expired, identity lost access.
+    SessionEnded,
+    /// The client broke the protocol, or asked for what this gateway does not speak.
+    Protocol,
+    /// Over a limit.
+    TooLarge,
+}

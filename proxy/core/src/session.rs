@@ -1,0 +1,83 @@
+//! An authenticated use of one resource.
+
+use crate::authn::Verified;
+use crate::secret::Secret;
+use arc_swap::ArcSwap;
+use proxy_audit::Spool;
+use proxy_policy::PolicySet;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// When a record counts as durable (`recording.durability`).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Durability {
+    /// On disk for what changes something, is held or denied; in the operating system for reads.
+    #[default]
+    Auto,
+    /// On disk always.
+    Synced,
+}
+
+/// How results are recorded (`recording`).
+#[derive(Clone, Copy, Debug)]
+pub struct Recording {
+    /// Record the masked result itself, not only its measures.
+    pub results: bool,
+    /// Most bytes recorded of one result.
+    pub max_result_bytes: u64,
+    /// When a record counts as durable.
+    pub durability: Durability,
+}
+
+/// Everything of a resource that its sessions share. One per Resource; protocol settings live in the protocol.
+#[derive(Clone)]
+pub struct ResourceContext {
+    /// Namespace of the Resource.
+    pub namespace: String,
+    /// Name of the Resource.
+    pub name: String,
+    /// Its protocol, for records.
+    pub protocol: &'static str,
+    /// Policies in force; swapped whole when they change. The watch in `changes` fires after a swap.
+    pub policies: Arc<ArcSwap<PolicySet>>,
+    /// Counts policy swaps: live sessions watch it to end when their identity lost access.
+    pub changes: tokio::sync::watch::Receiver<u64>,
+    /// The audit log.
+    pub spool: Spool,
+    /// Holds commands.
+    pub approvals: Arc<dyn crate::approval::Approvals>,
+    /// How results are recorded.
+    pub recording: Recording,
+    /// Key of digests and mask tokens: the tenant key, 32 bytes.
+    pub tenant_key: Secret<[u8; 32]>,
+}
+
+impl fmt::Debug for ResourceContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResourceContext")
+            .field("namespace", &self.namespace)
+            .field("name", &self.name)
+            .field("protocol", &self.protocol)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One authenticated use of one resource. Needs a [`Verified`] identity: there is no other way to one.
+#[derive(Debug)]
+pub struct Session {
+    /// UUIDv7.
+    pub id: String,
+    /// Who.
+    pub identity: Verified,
+    /// Upstream role asked for.
+    pub role: String,
+    /// Database, or another namespace within the resource.
+    pub namespace: String,
+    /// The client's address.
+    pub client: SocketAddr,
+    /// The client's own name for itself (`application_name`, user agent); untrusted, bounded to 256 bytes.
+    pub client_name: String,
+    /// How the transport is protected, for the record: `TLSv1.3 TLS13_AES_256_GCM_SHA384`.
+    pub transport: String,
+}

@@ -1,0 +1,133 @@
+//! One unit of client intent, and what it does to what. Protocol-neutral; each protocol's analyser builds it.
+
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// One unit of client intent: a whole simple-query message, an executed portal, an exec line, an API request.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Command {
+    /// Short operation for lists and metrics: `SELECT`, `DROP DATABASE`, `connect`. Bounded vocabulary.
+    pub operation: String,
+    /// The exact text the client sent. Holds literals: never recorded or logged, only digested.
+    #[serde(skip)]
+    pub text: String,
+    /// The text with every literal replaced, fit for records and approvals. Detectors run over it as well.
+    pub masked_text: String,
+    /// Canonical form of the effect, stable over literals, comments and spacing; input of the effect digest.
+    pub canonical: String,
+    /// Upstream role the session is logged in as.
+    pub role: String,
+    /// Namespace of the command within the resource: the database of a PostgreSQL session.
+    pub namespace: String,
+    /// Facts that bind the decision besides the text: search path, parameters' digest, current role.
+    pub binding: Vec<(String, String)>,
+    /// What it does.
+    pub effects: Effects,
+    /// What it returns, one entry per result in order: one per statement of a simple query.
+    pub outputs: Vec<Outputs>,
+    /// Columns read anywhere, predicates included. Whether an error text may carry a masked value.
+    pub reads: BTreeSet<ColumnName>,
+    /// Values stored somewhere, and where they came from.
+    pub flows: Vec<Flow>,
+    /// It may change something: decides how hard its record must be before it runs.
+    pub changes: bool,
+}
+
+/// What a command does, or why nobody can tell.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Effects {
+    /// All that it does. Never empty to mean "don't know".
+    Known(Vec<Touch>),
+    /// At least `touches`, and something that cannot be told.
+    Unknown {
+        /// Why, in words that a policy author can act on.
+        why: String,
+        /// What is certain all the same.
+        touches: Vec<Touch>,
+    },
+}
+
+/// One thing done to one object.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Touch {
+    /// Kind of effect, in the words of the protocol's own CRD enum: `Select`, `Drop`, `Connect`.
+    pub effect: &'static str,
+    /// Kind of object: `relation`, `function`, `database`, `role`, `setting`, `file`, `transaction`, …
+    pub object: &'static str,
+    /// Canonical name: `public.orders`, `pg_catalog.pg_sleep`. Empty where the object has none.
+    pub name: String,
+    /// Whether it reads or writes.
+    pub access: Access,
+    /// Only for row changes: no predicate bounds it to some rows.
+    pub unbounded: bool,
+}
+
+impl fmt::Display for Touch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.effect)?;
+        if !self.name.is_empty() {
+            write!(f, " {}", self.name)?;
+        }
+        if self.unbounded {
+            f.write_str(" (unbounded)")?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads or writes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+pub enum Access {
+    /// Leaves the object as it was.
+    Read,
+    /// May change it.
+    Write,
+}
+
+/// A source column: `schema.table.column`; `schema.table.*` for a whole row.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct ColumnName(pub String);
+
+impl fmt::Display for ColumnName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What one result carries.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Outputs {
+    /// No rows.
+    None,
+    /// Rows whose columns, in order, come from these sources.
+    Columns(Vec<Provenance>),
+    /// Rows of which only the possible sources are known, not which column carries which.
+    Unaligned(Provenance),
+}
+
+/// Where the value of one output column can come from.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Provenance {
+    /// Source columns that can flow into it.
+    pub sources: BTreeSet<ColumnName>,
+    /// The value is a source column's value unchanged (renamed at most), so that a partial mask makes sense.
+    pub verbatim: bool,
+    /// It may carry anything at all: an unknown function, a relation that the catalogue does not know.
+    pub opaque: bool,
+}
+
+/// Values stored by the command itself: `INSERT … SELECT`, `CREATE TABLE AS`, `UPDATE … SET`.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Flow {
+    /// Where the values come from.
+    pub from: Provenance,
+    /// Column they are stored in; a relation's name with `.*` if the column is not known.
+    pub into: ColumnName,
+}

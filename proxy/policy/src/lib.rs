@@ -1,0 +1,19 @@
+//! Pure decisions: which identity may run which command on which resource, and what is masked on the way back.
+//!
+//! No I/O, no clock, no randomness: time arrives as an argument. The operator compiles policies with the very
+//! code that the gateway runs.
+
+mod command;
+mod compile;
+mod evaluate;
+mod identity;
+mod verdict;
+
+pub use command::{Access, ColumnName, Command, Effects, Flow, Outputs, Provenance, Touch};
+pub use compile::{PolicySet, Problem, ResourceFacts, compile};
+pub use crds::v1alpha1::{Detector, Mask, MaskType, OnDisconnect, PatternMask, ReviewerRequirement};
+pub use evaluate::Moment;
+pub use identity::Identity;
+pub use verdict::{
+    ApprovalTerms, DetectorChoice, Evaluation, MaskPlan, Observed, OutputMask, RuleRef, Verdict,
+};
