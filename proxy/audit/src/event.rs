@@ -1,6 +1,7 @@
 //! The record schema: event names, attribute keys, and what is on every record.
 
 use bytes::Bytes;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -140,18 +141,18 @@ pub struct SessionStamp(Arc<StampInner>);
 
 #[derive(Debug)]
 struct StampInner {
-    attributes: Vec<(&'static str, Value)>,
+    attributes: Vec<(Cow<'static, str>, Value)>,
     sequence: AtomicU64,
 }
 
 impl SessionStamp {
     /// A stamp with these attributes; its records are numbered from 0.
-    pub fn new(attributes: Vec<(&'static str, Value)>) -> Self {
+    pub fn new(attributes: Vec<(Cow<'static, str>, Value)>) -> Self {
         Self(Arc::new(StampInner { attributes, sequence: AtomicU64::new(0) }))
     }
 
     /// The attributes of every record.
-    pub fn attributes(&self) -> &[(&'static str, Value)] {
+    pub fn attributes(&self) -> &[(Cow<'static, str>, Value)] {
         &self.0.attributes
     }
 
@@ -179,6 +180,24 @@ pub mod key {
     pub const RESOURCE_NAME: &str = "portcullis.resource.name";
     /// Protocol of the Resource.
     pub const RESOURCE_PROTOCOL: &str = "portcullis.resource.protocol";
+    /// Name of the gateway process.
+    pub const PROXY_INSTANCE: &str = "portcullis.proxy.instance";
+    /// Address of the client.
+    pub const CLIENT_ADDRESS: &str = "client.address";
+    /// Port of the client.
+    pub const CLIENT_PORT: &str = "client.port";
+    /// The client's own name for itself; untrusted.
+    pub const CLIENT_NAME: &str = "user_agent.original";
+    /// How the client's transport is protected.
+    pub const TRANSPORT: &str = "portcullis.transport";
+    /// When the session's token expires.
+    pub const TOKEN_EXPIRES: &str = "portcullis.token.expires";
+    /// Commands of a session.
+    pub const COMMANDS: &str = "portcullis.commands";
+    /// Commands of a session by verdict: `allow 12`.
+    pub const VERDICTS: &str = "portcullis.verdicts";
+    /// Values masked in a session.
+    pub const MASKED_COUNT: &str = "portcullis.masked.count";
     /// Upstream role of the session.
     pub const ROLE: &str = "portcullis.role";
     /// Number of the command within its session, from 1; joins statement, approval, chunks and result.
@@ -187,6 +206,8 @@ pub mod key {
     pub const POLICY_DIGEST: &str = "portcullis.policy.digest";
     /// Policy of the rule that decided.
     pub const POLICY_NAME: &str = "portcullis.policy.name";
+    /// Generation of that policy; 0 outside Kubernetes.
+    pub const POLICY_GENERATION: &str = "portcullis.policy.generation";
     /// Rule that decided.
     pub const RULE: &str = "portcullis.rule";
     /// `allow`, `deny`, `hold`.
@@ -221,8 +242,8 @@ pub mod key {
     pub const OUTCOME: &str = "portcullis.outcome";
     /// What was masked: `column public.users.email ×3`, `detector Jwt ×1`. Names and counts, never values.
     pub const MASKED: &str = "portcullis.masked";
-    /// Milliseconds from the decision to the end.
-    pub const DURATION_MS: &str = "portcullis.duration_ms";
+    /// Microseconds from the permit to the end.
+    pub const DURATION_US: &str = "portcullis.duration_us";
     /// Why something ended or failed.
     pub const REASON: &str = "portcullis.reason";
     /// Name of the ApprovalRequest.

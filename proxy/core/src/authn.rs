@@ -25,3 +25,15 @@ impl Verified {
         self.expires_at
     }
 }
+
+/// Claims of an identity that go on every record; at most 16, each at most 256 characters.
+pub fn recorded_claims(identity: &Identity) -> Vec<(String, String)> {
+    const NAMES: [&str; 8] =
+        ["repository", "ref", "run_id", "workflow", "actor", "sha", "job_workflow_ref", "environment"];
+    let found = NAMES.iter().filter_map(|name| {
+        let value = identity.claims.get(*name)?;
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        Some(((*name).to_owned(), text.chars().take(256).collect()))
+    });
+    found.collect()
+}

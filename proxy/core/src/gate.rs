@@ -1,1 +1,395 @@
-//! gate
+//! The order of a command. Every protocol calls this file; no protocol has an order of its own.
+//!
+//! 1. The session is still valid: its token has not expired, its identity has not lost access.
+//! 2. The protocol's analyser has turned the command into effects, or "unknown, because…".
+//! 3. The policies give a verdict.
+//! 4. The verdict is recorded. **What cannot be recorded does not run.** This is the step that such gateways get
+//!    wrong: the record is written before the first byte goes upstream, not when the answer is back.
+//! 5. A held command waits; an approval is consumed, then step 1 and 3 are done again with the newest policies.
+//! 6. Only then is there a [`Permit`], and only a permit lets the protocol send. Results are masked by the permit's
+//!    plan and recorded after masking, before the client gets them.
+//! 7. [`Gate::finish`] records the outcome before the command's completion is released to the client.
+//!
+//! A step that fails, fails closed: it ends in a [`Refusal`].
+
+mod held;
+mod permit;
+mod record;
+
+pub use held::{Held, Notice};
+pub use permit::{End, Permit};
+
+use crate::approval::{ApprovalError, Outcome};
+use crate::mask::Masker;
+use crate::metrics::CommandLabels;
+use crate::refusal::{Refusal, RefusalKind};
+use crate::session::{Durability, ResourceContext, Session};
+use jiff::Timestamp;
+use proxy_audit::{Event, Receipt, SessionStamp, SpoolError};
+use proxy_policy::{Command, Evaluation, MaskPlan, PolicySet, RuleRef, Verdict};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What the gate says of a command.
+#[derive(Debug)]
+pub enum Decision {
+    /// It may run now.
+    Permit(Permit),
+    /// It may run if [`Held::outcome`] says so; then call [`Gate::resume`].
+    Held(Box<Held>),
+    /// It may not run.
+    Refused(Refusal),
+}
+
+/// The gate of one session.
+#[derive(Debug)]
+pub struct Gate {
+    session: Session,
+    resource: Arc<ResourceContext>,
+    stamp: SessionStamp,
+    connect: Arc<Command>,
+    masker: Masker,
+    policies: Arc<PolicySet>,
+    changes: tokio::sync::watch::Receiver<u64>,
+    commands: u64,
+    totals: record::Totals,
+}
+
+impl Gate {
+    /// Opens a session: it is judged as the command `connect` and recorded.
+    ///
+    /// Cancel safe: at worst a session start without commands is on record.
+    ///
+    /// # Errors
+    /// The identity may not open a session here, or that cannot be recorded.
+    pub async fn open(
+        session: Session,
+        resource: Arc<ResourceContext>,
+        connect: Arc<Command>,
+    ) -> Result<Self, Refusal> {
+        let policies = resource.policies.load_full();
+        let masker =
+            Masker::new(&policies.detectors(session.identity.identity()), resource.tenant_key.expose());
+        let stamp = record::stamp(&session, &resource, &masker);
+        let changes = resource.changes.clone();
+        resource.metrics.sessions_active.inc();
+        let mut gate = Self {
+            session,
+            resource,
+            stamp,
+            connect: Arc::clone(&connect),
+            masker,
+            policies,
+            changes,
+            commands: 0,
+            totals: record::Totals::default(),
+        };
+        gate.write(record::session_start(&gate.session, &gate.policies), false).await?;
+        match gate.decide(connect, false).await {
+            Decision::Permit(permit) => {
+                gate.finish(permit, End::ok(0)).await?;
+                Ok(gate)
+            }
+            Decision::Refused(refusal) => {
+                gate.close("policy").await;
+                Err(refusal)
+            }
+            Decision::Held(held) => {
+                gate.withdraw(*held, "sessions cannot be held").await;
+                gate.close("policy").await;
+                Err(Refusal {
+                    kind: RefusalKind::Denied,
+                    rule: None,
+                    message: "opening a session cannot be held for approval".to_owned(),
+                    hint: "ask the policy's author to allow or deny Connect".to_owned(),
+                })
+            }
+        }
+    }
+
+    /// Judges one command, in the order above, and records the verdict.
+    ///
+    /// Not cancel safe: dropping the future loses a command that may already be on record as allowed.
+    pub async fn decide(&mut self, command: Arc<Command>, in_transaction: bool) -> Decision {
+        let arrived = Instant::now();
+        self.adopt_policies();
+        if let Some(refusal) = self.invalid() {
+            return Decision::Refused(refusal);
+        }
+        let evaluation = self.policies.evaluate(self.session.identity.identity(), &command, Timestamp::now());
+        let number = self.next_command(&evaluation.verdict);
+        let event = record::statement(&self.facts(number, &command), &evaluation);
+        let hard = command.changes || !matches!(evaluation.verdict, Verdict::Allow { .. });
+        if let Err(refusal) = self.write(event, hard).await {
+            return Decision::Refused(refusal);
+        }
+        self.resource.metrics.decision_seconds.observe(arrived.elapsed().as_secs_f64());
+        let Evaluation { verdict, .. } = evaluation;
+        match verdict {
+            Verdict::Allow { rule, mask } => Decision::Permit(self.permit(number, command, rule, mask)),
+            Verdict::Deny { rule, message } => Decision::Refused(Refusal::denied(rule, message)),
+            Verdict::Hold { rule, terms, message, .. } => {
+                let held = Held::new(number, command, rule, terms, message);
+                self.ask(held, in_transaction).await
+            }
+        }
+    }
+
+    /// Turns the end of a held command into a permit or a refusal: the approval is recorded, and the newest
+    /// policies are asked again. An approval never turns Deny into Allow.
+    ///
+    /// Not cancel safe: an approval that was consumed would be lost.
+    ///
+    /// # Errors
+    /// It was denied, expired or withdrawn, the policies changed meanwhile, or that cannot be recorded.
+    pub async fn resume(
+        &mut self,
+        held: Held,
+        outcome: Result<Outcome, ApprovalError>,
+    ) -> Result<Permit, Refusal> {
+        self.resource.metrics.approval_wait_seconds.observe(held.waited().as_secs_f64());
+        self.write(record::approval(&held, &outcome), true).await?;
+        if let Some(refusal) = held.refusal(outcome) {
+            return Err(refusal);
+        }
+        self.adopt_policies();
+        if let Some(refusal) = self.invalid() {
+            return Err(refusal);
+        }
+        let identity = self.session.identity.identity();
+        match self.policies.evaluate(identity, held.command(), Timestamp::now()).verdict {
+            Verdict::Allow { rule, mask } => Ok(self.permit(held.number(), held.into_command(), rule, mask)),
+            Verdict::Hold { rule, mask, .. } if rule == *held.rule() => {
+                Ok(self.permit(held.number(), held.into_command(), rule, mask))
+            }
+            Verdict::Hold { rule, .. } => Err(Refusal {
+                kind: RefusalKind::Denied,
+                message: "the policies changed while the command waited: another rule holds it now"
+                    .to_owned(),
+                hint: "send it again to ask for approval under the new rule".to_owned(),
+                rule: Some(rule),
+            }),
+            Verdict::Deny { rule, message } => Err(Refusal::denied(rule, message)),
+        }
+    }
+
+    /// Gives up a held command: the client went away, cancelled, or its session ended.
+    pub async fn withdraw(&mut self, held: Held, reason: &str) {
+        let event = record::withdrawn(&held, reason);
+        drop(held);
+        // The command did not run and will not; a recorder that is gone has already refused everything else.
+        if let Err(refusal) = self.write(event, true).await {
+            tracing::warn!(session = self.session.id, refusal = refusal.message, "withdrawal not recorded");
+        }
+    }
+
+    /// Records masked frames of a result. They may be buffered: call [`Gate::before_release`] before any of them is
+    /// handed to the client, unless [`Gate::finish`] comes first.
+    ///
+    /// # Errors
+    /// They cannot be recorded: the client must not get them.
+    pub fn record(&mut self, permit: &mut Permit, frames: &[u8]) -> Result<(), Refusal> {
+        permit.take_frames(frames).map_err(|error| self.recorder_lost(&error))
+    }
+
+    /// Writes what [`Gate::record`] buffered.
+    ///
+    /// # Errors
+    /// It cannot be recorded: the client must not get it.
+    pub fn before_release(&mut self, permit: &mut Permit) -> Result<(), Refusal> {
+        permit.write_chunk().map_err(|error| self.recorder_lost(&error))
+    }
+
+    /// Records how a command ended. Only then is its completion released to the client.
+    ///
+    /// # Errors
+    /// It cannot be recorded: the session ends.
+    pub async fn finish(&mut self, permit: Permit, end: End) -> Result<(), Refusal> {
+        let masked: u64 = end.masked.0.values().sum();
+        self.resource.metrics.masked_values.inc_by(masked);
+        self.totals.add(permit.bytes(), masked);
+        let hard = self.resource.recording.durability == Durability::Synced;
+        let event = permit.close(end);
+        self.write(event, hard).await
+    }
+
+    /// Records something an investigator should know that belongs to no command.
+    ///
+    /// # Errors
+    /// It cannot be recorded.
+    pub async fn note(&mut self, event: Event) -> Result<(), Refusal> {
+        self.write(event, false).await
+    }
+
+    /// Waits until the session may not go on: its token expires or its identity loses access.
+    ///
+    /// Cancel safe.
+    pub async fn ended(&mut self) -> Refusal {
+        loop {
+            if let Some(refusal) = self.invalid() {
+                return refusal;
+            }
+            let left = self.session.identity.expires_at().duration_since(Timestamp::now());
+            let left = Duration::try_from(left).unwrap_or(Duration::ZERO).min(LONGEST_NAP);
+            tokio::select! {
+                () = tokio::time::sleep(left) => {}
+                changed = self.changes.changed() => {
+                    if changed.is_err() {
+                        // The sender lives as long as the resource is served.
+                        return Refusal::ended("the resource is no longer served by this gateway");
+                    }
+                    self.adopt_policies();
+                    if let Some(refusal) = self.lost_access() {
+                        return refusal;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends the session and records why, with totals.
+    pub async fn close(mut self, reason: &'static str) {
+        let event = record::session_end(reason, self.commands, &self.totals);
+        if let Err(refusal) = self.write(event, true).await {
+            tracing::warn!(session = self.session.id, refusal = refusal.message, "session end not recorded");
+        }
+    }
+
+    /// The session of this gate.
+    pub const fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// The resource of this gate.
+    pub const fn resource(&self) -> &Arc<ResourceContext> {
+        &self.resource
+    }
+
+    /// Masks for messages that belong to no command.
+    pub const fn masker(&self) -> &Masker {
+        &self.masker
+    }
+
+    /// Whether any column mask applies to the identity: then texts that belong to no command are withheld.
+    pub fn masks_columns(&self) -> bool {
+        self.policies.masks_columns(self.session.identity.identity())
+    }
+
+    async fn ask(&mut self, mut held: Held, in_transaction: bool) -> Decision {
+        let question = held.question(&self.facts(held.number(), held.command()), in_transaction);
+        match self.resource.approvals.ask(question).await {
+            Ok(pending) => held.attach(pending),
+            Err(error) => {
+                tracing::error!(session = self.session.id, error = %Chain(&error), "ask for approval");
+                return Decision::Refused(Refusal {
+                    kind: RefusalKind::Unavailable,
+                    rule: Some(held.rule().clone()),
+                    message: format!("the command needs an approval and none can be asked for: {error}"),
+                    hint: "try again later; nothing was run".to_owned(),
+                });
+            }
+        }
+        match self.write(record::asked(&held), true).await {
+            Ok(()) => Decision::Held(Box::new(held)),
+            Err(refusal) => Decision::Refused(refusal),
+        }
+    }
+
+    fn permit(&self, number: u64, command: Arc<Command>, rule: RuleRef, mask: MaskPlan) -> Permit {
+        Permit::new(
+            permit::Log { spool: self.resource.spool.clone(), stamp: self.stamp.clone() },
+            permit::Cleared { number, command, rule, mask, masker: self.masker.clone() },
+            self.resource.recording,
+        )
+    }
+
+    fn facts<'a>(&'a self, number: u64, command: &'a Arc<Command>) -> record::Facts<'a> {
+        record::Facts {
+            number,
+            command,
+            session: &self.session,
+            resource: &self.resource,
+            masker: &self.masker,
+            policies: &self.policies,
+        }
+    }
+
+    fn next_command(&mut self, verdict: &Verdict) -> u64 {
+        self.commands = self.commands.saturating_add(1);
+        let verdict = record::verdict_word(verdict);
+        self.totals.count(verdict);
+        let labels = CommandLabels { protocol: self.resource.protocol, verdict };
+        self.resource.metrics.commands.get_or_create(&labels).inc();
+        self.commands
+    }
+
+    fn adopt_policies(&mut self) {
+        let newest = self.resource.policies.load();
+        if !Arc::ptr_eq(&newest, &self.policies) {
+            self.policies = Arc::clone(&newest);
+            let detectors = self.policies.detectors(self.session.identity.identity());
+            self.masker = Masker::new(&detectors, self.resource.tenant_key.expose());
+        }
+    }
+
+    fn invalid(&self) -> Option<Refusal> {
+        (self.session.identity.expires_at() <= Timestamp::now())
+            .then(|| Refusal::ended("the session's token has expired"))
+    }
+
+    fn lost_access(&self) -> Option<Refusal> {
+        let identity = self.session.identity.identity();
+        match self.policies.evaluate(identity, &self.connect, Timestamp::now()).verdict {
+            Verdict::Deny { .. } => Some(Refusal::ended("the identity may no longer use this resource")),
+            Verdict::Allow { .. } | Verdict::Hold { .. } => None,
+        }
+    }
+
+    async fn write(&self, event: Event, hard: bool) -> Result<(), Refusal> {
+        let receipt = self.append(event).map_err(|error| self.recorder_lost(&error))?;
+        if hard || self.resource.recording.durability == Durability::Synced {
+            self.resource.spool.synced(receipt).await.map_err(|error| self.recorder_lost(&error))?;
+        }
+        Ok(())
+    }
+
+    fn append(&self, event: Event) -> Result<Receipt, SpoolError> {
+        self.resource.spool.append(&self.stamp, event)
+    }
+
+    fn recorder_lost(&self, error: &SpoolError) -> Refusal {
+        self.resource.metrics.recorder_failures.inc();
+        tracing::error!(session = self.session.id, error = %Chain(error), "record command");
+        Refusal {
+            kind: RefusalKind::Unavailable,
+            rule: None,
+            message: format!("the gateway cannot record, so it does not let anything run: {error}"),
+            hint: "try again later, and tell whoever runs the gateway".to_owned(),
+        }
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.resource.metrics.sessions_active.dec();
+    }
+}
+
+/// An error with its causes, for the log line where it is handled.
+#[derive(Debug)]
+pub struct Chain<'a>(pub &'a (dyn std::error::Error + 'static));
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    }
+}
+
+/// How often a session looks at the wall clock, which may be set meanwhile.
+const LONGEST_NAP: Duration = Duration::from_secs(30);

@@ -6,6 +6,7 @@ pub mod approval;
 pub mod authn;
 pub mod gate;
 pub mod mask;
+pub mod metrics;
 pub mod refusal;
 pub mod secret;
 pub mod session;

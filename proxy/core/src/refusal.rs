@@ -37,3 +37,25 @@ pub enum RefusalKind {
     /// Over a limit.
     TooLarge,
 }
+
+impl Refusal {
+    /// A policy's Deny.
+    pub fn denied(rule: RuleRef, message: String) -> Self {
+        let hint = if rule.policy.is_empty() {
+            "nothing allows it; ask the owner of the resource's policies".to_owned()
+        } else {
+            format!("see rule {} of policy {}; do not try to rephrase it", rule.rule, rule.policy)
+        };
+        Self { kind: RefusalKind::Denied, rule: Some(rule), message, hint }
+    }
+
+    /// The session may not go on.
+    pub fn ended(message: &str) -> Self {
+        Self {
+            kind: RefusalKind::SessionEnded,
+            rule: None,
+            message: message.to_owned(),
+            hint: "connect again with a fresh token".to_owned(),
+        }
+    }
+}

@@ -51,6 +51,10 @@ pub struct ResourceContext {
     pub recording: Recording,
     /// Key of digests and mask tokens: the tenant key, 32 bytes.
     pub tenant_key: Secret<[u8; 32]>,
+    /// Counters.
+    pub metrics: crate::metrics::Metrics,
+    /// Name of this gateway process (`portcullis.proxy.instance`).
+    pub instance: String,
 }
 
 impl fmt::Debug for ResourceContext {

@@ -1,0 +1,149 @@
+//! A command that waits for an approval.
+
+use super::record::Facts;
+use crate::approval::{ApprovalError, Outcome, Pending, Question};
+use crate::refusal::{Refusal, RefusalKind};
+use proxy_policy::{ApprovalTerms, Command, OnDisconnect, RuleRef};
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A command that waits. Give it to `Gate::resume` with its outcome, or to `Gate::withdraw`.
+#[derive(Debug)]
+pub struct Held {
+    number: u64,
+    command: Arc<Command>,
+    rule: RuleRef,
+    terms: ApprovalTerms,
+    message: String,
+    since: Instant,
+    pending: Option<Box<dyn Pending>>,
+}
+
+/// What the client is told while it waits.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Notice {
+    /// One sentence: held by which rule, waiting for which request.
+    pub message: String,
+    /// How it is decided, and when it expires.
+    pub hint: String,
+}
+
+impl Held {
+    pub(super) fn new(
+        number: u64,
+        command: Arc<Command>,
+        rule: RuleRef,
+        terms: ApprovalTerms,
+        message: String,
+    ) -> Self {
+        Self { number, command, rule, terms, message, since: Instant::now(), pending: None }
+    }
+
+    pub(super) fn attach(&mut self, pending: Box<dyn Pending>) {
+        self.pending = Some(pending);
+    }
+
+    pub(super) fn question(&self, facts: &Facts<'_>, in_transaction: bool) -> Question {
+        let mut summary: String = facts.text().chars().take(SUMMARY_CHARACTERS).collect();
+        if summary.is_empty() {
+            summary.push_str(&self.command.operation);
+        }
+        Question {
+            resource: facts.resource.name.clone(),
+            requester: Arc::clone(facts.session.identity.identity()),
+            session: facts.session.id.clone(),
+            protocol: facts.resource.protocol,
+            summary,
+            text: facts.text(),
+            effects: facts.effects(),
+            digest: facts.digest(),
+            effect_digest: facts.effect_digest(),
+            in_transaction,
+            rule: self.rule.clone(),
+            terms: self.terms.clone(),
+        }
+    }
+
+    /// Waits for the end of the request. An approval it returns is consumed.
+    ///
+    /// Cancel safe until it returns.
+    ///
+    /// # Errors
+    /// The approval store was lost; nothing was approved.
+    pub async fn outcome(&mut self) -> Result<Outcome, ApprovalError> {
+        match &mut self.pending {
+            Some(pending) => pending.outcome().await,
+            None => Err(ApprovalError { step: "follow approval request".to_owned(), source: None }),
+        }
+    }
+
+    /// What to tell the client; at the start, and again from time to time so that it knows it waits.
+    pub fn notice(&self) -> Notice {
+        let left = self.terms.timeout.saturating_sub(self.waited()).as_secs();
+        let mut hint = format!("decide with: portcullis approve {0}, or: portcullis deny {0}", self.name());
+        write!(hint, "; it expires in {left} s").unwrap_or_default();
+        Notice { message: format!("{}; waiting for approval {}", self.message, self.name()), hint }
+    }
+
+    /// Name of the ApprovalRequest.
+    pub fn name(&self) -> &str {
+        self.pending.as_ref().map_or("", |pending| pending.name())
+    }
+
+    pub(super) fn uid(&self) -> &str {
+        self.pending.as_ref().map_or("", |pending| pending.uid())
+    }
+
+    /// Number of the command within its session.
+    pub const fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The command.
+    pub const fn command(&self) -> &Arc<Command> {
+        &self.command
+    }
+
+    pub(super) const fn rule(&self) -> &RuleRef {
+        &self.rule
+    }
+
+    pub(super) fn waited(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    pub(super) fn into_command(self) -> Arc<Command> {
+        self.command
+    }
+
+    /// What the client is told if the request did not end in an approval.
+    pub(super) fn refusal(&self, outcome: Result<Outcome, ApprovalError>) -> Option<Refusal> {
+        let again = "send the command again to ask anew".to_owned();
+        let (kind, message, hint) = match outcome {
+            Ok(Outcome::Approved { .. }) => return None,
+            Ok(Outcome::Denied { approver }) => (
+                RefusalKind::ApprovalDenied,
+                format!("approval {} was denied by {approver}", self.name()),
+                "do not send it again without talking to the approver".to_owned(),
+            ),
+            Ok(Outcome::Expired) => {
+                (RefusalKind::ApprovalExpired, format!("approval {} expired undecided", self.name()), again)
+            }
+            Ok(Outcome::Withdrawn) => {
+                (RefusalKind::Withdrawn, format!("approval {} was withdrawn", self.name()), again)
+            }
+            Err(error) => {
+                tracing::error!(request = self.name(), error = %super::Chain(&error), "follow approval request");
+                let message = format!("approval {} cannot be followed: {error}", self.name());
+                (RefusalKind::Unavailable, message, "try again later; nothing was run".to_owned())
+            }
+        };
+        let claimable = matches!(self.terms.on_disconnect, OnDisconnect::Claimable);
+        tracing::debug!(request = self.name(), claimable, "held command refused");
+        Some(Refusal { kind, rule: Some(self.rule.clone()), message, hint })
+    }
+}
+
+/// A line of a list.
+const SUMMARY_CHARACTERS: usize = 120;

@@ -1,0 +1,278 @@
+//! The audit events of a session, built from what the gate knows.
+
+use super::held::Held;
+use super::permit::{End, EndKind};
+use crate::approval::{ApprovalError, Outcome};
+use crate::authn::recorded_claims;
+use crate::mask::{MaskCounts, Masker};
+use crate::session::{ResourceContext, Session};
+use bytes::Bytes;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use proxy_audit::event::key;
+use proxy_audit::{Event, EventName, SessionStamp, Severity, Value};
+use proxy_policy::{Command, Effects, Evaluation, PolicySet, RuleRef, Touch, Verdict};
+use sha2::Sha256;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What is known of a command when it is judged.
+pub(super) struct Facts<'a> {
+    pub(super) number: u64,
+    pub(super) command: &'a Command,
+    pub(super) session: &'a Session,
+    pub(super) resource: &'a ResourceContext,
+    pub(super) masker: &'a Masker,
+    pub(super) policies: &'a PolicySet,
+}
+
+/// Counts of a session, for its end.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Totals {
+    verdicts: BTreeMap<&'static str, u64>,
+    bytes: u64,
+    masked: u64,
+}
+
+impl Totals {
+    pub(super) fn count(&mut self, verdict: &'static str) {
+        let count = self.verdicts.entry(verdict).or_default();
+        *count = count.saturating_add(1);
+    }
+
+    pub(super) fn add(&mut self, bytes: u64, masked: u64) {
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.masked = self.masked.saturating_add(masked);
+    }
+}
+
+impl Facts<'_> {
+    /// The text for records and approvals: literals replaced, detectors run, bounded.
+    pub(super) fn text(&self) -> String {
+        let mut counts = MaskCounts::default();
+        let masked = self.masker.text(self.command.masked_text.as_bytes(), &mut counts);
+        let text = String::from_utf8_lossy(&masked);
+        match text.char_indices().nth(TEXT_CHARACTERS) {
+            None => text.into_owned(),
+            Some((end, _)) => format!("{}… ({} bytes)", text.get(..end).unwrap_or_default(), text.len()),
+        }
+    }
+
+    pub(super) fn effects(&self) -> Vec<String> {
+        let (why, touches) = match &self.command.effects {
+            Effects::Known(touches) => (None, touches),
+            Effects::Unknown { why, touches } => (Some(format!("Unknown: {why}")), touches),
+        };
+        let shown = touches.iter().map(Touch::to_string).take(EFFECTS);
+        shown.chain(why).map(|line| mask_line(self.masker, line)).collect()
+    }
+
+    /// Keyed digest of the exact command and of what binds its meaning.
+    pub(super) fn digest(&self) -> String {
+        let mut parts = vec![self.command.text.as_str(), &self.command.role, &self.command.namespace];
+        for (name, value) in &self.command.binding {
+            parts.extend([name.as_str(), value.as_str()]);
+        }
+        keyed_digest(self.resource.tenant_key.expose(), "command", &parts)
+    }
+
+    /// Keyed digest of what the command does, so that a repetition can claim an approval.
+    pub(super) fn effect_digest(&self) -> String {
+        let parts = [self.command.canonical.as_str(), &self.command.role, &self.command.namespace];
+        keyed_digest(self.resource.tenant_key.expose(), "effect", &parts)
+    }
+}
+
+/// The attributes of every record of a session.
+pub(super) fn stamp(session: &Session, resource: &ResourceContext, masker: &Masker) -> SessionStamp {
+    let identity = session.identity.identity();
+    let mut attributes: Vec<(Cow<'static, str>, Value)> = vec![
+        (key::SESSION_ID.into(), session.id.as_str().into()),
+        (key::USER_ID.into(), identity.id().into()),
+        (key::USER_NAME.into(), identity.username.as_str().into()),
+        (key::USER_ROLES.into(), identity.groups.clone().into()),
+        (key::RESOURCE_NAMESPACE.into(), resource.namespace.as_str().into()),
+        (key::RESOURCE_NAME.into(), resource.name.as_str().into()),
+        (key::RESOURCE_PROTOCOL.into(), resource.protocol.into()),
+        (key::PROXY_INSTANCE.into(), resource.instance.as_str().into()),
+        (key::ROLE.into(), session.role.as_str().into()),
+        (key::NAMESPACE.into(), session.namespace.as_str().into()),
+    ];
+    for (name, value) in recorded_claims(identity) {
+        attributes.push((format!("{}{name}", key::CLAIM_PREFIX).into(), mask_line(masker, value).into()));
+    }
+    SessionStamp::new(attributes)
+}
+
+pub(super) fn session_start(session: &Session, policies: &PolicySet) -> Event {
+    let identity = session.identity.identity();
+    let body = format!("{} opened a session as {}", identity.username, session.role);
+    Event::new(EventName::SessionStart, Severity::Info, body)
+        .with(key::CLIENT_ADDRESS, session.client.ip().to_string())
+        .with(key::CLIENT_PORT, i64::from(session.client.port()))
+        .with(key::CLIENT_NAME, session.client_name.as_str())
+        .with(key::TRANSPORT, session.transport.as_str())
+        .with(key::TOKEN_EXPIRES, session.identity.expires_at().to_string())
+        .with(key::POLICY_DIGEST, policies.digest())
+}
+
+pub(super) fn session_end(reason: &'static str, commands: u64, totals: &Totals) -> Event {
+    let verdicts =
+        totals.verdicts.iter().map(|(verdict, count)| format!("{verdict} {count}")).collect::<Vec<_>>();
+    Event::new(EventName::SessionEnd, Severity::Info, format!("session ended: {reason}"))
+        .with(key::REASON, reason)
+        .with(key::COMMANDS, commands)
+        .with(key::VERDICTS, verdicts)
+        .with(key::BYTES, totals.bytes)
+        .with(key::MASKED_COUNT, totals.masked)
+}
+
+pub(super) fn statement(facts: &Facts<'_>, evaluation: &Evaluation) -> Event {
+    let (severity, rule) = match &evaluation.verdict {
+        Verdict::Allow { rule, .. } => (Severity::Info, rule),
+        Verdict::Deny { rule, .. } | Verdict::Hold { rule, .. } => (Severity::Warn, rule),
+    };
+    let verdict = verdict_word(&evaluation.verdict);
+    let mut event =
+        Event::new(EventName::Statement, severity, format!("{verdict}: {}", facts.command.operation))
+            .with(key::COMMAND, facts.number)
+            .with(key::OPERATION, facts.command.operation.as_str())
+            .with(key::QUERY_TEXT, facts.text())
+            .with(key::EFFECTS, facts.effects())
+            .with(key::DIGEST, facts.digest())
+            .with(key::VERDICT, verdict)
+            .with(key::POLICY_NAME, rule.policy.as_str())
+            .with(key::POLICY_GENERATION, rule.generation)
+            .with(key::RULE, rule.rule.as_str())
+            .with(key::POLICY_DIGEST, facts.policies.digest());
+    if !evaluation.observed.is_empty() {
+        let observed = evaluation.observed.iter();
+        let observed = observed.map(|one| format!("{} {}/{}", one.verdict, one.rule.policy, one.rule.rule));
+        event = event.with(key::OBSERVED, observed.collect::<Vec<_>>());
+    }
+    if let Verdict::Hold { .. } = evaluation.verdict {
+        event = event.with(key::EFFECT_DIGEST, facts.effect_digest());
+    }
+    event
+}
+
+pub(super) fn asked(held: &Held) -> Event {
+    approval_event(held, Severity::Warn, "requested")
+}
+
+pub(super) fn withdrawn(held: &Held, reason: &str) -> Event {
+    approval_event(held, Severity::Warn, "withdrawn").with(key::REASON, reason)
+}
+
+pub(super) fn approval(held: &Held, outcome: &Result<Outcome, ApprovalError>) -> Event {
+    let (severity, verdict, approvers) = match outcome {
+        Ok(Outcome::Approved { approvers }) => (Severity::Info, "approved", approvers.clone()),
+        Ok(Outcome::Denied { approver }) => (Severity::Warn, "denied", vec![approver.clone()]),
+        Ok(Outcome::Expired) => (Severity::Warn, "expired", Vec::new()),
+        Ok(Outcome::Withdrawn) => (Severity::Warn, "withdrawn", Vec::new()),
+        Err(_) => (Severity::Error, "lost", Vec::new()),
+    };
+    let waited = i64::try_from(held.waited().as_millis()).unwrap_or(i64::MAX);
+    approval_event(held, severity, verdict)
+        .with(key::APPROVERS, approvers)
+        .with(key::APPROVAL_WAIT_MS, waited)
+}
+
+fn approval_event(held: &Held, severity: Severity, verdict: &'static str) -> Event {
+    let rule = held.rule();
+    Event::new(EventName::Approval, severity, format!("approval {} {verdict}", held.name()))
+        .with(key::COMMAND, held.number())
+        .with(key::APPROVAL_NAME, held.name())
+        .with(key::APPROVAL_UID, held.uid())
+        .with(key::APPROVAL_VERDICT, verdict)
+        .with(key::POLICY_NAME, rule.policy.as_str())
+        .with(key::POLICY_GENERATION, rule.generation)
+        .with(key::RULE, rule.rule.as_str())
+}
+
+pub(super) fn chunk(number: u64, frames: Bytes) -> Event {
+    Event::new(EventName::ResultChunk, Severity::Info, "part of a result")
+        .with(key::COMMAND, number)
+        .with(key::FRAMES, frames)
+}
+
+/// What is known of a result.
+#[derive(Default)]
+pub(super) struct ResultFacts<'a> {
+    pub(super) number: u64,
+    pub(super) rule: Option<&'a RuleRef>,
+    pub(super) operation: &'a str,
+    pub(super) end: End,
+    pub(super) bytes: u64,
+    pub(super) truncated: bool,
+    pub(super) frames: Bytes,
+    pub(super) duration: Duration,
+}
+
+pub(super) fn result(facts: ResultFacts<'_>) -> Event {
+    let (severity, outcome) = match facts.end.outcome {
+        EndKind::Ok => (Severity::Info, "ok"),
+        EndKind::Error => (Severity::Error, "error"),
+        EndKind::Aborted => (Severity::Warn, "aborted"),
+    };
+    let duration = i64::try_from(facts.duration.as_micros()).unwrap_or(i64::MAX);
+    let mut event = Event::new(EventName::Result, severity, format!("{outcome}: {}", facts.operation))
+        .with(key::COMMAND, facts.number)
+        .with(key::OUTCOME, outcome)
+        .with(key::ROWS, facts.end.rows)
+        .with(key::BYTES, facts.bytes)
+        .with(key::DURATION_US, duration);
+    if let Some(rule) = facts.rule {
+        event = event.with(key::RULE, rule.rule.as_str());
+    }
+    if let Some(code) = facts.end.status_code {
+        event = event.with(key::STATUS_CODE, code);
+    }
+    if facts.truncated {
+        event = event.with(key::TRUNCATED, true);
+    }
+    if !facts.end.masked.0.is_empty() {
+        let masked = facts.end.masked.0.iter().map(|(name, count)| format!("{name} ×{count}"));
+        event = event.with(key::MASKED, masked.collect::<Vec<_>>());
+    }
+    if !facts.frames.is_empty() {
+        event = event.with(key::FRAMES, facts.frames);
+    }
+    event
+}
+
+pub(super) const fn verdict_word(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Allow { .. } => "allow",
+        Verdict::Deny { .. } => "deny",
+        Verdict::Hold { .. } => "hold",
+    }
+}
+
+fn mask_line(masker: &Masker, line: String) -> String {
+    let mut counts = MaskCounts::default();
+    match masker.text(line.as_bytes(), &mut counts) {
+        Cow::Borrowed(_) => line,
+        Cow::Owned(masked) => String::from_utf8_lossy(&masked).into_owned(),
+    }
+}
+
+/// Keyed, so that a low-entropy literal cannot be guessed from the record (`standards`: never a plain digest).
+fn keyed_digest(key: &[u8; 32], purpose: &str, parts: &[&str]) -> String {
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return String::new() };
+    for part in std::iter::once(&purpose).chain(parts) {
+        mac.update(&(part.len() as u64).to_be_bytes());
+        mac.update(part.as_bytes());
+    }
+    mac.finalize().into_bytes().iter().fold(String::with_capacity(64), |mut hex, byte| {
+        for nibble in [byte >> 4, byte & 15] {
+            hex.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
+        }
+        hex
+    })
+}
+
+/// Keeps a record within one leaf of the log, whatever the statement's length.
+const TEXT_CHARACTERS: usize = 8 * 1024;
+/// As above.
+const EFFECTS: usize = 64;
