@@ -1,0 +1,92 @@
+//! Names to objects, by the search path, as PostgreSQL does it.
+
+use super::Catalogue;
+use super::model::Relation;
+use crate::analyze::SessionState;
+use std::sync::Arc;
+
+/// What a relation's name stands for.
+#[derive(Clone, Debug)]
+pub(crate) enum Resolved {
+    /// This relation.
+    Known(Arc<Relation>),
+    /// None that is known; if it exists it is one of these, `schema.name`. Never empty.
+    Unknown(Vec<String>),
+}
+
+impl Catalogue {
+    /// What `schema.name`, or `name` along the search path, stands for in a session.
+    pub(crate) fn resolve(&self, state: &SessionState, schema: &str, name: &str) -> Resolved {
+        if !schema.is_empty() {
+            let schema = if schema.starts_with("pg_temp") { "pg_temp" } else { schema };
+            return match self.find(state, schema, name) {
+                Some(relation) => Resolved::Known(relation),
+                None => Resolved::Unknown(vec![format!("{schema}.{name}")]),
+            };
+        }
+        let path = self.effective_path(state);
+        if let Some(relation) = path.iter().find_map(|schema| self.find(state, schema, name)) {
+            return Resolved::Known(relation);
+        }
+        let candidates: Vec<String> =
+            path.iter().filter(|s| !matches!(s.as_str(), "pg_catalog" | "pg_temp")).map(|s| format!("{s}.{name}")).collect();
+        if candidates.is_empty() { Resolved::Unknown(vec![format!("public.{name}")]) } else { Resolved::Unknown(candidates) }
+    }
+
+    fn find(&self, state: &SessionState, schema: &str, name: &str) -> Option<Arc<Relation>> {
+        if let Some(change) = state.overlay(schema, name) {
+            return change.cloned();
+        }
+        self.relation(schema, name).cloned()
+    }
+
+    /// The schemas that are searched, in order, the implicit ones included, those that do not exist left out.
+    pub(crate) fn effective_path(&self, state: &SessionState) -> Vec<String> {
+        let mut path: Vec<String> = Vec::new();
+        for schema in &state.search_path {
+            let schema = if schema == "$user" { state.role.as_str() } else { schema.as_str() };
+            let schema = if schema.starts_with("pg_temp") { "pg_temp" } else { schema };
+            let usable = schema == "pg_temp" || state.has_schema(schema) || self.schemas.get(schema).copied().unwrap_or(false);
+            if usable && !path.iter().any(|known| known == schema) {
+                path.push(schema.to_owned());
+            }
+        }
+        if !path.iter().any(|schema| schema == "pg_catalog") {
+            path.insert(0, "pg_catalog".to_owned());
+        }
+        if !path.iter().any(|schema| schema == "pg_temp") {
+            path.insert(0, "pg_temp".to_owned());
+        }
+        path
+    }
+
+    /// The schema that an unqualified `CREATE` puts its object in.
+    pub(crate) fn creation_schema(&self, state: &SessionState) -> String {
+        let path = self.effective_path(state);
+        let named = |schema: &&String| !matches!(schema.as_str(), "pg_catalog" | "pg_temp");
+        path.iter().find(named).cloned().unwrap_or_else(|| "public".to_owned())
+    }
+
+    /// Functions outside PostgreSQL's own that a call by this name can reach, as `schema.name`. An unqualified name
+    /// reaches every schema of the path: which overload wins depends on types, which are not followed.
+    pub(crate) fn user_functions(&self, state: &SessionState, schema: &str, name: &str, arguments: usize) -> Vec<String> {
+        let path = if schema.is_empty() { self.effective_path(state) } else { vec![schema.to_owned()] };
+        let mut found: Vec<String> = Vec::new();
+        for function in self.functions.get(name).into_iter().flatten() {
+            let fits = usize::from(function.arguments_min) <= arguments
+                && function.arguments_max.is_none_or(|most| arguments <= usize::from(most));
+            let qualified = format!("{}.{}", function.schema, function.name);
+            if fits && path.contains(&function.schema) && !found.contains(&qualified) {
+                found.push(qualified);
+            }
+        }
+        found
+    }
+
+    /// Operators outside PostgreSQL's own that this symbol can reach, as `schema.symbol`.
+    pub(crate) fn user_operators(&self, state: &SessionState, schema: &str, name: &str) -> Vec<String> {
+        let Some(schemas) = self.operators.get(name) else { return Vec::new() };
+        let path = if schema.is_empty() { self.effective_path(state) } else { vec![schema.to_owned()] };
+        schemas.iter().filter(|schema| path.contains(schema)).map(|schema| format!("{schema}.{name}")).collect()
+    }
+}
