@@ -142,13 +142,23 @@ pub struct SessionStamp(Arc<StampInner>);
 #[derive(Debug)]
 struct StampInner {
     attributes: Vec<(Cow<'static, str>, Value)>,
+    /// The attributes in the record's byte form: encoded once, copied into every record.
+    encoded: Vec<u8>,
     sequence: AtomicU64,
 }
 
 impl SessionStamp {
-    /// A stamp with these attributes; its records are numbered from 0.
+    /// A stamp with these attributes; its records are numbered from 0. Keys are unique, among these and among the
+    /// events': a record that would carry a key twice is refused.
     pub fn new(attributes: Vec<(Cow<'static, str>, Value)>) -> Self {
-        Self(Arc::new(StampInner { attributes, sequence: AtomicU64::new(0) }))
+        let mut encoded = Vec::new();
+        crate::encode::encode_attributes(&mut encoded, &attributes);
+        Self(Arc::new(StampInner { attributes, encoded, sequence: AtomicU64::new(0) }))
+    }
+
+    /// The stamp of a session that a crash ended, as its records had it: the next one has this number.
+    pub(crate) fn resumed(encoded: Vec<u8>, sequence: u64) -> Self {
+        Self(Arc::new(StampInner { attributes: Vec::new(), encoded, sequence: AtomicU64::new(sequence) }))
     }
 
     /// The attributes of every record.
@@ -156,15 +166,49 @@ impl SessionStamp {
         &self.0.attributes
     }
 
-    /// Takes the next `portcullis.session.seq`.
-    pub fn next_sequence(&self) -> u64 {
-        self.0.sequence.fetch_add(1, Ordering::Relaxed)
+    pub(crate) fn encoded(&self) -> &[u8] {
+        &self.0.encoded
+    }
+
+    /// `portcullis.session.seq` of the next record. Read and advanced only under the log's lock, so that records of
+    /// a session are numbered in the order of the log, and a record that was not kept leaves no gap.
+    pub(crate) fn sequence(&self) -> u64 {
+        self.0.sequence.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn advance(&self) {
+        self.0.sequence.fetch_add(1, Ordering::Relaxed);
     }
 }
 
+/// `portcullis.schema` of the records that this version writes.
+pub const SCHEMA_VERSION: &str = "v1";
+
 /// Attribute keys. Semantic-convention names where one exists, else the prefix `portcullis.`.
 pub mod key {
-    /// Identifier of the session (UUIDv7).
+    /// Version of the schema. On every record.
+    pub const SCHEMA: &str = "portcullis.schema";
+    /// Origin of the log, which is also the name of its key. On every record.
+    pub const LOG_ORIGIN: &str = "portcullis.log.origin";
+    /// Number of the record in its log, from 0, without gaps. On every record.
+    pub const SEQUENCE: &str = "portcullis.seq";
+    /// `UUIDv7` of the record, to tell repeated deliveries apart. On every record.
+    pub const RECORD_ID: &str = "portcullis.record.id";
+    /// SHA-256 of the previous record's leaf hash, 32 bytes; zeros on the first. On every record.
+    pub const CHAIN_PREVIOUS: &str = "portcullis.chain.prev";
+    /// Number of the record in its session, from 0, without gaps. On every record.
+    pub const SESSION_SEQUENCE: &str = "portcullis.session.seq";
+    /// What the recorder reports: `start`, `recovered`.
+    pub const RECORDER_EVENT: &str = "portcullis.recorder.event";
+    /// Whole records that opening found.
+    pub const RECOVERED_RECORDS: &str = "portcullis.recorder.records";
+    /// Bytes of a torn tail that opening cut off.
+    pub const TORN_BYTES: &str = "portcullis.recorder.torn_bytes";
+    /// Size of the last checkpoint before this opening.
+    pub const CHECKPOINT_SIZE: &str = "portcullis.checkpoint.size";
+    /// SHA-256 of the last checkpoint's note before this opening, hexadecimal.
+    pub const CHECKPOINT_DIGEST: &str = "portcullis.checkpoint.digest";
+    /// Identifier of the session (`UUIDv7`).
     pub const SESSION_ID: &str = "session.id";
     /// `issuer#subject`.
     pub const USER_ID: &str = "user.id";
@@ -246,7 +290,7 @@ pub mod key {
     pub const DURATION_US: &str = "portcullis.duration_us";
     /// Why something ended or failed.
     pub const REASON: &str = "portcullis.reason";
-    /// Name of the ApprovalRequest.
+    /// Name of the `ApprovalRequest`.
     pub const APPROVAL_NAME: &str = "portcullis.approval.name";
     /// Its UID.
     pub const APPROVAL_UID: &str = "portcullis.approval.uid";

@@ -2,8 +2,18 @@
 //!
 //! Writing: [`Spool`] appends [`Event`]s as OTLP log records to a hash-chained, checkpointed log on disk.
 //! Reading: query, replay and verify work on a spool directory, with no gateway running.
+//!
+//! The rooms: [`event`] is the schema, `encode` its one and only byte form, [`merkle`] and [`note`] the evidence,
+//! [`segment`] and [`checkpoint`] the files, [`spool`] the writer, [`read`] and [`record`] the reader.
 
+pub mod checkpoint;
+mod encode;
 pub mod event;
+pub mod merkle;
+pub mod note;
+pub mod read;
+pub mod record;
+pub mod segment;
 pub mod spool;
 
 pub use event::{Event, EventName, SessionStamp, Severity, Value};

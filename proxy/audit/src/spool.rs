@@ -1,7 +1,31 @@
 //! The log on disk: segments of framed records, hash-chained, group-committed, with signed checkpoints.
+//!
+//! A record's way: [`Spool::append`] encodes it, takes the log's lock for as long as it takes to number, chain, hash
+//! and write(2) it, and returns. One thread per log calls `fdatasync` for all who wait in [`Spool::synced`], and signs
+//! a checkpoint over what is on disk: after a session's end, after 256 records, at the latest after a second, and at
+//! most 20 times a second. A checkpoint therefore never covers a record that a power cut could still take.
+//!
+//! Failure: a full disk refuses records until there is room; any other error of a write, and every error of a sync,
+//! ends the log for this process. An `fdatasync` that failed is not tried again, for the kernel may have dropped the
+//! pages and would report success (<https://wiki.postgresql.org/wiki/Fsync_Errors>).
 
+mod committer;
+mod recovery;
+mod writer;
+
+use crate::checkpoint::KeyError;
+use crate::encode::{Draft, MAX_LEAF_BYTES};
+use crate::event::EventName;
+use crate::read::ReadError;
 use crate::{Event, SessionStamp};
+use committer::Shared;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+#[cfg(any(test, feature = "test-util"))]
+pub use writer::Fault;
 
 /// How a spool is kept.
 #[derive(Clone, Debug)]
@@ -10,15 +34,43 @@ pub struct SpoolOptions {
     pub directory: PathBuf,
     /// Origin of the log: `<cluster>/<namespace>/<resource>/<instance>`.
     pub origin: String,
+    /// Private key of the log: an Ed25519 seed of 32 bytes, created with mode 0600 when missing. Lies outside the
+    /// log's directory, so that a copy of the log does not carry the power to forge it.
+    pub key_file: PathBuf,
     /// Bytes after which a segment is closed and the next begins.
     pub segment_bytes: u64,
-    /// Bytes that the whole spool may take on disk; reaching it refuses new records.
+    /// Bytes that the whole spool may take on disk; reaching it refuses new records. Ends of sessions and the
+    /// recorder's own records may go over it by 1 MiB in all.
     pub max_bytes: u64,
 }
 
-/// A handle on the log. Cheap to clone; all clones share one writer.
+impl SpoolOptions {
+    /// Segments of 64 MiB, 8 GiB in all, and the key in `<directory>.key` beside the log.
+    pub fn new(directory: impl Into<PathBuf>, origin: impl Into<String>) -> Self {
+        let directory = directory.into();
+        let mut key_file = directory.clone().into_os_string();
+        key_file.push(".key");
+        Self {
+            directory,
+            origin: origin.into(),
+            key_file: key_file.into(),
+            segment_bytes: 64 << 20,
+            max_bytes: 8 << 30,
+        }
+    }
+}
+
+/// A handle on the log. Cheap to clone; all clones share one writer. Dropping the last one closes the log, which
+/// blocks for one sync.
 #[derive(Clone, Debug)]
-pub struct Spool {}
+pub struct Spool(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    directory: PathBuf,
+    committer: Mutex<Option<JoinHandle<()>>>,
+}
 
 /// Proof that a record is in the log, in the operating system's hands.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -41,35 +93,87 @@ pub struct Recovery {
 /// Why a record could not be kept. The command that it is about must not run.
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
-    /// The spool reached `max_bytes`.
+    /// The spool was closed.
+    #[error("audit spool is closed")]
+    Closed,
+    /// The log on disk is not whole: it was changed, or lost more than a crash can take. Opening refuses it, so that
+    /// nothing is written over the evidence: run `portcullis verify`, then move the directory away.
+    #[error("audit log {directory} is damaged: {what}")]
+    Damaged {
+        /// The log.
+        directory: PathBuf,
+        /// What is wrong, and where.
+        what: String,
+    },
+    /// A key occurs twice on one record.
+    #[error("attribute {key} occurs twice on one record")]
+    DuplicateKey {
+        /// The key.
+        key: &'static str,
+    },
+    /// An earlier failure; nothing is known of what the disk holds since.
+    #[error("audit spool failed earlier and takes no more records")]
+    Failed,
+    /// The spool reached `max_bytes`, or the disk is full.
     #[error("audit spool is full ({limit} bytes): export or remove sealed segments")]
     Full {
-        /// The limit.
+        /// The limit, or what the spool takes when the disk is full.
         limit: u64,
     },
     /// The disk failed; the spool takes no more records until it is opened again.
     #[error("write audit spool")]
-    Io(#[source] std::io::Error),
-    /// An earlier failure; nothing is known of what the disk holds since.
-    #[error("audit spool failed earlier and takes no more records")]
-    Failed,
+    Io(#[source] io::Error),
+    /// The log's key cannot be used.
+    #[error("open audit spool")]
+    Key(#[source] KeyError),
+    /// Another process writes this log.
+    #[error("audit log {directory} is in use by another process")]
+    Locked {
+        /// The log.
+        directory: PathBuf,
+    },
+    /// What is there cannot be read.
+    #[error("recover audit spool")]
+    Read(#[source] ReadError),
+    /// The record is over 65,535 bytes. Results are split into chunks of 48 KiB before they get here.
+    #[error("audit record of {bytes} bytes is too large")]
+    TooLarge {
+        /// Bytes that the record could take.
+        bytes: usize,
+    },
 }
 
 impl Spool {
     /// Opens or creates a log, repairs a torn tail, and closes sessions that a crash left open.
     ///
+    /// Reads the whole log and checks its chain and its checkpoints. Blocks for that long.
+    ///
     /// # Errors
-    /// The directory cannot be used, or holds something that is not this log.
-    pub fn open(_options: &SpoolOptions) -> Result<(Self, Recovery), SpoolError> {
-        Err(SpoolError::Failed)
+    /// The directory cannot be used, is in use, or holds something that is not this log.
+    pub fn open(options: &SpoolOptions) -> Result<(Self, Recovery), SpoolError> {
+        let (opened, recovery) = recovery::open(options)?;
+        let shared = Arc::new(Shared::new(opened.writer));
+        let committer = committer::spawn(Arc::clone(&shared), opened.keeper).map_err(SpoolError::Io)?;
+        let committer = Mutex::new(Some(committer));
+        Ok((Self(Arc::new(Inner { shared, directory: options.directory.clone(), committer })), recovery))
     }
 
     /// Appends one record and hands it to the operating system. Blocks for a memory copy, not for the disk.
     ///
     /// # Errors
     /// The record is not in the log; see [`SpoolError`].
-    pub fn append(&self, _session: &SessionStamp, _event: Event) -> Result<Receipt, SpoolError> {
-        Err(SpoolError::Failed)
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "an event is recorded once: whoever appends it gives it up"
+    )]
+    pub fn append(&self, session: &SessionStamp, event: Event) -> Result<Receipt, SpoolError> {
+        check_keys(session, &event)?;
+        let draft = Draft::new(session.encoded(), &event);
+        let bytes = draft.max_len(self.0.shared.log_attributes());
+        if bytes > MAX_LEAF_BYTES {
+            return Err(SpoolError::TooLarge { bytes });
+        }
+        self.0.shared.append(session, &draft, event.name)
     }
 
     /// Waits until a record and all before it are on disk; many waiters share one `fdatasync`.
@@ -78,20 +182,65 @@ impl Spool {
     ///
     /// # Errors
     /// The disk failed: the record may or may not survive.
-    pub async fn synced(&self, _receipt: Receipt) -> Result<(), SpoolError> {
-        Err(SpoolError::Failed)
+    pub async fn synced(&self, receipt: Receipt) -> Result<(), SpoolError> {
+        self.0.shared.synced(receipt.sequence + 1).await
     }
 
-    /// Writes a last checkpoint and closes the log.
+    /// Writes a last checkpoint and closes the log; later records are refused.
+    ///
+    /// Cancel safe: the log closes all the same.
     ///
     /// # Errors
     /// The disk failed.
     pub async fn close(&self) -> Result<(), SpoolError> {
-        Err(SpoolError::Failed)
+        self.0.shared.close().await
     }
 
     /// The directory of the log.
     pub fn directory(&self) -> &Path {
-        Path::new("")
+        &self.0.directory
+    }
+
+    /// Breaks the disk under this spool, for tests: the fault strikes after this many more writes or syncs.
+    #[cfg(any(test, feature = "test-util"))]
+    pub fn inject(&self, fault: Fault, after: u64) {
+        self.0.shared.inject(fault, after);
     }
 }
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shared.request_close();
+        let committer = self.committer.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if committer.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!(directory = %self.directory.display(), "the thread that syncs the audit spool panicked");
+        }
+    }
+}
+
+/// Keys must be unique on a record: OTLP leaves undefined what duplicates mean.
+fn check_keys(session: &SessionStamp, event: &Event) -> Result<(), SpoolError> {
+    for (position, (key, _)) in event.attributes.iter().enumerate() {
+        let in_stamp = session.attributes().iter().any(|(other, _)| other == key);
+        if in_stamp || event.attributes.iter().take(position).any(|(other, _)| other == key) {
+            return Err(SpoolError::DuplicateKey { key });
+        }
+    }
+    Ok(())
+}
+
+/// Events after which a checkpoint is due, and which may use the reserve of a full spool.
+fn closes_something(name: EventName) -> bool {
+    match name {
+        EventName::SessionEnd | EventName::Recorder => true,
+        EventName::Approval
+        | EventName::Error
+        | EventName::Result
+        | EventName::ResultChunk
+        | EventName::SessionStart
+        | EventName::Statement => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

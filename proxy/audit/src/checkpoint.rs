@@ -1,0 +1,159 @@
+//! The `checkpoints` file of a log: signed notes, one after another, an empty line after each; and the log's keys.
+
+use crate::merkle::Hash;
+use crate::note::{LogKey, LogSigner, NoteError, SignedCheckpoint};
+use sha2::{Digest as _, Sha256};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// Name of the checkpoints file in a log's directory.
+pub const CHECKPOINTS: &str = "checkpoints";
+
+/// Name of the public key in a log's directory.
+pub const VERIFIER_KEY: &str = "log.vkey";
+
+/// One note of the file, as it lies there.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Entry {
+    /// The note's bytes, without the empty line after it.
+    pub note: String,
+    /// The note, or why it is not one.
+    pub parsed: Result<SignedCheckpoint, NoteError>,
+}
+
+impl Entry {
+    /// SHA-256 of the note.
+    pub fn digest(&self) -> Hash {
+        Sha256::digest(self.note.as_bytes()).into()
+    }
+}
+
+/// All notes of a log, in their order, and the bytes after the last whole one. A log without the file has none.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn read(directory: &Path) -> io::Result<(Vec<Entry>, u64)> {
+    let bytes = match std::fs::read(directory.join(CHECKPOINTS)) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), 0)),
+        Err(error) => return Err(error),
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let mut entries = Vec::new();
+    let mut rest = text.as_ref();
+    // Text, empty line, signatures, empty line: a note is everything up to every second empty line.
+    while let Some((body, after)) = rest.split_once("\n\n") {
+        let Some((signatures, after)) = after.split_once("\n\n") else { break };
+        let note = format!("{body}\n\n{signatures}\n");
+        let parsed = SignedCheckpoint::parse(&note);
+        entries.push(Entry { note, parsed });
+        rest = after;
+    }
+    Ok((entries, rest.len() as u64))
+}
+
+/// Appends notes to the file.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    file: File,
+}
+
+impl Writer {
+    /// Opens the file for appending and cuts off a note that a crash left unfinished.
+    pub(crate) fn open(directory: &Path, torn_bytes: u64) -> io::Result<Self> {
+        let file = OpenOptions::new().create(true).append(true).open(directory.join(CHECKPOINTS))?;
+        if torn_bytes > 0 {
+            file.set_len(file.metadata()?.len().saturating_sub(torn_bytes))?;
+        }
+        Ok(Self { file })
+    }
+
+    /// Appends one note. It is not synced: a note lost in a crash is made again at the next opening. What a failed
+    /// write left is cut off.
+    pub(crate) fn append(&mut self, note: &str) -> io::Result<()> {
+        let length = self.file.metadata()?.len();
+        let written = self.file.write_all(format!("{note}\n").as_bytes());
+        if written.is_err() {
+            self.file.set_len(length)?;
+        }
+        written
+    }
+
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+}
+
+/// Reads the log's private key, or makes one, and writes the public key beside the log when it is not there.
+///
+/// The private key file is a 32-byte Ed25519 seed, mode 0600.
+pub(crate) fn load_or_create_key(
+    directory: &Path,
+    key_file: &Path,
+    origin: &str,
+) -> Result<LogSigner, KeyError> {
+    let io_error = |path: &Path| {
+        let path = path.to_owned();
+        move |source| KeyError::Io { path, source }
+    };
+    let seed = match std::fs::read(key_file) {
+        Ok(bytes) => <[u8; 32]>::try_from(bytes).or(Err(KeyError::NotAKey { path: key_file.to_owned() }))?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let seed: [u8; 32] = rand::random();
+            create_private(key_file, &seed).map_err(io_error(key_file))?;
+            seed
+        }
+        Err(source) => return Err(KeyError::Io { path: key_file.to_owned(), source }),
+    };
+    let signer = LogSigner::new(origin, &seed).map_err(KeyError::Origin)?;
+    let path = directory.join(VERIFIER_KEY);
+    match std::fs::read_to_string(&path) {
+        Ok(vkey) if LogKey::parse(&vkey).is_ok_and(|key| key == signer.public()) => {}
+        Ok(_) => return Err(KeyError::Different { path }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            std::fs::write(&path, format!("{}\n", signer.public())).map_err(io_error(&path))?;
+        }
+        Err(source) => return Err(KeyError::Io { path, source }),
+    }
+    Ok(signer)
+}
+
+fn create_private(path: &Path, seed: &[u8; 32]) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(seed)?;
+    file.sync_all()
+}
+
+/// Why the log's key cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// A file cannot be read or written.
+    #[error("use log key {path}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The private key file does not hold 32 bytes.
+    #[error("{path} is not a log key of 32 bytes")]
+    NotAKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The log belongs to another key or origin.
+    #[error("{path} is the key of another log")]
+    Different {
+        /// The public key file.
+        path: PathBuf,
+    },
+    /// The origin cannot be the name of a key.
+    #[error("log origin")]
+    Origin(#[source] NoteError),
+}

@@ -1,0 +1,146 @@
+//! One record as a reader sees it: the leaf's bytes, decoded, with typed access to its attributes.
+
+use crate::event::key;
+use crate::merkle::{Hash, leaf_hash};
+use jiff::Timestamp;
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use prost::Message as _;
+
+/// A decoded record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    log_record: LogRecord,
+    leaf_hash: Hash,
+}
+
+/// Why bytes are not a record.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum RecordError {
+    /// Not protobuf of a log record.
+    #[error("not an OTLP log record")]
+    Decode(#[source] prost::DecodeError),
+    /// Not the one byte form that such a record has.
+    #[error("not in canonical form")]
+    NotCanonical,
+    /// Part of the envelope is missing or of the wrong type.
+    #[error("attribute {0} is missing")]
+    Missing(&'static str),
+}
+
+impl Record {
+    /// Reads a leaf.
+    ///
+    /// # Errors
+    /// See [`RecordError`].
+    pub fn decode(leaf: &[u8]) -> Result<Self, RecordError> {
+        let log_record = LogRecord::decode(leaf).map_err(RecordError::Decode)?;
+        if log_record.encoded_len() != leaf.len() || log_record.encode_to_vec() != leaf {
+            return Err(RecordError::NotCanonical);
+        }
+        let record = Self { log_record, leaf_hash: leaf_hash(leaf) };
+        for key in [key::SEQUENCE, key::SESSION_SEQUENCE] {
+            record.int(key).ok_or(RecordError::Missing(key))?;
+        }
+        record.bytes(key::CHAIN_PREVIOUS).ok_or(RecordError::Missing(key::CHAIN_PREVIOUS))?;
+        Ok(record)
+    }
+
+    /// Event name, such as `portcullis.statement`.
+    pub fn name(&self) -> &str {
+        &self.log_record.event_name
+    }
+
+    /// The human line.
+    pub fn body(&self) -> &str {
+        self.log_record.body.as_ref().and_then(as_text).unwrap_or_default()
+    }
+
+    /// `INFO`, `WARN` or `ERROR`.
+    pub fn severity(&self) -> &str {
+        &self.log_record.severity_text
+    }
+
+    /// `portcullis.seq`.
+    pub fn sequence(&self) -> u64 {
+        self.int(key::SEQUENCE).unwrap_or_default().cast_unsigned()
+    }
+
+    /// `portcullis.session.seq`.
+    pub fn session_sequence(&self) -> u64 {
+        self.int(key::SESSION_SEQUENCE).unwrap_or_default().cast_unsigned()
+    }
+
+    /// When it was recorded.
+    pub fn time(&self) -> Timestamp {
+        Timestamp::from_nanosecond(self.log_record.time_unix_nano.into()).unwrap_or_default()
+    }
+
+    /// RFC 6962 hash of the leaf.
+    pub fn leaf_hash(&self) -> &Hash {
+        &self.leaf_hash
+    }
+
+    /// `portcullis.chain.prev`.
+    pub fn chain_previous(&self) -> &[u8] {
+        self.bytes(key::CHAIN_PREVIOUS).unwrap_or_default()
+    }
+
+    /// A text attribute.
+    pub fn text(&self, key: &str) -> Option<&str> {
+        if let Any::StringValue(text) = self.value(key)? { Some(text) } else { None }
+    }
+
+    /// A whole number.
+    pub fn int(&self, key: &str) -> Option<i64> {
+        if let Any::IntValue(number) = self.value(key)? { Some(*number) } else { None }
+    }
+
+    /// A truth value.
+    pub fn truth(&self, key: &str) -> Option<bool> {
+        if let Any::BoolValue(truth) = self.value(key)? { Some(*truth) } else { None }
+    }
+
+    /// Raw bytes.
+    pub fn bytes(&self, key: &str) -> Option<&[u8]> {
+        if let Any::BytesValue(bytes) = self.value(key)? { Some(bytes) } else { None }
+    }
+
+    /// A list of texts; empty when it is missing.
+    pub fn list(&self, key: &str) -> Vec<&str> {
+        let Some(Any::ArrayValue(array)) = self.value(key) else { return Vec::new() };
+        array.values.iter().filter_map(as_text).collect()
+    }
+
+    /// All attributes, in their order.
+    pub fn attributes(&self) -> &[KeyValue] {
+        &self.log_record.attributes
+    }
+
+    /// The record as OTLP has it.
+    pub fn as_log_record(&self) -> &LogRecord {
+        &self.log_record
+    }
+
+    /// The record as OTLP has it.
+    pub fn into_log_record(self) -> LogRecord {
+        self.log_record
+    }
+
+    fn value(&self, key: &str) -> Option<&Any> {
+        self.log_record
+            .attributes
+            .iter()
+            .find(|attribute| attribute.key == key)?
+            .value
+            .as_ref()?
+            .value
+            .as_ref()
+    }
+}
+
+/// The text in an OTLP value.
+pub(crate) fn as_text(value: &AnyValue) -> Option<&str> {
+    if let Some(Any::StringValue(text)) = &value.value { Some(text) } else { None }
+}
