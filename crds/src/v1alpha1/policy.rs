@@ -161,7 +161,7 @@ pub enum RuleAction {
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PostgresqlMatch {
-    /// Kinds of effect. Omitted or empty: every kind but `Unknown`, which must be named.
+    /// Kinds of effect. Omitted or empty: every kind, but an `Allow` or `Hold` must name `Unknown` to be about it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub effects: Vec<PostgresqlEffect>,

@@ -29,6 +29,9 @@ pub struct Command {
     pub outputs: Vec<Outputs>,
     /// Columns read anywhere, predicates included. Whether an error text may carry a masked value.
     pub reads: BTreeSet<ColumnName>,
+    /// Columns that decide which rows come back or in which order, without being shown by that: `WHERE`, `JOIN … ON`,
+    /// `GROUP BY`, `HAVING`, `ORDER BY`, `DISTINCT`. For `maskedPredicates: Deny`.
+    pub predicates: BTreeSet<ColumnName>,
     /// Values stored somewhere, and where they came from.
     pub flows: Vec<Flow>,
     /// It may change something: decides how hard its record must be before it runs.
@@ -65,6 +68,15 @@ pub struct Touch {
     /// Only for row changes: no predicate bounds it to some rows.
     pub unbounded: bool,
 }
+
+/// Stands for the part of a command that cannot be told, so that rules may name it.
+pub(crate) static UNKNOWN: Touch = Touch {
+    effect: "Unknown",
+    object: "other",
+    name: String::new(),
+    access: Access::Write,
+    unbounded: false,
+};
 
 impl fmt::Display for Touch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

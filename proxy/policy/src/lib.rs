@@ -7,6 +7,8 @@ mod command;
 mod compile;
 mod evaluate;
 mod identity;
+#[cfg(test)]
+mod test_support;
 mod verdict;
 
 pub use command::{Access, ColumnName, Command, Effects, Flow, Outputs, Provenance, Touch};

@@ -1,0 +1,73 @@
+//! A dry run over made-up commands, which finds type errors before any agent does.
+
+use cel::{Env, ExecutionError, Value};
+use jiff::Timestamp;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::scope::resource_value;
+use super::{Condition, Scope};
+use crate::{Access, Command, Effects, Identity, ResourceFacts, Touch};
+
+/// Runs `condition` over a read and a write.
+///
+/// # Errors
+/// The first failure that does not come from a claim or a label that the samples happen to lack.
+pub(super) fn dry_run(condition: &Condition, env: &Arc<Env>, resource: &ResourceFacts) -> Result<(), String> {
+    let identity = Identity {
+        issuer: "https://issuer.example".to_owned(),
+        subject: "sample".to_owned(),
+        username: "sample".to_owned(),
+        groups: vec!["sample".to_owned()],
+        claims: serde_json::Map::new(),
+    };
+    let resource = resource_value(resource);
+    // Any moment will do; this crate has no clock.
+    let now = Timestamp::UNIX_EPOCH;
+    for command in
+        [sample("SELECT", "Select", Access::Read, false), sample("DELETE", "Delete", Access::Write, true)]
+    {
+        let scope = Scope::new(env, &resource, &identity, &command, now);
+        match condition.execute(&scope)? {
+            Ok(Value::Bool(_)) => {}
+            Ok(other) => return Err(format!("must give a bool, but gives {}", super::name_of(&other))),
+            // Claims and labels differ by caller and by resource; whether these have the key is seen at run time.
+            Err(ExecutionError::NoSuchKey(_)) if condition.asks_open_maps() => {}
+            // Samples are short: an index past their end says nothing.
+            Err(ExecutionError::IndexOutOfBounds(_)) => {}
+            Err(error) => return Err(super::describe(&error)),
+        }
+    }
+    Ok(())
+}
+
+impl Condition {
+    /// Whether it looks into maps whose keys nobody knows beforehand.
+    fn asks_open_maps(&self) -> bool {
+        self.source.contains("claims") || self.source.contains("labels")
+    }
+}
+
+fn sample(operation: &str, effect: &'static str, access: Access, unbounded: bool) -> Command {
+    Command {
+        operation: operation.to_owned(),
+        text: String::new(),
+        masked_text: operation.to_owned(),
+        canonical: String::new(),
+        role: "sample".to_owned(),
+        namespace: "sample".to_owned(),
+        binding: Vec::new(),
+        effects: Effects::Known(vec![Touch {
+            effect,
+            object: "relation",
+            name: "public.sample".to_owned(),
+            access,
+            unbounded,
+        }]),
+        outputs: Vec::new(),
+        reads: BTreeSet::new(),
+        predicates: BTreeSet::new(),
+        flows: Vec::new(),
+        changes: access == Access::Write,
+    }
+}

@@ -1,0 +1,77 @@
+//! What a client is told: what was refused, why, what to do next.
+//!
+//! Built from the operation, names of objects and the author's words, never from the command's text or literals.
+
+use crate::compile::rule::Rule;
+use crate::{Command, Touch};
+
+pub(super) fn deny(rule: &Rule, touch: &Touch, command: &Command) -> String {
+    by_rule(&format!("{} is denied by", command.operation), rule, touch, "")
+}
+
+pub(super) fn hold(rule: &Rule, touch: &Touch, command: &Command) -> String {
+    let next = "an approver has to let it run";
+    by_rule(&format!("{} waits for an approval by", command.operation), rule, touch, next)
+}
+
+fn by_rule(what: &str, rule: &Rule, touch: &Touch, otherwise: &str) -> String {
+    let words = rule.message.as_deref().unwrap_or(otherwise);
+    let colon = if words.is_empty() { "" } else { ": " };
+    let reference = &rule.reference;
+    format!("{what} rule {} of policy {}{colon}{words} [{}]", reference.rule, reference.policy, named(touch))
+}
+
+pub(super) fn failed(rule: &Rule, failure: &str, command: &Command) -> String {
+    format!(
+        "{} is denied by rule {} of policy {}: its condition cannot be evaluated ({failure}); \
+         ask the author of the policy to correct it",
+        command.operation, rule.reference.rule, rule.reference.policy
+    )
+}
+
+pub(super) fn default_deny(touch: &Touch, command: &Command, resource: &str) -> String {
+    format!(
+        "{} is denied: no rule allows {}; ask the owner of resource {resource} for a rule that does",
+        command.operation,
+        named(touch)
+    )
+}
+
+pub(super) fn unknown(why: &str, command: &Command) -> String {
+    format!(
+        "{} is denied by built-in rule unknown-effects: what it does cannot be told, because {why}; \
+         use a statement whose effects are plain",
+        command.operation
+    )
+}
+
+pub(super) fn no_policy(command: &Command, resource: &str) -> String {
+    format!(
+        "{} is denied: no policy of resource {resource} is about this identity; ask the owner of the resource",
+        command.operation
+    )
+}
+
+pub(super) fn masked_copy(from: &str, into: &str, command: &Command) -> String {
+    format!(
+        "{} is denied by built-in rule masked-copy: it would copy {from} into {into}, which no mask covers; \
+         leave that column out",
+        command.operation
+    )
+}
+
+pub(super) fn masked_predicate(column: &str, policy: &str, command: &Command) -> String {
+    format!(
+        "{} is denied by built-in rule masked-predicate: policy {policy} masks {column}, and does not let it \
+         be filtered, joined, grouped or sorted by; use another column",
+        command.operation
+    )
+}
+
+/// A touch, without the name where that is a literal of the command.
+fn named(touch: &Touch) -> String {
+    match touch.object {
+        "file" => touch.effect.to_owned(),
+        _ => touch.to_string(),
+    }
+}
