@@ -1,2 +1,67 @@
-//! main
-fn main() {}
+//! The command line: approve, query, replay, verify, explain and test policies.
+//!
+//! One module per subcommand; each has its arguments and a `run` that returns the exit code. `output` knows how to
+//! print, `logs` where logs lie.
+
+mod logs;
+mod output;
+mod sessions;
+mod show;
+
+use clap::{Parser, Subcommand};
+use output::{Format, Output};
+use std::process::ExitCode;
+
+/// Sees and decides what agents do behind a Portcullis gateway.
+#[derive(Debug, Parser)]
+#[command(name = "portcullis", version, propagate_version = true, infer_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// How to print: a table to read, or JSON to process.
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
+    output: Format,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Sessions(sessions::Arguments),
+    Show(show::Arguments),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let mut output = Output::new(cli.output);
+    let result = match &cli.command {
+        Command::Sessions(arguments) => sessions::run(arguments, &mut output),
+        Command::Show(arguments) => show::run(arguments, &mut output),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::complain(&error);
+            ExitCode::from(output::FAILURE)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_subcommand_has_a_summary_and_an_example() {
+        for command in Cli::command().get_subcommands() {
+            assert!(command.get_about().is_some(), "{} has no summary", command.get_name());
+            let help = command.clone().render_long_help().to_string();
+            assert!(help.contains("Examples:"), "{} has no example", command.get_name());
+        }
+    }
+}

@@ -11,6 +11,7 @@ mod encode;
 pub mod event;
 pub mod merkle;
 pub mod note;
+pub mod query;
 pub mod read;
 pub mod record;
 pub mod segment;

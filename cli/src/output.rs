@@ -1,0 +1,103 @@
+//! Printing: tables for people, JSON for programs, colour only where somebody sees it.
+
+use anstream::{AutoStream, stream::IsTerminal as _};
+use clap::ValueEnum;
+use comfy_table::{ContentArrangement, Table, presets};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use owo_colors::{AnsiColors, OwoColorize as _};
+use serde::Serialize;
+use std::io::{self, StdoutLock, Write};
+
+/// Exit code of a command that could not do its work. (`verify` has its own codes.)
+pub(crate) const FAILURE: u8 = 1;
+
+/// How to print.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Format {
+    /// A table to read.
+    Table,
+    /// JSON to process.
+    Json,
+}
+
+/// Standard output. Colours are dropped when it is no terminal or `NO_COLOR` is set.
+pub(crate) struct Output {
+    format: Format,
+    stream: AutoStream<StdoutLock<'static>>,
+    terminal: bool,
+}
+
+impl Output {
+    pub(crate) fn new(format: Format) -> Self {
+        let stdout = io::stdout().lock();
+        let terminal = stdout.is_terminal();
+        Self { format, stream: AutoStream::auto(stdout), terminal }
+    }
+
+    /// How to print.
+    pub(crate) fn format(&self) -> Format {
+        self.format
+    }
+
+    /// One line of text; may hold colours.
+    pub(crate) fn line(&mut self, text: &str) -> anyhow::Result<()> {
+        writeln!(self.stream, "{text}")?;
+        Ok(())
+    }
+
+    /// A value as indented JSON.
+    pub(crate) fn json(&mut self, value: &impl Serialize) -> anyhow::Result<()> {
+        writeln!(self.stream, "{}", serde_json::to_string_pretty(value)?)?;
+        Ok(())
+    }
+
+    /// A table without lines, as kubectl prints one: the header in capitals. On a terminal it is fitted to the width.
+    pub(crate) fn table(&mut self, header: &[&str], rows: Vec<Vec<String>>) -> anyhow::Result<()> {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING).set_header(header.to_vec());
+        if self.terminal {
+            table.set_content_arrangement(ContentArrangement::Dynamic);
+        }
+        table.add_rows(rows);
+        for line in table.lines() {
+            writeln!(self.stream, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// A verdict or outcome in its colour.
+pub(crate) fn judged(word: &str) -> String {
+    let color = match word {
+        "allow" | "ok" | "OK" | "approved" => AnsiColors::Green,
+        "deny" | "error" | "refused" | "denied" | "TAMPERED" => AnsiColors::Red,
+        "hold" | "requested" | "expired" | "withdrawn" | "aborted" | "INCOMPLETE" => AnsiColors::Yellow,
+        _ => return word.to_owned(),
+    };
+    word.color(color).to_string()
+}
+
+/// A time in the local zone, to the second.
+pub(crate) fn local(time: Timestamp) -> String {
+    time.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// Text from a record, safe to print: control characters could move the cursor or recolour the screen.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
+}
+
+/// Writes an error and its causes to standard error.
+pub(crate) fn complain(error: &anyhow::Error) {
+    let mut stderr = anstream::stderr().lock();
+    let chain: Vec<String> = error.chain().map(ToString::to_string).collect();
+    let written = writeln!(stderr, "{} {}", "error:".red().bold(), printable(&chain.join(": ")));
+    // There is nowhere left to say that standard error is gone.
+    drop(written);
+}
+
+/// Whether whoever read our output went away, as `head` does.
+pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,110 @@
+//! `portcullis show`: what one session did.
+
+use crate::logs::LogArguments;
+use crate::output::{Format, Output, judged, local, printable};
+use clap::Args;
+use proxy_audit::query::{self, Command, SessionDetail};
+use std::process::ExitCode;
+
+/// Show the commands of a session, the verdicts and what came of them.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  portcullis show 0199e2
+  portcullis show 0199e2 -o json | jq '.commands[] | select(.verdict == \"deny\")'")]
+pub(crate) struct Arguments {
+    /// Identifier of the session, or how it begins.
+    session: String,
+    #[command(flatten)]
+    logs: LogArguments,
+}
+
+pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<ExitCode> {
+    let detail = query::session(&arguments.logs.directories()?, &arguments.session)?;
+    match output.format() {
+        Format::Json => output.json(&detail)?,
+        Format::Table => {
+            for line in head(&detail) {
+                output.line(&line)?;
+            }
+            for command in &detail.commands {
+                output.line("")?;
+                for line in lines(command) {
+                    output.line(&line)?;
+                }
+            }
+            for error in &detail.errors {
+                output.line(&format!("\n{} {}", judged("error"), printable(error)))?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn head(detail: &SessionDetail) -> Vec<String> {
+    let session = &detail.summary;
+    let mut lines = vec![
+        format!("session   {}", session.id),
+        format!("user      {} ({})", printable(&session.user_name), printable(&session.user)),
+        format!("groups    {}", printable(&session.groups.join(", "))),
+    ];
+    for (name, value) in &session.claims {
+        lines.push(format!("claim     {} = {}", printable(name), printable(value)));
+    }
+    lines.push(format!(
+        "resource  {}/{} as {}",
+        session.namespace,
+        session.resource,
+        printable(&session.role)
+    ));
+    for (name, value) in &detail.opening {
+        lines.push(format!("          {name} = {}", printable(value)));
+    }
+    lines.push(format!("start     {}", local(session.start)));
+    lines.push(match (session.end, &session.reason) {
+        (Some(end), reason) => {
+            format!("end       {} ({})", local(end), reason.as_deref().unwrap_or("no reason"))
+        }
+        (None, _) => "end       open".to_owned(),
+    });
+    lines
+}
+
+fn lines(command: &Command) -> Vec<String> {
+    let mut lines = vec![format!(
+        "#{} {}  {} by {}  (seq {})",
+        command.number,
+        local(command.time),
+        judged(&command.verdict),
+        printable(&command.rule),
+        command.sequence
+    )];
+    lines.extend(printable(&command.text).lines().map(|line| format!("    {line}")));
+    lines.extend(command.effects.iter().map(|effect| format!("  effect    {}", printable(effect))));
+    lines.extend(command.observed.iter().map(|verdict| format!("  observed  {}", printable(verdict))));
+    for approval in &command.approvals {
+        let by = if approval.approvers.is_empty() {
+            String::new()
+        } else {
+            format!(" by {}", approval.approvers.join(", "))
+        };
+        let (name, by) = (printable(&approval.name), printable(&by));
+        lines.push(format!("  approval  {} {name}{by}  {}", judged(&approval.verdict), local(approval.time)));
+    }
+    lines.extend(command.outcome.as_ref().map(|outcome| format!("  result    {}", result(command, outcome))));
+    lines.extend(command.masked.iter().map(|masked| format!("  masked    {}", printable(masked))));
+    lines
+}
+
+fn result(command: &Command, outcome: &str) -> String {
+    let mut line = judged(outcome);
+    if let Some(code) = &command.status_code {
+        line.extend([" ", &printable(code)]);
+    }
+    for (measure, unit) in [(command.rows, "rows"), (command.bytes, "bytes"), (command.duration_us, "µs")] {
+        line.extend(measure.map(|measure| format!(", {measure} {unit}")));
+    }
+    if command.truncated {
+        line.push_str(", recorded in part");
+    }
+    line
+}
