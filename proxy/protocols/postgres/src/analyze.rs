@@ -163,6 +163,7 @@ fn unknown(sql: &str, state: &SessionState) -> Command {
         effects: proxy_policy::Effects::Unknown { why: "not analysed".to_owned(), touches: Vec::new() },
         outputs: Vec::new(),
         reads: std::collections::BTreeSet::new(),
+        predicates: std::collections::BTreeSet::new(),
         flows: Vec::new(),
         changes: true,
     }
