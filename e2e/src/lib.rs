@@ -1,1 +1,10 @@
-//! e2e
+//! The harness of whole-system tests, the demo and the benchmarks: real servers, the real binaries.
+//!
+//! Everything listens on a free loopback port, lives in a temporary directory, and ends with the value that started it.
+
+pub mod certificates;
+pub mod gateway;
+pub mod issuer;
+pub mod postgres;
+pub mod process;
+pub mod tools;

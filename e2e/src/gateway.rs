@@ -1,0 +1,250 @@
+//! The gateway, as a process of its own, with manifests in a directory.
+
+use crate::certificates::Authority;
+use crate::process::{Process, wait_until};
+use crate::tools;
+use anyhow::{Context as _, Result};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tempfile::TempDir;
+
+/// A running `portcullis-proxy` and its directories.
+#[derive(Debug)]
+pub struct Gateway {
+    process: Process,
+    config: TempDir,
+    state: TempDir,
+    admin: String,
+    authority: Authority,
+}
+
+/// What a gateway is started with.
+#[derive(Debug)]
+pub struct Setup {
+    config: TempDir,
+    state: TempDir,
+    authority: Authority,
+    arguments: Vec<String>,
+}
+
+impl Setup {
+    /// Empty directories, and an authority whose certificate for `localhost` is the Secret `gateway-tls`.
+    ///
+    /// # Errors
+    /// The directories cannot be written.
+    pub fn new() -> Result<Self> {
+        let config = tempfile::Builder::new().prefix("portcullis-config-").tempdir()?;
+        let state = tempfile::Builder::new().prefix("portcullis-state-").tempdir()?;
+        let authority = Authority::new(state.path())?;
+        let certificate = authority.certify()?;
+        let setup = Self { config, state, authority, arguments: Vec::new() };
+        setup.write(
+            "gateway-tls.yaml",
+            &secret("gateway-tls", &[("tls.crt", &certificate.certificate), ("tls.key", &certificate.key)]),
+        )?;
+        Ok(setup)
+    }
+
+    /// Writes a manifest into the configuration directory.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write(&self, file: &str, manifest: &str) -> Result<()> {
+        std::fs::write(self.config.path().join(file), manifest).with_context(|| format!("write {file}"))
+    }
+
+    /// Adds an argument for the gateway.
+    #[must_use]
+    pub fn argument(mut self, argument: impl Into<String>) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// The configuration directory.
+    pub fn config(&self) -> &Path {
+        self.config.path()
+    }
+
+    /// The state directory.
+    pub fn state(&self) -> &Path {
+        self.state.path()
+    }
+
+    /// The command that starts the gateway.
+    ///
+    /// # Errors
+    /// The gateway is not built.
+    pub fn command(&self) -> Result<Command> {
+        let mut command = Command::new(tools::own("portcullis-proxy")?);
+        command.arg("--config").arg(self.config.path()).arg("--state").arg(self.state.path());
+        command.args(["--admin-listen", "127.0.0.1:0"]).args(&self.arguments);
+        Ok(command)
+    }
+
+    /// Starts the gateway and waits until it is ready.
+    ///
+    /// # Errors
+    /// It does not start or does not get ready; with its log.
+    pub fn start(self) -> Result<Gateway> {
+        let mut process = Process::start("portcullis-proxy", &mut self.command()?)?;
+        let admin = process.wait_for_line("its admin address", |line| {
+            let line = strip_colours(line);
+            line.contains("admin").then_some(())?;
+            let start = line.find("127.0.0.1:")?;
+            let address: String = line
+                .get(start..)?
+                .chars()
+                .take_while(|c| c.is_ascii_digit() || matches!(c, '.' | ':'))
+                .collect();
+            Some(address)
+        })?;
+        let Self { config, state, authority, .. } = self;
+        let gateway = Gateway { process, config, state, admin, authority };
+        wait_until("the gateway is ready", || gateway.admin("readyz").ok()).with_context(|| gateway.log())?;
+        Ok(gateway)
+    }
+}
+
+impl Gateway {
+    /// Kills the gateway as a crash would, and starts it again on the same directories.
+    ///
+    /// # Errors
+    /// It does not start again.
+    pub fn crash_and_restart(self) -> Result<Self> {
+        self.process.signal("KILL")?;
+        let Self { mut process, config, state, authority, .. } = self;
+        process.wait()?;
+        Setup { config, state, authority, arguments: Vec::new() }.start()
+    }
+
+    /// Port that listens for a Resource.
+    ///
+    /// # Errors
+    /// The Resource is not served.
+    pub fn port(&self, resource: &str) -> Result<u16> {
+        let text = self.admin("resources")?;
+        let listed: serde_json::Value =
+            serde_json::from_str(&text).with_context(|| format!("read {text}"))?;
+        let found = listed.as_array().into_iter().flatten().find(|entry| entry["name"] == resource);
+        let address =
+            found.and_then(|entry| entry["address"].as_str()).with_context(|| format!("no {resource}"))?;
+        address.rsplit(':').next().unwrap_or_default().parse().with_context(|| format!("read {address}"))
+    }
+
+    /// Answer of an admin path, for example `metrics`.
+    ///
+    /// # Errors
+    /// It does not answer with success.
+    pub fn admin(&self, path: &str) -> Result<String> {
+        let done = Command::new("curl")
+            .args(["-sS", "--fail"])
+            .arg(format!("http://{}/{path}", self.admin))
+            .output()?;
+        anyhow::ensure!(done.status.success(), "{path}: {}", String::from_utf8_lossy(&done.stderr));
+        Ok(String::from_utf8_lossy(&done.stdout).into_owned())
+    }
+
+    /// Address of the admin endpoint.
+    pub fn admin_address(&self) -> &str {
+        &self.admin
+    }
+
+    /// The configuration directory.
+    pub fn config(&self) -> &Path {
+        self.config.path()
+    }
+
+    /// The state directory: tenant key, audit logs, approvals.
+    pub fn state(&self) -> &Path {
+        self.state.path()
+    }
+
+    /// Certificate authority of the gateway's certificate.
+    pub fn ca(&self) -> PathBuf {
+        self.authority.file().to_owned()
+    }
+
+    /// The process.
+    pub const fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// The process, to wait for its end.
+    pub const fn process_mut(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// What it logged.
+    pub fn log(&self) -> String {
+        strip_colours(&self.process.log())
+    }
+
+    /// `psql` through the gateway: verified TLS, the token as password, no start-up file.
+    ///
+    /// # Errors
+    /// psql is not installed, or the Resource is not served.
+    pub fn psql(&self, resource: &str, login: &Login<'_>) -> Result<Command> {
+        let mut command = Command::new(tools::need("psql")?);
+        let port = self.port(resource)?.to_string();
+        command.env_clear().env("PGPASSWORD", login.token).env("PGSSLROOTCERT", self.authority.file());
+        command.env("PGSSLMODE", "verify-full").env("PGHOST", "localhost").env("PGHOSTADDR", "127.0.0.1");
+        command.env("PGPORT", port).env("PGUSER", login.role).env("PGDATABASE", login.database).arg("-X");
+        Ok(command)
+    }
+}
+
+/// How an agent logs in.
+#[derive(Clone, Copy)]
+pub struct Login<'a> {
+    /// Role it asks for.
+    pub role: &'a str,
+    /// Database it asks for.
+    pub database: &'a str,
+    /// Its token.
+    pub token: &'a str,
+}
+
+impl std::fmt::Debug for Login<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Login")
+            .field("role", &self.role)
+            .field("database", &self.database)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A Secret manifest.
+pub fn secret(name: &str, entries: &[(&str, &str)]) -> String {
+    let data: serde_json::Map<_, _> =
+        entries.iter().map(|(key, value)| ((*key).to_owned(), (*value).into())).collect();
+    manifest(&serde_json::json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data,
+    }))
+}
+
+/// A ConfigMap manifest.
+pub fn config_map(name: &str, entries: &[(&str, &str)]) -> String {
+    let data: serde_json::Map<_, _> =
+        entries.iter().map(|(key, value)| ((*key).to_owned(), (*value).into())).collect();
+    manifest(&serde_json::json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data,
+    }))
+}
+
+/// JSON is YAML.
+fn manifest(value: &serde_json::Value) -> String {
+    value.to_string()
+}
+
+fn strip_colours(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        if character == '\u{1b}' {
+            characters.by_ref().find(char::is_ascii_alphabetic);
+        } else {
+            plain.push(character);
+        }
+    }
+    plain
+}
