@@ -1,0 +1,149 @@
+//! The kinds of mask: what stands where a value stood.
+
+use hmac::{Hmac, KeyInit, Mac};
+use proxy_policy::{Mask, MaskType};
+use sha2::Sha256;
+use std::fmt::Write;
+
+/// A value shorter than what is kept and this is redacted: keeping most of it would hide nothing.
+const PARTIAL_HIDES_AT_LEAST: usize = 6;
+
+/// Keys of the keyed kinds. No `Debug` of them leaves this module.
+#[derive(Clone)]
+pub(super) struct Keys {
+    tenant: [u8; 32],
+    log: [u8; 32],
+}
+
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Keys(..)")
+    }
+}
+
+impl Keys {
+    /// Keys of a tenant, and of the log named `log`.
+    pub(super) fn new(tenant: &[u8; 32], log: &[u8]) -> Self {
+        Self { tenant: *tenant, log: digest(tenant, &[b"portcullis/mask/hash/v1\0", log]) }
+    }
+
+    /// What stands in place of `value`, inside a text.
+    pub(super) fn replacement(&self, mask: &Mask, name: &str, value: &[u8]) -> Vec<u8> {
+        match mask.type_ {
+            // a part of a text cannot be NULL
+            MaskType::Redact | MaskType::Null => redacted(name),
+            MaskType::Partial => partial(mask.keep_last, value).unwrap_or_else(|| redacted(name)),
+            MaskType::Hash => match std::str::from_utf8(value) {
+                Ok(_) => self.hash(value),
+                Err(_) => redacted(name),
+            },
+            MaskType::Token => match std::str::from_utf8(value) {
+                Ok(text) => self.token(name, text),
+                Err(_) => redacted(name),
+            },
+        }
+    }
+
+    fn hash(&self, value: &[u8]) -> Vec<u8> {
+        let mut out = String::from("hash_");
+        for byte in digest(&self.log, &[value]).iter().take(8) {
+            // writing to a String cannot fail
+            if write!(out, "{byte:02x}").is_err() {
+                break;
+            }
+        }
+        out.into_bytes()
+    }
+
+    fn token(&self, name: &str, value: &str) -> Vec<u8> {
+        let digest = digest(
+            &self.tenant,
+            &[b"portcullis/mask/token/v1\0", name.as_bytes(), b"\0", normalised(name, value).as_bytes()],
+        );
+        format!("tok_{name}_{}", base32(&digest)).into_bytes()
+    }
+}
+
+/// `[MASKED:name]`.
+pub(super) fn redacted(name: &str) -> Vec<u8> {
+    format!("[MASKED:{name}]").into_bytes()
+}
+
+/// A star for each character but the last ones; `None` when too little would be hidden or it is not text.
+fn partial(keep_last: Option<i32>, value: &[u8]) -> Option<Vec<u8>> {
+    let keep = usize::try_from(keep_last.unwrap_or(4)).ok()?.min(8);
+    let text = std::str::from_utf8(value).ok()?;
+    let hidden = text.chars().count().checked_sub(keep)?;
+    if hidden < PARTIAL_HIDES_AT_LEAST {
+        return None;
+    }
+    let mut out = "*".repeat(hidden);
+    out.extend(text.chars().skip(hidden));
+    Some(out.into_bytes())
+}
+
+/// Equal values should be equal tokens however they are written: without surrounding space, in lower case, numbers
+/// without the separators between their digits.
+fn normalised(name: &str, value: &str) -> String {
+    let lower = value.trim().to_lowercase();
+    if matches!(name, "credit-card" | "iban" | "us-ssn" | "phone") {
+        lower.chars().filter(|c| c.is_alphanumeric()).collect()
+    } else {
+        lower
+    }
+}
+
+fn digest(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
+    // HMAC pads a short key with zeros to the hash's block size (RFC 2104)
+    let mut block = [0_u8; 64];
+    for (slot, byte) in block.iter_mut().zip(key) {
+        *slot = *byte;
+    }
+    let mut mac = Hmac::<Sha256>::new(&block.into());
+    for part in parts {
+        mac.update(part);
+    }
+    mac.finalize().into_bytes().into()
+}
+
+/// First 16 characters of base32 (RFC 4648 alphabet): 80 bits.
+fn base32(digest: &[u8; 32]) -> String {
+    const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    let mut out = String::with_capacity(16);
+    let (mut bits, mut held) = (0_u32, 0_u32);
+    for byte in digest.iter().take(10) {
+        bits = (bits << 8) | u32::from(*byte);
+        held += 8;
+        while held >= 5 {
+            held -= 5;
+            let index = ((bits >> held) & 31) as usize;
+            out.push(ALPHABET.get(index).copied().map_or('A', char::from));
+        }
+        bits &= (1 << held) - 1;
+    }
+    out
+}
+
+/// Whether these bytes are exactly what a mask leaves: they are not hidden a second time.
+pub(super) fn is_mask(bytes: &[u8]) -> bool {
+    if let Some(name) = bytes.strip_prefix(b"[MASKED:").and_then(|rest| rest.strip_suffix(b"]")) {
+        return !name.is_empty() && name.len() <= 63 && name.iter().all(|b| is_name(*b));
+    }
+    if let Some(hex) = bytes.strip_prefix(b"hash_") {
+        return hex.len() == 16 && hex.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    }
+    if let Some(rest) = bytes.strip_prefix(b"tok_") {
+        let mut parts = rest.rsplitn(2, |b| *b == b'_');
+        let (tail, name) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        return tail.len() == 16
+            && tail.iter().all(|b| matches!(b, b'A'..=b'Z' | b'2'..=b'7'))
+            && !name.is_empty()
+            && name.len() <= 63
+            && name.iter().all(|b| is_name(*b));
+    }
+    false
+}
+
+fn is_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
+}

@@ -1,0 +1,164 @@
+//! Personal data: found by shape, confirmed by checksum or range.
+//!
+//! One pass over the text stops at digits, `@` and `:`; everything else costs a table look-up per byte.
+
+mod address;
+mod card;
+mod iban;
+mod number;
+
+use super::finding::{Edges, Finding, Sink};
+use proxy_policy::{Detector, Mask};
+
+/// Masks of the personal-data detectors that are on.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Personal {
+    pub(super) card: Option<Mask>,
+    pub(super) iban: Option<Mask>,
+    pub(super) email: Option<Mask>,
+    pub(super) phone: Option<Mask>,
+    pub(super) ip: Option<Mask>,
+    pub(super) ssn: Option<Mask>,
+}
+
+/// A text and a position in it, with checked reading.
+#[derive(Clone, Copy, Debug)]
+struct Text<'t> {
+    bytes: &'t [u8],
+    edges: Edges,
+}
+
+impl Text<'_> {
+    fn at(&self, index: usize) -> u8 {
+        self.bytes.get(index).copied().unwrap_or(0)
+    }
+
+    /// The byte before `index`; 0 at the start and behind a field's length.
+    fn before(&self, index: usize) -> u8 {
+        match index.checked_sub(1) {
+            Some(_) if self.edges.after_length(self.bytes, index) => 0,
+            Some(before) => self.at(before),
+            None => 0,
+        }
+    }
+
+    /// Whether one of `words` (lower case) stands in the `within` bytes before `index`.
+    fn says_before(&self, index: usize, within: usize, words: &[&[u8]]) -> bool {
+        let start = index.saturating_sub(within);
+        let near = self.bytes.get(start..index).unwrap_or_default().to_ascii_lowercase();
+        words.iter().any(|word| near.windows(word.len()).any(|window| window == *word))
+    }
+}
+
+impl Personal {
+    /// Turns a detector on; the first mask given to it stays.
+    pub(super) fn select(&mut self, detector: Detector, mask: &Mask) {
+        let slot = match detector {
+            Detector::CreditCard => &mut self.card,
+            Detector::Iban => &mut self.iban,
+            Detector::Email => &mut self.email,
+            Detector::Phone => &mut self.phone,
+            Detector::IpAddress => &mut self.ip,
+            Detector::UsSsn => &mut self.ssn,
+            Detector::PersonalData => {
+                for one in [
+                    Detector::CreditCard,
+                    Detector::Iban,
+                    Detector::Email,
+                    Detector::Phone,
+                    Detector::IpAddress,
+                    Detector::UsSsn,
+                ] {
+                    self.select(one, mask);
+                }
+                return;
+            }
+            Detector::Secrets
+            | Detector::AwsAccessKey
+            | Detector::Jwt
+            | Detector::PrivateKey
+            | Detector::UrlPassword
+            | Detector::GenericSecret => return,
+        };
+        slot.get_or_insert_with(|| mask.clone());
+    }
+
+    /// Whether any is on.
+    pub(super) fn is_on(&self) -> bool {
+        self.numbers() || self.email.is_some() || self.ip.is_some()
+    }
+
+    fn numbers(&self) -> bool {
+        self.card.is_some() || self.iban.is_some() || self.phone.is_some() || self.ssn.is_some()
+    }
+
+    /// Finds everything that is on.
+    pub(super) fn scan<'a>(&'a self, bytes: &[u8], edges: Edges, sink: &mut Sink<'a>) {
+        let text = Text { bytes, edges };
+        let mut index = 0;
+        while let Some(skip) = bytes.get(index..).and_then(|rest| rest.iter().position(|b| is_trigger(*b))) {
+            index += skip;
+            match text.at(index) {
+                b'@' => self.at_sign(text, index, sink),
+                b':' => self.colon(text, index, sink),
+                _ => index = self.digits(text, index, sink),
+            }
+            if sink.is_done() {
+                return;
+            }
+            index += 1;
+        }
+    }
+
+    fn at_sign<'a>(&'a self, text: Text<'_>, index: usize, sink: &mut Sink<'a>) {
+        if let Some(mask) = &self.email
+            && let Some((start, end)) = address::email(text, index)
+        {
+            sink.push(Finding { start, end, name: "email", mask });
+        }
+    }
+
+    fn colon<'a>(&'a self, text: Text<'_>, index: usize, sink: &mut Sink<'a>) {
+        if let Some(mask) = &self.ip
+            && let Some((start, end)) = address::ipv6(text, index)
+        {
+            sink.push(Finding { start, end, name: "ip-address", mask });
+        }
+    }
+
+    /// Looks at the run of digits from `start`, returns the index of its last digit.
+    fn digits<'a>(&'a self, text: Text<'_>, start: usize, sink: &mut Sink<'a>) -> usize {
+        let mut last = start;
+        while text.at(last + 1).is_ascii_digit() {
+            last += 1;
+        }
+        self.number(text, start, sink);
+        // a digit may be the end of the field's length
+        if text.edges.after_length(text.bytes, start + 1) && last > start {
+            self.number(text, start + 1, sink);
+        }
+        last
+    }
+
+    fn number<'a>(&'a self, text: Text<'_>, start: usize, sink: &mut Sink<'a>) {
+        type Found = fn(Text<'_>, usize) -> Option<(usize, usize)>;
+        let kinds: [(&'static str, &'a Option<Mask>, Found); 5] = [
+            ("credit-card", &self.card, card::find),
+            ("iban", &self.iban, iban::find),
+            ("us-ssn", &self.ssn, number::ssn),
+            ("phone", &self.phone, number::phone),
+            ("ip-address", &self.ip, address::ipv4),
+        ];
+        for (name, mask, find) in kinds {
+            if let Some(mask) = mask
+                && let Some((start, end)) = find(text, start)
+            {
+                sink.push(Finding { start, end, name, mask });
+            }
+        }
+    }
+}
+
+fn is_trigger(byte: u8) -> bool {
+    byte.is_ascii_digit() || byte == b'@' || byte == b':'
+}

@@ -1,0 +1,134 @@
+//! Looks for the secrets of the rule table: one automaton over all keywords, then the rules they point to.
+
+use super::finding::{Edges, Finding, Sink};
+use super::rules::{self, Rule, Start};
+use super::{check, pem};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use proxy_policy::{Detector, Mask};
+use regex_automata::{Anchored, Input, Span, util::captures::Captures};
+
+/// How far behind its keyword a match may reach, in bytes: longer than any token, shorter than a document.
+pub(super) const REACH: usize = 16 * 1024;
+
+/// How far before the keyword context is read.
+pub(super) const CONTEXT: usize = 64;
+
+/// A rule that is on.
+#[derive(Clone, Copy, Debug)]
+enum Active {
+    Rule(usize),
+    Key,
+    WrappedKey,
+}
+
+/// Rules that are on, the automaton over their keywords, and their masks.
+#[derive(Debug)]
+pub(super) struct Secrets {
+    automaton: Option<AhoCorasick>,
+    /// For each keyword the rules it belongs to and how they mask.
+    by_keyword: Vec<Vec<(Active, Mask)>>,
+}
+
+impl Secrets {
+    /// Rules selected by `detectors`; of two masks for one rule the first stays.
+    pub(super) fn new<'a>(detectors: impl Iterator<Item = (Detector, &'a Mask)> + Clone) -> Self {
+        let mut keywords: Vec<&'static str> = Vec::new();
+        let mut by_keyword: Vec<Vec<(Active, Mask)>> = Vec::new();
+        let mut add = |keyword: &'static str, active: Active, mask: &Mask| {
+            let at = keywords.iter().position(|known| *known == keyword).unwrap_or_else(|| {
+                keywords.push(keyword);
+                by_keyword.push(Vec::new());
+                keywords.len() - 1
+            });
+            if let Some(rules) = by_keyword.get_mut(at) {
+                rules.push((active, mask.clone()));
+            }
+        };
+        let mask_of = |own: Option<Detector>| {
+            detectors
+                .clone()
+                .find(|(detector, _)| *detector == Detector::Secrets || Some(*detector) == own)
+                .map(|(_, mask)| mask)
+        };
+        for (id, rule) in rules::all().iter().enumerate() {
+            if let Some(mask) = mask_of(rule.detector) {
+                for keyword in rules::keywords(rule) {
+                    add(keyword, Active::Rule(id), mask);
+                }
+            }
+        }
+        if let Some(mask) = mask_of(Some(Detector::PrivateKey)) {
+            add(pem::BEGIN, Active::Key, mask);
+            add(pem::WRAPPED, Active::WrappedKey, mask);
+        }
+        Self { automaton: automaton(&keywords), by_keyword }
+    }
+
+    /// Whether any rule is on.
+    pub(super) fn is_on(&self) -> bool {
+        self.automaton.is_some()
+    }
+
+    /// Finds everything that is on.
+    pub(super) fn scan<'a>(&'a self, text: &[u8], edges: Edges, sink: &mut Sink<'a>) {
+        let Some(automaton) = &self.automaton else { return };
+        for hit in automaton.find_overlapping_iter(text) {
+            let rules = self.by_keyword.get(hit.pattern().as_usize()).map_or(&[][..], Vec::as_slice);
+            for (active, mask) in rules {
+                let found = match active {
+                    Active::Rule(id) => find(*id, text, hit.start(), edges),
+                    Active::Key => pem::key(text, hit.start()).map(|(s, e)| (s, e, "private-key")),
+                    Active::WrappedKey => pem::wrapped(text, hit.start()).map(|(s, e)| (s, e, "private-key")),
+                };
+                if let Some((start, end, name)) = found {
+                    sink.push(Finding { start, end, name, mask });
+                }
+            }
+            if sink.is_done() {
+                return;
+            }
+        }
+    }
+}
+
+fn automaton(keywords: &[&'static str]) -> Option<AhoCorasick> {
+    if keywords.is_empty() {
+        return None;
+    }
+    AhoCorasick::builder()
+        .kind(Some(AhoCorasickKind::DFA))
+        .match_kind(MatchKind::Standard)
+        .ascii_case_insensitive(true)
+        .build(keywords)
+        .ok()
+}
+
+/// The secret that rule `id` finds at the keyword at `hit`.
+fn find(id: usize, text: &[u8], hit: usize, edges: Edges) -> Option<(usize, usize, &'static str)> {
+    let rule = rules::all().get(id)?;
+    let (from, anchored) = match rule.start {
+        Start::Word if !edges.open_before(text, hit) => return None,
+        Start::Word | Start::Keyword => (hit, Anchored::Yes),
+        Start::Around(before) => (hit.saturating_sub(usize::from(before)), Anchored::No),
+    };
+    let regex = rules::compiled(id)?;
+    let until = text.len().min(hit.saturating_add(REACH));
+    let input = Input::new(text).span(from..until).anchored(anchored);
+    regex.search_half(&input)?;
+    let mut captures = regex.create_captures();
+    regex.search_captures(&input, &mut captures);
+    let span = secret(&captures)?;
+    let matched = captures.get_match()?;
+    let context = text.get(matched.start().saturating_sub(CONTEXT)..span.end).unwrap_or_default();
+    is_worth(rule, text, span, context, edges).then_some((span.start, span.end, rule.name))
+}
+
+fn is_worth(rule: &Rule, text: &[u8], span: Span, context: &[u8], edges: Edges) -> bool {
+    edges == Edges::Framed
+        || text.get(span.start..span.end).is_some_and(|secret| check::passes(rule, secret, context))
+}
+
+/// The first group that took part, or the whole match.
+fn secret(captures: &Captures) -> Option<Span> {
+    (1..captures.group_len()).find_map(|group| captures.get_group(group)).or_else(|| captures.get_group(0))
+}

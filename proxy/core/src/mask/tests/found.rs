@@ -1,0 +1,130 @@
+//! What each detector finds, and what it leaves alone.
+
+use super::*;
+
+/// Detector, text, and what of it must be hidden.
+const FOUND: &[(Detector, &str, &str)] = &[
+    (Detector::AwsAccessKey, "id AKIAIOSFODNN7EXAMPLE.", "AKIAIOSFODNN7EXAMPLE"),
+    (Detector::AwsAccessKey, "ASIAQ3EGRZ7DKXWJ2M5P", "ASIAQ3EGRZ7DKXWJ2M5P"),
+    (
+        Detector::AwsAccessKey,
+        "aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYzzzzzzzzzz",
+        "wJalrXUtnFEMI/K7MDENG/bPxRfiCYzzzzzzzzzz",
+    ),
+    (
+        Detector::Jwt,
+        "t=eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U&x",
+        "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U",
+    ),
+    (Detector::UrlPassword, "postgres://app:s3cr3t!@db:5432/shop", "s3cr3t!"),
+    (Detector::UrlPassword, "amqp://:pw@mq/", "pw"),
+    (Detector::UrlPassword, "postgresql://db/shop?user=app&password=hunter2", "hunter2"),
+    (Detector::GenericSecret, "api_key=zaCELgL0imfnc8mVLWwsAawjYr4Rx", "zaCELgL0imfnc8mVLWwsAawjYr4Rx"),
+    (Detector::GenericSecret, "Authorization: Bearer abc123DEF456ghi", "abc123DEF456ghi"),
+    (Detector::CreditCard, "4111 1111 1111 1111 12/29", "4111 1111 1111 1111"),
+    (Detector::CreditCard, "4111-1111-1111-1111", "4111-1111-1111-1111"),
+    (Detector::CreditCard, "x\t378282246310005\ty", "378282246310005"),
+    (Detector::CreditCard, "amex 3782 822463 10005,", "3782 822463 10005"),
+    (Detector::CreditCard, "30569309025904", "30569309025904"),
+    (Detector::CreditCard, "6011111111111117", "6011111111111117"),
+    (Detector::Iban, "to GB82WEST12345698765432.", "GB82WEST12345698765432"),
+    (Detector::Iban, "DE89 3704 0044 0532 0130 00", "DE89 3704 0044 0532 0130 00"),
+    (Detector::Email, "mail <ann.o'hara+x@mail.example.co.uk>.", "ann.o'hara+x@mail.example.co.uk"),
+    (Detector::Email, "jürgen@münchen.de", "jürgen@münchen.de"),
+    (Detector::Phone, "+49 30 901820", "+49 30 901820"),
+    (Detector::Phone, "call (415) 555-2671 now", "(415) 555-2671"),
+    (Detector::Phone, "415-555-2671", "415-555-2671"),
+    (Detector::Phone, "phone: 4155552671", "4155552671"),
+    (Detector::IpAddress, "from 10.1.2.3:5432", "10.1.2.3"),
+    (Detector::IpAddress, "at 2001:db8::8a2e:370:7334.", "2001:db8::8a2e:370:7334"),
+    (Detector::UsSsn, "is 078-05-1120", "078-05-1120"),
+    (Detector::UsSsn, "SSN: 078051120", "078051120"),
+];
+
+#[test]
+fn each_detector_hides_its_examples_whole_and_nothing_else() {
+    for (detector, input, secret) in FOUND {
+        let masker = masker(&[*detector]);
+        let mut counts = MaskCounts::default();
+        let out = String::from_utf8(masker.text(input.as_bytes(), &mut counts).into_owned()).expect("UTF-8");
+        let (before, after) = input.split_once(secret).expect("the example holds the secret");
+        assert!(out.starts_with(before) && out.ends_with(after), "{input:?} became {out:?}");
+        assert_eq!(counts.total(), 1, "{input:?}: {counts:?}");
+        assert!(!out.contains(secret), "{out:?}");
+        assert!(masker.row_may_match(input.as_bytes()), "{input:?}");
+        assert_eq!(text(&masker, &out), out, "masking twice is masking once");
+    }
+}
+
+/// What looks like a finding and is not.
+const CLEAN: &[&str] = &[
+    "",
+    "2026-11-23 23:20:10.123456+00",
+    "1763940010123",
+    "1763940010123456",
+    "1763940010123456789",
+    "550e8400-e29b-41d4-a716-446655440000",
+    "6ba7b810-9dad-11d1-80b4-00c04fd430c8",
+    "57e9896d2f1f3c0b7a9d4e8c5b6a7f8091a2b3c4",
+    "d41d8cd98f00b204e9800998ecf8427e",
+    "1\t1\t0\t",
+    "4\t83726\t-4821\t2026-11-23 23:20:10.554\t",
+    "COPY public.pgbench_accounts (aid, bid, abalance, filler) FROM stdin;",
+    "-- Dumped by pg_dump version 18.1 (Debian 18.1-1.pgdg13+1)",
+    "SELECT pg_catalog.set_config('search_path', '', false);",
+    "x::text, 'a'::character varying, abc::de",
+    "0.4111111111111111",
+    "4111111111111112",
+    "GB82WEST12345698765433",
+    "000-12-3456",
+    "999-12-3456",
+    "user@localhost",
+    "@Override",
+    "version 1.2.3.4.5",
+    "12:34:56",
+    "primary key (id), foreign key (account_id) references accounts",
+    "password = ${DB_PASSWORD}",
+    "api_key = $API_KEY",
+    "postgres://db:5432/shop",
+    "https://example.com/a:b",
+    "{\"orderId\": 4829304756, \"total\": 129.99}",
+];
+
+#[test]
+fn what_only_looks_like_a_finding_is_left_alone() {
+    let masker = everything();
+    for input in CLEAN {
+        assert_eq!(text(&masker, input), *input);
+    }
+}
+
+#[test]
+fn a_private_key_is_hidden_with_all_its_lines() {
+    let masker = masker(&[Detector::PrivateKey]);
+    let body = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj\n".repeat(3);
+    let key = format!("-----BEGIN PRIVATE KEY-----\n{body}-----END PRIVATE KEY-----");
+    assert_eq!(text(&masker, &format!("a\n{key}\nb")), "a\n[MASKED:private-key]\nb");
+    let cut = format!("-----BEGIN RSA PRIVATE KEY-----\n{body}");
+    assert_eq!(text(&masker, &cut), "[MASKED:private-key]", "without its end too");
+    let escaped = key.replace('\n', "\\n");
+    assert_eq!(text(&masker, &format!("\"{escaped}\"")), "\"[MASKED:private-key]\"");
+    let mention = "starts with -----BEGIN PRIVATE KEY----- and so on";
+    assert_eq!(text(&masker, mention), mention);
+}
+
+#[test]
+fn a_pattern_of_the_author_hides_its_secret_group_only() {
+    let patterns = vec![
+        PatternMask { name: "employee".into(), regex: r"\bE-(?<secret>\d{6})\b".into() },
+        PatternMask { name: "project x".into(), regex: "(?i)bluebird".into() },
+    ];
+    let masker =
+        Masker::new(&[DetectorChoice { detectors: vec![], patterns, with: mask(MaskType::Redact) }], KEY);
+    assert_eq!(text(&masker, "E-123456 on BlueBird"), "E-[MASKED:employee] on [MASKED:project-x]");
+    let broken = vec![PatternMask { name: "bad".into(), regex: "(".into() }];
+    let masker = Masker::new(
+        &[DetectorChoice { detectors: vec![], patterns: broken, with: mask(MaskType::Redact) }],
+        KEY,
+    );
+    assert_eq!(text(&masker, "anything"), "[MASKED:bad]", "what cannot be looked for hides everything");
+}
