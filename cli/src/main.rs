@@ -3,6 +3,7 @@
 //! One module per subcommand; each has its arguments and a `run` that returns the exit code. `output` knows how to
 //! print, `logs` where logs lie.
 
+mod dev_issuer;
 mod logs;
 mod output;
 mod sessions;
@@ -25,6 +26,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    DevIssuer(dev_issuer::Arguments),
     Sessions(sessions::Arguments),
     Show(show::Arguments),
 }
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let mut output = Output::new(cli.output);
     let result = match &cli.command {
+        Command::DevIssuer(arguments) => dev_issuer::run(arguments, &mut output),
         Command::Sessions(arguments) => sessions::run(arguments, &mut output),
         Command::Show(arguments) => show::run(arguments, &mut output),
     };
