@@ -116,6 +116,12 @@ fn describe(error: &ExecutionError) -> String {
             format!("wrong number of arguments: expected {expected}, got {actual}")
         }
         ExecutionError::UnexpectedType { got, want } => format!("expected {want}, got {got}"),
+        ExecutionError::UnsupportedBinaryOperator(operator, left, right) => {
+            format!("`{operator}` does not take {} and {}", name_of(left), name_of(right))
+        }
+        ExecutionError::ValuesNotComparable(left, right) => {
+            format!("{} and {} cannot be compared", name_of(left), name_of(right))
+        }
         ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) => {
             "division by zero".to_owned()
         }

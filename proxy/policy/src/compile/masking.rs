@@ -131,7 +131,7 @@ fn check(path: &str, rule: &MaskingRule, problems: &mut Problems<'_>) {
         let field = format!("{path}.patterns[{index}].regex");
         match compiled {
             Ok(regex) if regex.is_match(b"") => {
-                problems.add(field, "matches the empty text, so it would mask everywhere")
+                problems.add(field, "matches the empty text, so it would mask everywhere");
             }
             Ok(_) => {}
             Err(regex::Error::CompiledTooBig(_)) => problems.add(field, "is too large once compiled"),

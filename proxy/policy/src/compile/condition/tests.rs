@@ -43,7 +43,7 @@ fn mistakes_are_found_when_the_policy_is_loaded() {
         ("who.name == 'x'", "1:1: unknown variable `who`"),
         ("true &&\n who.name == 'x'", "2:2: unknown variable `who`"),
         ("command.verb == 'x'", "`command` has no field `verb`"),
-        ("1 + 'a' == 2", "overload"),
+        ("1 + 'a' == 2", "`add` does not take a number and a string"),
         ("command.operation", "must give a bool, but gives a string"),
         ("nope(1)", "undeclared reference to `nope`"),
         ("command.effects.exists(e, e.kind == 'x')", "no such key: kind"),
