@@ -1,9 +1,12 @@
 //! Group `portcullis.dev`, version `v1alpha1`.
 
+#[expect(unreachable_pub, reason = "KubeSchema derives a hidden struct with the visibility of the spec")]
 mod approval_request;
 pub mod conditions;
+#[expect(unreachable_pub, reason = "KubeSchema derives a hidden struct with the visibility of the spec")]
 mod policy;
 mod refs;
+#[expect(unreachable_pub, reason = "KubeSchema derives a hidden struct with the visibility of the spec")]
 mod resource;
 
 pub use approval_request::{

@@ -231,6 +231,7 @@ pub enum PostgresqlEffect {
 pub struct TimeWindow {
     /// Days on which the window opens. Omitted or empty: every day.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 7))]
     pub days: Vec<Weekday>,
     /// Opening time `HH:MM`, inclusive. Omitted: `00:00`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -8,8 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::refs::{KeyRef, SecretRef};
 
 /// A protected upstream: what it is, who may prove an identity to it, how its gateway runs and records.
-///
-/// The Rust type is not called `Resource` because `kube::Resource` is a trait that every user of it imports.
+// The Rust type is not called `Resource` because `kube::Resource` is a trait that every user of it imports.
 #[derive(Clone, CustomResource, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[kube(
     group = "portcullis.dev",
