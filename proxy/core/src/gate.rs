@@ -15,9 +15,11 @@
 mod held;
 mod permit;
 mod record;
+#[cfg(test)]
+mod tests;
 
 pub use held::{Held, Notice};
-pub use permit::{End, Permit};
+pub use permit::{End, EndKind, Permit};
 
 use crate::approval::{ApprovalError, Outcome};
 use crate::mask::Masker;

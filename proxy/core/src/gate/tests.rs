@@ -1,0 +1,380 @@
+//! The order of a command, step by step: each test breaks one step and sees the refusal, and the record.
+
+use super::{Decision, End, EndKind, Gate};
+use crate::approval::{ApprovalError, Approvals, Outcome, Pending, Question};
+use crate::authn::Verified;
+use crate::metrics::Metrics;
+use crate::refusal::RefusalKind;
+use crate::secret::Secret;
+use crate::session::{Durability, Recording, ResourceContext, Session};
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use proxy_audit::event::key;
+use proxy_audit::record::Record;
+use proxy_audit::{Spool, SpoolOptions, read};
+use proxy_policy::{Access, Command, Effects, Identity, Outputs, PolicySet, ResourceFacts, Touch, compile};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use tempfile::TempDir;
+
+const POLICY: &str = r"
+apiVersion: portcullis.dev/v1alpha1
+kind: Policy
+metadata: {name: agents, namespace: shop}
+spec:
+  targetRefs: [{name: orders}]
+  subjects: [{group: agents}]
+  rules:
+  - {name: no-drops, action: Deny, postgresql: {effects: [Drop]}, message: Ask the owners.}
+  - {name: deletes, action: Hold, postgresql: {effects: [Delete]}}
+  - {name: reads, action: Allow, postgresql: {effects: [Select]}}
+";
+
+/// Answers every question in the same way.
+#[derive(Debug)]
+struct Scripted {
+    answer: Mutex<Option<Result<Outcome, String>>>,
+    asked: Mutex<Vec<Question>>,
+}
+
+#[derive(Debug)]
+struct ScriptedPending(Option<Result<Outcome, String>>);
+
+#[async_trait]
+impl Approvals for Scripted {
+    async fn ask(&self, question: Question) -> Result<Box<dyn Pending>, ApprovalError> {
+        self.asked.lock().unwrap().push(question);
+        match self.answer.lock().unwrap().take() {
+            Some(answer) => Ok(Box::new(ScriptedPending(Some(answer)))),
+            None => Err(ApprovalError { step: "write approval request".to_owned(), source: None }),
+        }
+    }
+}
+
+#[async_trait]
+impl Pending for ScriptedPending {
+    fn name(&self) -> &str {
+        "orders-1"
+    }
+    fn uid(&self) -> &str {
+        "uid-1"
+    }
+    async fn outcome(&mut self) -> Result<Outcome, ApprovalError> {
+        let answer = self.0.take().unwrap();
+        answer.map_err(|step| ApprovalError { step, source: None })
+    }
+}
+
+struct Bench {
+    directory: TempDir,
+    resource: Arc<ResourceContext>,
+    changes: tokio::sync::watch::Sender<u64>,
+    approvals: Arc<Scripted>,
+}
+
+impl Bench {
+    fn new(adjust: impl FnOnce(&mut SpoolOptions)) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut options = SpoolOptions::new(directory.path().join("log"), "test/shop/orders/1");
+        adjust(&mut options);
+        let (spool, _) = Spool::open(&options).unwrap();
+        let (changes, receiver) = tokio::sync::watch::channel(0);
+        let approvals = Arc::new(Scripted { answer: Mutex::default(), asked: Mutex::default() });
+        let resource = ResourceContext {
+            namespace: "shop".to_owned(),
+            name: "orders".to_owned(),
+            protocol: "postgresql",
+            policies: Arc::new(ArcSwap::from_pointee(policies(POLICY))),
+            changes: receiver,
+            spool,
+            approvals: Arc::clone(&approvals) as Arc<dyn Approvals>,
+            recording: Recording { results: true, max_result_bytes: 100_000, durability: Durability::Auto },
+            tenant_key: Secret::new([7; 32]),
+            metrics: Metrics::default(),
+            instance: "test".to_owned(),
+        };
+        Self { directory, resource: Arc::new(resource), changes, approvals }
+    }
+
+    async fn open(&self, token_seconds: i64) -> Gate {
+        let session = session(token_seconds, "agents");
+        Gate::open(session, Arc::clone(&self.resource), command("connect", "Connect", "shop")).await.unwrap()
+    }
+
+    fn answer(&self, answer: Result<Outcome, &str>) {
+        *self.approvals.answer.lock().unwrap() = Some(answer.map_err(str::to_owned));
+    }
+
+    fn put_in_force(&self, policy: &str) {
+        self.resource.policies.store(Arc::new(policies(policy)));
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    fn records(&self) -> Vec<Record> {
+        records(&self.directory.path().join("log"))
+    }
+}
+
+fn records(log: &Path) -> Vec<Record> {
+    read::records(log).unwrap().map(Result::unwrap).collect()
+}
+
+fn policies(yaml: &str) -> PolicySet {
+    let facts = ResourceFacts {
+        namespace: "shop".to_owned(),
+        name: "orders".to_owned(),
+        protocol: "postgresql".to_owned(),
+        ..ResourceFacts::default()
+    };
+    compile(&facts, &[serde_yaml_ng::from_str(yaml).unwrap()]).unwrap()
+}
+
+fn session(token_seconds: i64, group: &str) -> Session {
+    let identity = Identity {
+        issuer: "https://idp.example.com".to_owned(),
+        subject: "ci-bot".to_owned(),
+        username: "ci-bot".to_owned(),
+        groups: vec![group.to_owned()],
+        claims: serde_json::Map::new(),
+    };
+    let expires = Timestamp::now() + SignedDuration::from_secs(token_seconds);
+    Session {
+        id: "session-1".to_owned(),
+        identity: Verified::for_tests(identity, expires),
+        role: "app".to_owned(),
+        namespace: "shop".to_owned(),
+        client: "127.0.0.1:5000".parse().unwrap(),
+        client_name: "psql".to_owned(),
+        transport: "TLSv1.3".to_owned(),
+    }
+}
+
+fn command(operation: &str, effect: &'static str, name: &str) -> Arc<Command> {
+    let access = if effect == "Select" { Access::Read } else { Access::Write };
+    let touch = Touch { effect, object: "relation", name: name.to_owned(), access, unbounded: false };
+    Arc::new(Command {
+        operation: operation.to_owned(),
+        text: format!("{operation} {name} 'a literal'"),
+        masked_text: format!("{operation} {name} $1"),
+        canonical: format!("{operation} {name}"),
+        role: "app".to_owned(),
+        namespace: "shop".to_owned(),
+        binding: Vec::new(),
+        effects: Effects::Known(vec![touch]),
+        outputs: vec![Outputs::None],
+        reads: BTreeSet::new(),
+        predicates: BTreeSet::new(),
+        flows: Vec::new(),
+        changes: access == Access::Write,
+    })
+}
+
+fn approved() -> Result<Outcome, &'static str> {
+    Ok(Outcome::Approved { approvers: vec!["alice (dba): CHG-7".to_owned()] })
+}
+
+fn last<'a>(records: &'a [Record], name: &str) -> &'a Record {
+    records.iter().rev().find(|record| record.name() == name).unwrap()
+}
+
+#[tokio::test]
+async fn an_allowed_command_is_on_record_before_there_is_a_permit_and_its_result_after() {
+    let bench = Bench::new(|_| ());
+    let mut gate = bench.open(60).await;
+    let Decision::Permit(mut permit) = gate.decide(command("SELECT", "Select", "public.orders"), false).await
+    else {
+        panic!("not permitted");
+    };
+    let before = bench.records();
+    let statement = last(&before, "portcullis.statement");
+    assert_eq!(statement.text(key::VERDICT), Some("allow"));
+    assert_eq!(statement.text(key::RULE), Some("reads"));
+    assert_eq!(statement.text(key::QUERY_TEXT), Some("SELECT public.orders $1"));
+    gate.record(&mut permit, b"a row").unwrap();
+    gate.finish(permit, End::ok(1)).await.unwrap();
+    let after = bench.records();
+    let result = last(&after, "portcullis.result");
+    assert_eq!(result.int(key::COMMAND), statement.int(key::COMMAND));
+    assert_eq!(result.bytes(key::FRAMES), Some(&b"a row"[..]));
+    assert!(after.iter().all(|record| !format!("{record:?}").contains("a literal")));
+}
+
+#[tokio::test]
+async fn a_denied_command_is_on_record_and_the_refusal_names_rule_and_author() {
+    let bench = Bench::new(|_| ());
+    let mut gate = bench.open(60).await;
+    let Decision::Refused(refusal) = gate.decide(command("DROP", "Drop", "public.orders"), false).await
+    else {
+        panic!("not refused");
+    };
+    assert_eq!(refusal.kind, RefusalKind::Denied);
+    assert_eq!(refusal.rule.as_ref().unwrap().rule, "no-drops");
+    assert!(refusal.message.contains("Ask the owners."), "{refusal:?}");
+    assert_eq!(last(&bench.records(), "portcullis.statement").text(key::VERDICT), Some("deny"));
+}
+
+#[tokio::test]
+async fn what_cannot_be_recorded_does_not_run() {
+    let bench = Bench::new(|options| options.max_bytes = 12_000);
+    let mut gate = bench.open(60).await;
+    let mut refused = None;
+    for _ in 0..100 {
+        match gate.decide(command("SELECT", "Select", "public.orders"), false).await {
+            Decision::Permit(permit) => drop(permit),
+            Decision::Refused(refusal) => refused = Some(refusal),
+            Decision::Held(_) => panic!("held"),
+        }
+        if refused.is_some() {
+            break;
+        }
+    }
+    assert_eq!(refused.unwrap().kind, RefusalKind::Unavailable);
+}
+
+#[tokio::test]
+async fn an_approved_command_gets_a_permit_and_the_approver_is_on_record() {
+    let bench = Bench::new(|_| ());
+    let mut gate = bench.open(60).await;
+    bench.answer(approved());
+    let Decision::Held(mut held) = gate.decide(command("DELETE", "Delete", "public.orders"), true).await
+    else {
+        panic!("not held");
+    };
+    let question = bench.approvals.asked.lock().unwrap().pop().unwrap();
+    assert!(question.in_transaction && !question.text.contains("a literal"), "{question:?}");
+    let outcome = held.outcome().await;
+    let permit = gate.resume(*held, outcome).await.unwrap();
+    gate.finish(permit, End::ok(3)).await.unwrap();
+    let records = bench.records();
+    let approval = last(&records, "portcullis.approval");
+    assert_eq!(approval.text(key::APPROVAL_VERDICT), Some("approved"));
+    assert_eq!(approval.list(key::APPROVERS), ["alice (dba): CHG-7"]);
+}
+
+#[tokio::test]
+async fn every_other_end_of_a_request_is_a_refusal() {
+    for (answer, kind) in [
+        (Ok(Outcome::Denied { approver: "alice".to_owned() }), RefusalKind::ApprovalDenied),
+        (Ok(Outcome::Expired), RefusalKind::ApprovalExpired),
+        (Ok(Outcome::Withdrawn), RefusalKind::Withdrawn),
+        (Err("watch approval request"), RefusalKind::Unavailable),
+    ] {
+        let bench = Bench::new(|_| ());
+        let mut gate = bench.open(60).await;
+        bench.answer(answer);
+        let Decision::Held(mut held) = gate.decide(command("DELETE", "Delete", "public.orders"), false).await
+        else {
+            panic!("not held");
+        };
+        let outcome = held.outcome().await;
+        assert_eq!(gate.resume(*held, outcome).await.unwrap_err().kind, kind);
+    }
+}
+
+#[tokio::test]
+async fn a_question_that_cannot_be_asked_is_a_refusal() {
+    let bench = Bench::new(|_| ());
+    let mut gate = bench.open(60).await;
+    let Decision::Refused(refusal) = gate.decide(command("DELETE", "Delete", "public.orders"), false).await
+    else {
+        panic!("not refused");
+    };
+    assert_eq!(refusal.kind, RefusalKind::Unavailable);
+}
+
+#[tokio::test]
+async fn an_approval_never_turns_a_new_deny_into_allow() {
+    let bench = Bench::new(|_| ());
+    let mut gate = bench.open(60).await;
+    bench.answer(approved());
+    let Decision::Held(mut held) = gate.decide(command("DELETE", "Delete", "public.orders"), false).await
+    else {
+        panic!("not held");
+    };
+    bench.put_in_force(&POLICY.replace("action: Hold", "action: Deny"));
+    let outcome = held.outcome().await;
+    assert_eq!(gate.resume(*held, outcome).await.unwrap_err().kind, RefusalKind::Denied);
+}
+
+#[tokio::test]
+async fn an_approval_of_one_rule_does_not_count_for_another() {
+    let bench = Bench::new(|_| ());
+    let mut gate = bench.open(60).await;
+    bench.answer(approved());
+    let Decision::Held(mut held) = gate.decide(command("DELETE", "Delete", "public.orders"), false).await
+    else {
+        panic!("not held");
+    };
+    bench.put_in_force(&POLICY.replace("name: deletes", "name: removals"));
+    let outcome = held.outcome().await;
+    assert!(gate.resume(*held, outcome).await.unwrap_err().message.contains("policies changed"));
+}
+
+#[tokio::test]
+async fn an_expired_token_ends_the_session() {
+    let bench = Bench::new(|_| ());
+    let mut gate = bench.open(1).await;
+    assert_eq!(gate.ended().await.kind, RefusalKind::SessionEnded);
+    let Decision::Refused(refusal) = gate.decide(command("SELECT", "Select", "public.orders"), false).await
+    else {
+        panic!("not refused");
+    };
+    assert_eq!(refusal.kind, RefusalKind::SessionEnded);
+}
+
+#[tokio::test]
+async fn a_policy_that_no_longer_concerns_the_identity_ends_its_session() {
+    let bench = Bench::new(|_| ());
+    let mut gate = bench.open(60).await;
+    bench.put_in_force(&POLICY.replace("group: agents", "group: others"));
+    assert_eq!(gate.ended().await.kind, RefusalKind::SessionEnded);
+}
+
+#[tokio::test]
+async fn an_identity_that_no_policy_concerns_opens_no_session() {
+    let bench = Bench::new(|_| ());
+    let opened = Gate::open(
+        session(60, "strangers"),
+        Arc::clone(&bench.resource),
+        command("connect", "Connect", "shop"),
+    );
+    assert_eq!(opened.await.unwrap_err().kind, RefusalKind::Denied);
+    assert_eq!(last(&bench.records(), "portcullis.session.end").text(key::REASON), Some("policy"));
+}
+
+#[tokio::test]
+async fn a_permit_that_is_dropped_leaves_an_aborted_outcome() {
+    let bench = Bench::new(|_| ());
+    let mut gate = bench.open(60).await;
+    let Decision::Permit(permit) = gate.decide(command("SELECT", "Select", "public.orders"), false).await
+    else {
+        panic!("not permitted");
+    };
+    drop(permit);
+    assert_eq!(last(&bench.records(), "portcullis.result").text(key::OUTCOME), Some("aborted"));
+}
+
+#[tokio::test]
+async fn a_long_result_is_recorded_in_parts_and_the_cut_is_on_record() {
+    let bench = Bench::new(|_| ());
+    let mut gate = bench.open(60).await;
+    let Decision::Permit(mut permit) = gate.decide(command("SELECT", "Select", "public.orders"), false).await
+    else {
+        panic!("not permitted");
+    };
+    let rows: Vec<u8> = (0..150_000_u32).map(|i| u8::try_from(i % 251).unwrap()).collect();
+    for part in rows.chunks(7_000) {
+        gate.record(&mut permit, part).unwrap();
+        gate.before_release(&mut permit).unwrap();
+    }
+    gate.finish(permit, End { outcome: EndKind::Ok, rows: 9, ..End::default() }).await.unwrap();
+    let records = bench.records();
+    let parts = records.iter().filter(|r| r.name().starts_with("portcullis.result"));
+    let recorded: Vec<u8> = parts.flat_map(|r| r.bytes(key::FRAMES).unwrap_or_default().to_vec()).collect();
+    let result = last(&records, "portcullis.result");
+    assert_eq!(recorded, rows[..100_000]);
+    assert_eq!(result.truth(key::TRUNCATED), Some(true));
+    assert_eq!(result.int(key::BYTES), Some(150_000));
+}
