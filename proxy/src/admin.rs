@@ -1,0 +1,111 @@
+//! The endpoint for whoever runs the gateway: health, readiness, metrics, and what is in force.
+//!
+//! Plain HTTP without authentication, so it listens on loopback unless told otherwise. Nothing it shows is secret:
+//! no credential, no identity, no command.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::get;
+use prometheus_client::registry::Registry;
+use serde::Serialize;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// What is in force.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// New sessions are accepted.
+    pub ready: bool,
+    /// The gateway was told to stop.
+    pub draining: bool,
+    /// When the configuration in force was taken over, RFC 3339.
+    pub loaded_at: Option<String>,
+    /// SHA-256 of the configuration in force, in hex.
+    pub digest: String,
+    /// Why the newest configuration is not in force; empty when it is.
+    pub problems: Vec<String>,
+    /// What is suspicious in the configuration in force.
+    pub warnings: Vec<String>,
+    /// What is listened for.
+    pub resources: Vec<Listening>,
+}
+
+/// A Resource that is listened for.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Listening {
+    /// Namespace of the Resource.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its protocol.
+    pub protocol: &'static str,
+    /// The address that clients connect to, with the actual port.
+    pub address: String,
+    /// SHA-256 of the policies in force, in hex, as on every record.
+    pub policies: String,
+    /// Directory of its audit log.
+    pub log: String,
+}
+
+#[derive(Clone, Debug)]
+struct Shared {
+    registry: Arc<Registry>,
+    status: watch::Receiver<Status>,
+}
+
+/// Answers until `stop`. In-flight answers are finished.
+///
+/// # Errors
+/// The listener failed.
+pub async fn serve(
+    listener: TcpListener,
+    registry: Arc<Registry>,
+    status: watch::Receiver<Status>,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
+    let routes = Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .route("/configz", get(configz))
+        .route("/resources", get(resources))
+        .with_state(Shared { registry, status });
+    axum::serve(listener, routes).with_graceful_shutdown(async move { stop.cancelled().await }).await
+}
+
+async fn readyz(State(shared): State<Shared>) -> Response {
+    let status = shared.status.borrow();
+    match (status.ready, status.draining) {
+        (_, true) => (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response(),
+        (true, false) => "ready\n".into_response(),
+        (false, false) => (StatusCode::SERVICE_UNAVAILABLE, "starting\n").into_response(),
+    }
+}
+
+async fn metrics(State(shared): State<Shared>) -> Response {
+    let mut text = String::new();
+    match prometheus_client::encoding::text::encode(&mut text, &shared.registry) {
+        Ok(()) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "encode metrics");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+async fn configz(State(shared): State<Shared>) -> Json<Status> {
+    Json(shared.status.borrow().clone())
+}
+
+async fn resources(State(shared): State<Shared>) -> Json<Vec<Listening>> {
+    Json(shared.status.borrow().resources.clone())
+}
+
+/// <https://prometheus.io/docs/specs/om/open_metrics_spec/>
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -1,0 +1,99 @@
+//! What the command line and the environment say.
+
+use clap::{Parser, ValueEnum};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+/// The gate between agents and what they work on.
+///
+/// Reads Resource, Policy, Secret and ConfigMap manifests from a directory, listens on the gateway port of every
+/// Resource, and takes changes of the directory over within a second. Refuses to start on a directory with
+/// problems, and lists all of them; a change with problems keeps what was in force.
+///
+/// Ends after SIGTERM or SIGINT: no new sessions, live ones go on for the drain time of their Resource. A second
+/// signal ends at once.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "portcullis-proxy", version, after_help = EXIT_CODES)]
+pub struct Args {
+    /// Directory of manifests (*.yaml, *.yml, not below it). Symbolic links are followed, so a mounted ConfigMap
+    /// works.
+    #[arg(long, value_name = "DIR", env = "PORTCULLIS_CONFIG")]
+    pub config: PathBuf,
+
+    /// Directory for the tenant key, the audit log and approval requests. Created, for the owner only, when missing.
+    #[arg(long, value_name = "DIR", env = "PORTCULLIS_STATE")]
+    pub state: PathBuf,
+
+    /// Address on which gateway ports listen; 0.0.0.0 or :: for all interfaces.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", env = "PORTCULLIS_LISTEN_ADDRESS")]
+    pub listen_address: IpAddr,
+
+    /// Address and port of /healthz, /readyz, /metrics, /configz and /resources, in plain HTTP. Port 0 takes a free
+    /// one and logs it.
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        default_value = "127.0.0.1:9464",
+        env = "PORTCULLIS_ADMIN_LISTEN"
+    )]
+    pub admin_listen: SocketAddr,
+
+    /// OpenTelemetry Collector that gets a copy of the audit log: grpc://, grpcs://, http:// or https://. Omitted: no
+    /// copy is sent.
+    #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    pub otlp_endpoint: Option<String>,
+
+    /// Protocol of an http:// or https:// endpoint. Omitted: http/protobuf; grpc:// and grpcs:// say it themselves.
+    #[arg(long, value_name = "PROTOCOL", value_enum, env = "OTEL_EXPORTER_OTLP_PROTOCOL")]
+    pub otlp_protocol: Option<OtlpProtocol>,
+
+    /// Headers of export requests, `name=value,name=value`. Values are secrets: better given in the environment.
+    #[arg(long, value_name = "HEADERS", env = "OTEL_EXPORTER_OTLP_HEADERS", hide_env_values = true)]
+    pub otlp_headers: Option<String>,
+
+    /// First part of an audit log's origin: names the installation in records and checkpoints.
+    #[arg(long, value_name = "NAME", default_value = "standalone", env = "PORTCULLIS_CLUSTER")]
+    pub cluster: String,
+
+    /// Bytes that the audit log of one Resource may take; when reached, its commands are refused.
+    #[arg(long, value_name = "BYTES", default_value_t = 10 << 30, env = "PORTCULLIS_SPOOL_MAX_BYTES")]
+    pub spool_max_bytes: u64,
+
+    /// Bytes after which a segment of the audit log is closed and the next one begun.
+    #[arg(long, value_name = "BYTES", default_value_t = 64 << 20, env = "PORTCULLIS_SPOOL_SEGMENT_BYTES")]
+    pub spool_segment_bytes: u64,
+
+    /// Connections of one client address that may be without a session at the same time; one more is closed.
+    #[arg(long, value_name = "COUNT", default_value_t = 128, env = "PORTCULLIS_MAX_UNAUTHENTICATED")]
+    pub max_unauthenticated_per_address: usize,
+
+    /// Form of the log on standard error.
+    #[arg(long, value_name = "FORM", value_enum, default_value_t = LogFormat::Text, env = "PORTCULLIS_LOG_FORMAT")]
+    pub log_format: LogFormat,
+
+    /// What is logged: `info`, `debug`, or directives such as `info,proxy_postgres=debug`.
+    #[arg(long, value_name = "FILTER", default_value = "info", env = "RUST_LOG")]
+    pub log: String,
+}
+
+/// Protocols of OTLP export.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum OtlpProtocol {
+    /// gRPC over HTTP/2.
+    Grpc,
+    /// Protobuf in HTTP requests.
+    #[value(name = "http/protobuf")]
+    HttpProtobuf,
+}
+
+/// Forms of the log.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum LogFormat {
+    /// One line per event, for people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+const EXIT_CODES: &str = "Exit status: 0 after a drain, 1 when something failed while running, \
+2 when the configuration or the arguments have problems.";

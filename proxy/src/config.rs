@@ -1,0 +1,138 @@
+//! Manifests in a directory → everything the gateway runs, or every problem at once.
+//!
+//! The order: a [`Snapshot`] of the files, the objects in them ([`objects`]), then each Resource with all that it
+//! refers to ([`resolve`]). Nothing here listens, connects or keeps state; [`crate::reload`] decides what becomes of
+//! the result. A configuration is used whole or not at all.
+
+pub mod objects;
+mod pem;
+pub mod problem;
+mod quantity;
+mod resolve;
+mod snapshot;
+
+pub use problem::{Place, Problem, Problems};
+pub use snapshot::Snapshot;
+
+use crds::v1alpha1::TlsMode;
+use proxy_core::secret::Secret;
+use proxy_core::session::Recording;
+use proxy_policy::PolicySet;
+use rustls::pki_types::CertificateDer;
+use rustls::sign::CertifiedKey;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A configuration without problems.
+#[derive(Debug, Default)]
+pub struct Config {
+    /// The Resources, by key.
+    pub resources: BTreeMap<ResourceKey, ResourceConfig>,
+    /// What is suspicious but can be used, for the log: a Policy that selects nothing.
+    pub warnings: Vec<Problem>,
+}
+
+/// Namespace and name of a Resource.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct ResourceKey {
+    /// Namespace; `default` where the manifest has none.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+impl fmt::Display for ResourceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// One Resource with all that it refers to.
+#[derive(Clone, Debug)]
+pub struct ResourceConfig {
+    /// Where it stands, for problems that show only when it is put to use.
+    pub place: Place,
+    /// The gateway's TCP port; 0 takes a free one.
+    pub port: u16,
+    /// Most sessions at once.
+    pub max_sessions: usize,
+    /// How long live sessions may go on after the gateway was told to stop.
+    pub drain: Duration,
+    /// The gateway's certificate and key.
+    pub certificate: Arc<CertifiedKey>,
+    /// Trusted issuers.
+    pub issuers: Vec<IssuerConfig>,
+    /// The server behind the gateway.
+    pub upstream: Upstream,
+    /// What is recorded, and how hard.
+    pub recording: Recording,
+    /// Policies in force.
+    pub policies: Arc<PolicySet>,
+}
+
+/// A server behind a gateway: one variant per protocol, as in the `Resource`'s spec.
+#[derive(Clone, Debug)]
+pub enum Upstream {
+    /// A PostgreSQL server.
+    Postgresql(PostgresqlUpstream),
+}
+
+/// A PostgreSQL server and the roles on it.
+#[derive(Clone, Debug)]
+pub struct PostgresqlUpstream {
+    /// DNS name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// How far its certificate is checked.
+    pub tls: TlsMode,
+    /// Authorities that are trusted; `None`: the system's.
+    pub authorities: Option<Vec<CertificateDer<'static>>>,
+    /// Credentials by the name that a client asks for.
+    pub roles: BTreeMap<String, Credential>,
+}
+
+/// A login of the upstream. The password is shown nowhere.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    /// User name on the upstream.
+    pub username: String,
+    /// Its password.
+    pub password: Secret<String>,
+}
+
+/// A trusted issuer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct IssuerConfig {
+    /// Exact `iss`.
+    pub issuer: String,
+    /// Accepted `aud`.
+    pub audiences: Vec<String>,
+    /// Claim that becomes the user name.
+    pub username_claim: String,
+    /// Claim that becomes the groups.
+    pub groups_claim: String,
+    /// Authorities for the issuer's own TLS, in PEM; `None`: the system's.
+    pub authorities: Option<String>,
+}
+
+/// Turns a snapshot into a configuration.
+///
+/// # Errors
+/// Every problem of every object; then nothing of it may be used.
+pub fn load(snapshot: &Snapshot) -> Result<Config, Problems> {
+    let (objects, mut problems) = objects::read(snapshot);
+    match resolve::resolve(&objects) {
+        Ok(config) if problems.is_empty() => Ok(config),
+        Ok(_) => Err(Problems::new(problems)),
+        Err(more) => {
+            problems.extend(more);
+            Err(Problems::new(problems))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+//! Problems are located, complete, and never show a secret.
+
+use super::{Config, Problems, ResourceKey, Snapshot, Upstream, load};
+use rcgen::{CertificateParams, KeyPair};
+
+const RESOURCE: &str = "
+apiVersion: portcullis.dev/v1alpha1
+kind: Resource
+metadata: {name: orders, namespace: shop}
+spec:
+  postgresql:
+    host: db.example.com
+    tls: {caRef: {name: orders-ca, key: ca.crt}}
+    roles: [{name: readonly, credentialsRef: {name: orders-readonly}}]
+  authentication:
+    issuers: [{issuer: https://idp.example.com, audiences: [orders]}]
+  gateway: {service: {port: 6432}, tls: {secretRef: {name: orders-tls}}}
+";
+const POLICY: &str = "
+apiVersion: portcullis.dev/v1alpha1
+kind: Policy
+metadata: {name: agents, namespace: shop}
+spec:
+  targetRefs: [{name: orders}]
+  rules: [{name: reads, action: Allow, postgresql: {effects: [Select, Connect]}}]
+";
+const LOGIN: &str = "
+apiVersion: v1
+kind: Secret
+metadata: {name: orders-readonly, namespace: shop}
+stringData: {username: ro, password: hunter2-canary}
+";
+
+fn secrets() -> String {
+    let key = KeyPair::generate().unwrap();
+    let certificate =
+        CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap().pem();
+    let indented = |text: &str| text.replace('\n', "\n    ");
+    format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: orders-tls, namespace: shop}}\nstringData:\n  tls.crt: |\n    \
+         {certificate}\n  tls.key: |\n    {key}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: orders-ca, \
+         namespace: shop}}\ndata:\n  ca.crt: |\n    {certificate}\n",
+        certificate = indented(&certificate),
+        key = indented(&key.serialize_pem()),
+    )
+}
+
+fn read(files: &[(&str, &str)]) -> Result<Config, Problems> {
+    let mut files: Vec<_> =
+        files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+    files.push(("secrets.yaml".to_owned(), secrets()));
+    load(&Snapshot { files })
+}
+
+fn problems(files: &[(&str, &str)]) -> String {
+    let text = read(files).unwrap_err().to_string();
+    assert!(!text.contains("canary"), "a secret in: {text}");
+    text
+}
+
+#[test]
+fn a_whole_configuration_resolves() {
+    let config = read(&[("orders.yaml", &format!("{RESOURCE}---{POLICY}")), ("login.yaml", LOGIN)]).unwrap();
+    let key = ResourceKey { namespace: "shop".to_owned(), name: "orders".to_owned() };
+    let orders = &config.resources[&key];
+    assert_eq!((orders.port, orders.max_sessions, orders.drain.as_secs()), (6432, 5000, 300));
+    assert_eq!(orders.recording.max_result_bytes, 10 << 20);
+    let Upstream::Postgresql(upstream) = &orders.upstream;
+    assert_eq!((upstream.host.as_str(), upstream.port), ("db.example.com", 5432));
+    assert_eq!(upstream.roles["readonly"].password.expose(), "hunter2-canary");
+    assert!(!format!("{config:?}").contains("canary"), "Debug shows no secret");
+    assert!(config.warnings.is_empty());
+}
+
+#[test]
+fn every_missing_reference_is_named_with_its_place() {
+    let text = problems(&[("orders.yaml", &RESOURCE.replace("orders-ca", "nowhere-ca"))]);
+    assert_eq!(
+        text,
+        "orders.yaml:1 (document 1): Resource orders: spec.postgresql.roles[0].credentialsRef.name: expected a Secret \
+         orders-readonly in namespace shop, found none\norders.yaml:1 (document 1): Resource orders: \
+         spec.postgresql.tls.caRef: expected a ConfigMap nowhere-ca in namespace shop, found none"
+    );
+}
+
+#[test]
+fn problems_of_several_files_come_at_once() {
+    let text = problems(&[
+        ("a.yaml", RESOURCE),
+        ("b.yaml", "kind: ["),
+        ("c.yaml", &POLICY.replace("action: Allow", "action: Permit")),
+    ]);
+    for file in ["a.yaml:", "b.yaml:", "c.yaml:"] {
+        assert!(text.contains(file), "{file} in {text}");
+    }
+}
+
+#[test]
+fn a_policy_that_does_not_compile_is_located() {
+    let policy = POLICY.replace("name: reads,", "name: reads, when: 'identity.nope(',");
+    let text = problems(&[("orders.yaml", RESOURCE), ("login.yaml", LOGIN), ("policy.yaml", &policy)]);
+    assert!(text.starts_with("policy.yaml:1 (document 1): Policy agents: spec.rules[0].when: "), "{text}");
+}
+
+#[test]
+fn references_stay_in_their_namespace() {
+    let login = LOGIN.replace("namespace: shop", "namespace: other");
+    let text = problems(&[("orders.yaml", RESOURCE), ("login.yaml", &login)]);
+    assert!(text.contains("expected a Secret orders-readonly in namespace shop, found none"), "{text}");
+}
+
+#[test]
+fn a_key_of_another_certificate_is_refused() {
+    let other = secrets().replace("orders-tls", "other-tls").replace("orders-ca", "other-ca");
+    let from = secrets();
+    let key = from.split("tls.key: |").nth(1).unwrap().split("\n---\n").next().unwrap();
+    let (head, tail) = other.split_once("tls.key: |").unwrap();
+    let mixed = format!(
+        "{head}tls.key: |{key}\n---{}",
+        tail.split_once("\n---\n").map(|(_, rest)| format!("\n{rest}")).unwrap()
+    );
+    let resource = RESOURCE.replace("orders-tls", "other-tls");
+    let text = problems(&[("mixed.yaml", &mixed), ("orders.yaml", &resource), ("login.yaml", LOGIN)]);
+    assert!(text.contains("Secret other-tls: data.tls.key: expected the key of tls.crt"), "{text}");
+    assert!(!text.contains("BEGIN"), "{text}");
+}
+
+#[test]
+fn two_resources_do_not_share_a_port() {
+    let second = RESOURCE.replace("name: orders,", "name: invoices,");
+    let text = problems(&[("a.yaml", RESOURCE), ("b.yaml", &second), ("login.yaml", LOGIN)]);
+    assert!(text.contains("spec.gateway.service.port: expected a port of its own"), "{text}");
+}
+
+#[test]
+fn a_gateway_without_certificate_is_refused() {
+    let resource = RESOURCE.replace(", tls: {secretRef: {name: orders-tls}}", "");
+    let text = problems(&[("orders.yaml", &resource), ("login.yaml", LOGIN)]);
+    assert!(text.contains("spec.gateway.tls: expected a secretRef"), "{text}");
+}
+
+#[test]
+fn a_policy_for_nothing_is_a_warning() {
+    let policy = POLICY.replace("[{name: orders}]", "[{name: orderz}]");
+    let config = read(&[("orders.yaml", RESOURCE), ("login.yaml", LOGIN), ("policy.yaml", &policy)]).unwrap();
+    assert_eq!(
+        config.warnings.first().unwrap().to_string(),
+        "policy.yaml:1 (document 1): Policy agents: spec.targetRefs[0].name: there is no Resource shop/orderz: the \
+         policy binds nothing there"
+    );
+}
+
+#[test]
+fn an_empty_directory_is_no_problem_but_listens_for_nothing() {
+    assert!(load(&Snapshot::default()).unwrap().resources.is_empty());
+}

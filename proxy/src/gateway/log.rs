@@ -1,0 +1,58 @@
+//! The audit log of a Resource: a new one per start of the gateway.
+
+use crate::config::ResourceKey;
+use crate::state::State;
+use proxy_audit::{Spool, SpoolOptions};
+use proxy_core::gate::Chain;
+use std::path::Path;
+
+/// How logs are kept.
+#[derive(Clone, Debug)]
+pub struct LogOptions {
+    /// First part of a log's origin.
+    pub cluster: String,
+    /// Bytes after which a segment is closed.
+    pub segment_bytes: u64,
+    /// Bytes that one log may take.
+    pub max_bytes: u64,
+}
+
+/// Opens this process's log of a Resource.
+///
+/// # Errors
+/// It cannot be used, in words for the operator.
+pub(super) async fn open(options: &LogOptions, state: &State, key: &ResourceKey) -> Result<Spool, String> {
+    let options = spool(options, state, key);
+    let opened = tokio::task::spawn_blocking(move || {
+        // the log holds what agents did: for the owner only
+        if let Some(parent) = options.directory.parent() {
+            private(parent).map_err(|error| format!("create {}: {error}", parent.display()))?;
+        }
+        Spool::open(&options)
+            .map_err(|error| format!("open audit log {}: {}", options.directory.display(), Chain(&error)))
+    });
+    let (spool, recovery) =
+        opened.await.map_err(|error| format!("open audit log: {error}")).and_then(|opened| opened)?;
+    if recovery.records > 0 {
+        tracing::warn!(
+            resource = %key, records = recovery.records, torn_bytes = recovery.torn_bytes,
+            open_sessions = recovery.open_sessions.len(), "audit log recovered"
+        );
+    }
+    Ok(spool)
+}
+
+fn spool(options: &LogOptions, state: &State, key: &ResourceKey) -> SpoolOptions {
+    let directory = state.logs(key).join(state.instance());
+    let origin = format!("{}/{}/{}/{}", options.cluster, key.namespace, key.name, state.instance());
+    SpoolOptions {
+        segment_bytes: options.segment_bytes,
+        max_bytes: options.max_bytes,
+        ..SpoolOptions::new(directory, origin)
+    }
+}
+
+fn private(directory: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
+}

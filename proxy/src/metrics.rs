@@ -1,0 +1,52 @@
+//! What the process counts beside what sessions count ([`proxy_core::metrics`]).
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// Labels of what is counted per outcome.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct OutcomeLabels {
+    /// `ok` or `failed`.
+    pub outcome: &'static str,
+}
+
+/// Counters of the process. Cheap to clone; clones share their values.
+#[derive(Clone, Debug, Default)]
+pub struct ProcessMetrics {
+    /// 1 when the newest configuration is in force, 0 when an older one is.
+    pub last_reload_successful: Gauge,
+    /// Unix time of the configuration in force.
+    pub last_reload_success_seconds: Gauge,
+    /// Reloads.
+    pub reloads: Family<OutcomeLabels, Counter>,
+    /// Resources that are listened for.
+    pub resources: Gauge,
+    /// Accepted sockets that are open, sessions included.
+    pub connections_active: Gauge,
+    /// Accepted sockets.
+    pub connections: Counter,
+}
+
+impl ProcessMetrics {
+    /// Registers every metric under the prefix `portcullis`.
+    pub fn register(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("portcullis");
+        registry.register(
+            "config_last_reload_successful",
+            "Whether the newest configuration is in force",
+            self.last_reload_successful.clone(),
+        );
+        registry.register(
+            "config_last_reload_success_timestamp_seconds",
+            "When the configuration in force was taken over",
+            self.last_reload_success_seconds.clone(),
+        );
+        registry.register("config_reloads", "Reloads by outcome", self.reloads.clone());
+        registry.register("resources", "Resources that are listened for", self.resources.clone());
+        registry.register("connections_active", "Open client connections", self.connections_active.clone());
+        registry.register("connections", "Accepted client connections", self.connections.clone());
+    }
+}

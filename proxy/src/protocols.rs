@@ -1,0 +1,97 @@
+//! THE table: every protocol, and nothing else that names one.
+//!
+//! A protocol's settings come from its stanza of the `Resource`; this file turns them into the protocol crate's own
+//! options, so that protocol crates never see the API types.
+
+mod postgresql;
+
+pub use postgresql::Postgresql;
+
+use crate::config::{ResourceConfig, Upstream};
+use crate::serve::Unauthenticated;
+use proxy_core::session::ResourceContext;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+/// One protocol with the settings of one Resource. Replaced whole when they change; sessions keep theirs.
+#[derive(Debug)]
+pub enum Service {
+    /// PostgreSQL.
+    Postgresql(Postgresql),
+}
+
+/// A socket that was just accepted.
+#[derive(Debug)]
+pub struct Connection {
+    /// The socket.
+    pub stream: TcpStream,
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// Dropped when the connection has a session.
+    pub unauthenticated: Unauthenticated,
+    /// Fires when the session has to end.
+    pub ending: CancellationToken,
+}
+
+/// Why settings cannot be used by their protocol.
+#[derive(Debug)]
+pub struct Unusable {
+    /// Path in the Resource.
+    pub path: String,
+    /// What was expected.
+    pub message: String,
+}
+
+/// Name of an upstream's protocol, for records and metrics.
+pub const fn name(upstream: &Upstream) -> &'static str {
+    match upstream {
+        Upstream::Postgresql(_) => "postgresql",
+    }
+}
+
+impl Service {
+    /// The protocol of a Resource. What is costly to lose (an issuer's keys, a catalogue) is taken over from
+    /// `before` where its settings are the same.
+    ///
+    /// # Errors
+    /// The protocol cannot use a setting.
+    pub fn new(
+        config: &ResourceConfig,
+        context: Arc<ResourceContext>,
+        before: Option<&Self>,
+    ) -> Result<Self, Unusable> {
+        match &config.upstream {
+            Upstream::Postgresql(upstream) => {
+                let before = before.map(|Self::Postgresql(before)| before);
+                Postgresql::new(config, upstream, context, before).map(Self::Postgresql)
+            }
+        }
+    }
+
+    /// Name of the protocol.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Postgresql(_) => "postgresql",
+        }
+    }
+
+    /// Serves one connection until it is over.
+    ///
+    /// Not cancel safe: the session would be cut off; use [`Connection::ending`].
+    pub async fn serve(&self, connection: Connection) {
+        match self {
+            Self::Postgresql(postgresql) => postgresql.serve(connection).await,
+        }
+    }
+
+    /// Tells a client, in its own protocol, that there is no place for it.
+    ///
+    /// Cancel safe.
+    pub async fn turn_away(&self, connection: Connection) {
+        match self {
+            Self::Postgresql(postgresql) => postgresql.turn_away(connection).await,
+        }
+    }
+}
