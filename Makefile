@@ -1,0 +1,51 @@
+# Every check and every way to try Portcullis. `make` lists them; CONTRIBUTING.md says more.
+
+CARGO ?= cargo
+# one story of the whole-system tests: make e2e STORY=first_session
+STORY ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up down test lint unit e2e bench docs generate packages
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: packages ## An agent's day with the real psql, PostgreSQL and gateway, each step checked
+	@$(CARGO) build -q -p proxy -p portcullis -p e2e --bins
+	@./target/debug/demo run
+
+up: packages ## The demo's gateway and PostgreSQL, left running; prints a psql line to paste
+	@$(CARGO) build -q -p proxy -p portcullis -p e2e --bins
+	@./target/debug/demo up
+
+down: ## Stops what `make up` left running
+	@$(CARGO) build -q -p e2e --bins
+	@./target/debug/demo down
+
+test: lint ## Every check and every test
+	@.ci/packages
+	$(CARGO) test --workspace
+
+lint: packages ## Formatting and lints
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+unit: packages ## Unit, golden, property and wire tests
+	$(CARGO) test --workspace --exclude e2e
+
+e2e: packages ## Whole-system stories with real clients and servers; STORY=name runs one
+	$(CARGO) build -p proxy -p portcullis
+	$(CARGO) test -p e2e $(STORY)
+
+bench: packages ## Ratios against a direct connection and PgBouncer, in one run
+	$(CARGO) build --release -p proxy -p portcullis -p e2e
+	./target/release/bench
+
+docs: packages ## The API documentation, with broken links as errors
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+
+generate: packages ## Writes every generated file again; review the difference
+	UPDATE_GOLDEN=1 INSTA_UPDATE=always $(CARGO) test --workspace --exclude e2e
+
+packages: # Debian packages that the build and the tests need
+	@.ci/packages
