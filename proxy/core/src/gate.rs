@@ -250,7 +250,7 @@ impl Gate {
     }
 
     /// Ends the session and records why, with totals.
-    pub async fn close(mut self, reason: &'static str) {
+    pub async fn close(self, reason: &'static str) {
         let event = record::session_end(reason, self.commands, &self.totals);
         if let Err(refusal) = self.write(event, true).await {
             tracing::warn!(session = self.session.id, refusal = refusal.message, "session end not recorded");

@@ -1,0 +1,212 @@
+//! Rebuilds what a value can leave through: rows, error and notice texts, notifications.
+//!
+//! | type of the column | column mask | detector finding |
+//! | --- | --- | --- |
+//! | `text`, `varchar`, `bpchar`, `name`, unknown literals; text or binary format | the masked text | rewritten |
+//! | `json`, `jsonb` | a JSON string of the masked text | rewritten if it stays JSON, else NULL |
+//! | anything else, or a type that is not known | NULL | NULL |
+//!
+//! A row whose number of columns is not the plan's is masked whole. Detectors read binary values as bytes: texts inside
+//! arrays, composites and `bytea` are found, numbers are not.
+
+mod texts;
+
+pub(crate) use texts::{Texts, notification, parameter_status, report};
+
+use crate::messages::{Body, Malformed};
+use bytes::{BufMut, BytesMut};
+use proxy_core::mask::{MaskCounts, Masker};
+use proxy_policy::{Mask, MaskType};
+use std::borrow::Cow;
+
+/// How the rows of one result are masked.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum RowPlan {
+    /// Not at all.
+    Clear,
+    /// Detectors only.
+    Detect,
+    /// Columns, and detectors over the others.
+    Columns(Vec<Option<ColumnMask>>),
+    /// Every column.
+    Whole(ColumnMask),
+}
+
+/// The mask of one column, and the name it is counted under.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ColumnMask {
+    pub(crate) mask: Mask,
+    pub(crate) name: String,
+}
+
+/// Type and format of one column, as far as they are known.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Shape {
+    /// Object identifier of its type; 0: not known.
+    pub(crate) type_oid: u32,
+    /// 0 is text, 1 is binary.
+    pub(crate) format: i16,
+}
+
+/// What masks the rows of one result.
+#[derive(Debug)]
+pub(crate) struct RowMasker<'a> {
+    pub(crate) plan: &'a RowPlan,
+    pub(crate) shapes: &'a [Shape],
+    pub(crate) masker: &'a Masker,
+    pub(crate) counts: &'a mut MaskCounts,
+}
+
+impl RowMasker<'_> {
+    /// Appends the masked `DataRow` for the one in `frame`.
+    ///
+    /// # Errors
+    /// The row cannot be read; then nothing of it may pass.
+    pub(crate) fn row(&mut self, frame: &[u8], out: &mut BytesMut) -> Result<(), Malformed> {
+        let untouched = matches!(self.plan, RowPlan::Clear)
+            || matches!(self.plan, RowPlan::Detect) && !self.masker.has_detectors();
+        if untouched {
+            out.put_slice(frame);
+            return Ok(());
+        }
+        let mut body = Body::new(crate::frame::body(frame));
+        let count = body.count()?;
+        let start = out.len();
+        out.put_u8(b'D');
+        out.put_u32(0);
+        out.put_u16(u16::try_from(count).unwrap_or(u16::MAX));
+        let aligned = !matches!(self.plan, RowPlan::Columns(masks) if masks.len() != count);
+        for index in 0..count {
+            let Some(value) = body.value()? else {
+                out.put_i32(-1);
+                continue;
+            };
+            let masked = if aligned { self.value(index, value) } else { self.misaligned() };
+            put_value(masked.as_deref(), out)?;
+        }
+        body.end()?;
+        patch_length(start, out)
+    }
+
+    fn value<'v>(&mut self, index: usize, value: &'v [u8]) -> Option<Cow<'v, [u8]>> {
+        let shape = self.shapes.get(index).copied().unwrap_or_default();
+        let plan = self.plan;
+        let mask = match plan {
+            RowPlan::Columns(masks) => masks.get(index).and_then(Option::as_ref),
+            RowPlan::Whole(mask) => Some(mask),
+            RowPlan::Clear | RowPlan::Detect => None,
+        };
+        match mask {
+            Some(mask) => self.column(mask, shape, value).map(Cow::Owned),
+            None => self.detect(shape, value),
+        }
+    }
+
+    fn column(&mut self, mask: &ColumnMask, shape: Shape, value: &[u8]) -> Option<Vec<u8>> {
+        match Kind::of(shape.type_oid) {
+            Kind::Text => self.masker.value(&mask.mask, &mask.name, value, self.counts),
+            Kind::Json => {
+                let text = self.masker.value(&mask.mask, &mask.name, unversioned(shape, value), self.counts)?;
+                let text = serde_json::to_string(&String::from_utf8_lossy(&text)).ok()?;
+                Some(versioned(shape, text.into_bytes()))
+            }
+            Kind::Fixed | Kind::Other => {
+                let null = Mask { type_: MaskType::Null, keep_last: None };
+                self.masker.value(&null, &mask.name, value, self.counts).filter(|_| false)
+            }
+        }
+    }
+
+    fn misaligned(&mut self) -> Option<Cow<'static, [u8]>> {
+        let null = Mask { type_: MaskType::Null, keep_last: None };
+        self.masker.value(&null, "row with another number of columns", &[], self.counts).filter(|_| false).map(Cow::Owned)
+    }
+
+    fn detect<'v>(&mut self, shape: Shape, value: &'v [u8]) -> Option<Cow<'v, [u8]>> {
+        let kind = Kind::of(shape.type_oid);
+        if kind == Kind::Fixed && shape.format == 1 {
+            return Some(Cow::Borrowed(value));
+        }
+        match self.masker.text(unversioned_if_json(kind, shape, value), self.counts) {
+            Cow::Borrowed(_) => Some(Cow::Borrowed(value)),
+            Cow::Owned(masked) => match kind {
+                Kind::Text => Some(Cow::Owned(masked)),
+                Kind::Json if serde_json::from_slice::<serde::de::IgnoredAny>(&masked).is_ok() => {
+                    Some(Cow::Owned(versioned(shape, masked)))
+                }
+                Kind::Json | Kind::Fixed | Kind::Other => None,
+            },
+        }
+    }
+}
+
+/// What a value of a type may be replaced by.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    /// Any text.
+    Text,
+    /// A JSON document.
+    Json,
+    /// Nothing, and its binary form holds no text.
+    Fixed,
+    /// Nothing.
+    Other,
+}
+
+impl Kind {
+    /// By object identifier, from PostgreSQL's `pg_type.dat`.
+    const fn of(type_oid: u32) -> Self {
+        match type_oid {
+            // name, text, unknown, bpchar, varchar
+            19 | 25 | 705 | 1042 | 1043 => Self::Text,
+            // json, jsonb
+            114 | 3802 => Self::Json,
+            // bool, int8, int2, int4, oid, tid, xid, cid, float4, float8, money, date, time, timestamp, timestamptz,
+            // interval, timetz, numeric, uuid, pg_lsn
+            16 | 20 | 21 | 23 | 26 | 27 | 28 | 29 | 700 | 701 | 790 | 1082 | 1083 | 1114 | 1184 | 1186 | 1266
+            | 1700 | 2950 | 3220 => Self::Fixed,
+            _ => Self::Other,
+        }
+    }
+}
+
+const JSONB: u32 = 3802;
+
+/// Binary `jsonb` has a version byte before the text.
+fn unversioned(shape: Shape, value: &[u8]) -> &[u8] {
+    match value.split_first() {
+        Some((_, text)) if shape.format == 1 && shape.type_oid == JSONB => text,
+        Some(_) | None => value,
+    }
+}
+
+fn unversioned_if_json(kind: Kind, shape: Shape, value: &[u8]) -> &[u8] {
+    if kind == Kind::Json { unversioned(shape, value) } else { value }
+}
+
+fn versioned(shape: Shape, mut text: Vec<u8>) -> Vec<u8> {
+    if shape.format == 1 && shape.type_oid == JSONB {
+        text.insert(0, 1);
+    }
+    text
+}
+
+fn put_value(value: Option<&[u8]>, out: &mut BytesMut) -> Result<(), Malformed> {
+    match value {
+        None => out.put_i32(-1),
+        Some(value) => {
+            out.put_i32(i32::try_from(value.len()).ok().ok_or(Malformed("a masked value is too long"))?);
+            out.put_slice(value);
+        }
+    }
+    Ok(())
+}
+
+/// Writes the length of the frame that begins at `start` and ends where `out` ends.
+pub(crate) fn patch_length(start: usize, out: &mut BytesMut) -> Result<(), Malformed> {
+    let length = out.len().saturating_sub(start).saturating_sub(1);
+    let length = u32::try_from(length).ok().ok_or(Malformed("a masked message is too long"))?;
+    let field = out.get_mut(start.saturating_add(1)..start.saturating_add(5));
+    field.ok_or(Malformed("a masked message has no header"))?.copy_from_slice(&length.to_be_bytes());
+    Ok(())
+}

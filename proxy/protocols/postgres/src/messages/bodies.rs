@@ -1,0 +1,136 @@
+//! The bodies that this gateway looks into.
+
+use super::body::{Body, Malformed};
+use bytes::{BufMut, BytesMut};
+
+/// `Parse`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Parse<'a> {
+    /// Name of the prepared statement; empty: the unnamed one.
+    pub(crate) name: &'a str,
+    /// Its text.
+    pub(crate) text: &'a str,
+}
+
+/// `Bind`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Bind<'a> {
+    /// Name of the portal.
+    pub(crate) portal: &'a str,
+    /// Name of the prepared statement.
+    pub(crate) statement: &'a str,
+    /// Parameter formats and values, as sent: what binds an approval besides the text.
+    pub(crate) parameters: &'a [u8],
+    /// Result formats: none (all text), one for all, or one each. 0 is text, 1 is binary.
+    pub(crate) formats: Vec<i16>,
+}
+
+/// One column of `RowDescription`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Column<'a> {
+    /// Its name.
+    pub(crate) name: &'a [u8],
+    /// Object identifier of its type.
+    pub(crate) type_oid: u32,
+    /// 0 is text, 1 is binary.
+    pub(crate) format: i16,
+}
+
+/// `Query`, or any body that is one string.
+pub(crate) fn text(body: &[u8]) -> Result<&str, Malformed> {
+    let mut body = Body::new(body);
+    let text = body.text()?;
+    body.end()?;
+    Ok(text)
+}
+
+pub(crate) fn parse(body: &[u8]) -> Result<Parse<'_>, Malformed> {
+    let mut body = Body::new(body);
+    let parse = Parse { name: body.text()?, text: body.text()? };
+    for _ in 0..body.count()? {
+        body.u32()?;
+    }
+    body.end()?;
+    Ok(parse)
+}
+
+pub(crate) fn bind(whole: &[u8]) -> Result<Bind<'_>, Malformed> {
+    let mut body = Body::new(whole);
+    let (portal, statement) = (body.text()?, body.text()?);
+    let mut rest = body;
+    for _ in 0..body.count()? {
+        body.i16()?;
+    }
+    for _ in 0..body.count()? {
+        body.value()?;
+    }
+    let mut tail = body;
+    let (before, after) = (rest.rest(), tail.rest());
+    let parameters = before.get(..before.len().saturating_sub(after.len())).unwrap_or_default();
+    let formats = (0..body.count()?).map(|_| body.i16()).collect::<Result<_, _>>()?;
+    body.end()?;
+    Ok(Bind { portal, statement, parameters, formats })
+}
+
+/// `Describe` and `Close`: `S` or `P`, and a name.
+pub(crate) fn portal_or_statement(body: &[u8]) -> Result<(u8, &str), Malformed> {
+    let mut body = Body::new(body);
+    let kind = body.u8()?;
+    if !matches!(kind, b'S' | b'P') {
+        return Err(Malformed("it names neither a statement nor a portal"));
+    }
+    let name = body.text()?;
+    body.end()?;
+    Ok((kind, name))
+}
+
+/// `RowDescription`.
+pub(crate) fn columns(body: &[u8]) -> Result<Vec<Column<'_>>, Malformed> {
+    let mut body = Body::new(body);
+    let count = body.count()?;
+    let mut columns = Vec::with_capacity(count.min(1664));
+    for _ in 0..count {
+        let name = body.cstring()?;
+        body.bytes(6)?;
+        let type_oid = body.u32()?;
+        body.bytes(6)?;
+        columns.push(Column { name, type_oid, format: body.i16()? });
+    }
+    body.end()?;
+    Ok(columns)
+}
+
+/// Appends a frame of that tag and body.
+pub(crate) fn put_frame(tag: u8, body: &[u8], out: &mut BytesMut) {
+    out.put_u8(tag);
+    out.put_u32(u32::try_from(body.len().saturating_add(4)).unwrap_or(u32::MAX));
+    out.put_slice(body);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Malformed, bind, columns, parse, portal_or_statement, text};
+    use proptest::prelude::{any, prop, proptest};
+
+    #[test]
+    fn a_query_that_swallows_the_next_message_is_malformed() {
+        assert_eq!(text(b"select 1\0"), Ok("select 1"));
+        assert_eq!(text(b"select 1\0Q\0\0\0\x06x\0"), Err(Malformed("bytes follow its last field")));
+        assert_eq!(text(b"select 1"), Err(Malformed("a string has no end")));
+    }
+
+    #[test]
+    fn a_bind_gives_its_parameters_as_sent() {
+        let body = b"p\0s\0\0\x01\0\0\0\x02\0\0\0\x01x\xff\xff\xff\xff\0\x01\0\x01";
+        let bind = bind(body).unwrap();
+        assert_eq!((bind.portal, bind.statement, bind.formats), ("p", "s", vec![1]));
+        assert_eq!(bind.parameters, b"\0\x01\0\0\0\x02\0\0\0\x01x\xff\xff\xff\xff");
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_panics(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            drop((text(&bytes), parse(&bytes), bind(&bytes), portal_or_statement(&bytes), columns(&bytes)));
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! The life of one session after its start: one task that reads and writes both sides at once.
+//!
+//! Each message from the client becomes an entry in a queue of expected answers ([`expect`]); answers take entries off
+//! its front. So permits and results meet in order, however much a client pipelines, and what this gateway answers
+//! itself takes its turn among them.
+
+mod clear;
+mod client;
+mod ending;
+mod expect;
+mod meaning;
+mod names;
+mod results;
+mod server;
+
+pub(crate) use meaning::{Meaning, Transaction};
+
+use crate::cancel::Registration;
+use crate::frontend;
+use crate::options::Options;
+use crate::wire::{Read, Transport, Wire};
+use bytes::BytesMut;
+use clear::Waiting;
+use ending::Ending;
+use expect::Expect;
+use names::Names;
+use pgwire::messages::response::TransactionStatus;
+use proxy_core::approval::{ApprovalError, Outcome};
+use proxy_core::gate::Gate;
+use proxy_core::refusal::Refusal;
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// One session.
+#[derive(Debug)]
+pub(crate) struct Relay {
+    options: Arc<Options>,
+    gate: Gate,
+    client: Wire<Transport>,
+    upstream: Wire<Transport>,
+    cancel: Registration,
+    meaning: Meaning,
+    names: Names,
+    queue: VecDeque<Expect>,
+    /// Entries of the queue that change what later texts mean.
+    changing: usize,
+    waiting: Option<Box<Waiting>>,
+    /// As of the last `ReadyForQuery`.
+    status: TransactionStatus,
+    /// After an error or a refusal, until the client's `Sync`.
+    discarding: bool,
+    batch: Batch,
+    /// Bytes of the server's current frame that still pass as they are.
+    passing: usize,
+    /// How many times the client has ended copying in.
+    copies: u64,
+    /// A `Flush` was sent so that whatever later texts wait for comes.
+    flushed: bool,
+    draining: bool,
+    /// Name of a portal that does not exist, to provoke an error.
+    nowhere: String,
+}
+
+/// What was sent upstream since the last `Sync`.
+#[derive(Clone, Copy, Debug, Default)]
+struct Batch {
+    /// Anything.
+    sent: bool,
+    /// Something that may have had an effect.
+    commands: bool,
+    /// It began or ended a transaction on the way.
+    control: bool,
+}
+
+/// What a session begins with.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) options: Arc<Options>,
+    pub(crate) gate: Gate,
+    pub(crate) client: Wire<Transport>,
+    pub(crate) upstream: Wire<Transport>,
+    pub(crate) cancel: Registration,
+    pub(crate) meaning: Meaning,
+}
+
+/// What a session waits for.
+enum Event {
+    /// Bytes moved.
+    Moved,
+    /// The client sends no more.
+    ClientEnd,
+    /// The server sends no more.
+    ServerEnd,
+    /// The held command was decided.
+    Decided(Result<Outcome, ApprovalError>),
+    /// The client should be told again that it waits.
+    Remind,
+    /// The held command was cancelled.
+    Cancelled,
+    /// The session may not go on.
+    Ended(Refusal),
+    /// The gateway wants to stop.
+    Drain,
+}
+
+impl Relay {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { options, gate, client, upstream, cancel, meaning } = parts;
+        Self {
+            options,
+            gate,
+            client,
+            upstream,
+            cancel,
+            meaning,
+            names: Names::default(),
+            queue: VecDeque::new(),
+            changing: 0,
+            waiting: None,
+            status: TransactionStatus::Idle,
+            discarding: false,
+            batch: Batch::default(),
+            passing: 0,
+            copies: 0,
+            flushed: false,
+            draining: false,
+            nowhere: format!("portcullis refusal {:016x}", rand::random::<u64>()),
+        }
+    }
+
+    /// Serves the session to its end, which is on record when this returns.
+    pub(crate) async fn run(mut self) {
+        match self.serve().await {
+            Err(ending) => self.end(ending).await,
+        }
+    }
+
+    async fn serve(&mut self) -> Result<Infallible, Ending> {
+        loop {
+            self.take_server().await?;
+            self.take_client().await?;
+            self.record_released()?;
+            if self.draining && self.is_idle() {
+                return Err(Ending::Refused(Refusal::ended("the gateway is stopping")));
+            }
+            match self.wait().await? {
+                Event::Moved => {}
+                Event::ClientEnd => return Err(Ending::ClientGone),
+                Event::ServerEnd => return Err(Ending::ServerGone),
+                Event::Decided(outcome) => self.decided(outcome).await?,
+                Event::Remind => self.remind(),
+                Event::Cancelled => self.withdraw_cancelled().await?,
+                Event::Ended(refusal) => return Err(Ending::Refused(refusal)),
+                Event::Drain => self.draining = true,
+            }
+        }
+    }
+
+    /// Nothing is owed to anybody, and no transaction is open.
+    fn is_idle(&self) -> bool {
+        self.queue.is_empty()
+            && self.waiting.is_none()
+            && !self.batch.sent
+            && self.client.input.is_empty()
+            && matches!(self.status, TransactionStatus::Idle)
+    }
+
+    async fn wait(&mut self) -> Result<Event, Ending> {
+        let read_client = match (&self.waiting, self.upstream.output.len()) {
+            (Some(_), _) => self.client.input.len() < HELD_BYTES,
+            (None, pending) => pending < HIGH_WATER && (self.changing == 0 || self.client.input.len() < HELD_BYTES),
+        };
+        let sides = Sides {
+            client: &mut self.client,
+            upstream: &mut self.upstream,
+            read_client,
+        };
+        let (draining, stop) = (self.draining, self.options.stop.clone());
+        let (outcome, remind) = match self.waiting.as_deref_mut() {
+            Some(Waiting { held, remind_at, .. }) => (Some(held), Some(*remind_at)),
+            None => (None, None),
+        };
+        tokio::select! {
+            biased;
+            refusal = self.gate.ended() => Ok(Event::Ended(refusal)),
+            () = stop.cancelled() => Ok(Event::Ended(Refusal::ended("the gateway is stopping"))),
+            () = self.options.drain.cancelled(), if !draining => Ok(Event::Drain),
+            () = self.cancel.withdrawn(), if outcome.is_some() => Ok(Event::Cancelled),
+            moved = sides.moved() => moved,
+            decided = async { match outcome { Some(held) => held.outcome().await, None => std::future::pending().await } }
+                => Ok(Event::Decided(decided)),
+            () = async { match remind { Some(at) => tokio::time::sleep_until(at).await, None => std::future::pending().await } }
+                => Ok(Event::Remind),
+        }
+    }
+
+    /// Writes to the log whatever of the current result is about to be handed to the client.
+    fn record_released(&mut self) -> Result<(), Ending> {
+        match self.queue.front_mut() {
+            Some(Expect::Execute(running) | Expect::Query(running)) => {
+                Ok(self.gate.before_release(&mut running.permit)?)
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Appends to what the client gets.
+    fn say(&mut self, put: impl FnOnce(&mut BytesMut)) {
+        put(&mut self.client.output);
+    }
+
+    fn say_ready(&mut self) {
+        let status = self.status;
+        self.say(|out| frontend::put_ready(status, out));
+    }
+}
+
+/// Both streams, while nothing else is looked at.
+struct Sides<'a> {
+    client: &'a mut Wire<Transport>,
+    upstream: &'a mut Wire<Transport>,
+    read_client: bool,
+}
+
+impl Sides<'_> {
+    /// Writes and reads on both sides until something came, went out, or ended. Cancel safe.
+    async fn moved(self) -> Result<Event, Ending> {
+        let Self { client, upstream, read_client } = self;
+        std::future::poll_fn(|cx| poll_sides(client, upstream, read_client, cx)).await
+    }
+}
+
+fn poll_sides(
+    client: &mut Wire<Transport>,
+    upstream: &mut Wire<Transport>,
+    read_client: bool,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Event, Ending>> {
+    let full = client.output.len() >= HIGH_WATER || upstream.output.len() >= HIGH_WATER;
+    if let Poll::Ready(Err(error)) = client.poll_drain(cx) {
+        tracing::debug!(%error, "write to the client");
+        return Poll::Ready(Ok(Event::ClientEnd));
+    }
+    if let Poll::Ready(Err(error)) = upstream.poll_drain(cx) {
+        tracing::debug!(%error, "write to the server");
+        return Poll::Ready(Ok(Event::ServerEnd));
+    }
+    let mut moved = full && client.output.len() < HIGH_WATER && upstream.output.len() < HIGH_WATER;
+    if client.output.len() < HIGH_WATER {
+        match upstream.poll_fill(cx) {
+            Poll::Ready(Ok(Read::Bytes)) => moved = true,
+            Poll::Ready(Ok(Read::End)) => return Poll::Ready(Ok(Event::ServerEnd)),
+            Poll::Ready(Err(error)) => {
+                tracing::debug!(%error, "read from the server");
+                return Poll::Ready(Ok(Event::ServerEnd));
+            }
+            Poll::Pending => {}
+        }
+    }
+    if read_client {
+        match client.poll_fill(cx) {
+            Poll::Ready(Ok(Read::Bytes)) => moved = true,
+            Poll::Ready(Ok(Read::End)) => return Poll::Ready(Ok(Event::ClientEnd)),
+            Poll::Ready(Err(error)) => {
+                tracing::debug!(%error, "read from the client");
+                return Poll::Ready(Ok(Event::ClientEnd));
+            }
+            Poll::Pending => {}
+        }
+    }
+    if moved { Poll::Ready(Ok(Event::Moved)) } else { Poll::Pending }
+}
+
+/// Bytes for one side above which the other is not read.
+const HIGH_WATER: usize = 256 * 1024;
+/// Bytes that a client may send ahead while its command waits.
+const HELD_BYTES: usize = 64 * 1024;

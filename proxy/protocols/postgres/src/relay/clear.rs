@@ -1,0 +1,228 @@
+//! A command's way through the gate: permitted, held or refused, each in its turn.
+//!
+//! *Refusals.* A simple query gets `ErrorResponse` and `ReadyForQuery` with the transaction's real status, and nothing
+//! goes upstream: a refusal does not abort the client's transaction. In the extended protocol everything up to `Sync` is
+//! discarded, as after any error. If the batch has already run something outside an explicit transaction, PostgreSQL
+//! would roll that back after an error; so the server is made to see one: it is told to execute a portal that does not
+//! exist, and its error is replaced by the refusal.
+//!
+//! *Holds.* The pipeline stalls in order: what was sent before is flushed and answered, what comes after waits, unread
+//! beyond a bound. The client's end and a cancel request are noticed at once and withdraw the request.
+
+use super::Relay;
+use super::ending::Ending;
+use super::expect::{Expect, Running, changes_meaning};
+use super::meaning::Source;
+use crate::analyze::{Analysis, StatementKind};
+use crate::frontend::{self, Severity, refusal};
+use crate::mask::Shape;
+use bytes::{Bytes, BytesMut};
+use pgwire::messages::response::TransactionStatus;
+use postgres_protocol::message::frontend as send;
+use proxy_core::approval::{ApprovalError, Outcome};
+use proxy_core::gate::{Decision, Held, Permit};
+use proxy_core::refusal::{Refusal, RefusalKind};
+use proxy_policy::Command;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// What is to be sent once the command has its permit.
+#[derive(Debug)]
+pub(super) enum Intent {
+    /// A simple query.
+    Query {
+        /// The message.
+        frame: Bytes,
+    },
+    /// A portal.
+    Execute {
+        /// The message.
+        frame: Bytes,
+        /// Name of the portal.
+        portal: String,
+        /// Digest of the parameters.
+        parameters: String,
+        /// Types of its columns, if known.
+        shapes: Option<Arc<[Shape]>>,
+    },
+    /// Nothing: a text that policy denies, refused when it is parsed.
+    Prepare,
+}
+
+/// A held command.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) held: Box<Held>,
+    pub(super) remind_at: Instant,
+    intent: Intent,
+    analysis: Arc<Analysis>,
+}
+
+impl Relay {
+    /// Asks the gate, and acts on its answer.
+    pub(super) async fn clear(&mut self, source: &Source, intent: Intent) -> Result<(), Ending> {
+        let analysis = match self.meaning.analyze(source).await {
+            Ok(analysis) => analysis,
+            Err(refusal) => {
+                self.refuse(&intent, &refusal);
+                return Ok(());
+            }
+        };
+        let command = self.command(&analysis, &intent);
+        let in_transaction = !matches!(self.status, TransactionStatus::Idle);
+        match self.gate.decide(command, in_transaction).await {
+            Decision::Permit(permit) => self.permitted(intent, analysis, permit),
+            Decision::Refused(refusal) => self.refused(&intent, refusal)?,
+            Decision::Held(held) => self.hold(held, intent, analysis),
+        }
+        Ok(())
+    }
+
+    fn command(&self, analysis: &Analysis, intent: &Intent) -> Arc<Command> {
+        let mut command = Command { role: self.meaning.role.clone(), ..analysis.command.clone() };
+        if let Intent::Execute { parameters, .. } = intent
+            && !parameters.is_empty()
+        {
+            command.binding.push(("parameters".to_owned(), parameters.clone()));
+        }
+        Arc::new(command)
+    }
+
+    /// Sends what was permitted. The permit goes with it, until the answer is on record.
+    fn permitted(&mut self, intent: Intent, analysis: Arc<Analysis>, permit: Permit) {
+        let frame = match &intent {
+            Intent::Query { frame } | Intent::Execute { frame, .. } => frame.clone(),
+            Intent::Prepare => {
+                // The policies changed within the last microseconds; the client may send it again.
+                let message = "the policies changed while the statement was prepared";
+                self.refuse(&intent, &refusal(RefusalKind::Withdrawn, message, "send it again"));
+                return;
+            }
+        };
+        if changes_meaning(&analysis) {
+            self.changing = self.changing.saturating_add(1);
+        }
+        match intent {
+            Intent::Query { .. } => {
+                self.batch = super::Batch::default();
+                self.queue.push_back(Expect::Query(Box::new(Running::new(permit, analysis, self.copies))));
+            }
+            Intent::Execute { portal, shapes, .. } => {
+                self.batch.sent = true;
+                self.batch.commands = true;
+                self.batch.control |= analysis.statements.iter().any(|one| controls_transaction(&one.kind));
+                let mut running = Running::new(permit, analysis, self.copies);
+                running.portal = portal;
+                running.shapes = shapes.unwrap_or_default();
+                self.queue.push_back(Expect::Execute(Box::new(running)));
+            }
+            Intent::Prepare => {}
+        }
+        self.upstream.output.extend_from_slice(&frame);
+    }
+
+    /// A refusal that ends the session, or one that does not.
+    fn refused(&mut self, intent: &Intent, refusal: Refusal) -> Result<(), Ending> {
+        if refusal.kind == RefusalKind::SessionEnded {
+            return Err(refusal.into());
+        }
+        self.refuse(intent, &refusal);
+        Ok(())
+    }
+
+    /// Answers in the command's place. Nothing of it goes upstream.
+    pub(super) fn refuse(&mut self, intent: &Intent, refusal: &Refusal) {
+        let mut frames = BytesMut::new();
+        frontend::put_refusal(refusal, Severity::Error, &mut frames);
+        let frames = frames.freeze();
+        let idle = matches!(self.status, TransactionStatus::Idle);
+        let undo = self.batch.commands && (idle || self.batch.control);
+        let simple = matches!(intent, Intent::Query { .. });
+        if undo {
+            if let Err(error) = send::execute(&self.nowhere, 0, &mut self.upstream.output) {
+                tracing::error!(%error, "encode message");
+            }
+            self.queue.push_back(Expect::Poison(frames));
+        } else {
+            self.queue.push_back(Expect::Answer { frames, ready: simple && !self.batch.sent });
+        }
+        if simple {
+            if self.batch.sent {
+                // A simple query ends what was begun by the extended protocol, refused or not.
+                send::sync(&mut self.upstream.output);
+                self.queue.push_back(Expect::Sync { copies: self.copies });
+                self.batch = super::Batch::default();
+            }
+        } else {
+            self.discarding = true;
+            if self.queue.len() > 1 || undo {
+                send::flush(&mut self.upstream.output);
+            }
+        }
+        self.answer();
+    }
+
+    /// Refuses a function call by object identifier.
+    pub(super) fn refuse_call(&mut self) {
+        let message = "function calls by object identifier are refused: they bypass every statement";
+        let refusal = refusal(RefusalKind::Denied, message, "call the function in a statement");
+        self.refuse(&Intent::Query { frame: Bytes::new() }, &refusal);
+    }
+
+    /// Says what is ours to say, if its turn has come.
+    pub(super) fn answer(&mut self) {
+        while let Some(Expect::Answer { frames, ready }) = self.queue.front() {
+            let (frames, ready) = (frames.clone(), *ready);
+            self.queue.pop_front();
+            self.client.output.extend_from_slice(&frames);
+            if ready {
+                self.say_ready();
+            }
+        }
+    }
+
+    fn hold(&mut self, held: Box<Held>, intent: Intent, analysis: Arc<Analysis>) {
+        if !self.queue.is_empty() {
+            send::flush(&mut self.upstream.output);
+        }
+        self.cancel.set_held(true);
+        self.waiting = Some(Box::new(Waiting { held, remind_at: Instant::now(), intent, analysis }));
+        self.remind();
+    }
+
+    /// Tells the client that it waits.
+    pub(super) fn remind(&mut self) {
+        if let Some(waiting) = &mut self.waiting {
+            waiting.remind_at = Instant::now() + self.options.limits.notice_every;
+            let notice = waiting.held.notice();
+            frontend::put_notice(&notice, &mut self.client.output);
+        }
+    }
+
+    /// The held command was decided.
+    pub(super) async fn decided(&mut self, outcome: Result<Outcome, ApprovalError>) -> Result<(), Ending> {
+        self.cancel.set_held(false);
+        let Some(waiting) = self.waiting.take() else { return Ok(()) };
+        let Waiting { held, intent, analysis, .. } = *waiting;
+        match self.gate.resume(*held, outcome).await {
+            Ok(permit) => self.permitted(intent, analysis, permit),
+            Err(refusal) => self.refused(&intent, refusal)?,
+        }
+        Ok(())
+    }
+
+    /// The client cancelled what is held.
+    pub(super) async fn withdraw_cancelled(&mut self) -> Result<(), Ending> {
+        self.cancel.set_held(false);
+        let Some(waiting) = self.waiting.take() else { return Ok(()) };
+        let Waiting { held, intent, .. } = *waiting;
+        self.gate.withdraw(*held, "cancelled by the client").await;
+        let refusal =
+            refusal(RefusalKind::Withdrawn, "canceling statement due to user request", "nothing was run");
+        self.refused(&intent, refusal)
+    }
+}
+
+const fn controls_transaction(kind: &StatementKind) -> bool {
+    matches!(kind, StatementKind::Begin | StatementKind::Commit { .. } | StatementKind::Rollback { .. })
+}

@@ -1,0 +1,285 @@
+//! What the client sends.
+
+use super::clear::Intent;
+use super::ending::Ending;
+use super::expect::Expect;
+use super::meaning::Source;
+use super::names::Portal;
+use super::{HIGH_WATER, Relay};
+use crate::frame;
+use crate::frontend::refusal;
+use crate::messages::{self, Body, Frontend};
+use bytes::Bytes;
+use postgres_protocol::message::frontend as send;
+use proxy_core::refusal::{Refusal, RefusalKind};
+use proxy_policy::Verdict;
+use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+impl Relay {
+    /// Takes whole messages of the client, until one has to wait.
+    pub(super) async fn take_client(&mut self) -> Result<(), Ending> {
+        while self.waiting.is_none() && self.upstream.output.len() < HIGH_WATER {
+            let Some(header) = frame::header(&self.client.input, self.options.limits.client_message_bytes)? else {
+                break;
+            };
+            let Some(kind) = Frontend::of(header.tag) else {
+                let message = format!("message {:#04x} is not spoken here", header.tag);
+                return Err(refusal(RefusalKind::Protocol, message, "check the client").into());
+            };
+            if self.must_wait(kind) {
+                break;
+            }
+            if self.client.input.len() < header.length {
+                break;
+            }
+            let frame = self.client.input.split_to(header.length).freeze();
+            self.message(kind, frame).await?;
+        }
+        Ok(())
+    }
+
+    /// Texts and names wait while something is on its way that changes what they mean.
+    fn must_wait(&mut self, kind: Frontend) -> bool {
+        if self.changing == 0 {
+            self.flushed = false;
+            return false;
+        }
+        let waits = match kind {
+            Frontend::Query | Frontend::Parse | Frontend::Bind | Frontend::Execute | Frontend::FunctionCall => {
+                !self.discarding
+            }
+            // Goodbye does not cut off what was asked for before.
+            Frontend::Terminate => true,
+            Frontend::Describe
+            | Frontend::Close
+            | Frontend::Sync
+            | Frontend::Flush
+            | Frontend::CopyData
+            | Frontend::CopyDone
+            | Frontend::CopyFail => false,
+        };
+        if waits && !self.flushed {
+            send::flush(&mut self.upstream.output);
+            self.flushed = true;
+        }
+        waits
+    }
+
+    async fn message(&mut self, kind: Frontend, frame: Bytes) -> Result<(), Ending> {
+        if self.discarding && !matches!(kind, Frontend::Sync | Frontend::Terminate) {
+            return Ok(());
+        }
+        let body = frame::body(&frame);
+        match kind {
+            Frontend::Query => self.query(&frame).await,
+            Frontend::Parse => self.parse(&frame).await,
+            Frontend::Bind => self.bind(&frame),
+            Frontend::Describe => {
+                let (kind, name) = messages::portal_or_statement(body)?;
+                self.send(Expect::Describe { kind, name: name.to_owned() }, &frame);
+                Ok(())
+            }
+            Frontend::Execute => self.execute(&frame).await,
+            Frontend::Close => {
+                let (kind, name) = messages::portal_or_statement(body)?;
+                self.send(Expect::Close { kind, name: name.to_owned() }, &frame);
+                Ok(())
+            }
+            Frontend::Sync => {
+                Body::new(body).end()?;
+                self.sync();
+                Ok(())
+            }
+            Frontend::Flush => {
+                Body::new(body).end()?;
+                self.upstream.output.extend_from_slice(&frame);
+                Ok(())
+            }
+            Frontend::CopyData | Frontend::CopyDone | Frontend::CopyFail => {
+                self.copy(kind, &frame);
+                Ok(())
+            }
+            Frontend::Terminate => Err(Ending::Terminate),
+            Frontend::FunctionCall => {
+                self.refuse_call();
+                Ok(())
+            }
+        }
+    }
+
+    async fn query(&mut self, frame: &Bytes) -> Result<(), Ending> {
+        let text: Arc<str> = messages::text(frame::body(frame))?.into();
+        let intent = Intent::Query { frame: frame.clone() };
+        if let Some(refusal) = self.too_long(&text) {
+            self.refuse(&intent, &refusal);
+            return Ok(());
+        }
+        self.clear(&Source::Text(text), intent).await
+    }
+
+    async fn parse(&mut self, frame: &Bytes) -> Result<(), Ending> {
+        let parse = messages::parse(frame::body(frame))?;
+        let (name, text): (String, Arc<str>) = (parse.name.to_owned(), parse.text.into());
+        if let Some(refusal) = self.too_long(&text).or_else(|| self.too_many(self.names.statements.len())) {
+            self.refuse(&Intent::Prepare, &refusal);
+            return Ok(());
+        }
+        let source = Source::Text(Arc::clone(&text));
+        let analysis = match self.meaning.analyze(&source).await {
+            Ok(analysis) => analysis,
+            Err(refusal) => {
+                self.refuse(&Intent::Prepare, &refusal);
+                return Ok(());
+            }
+        };
+        if self.would_deny(&analysis.command) {
+            // It goes through the gate all the same, which records the refusal.
+            return self.clear(&source, Intent::Prepare).await;
+        }
+        self.send(Expect::Parse { name, text }, frame);
+        Ok(())
+    }
+
+    fn would_deny(&self, command: &proxy_policy::Command) -> bool {
+        let command = proxy_policy::Command { role: self.meaning.role.clone(), ..command.clone() };
+        let policies = self.gate.resource().policies.load();
+        let identity = self.gate.session().identity.identity();
+        let verdict = policies.evaluate(identity, &command, jiff::Timestamp::now()).verdict;
+        matches!(verdict, Verdict::Deny { .. })
+    }
+
+    fn bind(&mut self, frame: &Bytes) -> Result<(), Ending> {
+        let bind = messages::bind(frame::body(frame))?;
+        if let Some(refusal) = self.too_many(self.names.portals.len()) {
+            self.refuse(&Intent::Prepare, &refusal);
+            return Ok(());
+        }
+        let (source, shapes) = self.statement(bind.statement);
+        let portal = Portal {
+            source,
+            statement: bind.statement.to_owned(),
+            parameters: digest(bind.parameters),
+            formats: bind.formats.clone().into(),
+            shapes: None,
+        };
+        let portal = Portal { shapes: shapes.map(|shapes| portal.described(&shapes)), ..portal };
+        self.send(Expect::Bind { name: bind.portal.to_owned(), portal }, frame);
+        Ok(())
+    }
+
+    /// What a statement's name will mean once all that was sent has been answered.
+    fn statement(&self, name: &str) -> (Source, Option<Arc<[crate::mask::Shape]>>) {
+        let pending = self.queue.iter().rev().find_map(|expected| match expected {
+            Expect::Parse { name: parsed, text } if parsed == name => Some(Arc::clone(text)),
+            _ => None,
+        });
+        if let Some(text) = pending {
+            return (Source::Text(text), None);
+        }
+        match self.names.statements.get(name) {
+            Some(statement) => (Source::Text(Arc::clone(&statement.text)), statement.shapes.clone()),
+            None => (Source::Prepared(name.to_owned()), None),
+        }
+    }
+
+    async fn execute(&mut self, frame: &Bytes) -> Result<(), Ending> {
+        let mut body = Body::new(frame::body(frame));
+        let name = body.text()?;
+        body.i32()?;
+        body.end()?;
+        let pending = self.queue.iter().rev().find_map(|expected| match expected {
+            Expect::Bind { name: bound, portal } if bound == name => Some(portal.clone()),
+            _ => None,
+        });
+        let portal = pending.or_else(|| self.names.portals.get(name).cloned());
+        let source = match &portal {
+            Some(portal) => portal.source.clone(),
+            None => Source::Cursor(name.to_owned()),
+        };
+        let intent = Intent::Execute {
+            frame: frame.clone(),
+            portal: name.to_owned(),
+            parameters: portal.as_ref().map(|portal| portal.parameters.clone()).unwrap_or_default(),
+            shapes: portal.and_then(|portal| portal.shapes),
+        };
+        self.clear(&source, intent).await
+    }
+
+    fn sync(&mut self) {
+        if self.is_copying_in() {
+            // The server ignores it there and answers nothing.
+            return;
+        }
+        self.discarding = false;
+        self.batch = super::Batch::default();
+        send::sync(&mut self.upstream.output);
+        self.queue.push_back(Expect::Sync { copies: self.copies });
+    }
+
+    /// The server copies in, or will as soon as it reads what was sent, for a command that has its permit.
+    fn copy(&mut self, kind: Frontend, frame: &Bytes) {
+        let copying = self.queue.iter().any(|expected| match expected {
+            Expect::Execute(running) | Expect::Query(running) => {
+                running.copying_in || running.may_copy_in()
+            }
+            Expect::Parse { .. }
+            | Expect::Bind { .. }
+            | Expect::Close { .. }
+            | Expect::Describe { .. }
+            | Expect::Sync { .. }
+            | Expect::Poison(_)
+            | Expect::Answer { .. } => false,
+        });
+        if !copying {
+            // As the server does with what is left over of a copy that failed.
+            return;
+        }
+        if kind != Frontend::CopyData {
+            self.copies = self.copies.saturating_add(1);
+            if let Some(Expect::Execute(running) | Expect::Query(running)) = self.queue.front_mut() {
+                running.copying_in = false;
+            }
+        }
+        self.upstream.output.extend_from_slice(frame);
+    }
+
+    fn is_copying_in(&self) -> bool {
+        matches!(self.queue.front(), Some(Expect::Execute(running) | Expect::Query(running)) if running.copying_in)
+    }
+
+    /// Sends a message that needs no permit: it prepares, and runs nothing.
+    fn send(&mut self, expected: Expect, frame: &[u8]) {
+        self.batch.sent = true;
+        self.queue.push_back(expected);
+        self.upstream.output.extend_from_slice(frame);
+    }
+
+    fn too_long(&self, text: &str) -> Option<Refusal> {
+        let limit = self.options.limits.statement_bytes;
+        (text.len() > limit).then(|| {
+            let message = format!("the statement has {} bytes, over the limit of {limit}", text.len());
+            refusal(RefusalKind::TooLarge, message, "send the values as parameters or by COPY")
+        })
+    }
+
+    fn too_many(&self, names: usize) -> Option<Refusal> {
+        let limit = self.options.limits.names;
+        (names >= limit).then(|| {
+            let message = format!("the session has {limit} prepared statements or portals, which is the limit");
+            refusal(RefusalKind::TooLarge, message, "close those that are no longer needed")
+        })
+    }
+}
+
+/// Digest of parameter formats and values; empty if there are none.
+fn digest(parameters: &[u8]) -> String {
+    if parameters == [0; 4] {
+        return String::new();
+    }
+    Sha256::digest(parameters).iter().fold(String::with_capacity(64), |mut hex, byte| {
+        write!(hex, "{byte:02x}").unwrap_or_default();
+        hex
+    })
+}

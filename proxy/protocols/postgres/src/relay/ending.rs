@@ -1,0 +1,119 @@
+//! How sessions end.
+
+use super::Relay;
+use super::expect::Expect;
+use crate::frame::FrameError;
+use crate::frontend::{self, Severity, refusal};
+use crate::messages::Malformed;
+use crate::upstream::{self, GOODBYE};
+use proxy_core::refusal::{Refusal, RefusalKind};
+
+/// Why a session ends.
+#[derive(Debug)]
+pub(super) enum Ending {
+    /// The client said goodbye.
+    Terminate,
+    /// The client's connection ended.
+    ClientGone,
+    /// The server's connection ended.
+    ServerGone,
+    /// The gateway ends it, and tells the client why.
+    Refused(Refusal),
+    /// The server sent what is not in the table, or what nobody expected. Nothing of it passes.
+    ServerProtocol(&'static str),
+}
+
+impl From<Refusal> for Ending {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// For messages of the client; those of the server are [`Ending::ServerProtocol`].
+impl From<Malformed> for Ending {
+    fn from(malformed: Malformed) -> Self {
+        Self::Refused(refusal(RefusalKind::Protocol, malformed.to_string(), "check the client"))
+    }
+}
+
+impl From<FrameError> for Ending {
+    fn from(error: FrameError) -> Self {
+        let kind = match error {
+            FrameError::Length { .. } => RefusalKind::Protocol,
+            FrameError::TooLarge { .. } => RefusalKind::TooLarge,
+        };
+        Self::Refused(refusal(kind, error.to_string(), "send less at once"))
+    }
+}
+
+impl Ending {
+    /// For the record; a closed set of words.
+    const fn reason(&self) -> &'static str {
+        match self {
+            Self::Terminate => "terminated",
+            Self::ClientGone => "client gone",
+            Self::ServerGone => "server gone",
+            Self::ServerProtocol(_) => "server broke the protocol",
+            Self::Refused(refusal) => match refusal.kind {
+                RefusalKind::SessionEnded => "ended by the gateway",
+                RefusalKind::Protocol => "client broke the protocol",
+                RefusalKind::TooLarge => "over a limit",
+                RefusalKind::Unavailable => "gateway unavailable",
+                RefusalKind::Authentication
+                | RefusalKind::Denied
+                | RefusalKind::ApprovalDenied
+                | RefusalKind::ApprovalExpired
+                | RefusalKind::Withdrawn => "policy",
+            },
+        }
+    }
+
+    fn last_words(self) -> Option<Refusal> {
+        match self {
+            Self::Terminate | Self::ClientGone => None,
+            Self::ServerGone => {
+                Some(refusal(RefusalKind::SessionEnded, "the server closed the connection", "connect again"))
+            }
+            Self::ServerProtocol(what) => {
+                tracing::error!(what, "the server broke the protocol");
+                let message = "the server sent something that the gateway cannot pass on";
+                Some(refusal(RefusalKind::SessionEnded, message, "connect again"))
+            }
+            Self::Refused(refusal) => Some(refusal),
+        }
+    }
+}
+
+impl Relay {
+    /// Ends the session: withdraws what waits, tells both sides, closes the record.
+    pub(super) async fn end(mut self, ending: Ending) {
+        let reason = ending.reason();
+        if let Some(waiting) = self.waiting.take() {
+            self.gate.withdraw(*waiting.held, reason).await;
+        }
+        if matches!(ending, Ending::ServerGone | Ending::Refused(_) | Ending::ServerProtocol(_)) {
+            // What is about to be written belongs on the record first.
+            if let Some(Expect::Execute(running) | Expect::Query(running)) = self.queue.front_mut() {
+                if self.gate.before_release(&mut running.permit).is_err() {
+                    self.client.output.clear();
+                }
+            }
+        }
+        // Permits that are dropped unfinished are on record as aborted.
+        self.queue.clear();
+        if let Some(refusal) = ending.last_words() {
+            frontend::put_refusal(&refusal, Severity::Fatal, &mut self.client.output);
+        }
+        upstream::goodbye(&mut self.upstream).await;
+        let farewell = async {
+            if let Err(error) = self.client.drain().await {
+                tracing::debug!(%error, "last words to the client");
+            }
+            self.client.close().await;
+        };
+        if tokio::time::timeout(GOODBYE, farewell).await.is_err() {
+            tracing::debug!("the client takes no goodbye");
+        }
+        self.gate.close(reason).await;
+    }
+}

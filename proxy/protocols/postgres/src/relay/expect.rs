@@ -1,0 +1,173 @@
+//! What the server still owes, in order. Every message that is sent upstream leaves an entry; answers take them off the
+//! front, so that each answer meets the permit it belongs to.
+
+use super::names::Portal;
+use crate::analyze::{Analysis, StatementKind};
+use crate::mask::{ColumnMask, RowPlan, Shape};
+use crate::messages::Column;
+use bytes::{Bytes, BytesMut};
+use proxy_core::gate::Permit;
+use proxy_core::mask::MaskCounts;
+use proxy_policy::{Mask, MaskType, OutputMask, Outputs};
+use std::sync::Arc;
+
+/// One thing that the server owes, or that stands in its place.
+#[derive(Debug)]
+pub(crate) enum Expect {
+    /// `ParseComplete`.
+    Parse {
+        /// Name of the statement.
+        name: String,
+        /// Its text.
+        text: Arc<str>,
+    },
+    /// `BindComplete`.
+    Bind {
+        /// Name of the portal.
+        name: String,
+        /// What it will be.
+        portal: Portal,
+    },
+    /// `CloseComplete`.
+    Close {
+        /// `S` or `P`.
+        kind: u8,
+        /// Its name.
+        name: String,
+    },
+    /// `RowDescription` or `NoData`, before it `ParameterDescription` for a statement.
+    Describe {
+        /// `S` or `P`.
+        kind: u8,
+        /// Its name.
+        name: String,
+    },
+    /// The result of a portal.
+    Execute(Box<Running>),
+    /// The results of a simple query, up to `ReadyForQuery`.
+    Query(Box<Running>),
+    /// `ReadyForQuery`.
+    Sync {
+        /// How many ends of copying in the client had sent before it.
+        copies: u64,
+    },
+    /// An error that we provoked, to be replaced by this refusal.
+    Poison(Bytes),
+    /// Nothing: this is our own answer, whose turn it is.
+    Answer {
+        /// The frames.
+        frames: Bytes,
+        /// `ReadyForQuery` follows.
+        ready: bool,
+    },
+}
+
+/// A command that runs at the server.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) permit: Permit,
+    /// Name of its portal.
+    pub(crate) portal: String,
+    pub(crate) analysis: Arc<Analysis>,
+    pub(crate) counts: MaskCounts,
+    pub(crate) rows: u64,
+    /// SQLSTATE of its failure.
+    pub(crate) failure: Option<String>,
+    /// Completion of a result, kept back until something follows it: the last one waits for the record.
+    pub(crate) completion: BytesMut,
+    /// Types of the current result's columns.
+    pub(crate) shapes: Arc<[Shape]>,
+    /// Masks of the current result's rows.
+    pub(crate) plan: RowPlan,
+    /// Which result is current.
+    result: usize,
+    /// The server asked for data to copy in.
+    pub(crate) copying_in: bool,
+    /// How many ends of copying in the client had sent before it.
+    pub(crate) copies: u64,
+}
+
+impl Running {
+    pub(crate) fn new(permit: Permit, analysis: Arc<Analysis>, copies: u64) -> Self {
+        let mut running = Self {
+            permit,
+            portal: String::new(),
+            analysis,
+            counts: MaskCounts::default(),
+            rows: 0,
+            failure: None,
+            completion: BytesMut::new(),
+            shapes: Arc::default(),
+            plan: RowPlan::Clear,
+            result: 0,
+            copying_in: false,
+            copies,
+        };
+        running.plan = running.plan_of(0);
+        running
+    }
+
+    /// The next result begins.
+    pub(crate) fn next_result(&mut self) {
+        self.result = self.result.saturating_add(1);
+        self.shapes = Arc::default();
+        self.plan = self.plan_of(self.result);
+    }
+
+    pub(crate) fn describe(&mut self, columns: &[Column<'_>]) {
+        self.shapes = shapes(columns);
+    }
+
+    /// It has a statement that copies in.
+    pub(crate) fn may_copy_in(&self) -> bool {
+        self.analysis.statements.iter().any(|statement| statement.kind == StatementKind::CopyIn)
+    }
+
+    /// It changes what later texts mean: they wait for its end.
+    pub(crate) fn changes_meaning(&self) -> bool {
+        changes_meaning(&self.analysis)
+    }
+
+    fn plan_of(&self, result: usize) -> RowPlan {
+        let mask = self.permit.mask();
+        let detect = if self.permit.masker().has_detectors() { RowPlan::Detect } else { RowPlan::Clear };
+        match mask.outputs.get(result) {
+            Some(OutputMask::Clear) => detect,
+            Some(OutputMask::Columns(masks)) => {
+                let named = masks.iter().enumerate().map(|(index, mask)| {
+                    let mask = mask.clone()?;
+                    Some(ColumnMask { mask, name: self.column_name(index) })
+                });
+                RowPlan::Columns(named.collect())
+            }
+            Some(OutputMask::Whole(mask)) => {
+                RowPlan::Whole(ColumnMask { mask: mask.clone(), name: "column of unknown origin".to_owned() })
+            }
+            None if mask.outputs.is_empty() && !mask.tainted => detect,
+            // A result that nobody foresaw, of a command that has masks.
+            None => {
+                let mask = Mask { type_: MaskType::Null, keep_last: None };
+                RowPlan::Whole(ColumnMask { mask, name: "unforeseen result".to_owned() })
+            }
+        }
+    }
+
+    fn column_name(&self, index: usize) -> String {
+        let output = self.analysis.command.outputs.get(self.result);
+        let source = match output {
+            Some(Outputs::Columns(columns)) => columns.get(index).and_then(|column| column.sources.first()),
+            Some(Outputs::None | Outputs::Unaligned(_)) | None => None,
+        };
+        source.map_or_else(|| format!("column {}", index.saturating_add(1)), |source| format!("column {source}"))
+    }
+}
+
+/// A text whose success changes what later texts mean.
+pub(crate) fn changes_meaning(analysis: &Analysis) -> bool {
+    !analysis.state_changes.is_empty() || analysis.catalogue_changed
+}
+
+/// Types and formats of described columns.
+pub(crate) fn shapes(columns: &[Column<'_>]) -> Arc<[Shape]> {
+    columns.iter().map(|column| Shape { type_oid: column.type_oid, format: column.format }).collect()
+}

@@ -1,0 +1,237 @@
+//! What a text means in this session now: its state, its catalogue, and what transactions do to both.
+//!
+//! A statement's changes of state are taken over once it has succeeded. A transaction that is rolled back takes them
+//! back. Where it cannot be told which of them remain (a rollback to a savepoint after a change; an error after a
+//! commit within one message), the session is *uncertain*: from then on every effect is unknown, which only a policy
+//! that allows unknown effects lets run.
+
+use crate::analyze::{Analysis, Analyzer, SessionState, StateChange, StatementKind};
+use crate::catalogue::Catalogue;
+use crate::frontend::refusal;
+use crate::options::{Credentials, Options};
+use crate::snapshot::Slot;
+use proxy_core::gate::Chain;
+use proxy_core::refusal::{Refusal, RefusalKind};
+use proxy_policy::{Command, Effects};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Where a command's text is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Source {
+    /// Here.
+    Text(Arc<str>),
+    /// In a statement that SQL `PREPARE` made.
+    Prepared(String),
+    /// In a cursor that SQL `DECLARE` made.
+    Cursor(String),
+}
+
+/// What a session's meaning is made of.
+#[derive(Debug)]
+pub(crate) struct Meaning {
+    pub(crate) analyzer: Arc<Analyzer>,
+    pub(crate) options: Arc<Options>,
+    pub(crate) credentials: Credentials,
+    pub(crate) slot: Arc<Slot>,
+    /// Role as the client named it: the one that policies know.
+    pub(crate) role: String,
+    pub(crate) state: SessionState,
+    /// The search path the session began with.
+    pub(crate) first_path: Vec<String>,
+    pub(crate) catalogue: Option<Arc<Catalogue>>,
+    /// The catalogue must have been loaded after this.
+    pub(crate) stale: Option<Instant>,
+    pub(crate) transaction: Transaction,
+    pub(crate) uncertain: bool,
+}
+
+/// What the current transaction did to the meaning of texts.
+#[derive(Debug, Default)]
+pub(crate) struct Transaction {
+    /// State before its first change.
+    before: Option<SessionState>,
+    /// Search path after it, where `SET LOCAL` changed it.
+    path_after: Option<Vec<String>>,
+    changed_catalogue: bool,
+    committed: bool,
+    rolled_back: bool,
+    failed: bool,
+}
+
+impl Meaning {
+    /// What a text means now. Names that are not found make the catalogue load again, once.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// The catalogue cannot be loaded.
+    pub(crate) async fn analyze(&mut self, source: &Source) -> Result<Arc<Analysis>, Refusal> {
+        let asked = Instant::now();
+        let catalogue = self.catalogue().await?;
+        let analysis = self.analyze_with(source, &catalogue);
+        if analysis.unresolved.is_empty() {
+            return Ok(analysis);
+        }
+        let newer = match self.slot.loaded_after(asked.checked_sub(RELOAD_PAUSE)) {
+            Some(newer) => newer,
+            None => self.load(Some(asked)).await?,
+        };
+        self.adopt(newer);
+        let catalogue = self.catalogue().await?;
+        Ok(self.analyze_with(source, &catalogue))
+    }
+
+    fn analyze_with(&self, source: &Source, catalogue: &Catalogue) -> Arc<Analysis> {
+        let analysis = match source {
+            Source::Text(text) => Some(self.analyzer.analyze(text, &self.state, catalogue)),
+            Source::Prepared(name) => self.analyzer.analyze_prepared(name, &self.state, catalogue),
+            Source::Cursor(name) => self.analyzer.analyze_cursor(name, &self.state, catalogue),
+        };
+        let analysis = analysis.unwrap_or_else(|| self.unknown());
+        if !self.uncertain {
+            return analysis;
+        }
+        let mut analysis = Arc::unwrap_or_clone(analysis);
+        let touches = match analysis.command.effects {
+            Effects::Known(touches) | Effects::Unknown { touches, .. } => touches,
+        };
+        let why = "an earlier error or rollback left open what names mean in this session; connect again".to_owned();
+        analysis.command.effects = Effects::Unknown { why, touches };
+        Arc::new(analysis)
+    }
+
+    /// A portal or statement that nobody here has seen being made.
+    fn unknown(&self) -> Arc<Analysis> {
+        let why = "the statement or portal is not known in this session".to_owned();
+        let command = Command {
+            operation: "UNKNOWN".to_owned(),
+            text: String::new(),
+            masked_text: String::new(),
+            canonical: String::new(),
+            role: self.role.clone(),
+            namespace: self.state.database.clone(),
+            binding: Vec::new(),
+            effects: Effects::Unknown { why, touches: Vec::new() },
+            outputs: Vec::new(),
+            reads: BTreeSet::new(),
+            predicates: BTreeSet::new(),
+            flows: Vec::new(),
+            changes: true,
+        };
+        Arc::new(Analysis {
+            command,
+            statements: Vec::new(),
+            unresolved: Vec::new(),
+            state_changes: Vec::new(),
+            catalogue_changed: true,
+        })
+    }
+
+    async fn catalogue(&mut self) -> Result<Arc<Catalogue>, Refusal> {
+        let known = match self.slot.loaded_after(self.stale) {
+            Some(known) => known,
+            None => self.load(self.stale).await?,
+        };
+        self.adopt(Arc::clone(&known));
+        self.refresh_in_background();
+        Ok(known)
+    }
+
+    fn adopt(&mut self, newest: Arc<Catalogue>) {
+        if self.catalogue.as_ref().is_some_and(|mine| Arc::ptr_eq(mine, &newest)) {
+            return;
+        }
+        if self.transaction.before.is_none() {
+            self.state.catalogue_refreshed();
+        }
+        self.catalogue = Some(newest);
+    }
+
+    async fn load(&self, moment: Option<Instant>) -> Result<Arc<Catalogue>, Refusal> {
+        let loaded = self.slot.load(&self.options, &self.credentials, &self.state.database, moment).await;
+        loaded.map_err(|error| {
+            tracing::error!(error = %Chain(&error), "load catalogue");
+            let message = "the catalogue cannot be loaded, so the gateway cannot tell what the statement does";
+            refusal(RefusalKind::Unavailable, message, "try again later; nothing was run")
+        })
+    }
+
+    fn refresh_in_background(&self) {
+        let Some(oldest) = Instant::now().checked_sub(self.options.limits.catalogue_age) else { return };
+        if self.slot.loaded_after(Some(oldest)).is_some() {
+            return;
+        }
+        let (slot, options, credentials) =
+            (Arc::clone(&self.slot), Arc::clone(&self.options), self.credentials.clone());
+        let database = self.state.database.clone();
+        tokio::spawn(async move {
+            if let Err(error) = slot.load(&options, &credentials, &database, Some(oldest)).await {
+                tracing::warn!(error = %Chain(&error), "refresh catalogue");
+            }
+        });
+    }
+
+    /// Takes over what a text that has succeeded changed.
+    pub(crate) fn succeeded(&mut self, analysis: &Analysis) {
+        for statement in &analysis.statements {
+            match &statement.kind {
+                StatementKind::Commit { .. } => self.transaction.committed = true,
+                StatementKind::Rollback { .. } => self.transaction.rolled_back = true,
+                StatementKind::Savepoint if self.transaction.before.is_some() => self.uncertain = true,
+                StatementKind::Set { name, local, .. } if name == "search_path" => {
+                    self.transaction.path_after =
+                        local.then(|| self.transaction.path_after.take().unwrap_or_else(|| self.state.search_path.clone()));
+                }
+                _ => {}
+            }
+        }
+        if analysis.state_changes.is_empty() && !analysis.catalogue_changed {
+            return;
+        }
+        if self.transaction.before.is_none() {
+            self.transaction.before = Some(self.state.clone());
+        }
+        self.transaction.changed_catalogue |= analysis.catalogue_changed;
+        self.state.apply(&analysis.state_changes);
+        if analysis.state_changes.iter().any(|change| matches!(change, StateChange::SearchPath(None))) {
+            self.state.apply(&[StateChange::SearchPath(Some(self.first_path.clone()))]);
+        }
+    }
+
+    /// A text failed: whatever it changed before the error is undone, unless it committed on the way.
+    pub(crate) fn failed(&mut self, analysis: Option<&Analysis>) {
+        self.transaction.failed = true;
+        let several = analysis.filter(|analysis| analysis.statements.len() > 1);
+        let committed = several.is_some_and(|analysis| {
+            let mut statements = analysis.statements.iter();
+            statements.any(|one| matches!(one.kind, StatementKind::Commit { .. } | StatementKind::Rollback { .. }))
+        });
+        self.uncertain |=
+            committed && several.is_some_and(|one| !one.state_changes.is_empty() || one.catalogue_changed);
+    }
+
+    /// The server is ready; `idle`: no transaction is open.
+    pub(crate) fn ready(&mut self, idle: bool) {
+        if !idle && !self.transaction.committed && !self.transaction.rolled_back {
+            return;
+        }
+        let ended = std::mem::take(&mut self.transaction);
+        if let Some(before) = ended.before {
+            let undone = ended.rolled_back || ended.failed;
+            if undone {
+                self.uncertain |= ended.committed;
+                self.state = before;
+            } else if let Some(path) = ended.path_after {
+                self.state.apply(&[StateChange::SearchPath(Some(path))]);
+            }
+        }
+        if ended.changed_catalogue {
+            self.stale = Some(Instant::now());
+        }
+    }
+}
+
+/// A name that is not found makes the catalogue load again unless that was done so recently.
+const RELOAD_PAUSE: Duration = Duration::from_millis(200);

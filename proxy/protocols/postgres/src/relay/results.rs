@@ -1,0 +1,158 @@
+//! Results: rows, copies, completions. Masked, recorded, and only then handed on.
+
+use super::Relay;
+use super::ending::Ending;
+use super::expect::{Expect, Running};
+use super::server::malformed;
+use crate::frame;
+use crate::frontend::refusal;
+use crate::mask::{RowMasker, RowPlan};
+use crate::messages::{self, Backend};
+use bytes::{Bytes, BytesMut};
+use proxy_core::refusal::RefusalKind;
+
+impl Relay {
+    /// Whether a message passes as it is, even before all of it is there.
+    pub(super) fn passes_untouched(&self, kind: Backend) -> bool {
+        match (kind, self.queue.front()) {
+            (Backend::DataRow | Backend::CopyData, Some(Expect::Execute(running) | Expect::Query(running))) => {
+                running.plan == RowPlan::Clear && running.completion.is_empty()
+            }
+            _ => false,
+        }
+    }
+
+    /// Bytes of the run of frames of one kind that the input begins with, the last one perhaps not all there.
+    pub(super) fn untouched_run(&mut self, tag: u8) -> usize {
+        let (mut end, mut count) = (0_usize, 0_u64);
+        while let Some(rest) = self.upstream.input.get(end..)
+            && let Ok(Some(header)) = frame::header(rest, i32::MAX.unsigned_abs() as usize)
+            && header.tag == tag
+        {
+            end = end.saturating_add(header.length);
+            count = count.saturating_add(1);
+        }
+        if let (b'D', Some(Expect::Execute(running) | Expect::Query(running))) = (tag, self.queue.front_mut()) {
+            running.rows = running.rows.saturating_add(count);
+        }
+        end
+    }
+
+    /// Records bytes of the current result and hands them on. They are in the log before they are written out.
+    pub(super) fn release(&mut self, bytes: &[u8]) -> Result<(), Ending> {
+        if let Some(Expect::Execute(running) | Expect::Query(running)) = self.queue.front_mut() {
+            self.gate.record(&mut running.permit, bytes)?;
+        }
+        self.client.output.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// As [`Relay::release`], behind the completion that was kept back.
+    pub(super) fn release_after_completion(&mut self, bytes: &Bytes) -> Result<(), Ending> {
+        if let Some(Expect::Query(running)) = self.queue.front_mut()
+            && !running.completion.is_empty()
+        {
+            let completion = running.completion.split();
+            self.release(&completion)?;
+        }
+        self.release(bytes)
+    }
+
+    pub(super) async fn result(&mut self, kind: Backend, frame: Bytes) -> Result<(), Ending> {
+        let Some(Expect::Execute(running) | Expect::Query(running)) = self.queue.front_mut() else {
+            return Err(Ending::ServerProtocol("a result that nobody asked for"));
+        };
+        match kind {
+            Backend::DataRow => self.row(&frame),
+            Backend::CopyData => self.copy_data(&frame),
+            Backend::CommandComplete => {
+                running.rows = running.rows.max(rows_of(&frame));
+                self.complete(frame).await
+            }
+            Backend::EmptyQueryResponse | Backend::PortalSuspended => self.complete(frame).await,
+            Backend::CopyInResponse => {
+                self.ask_for_copy();
+                self.release_after_completion(&frame)
+            }
+            _ => self.release_after_completion(&frame),
+        }
+    }
+
+    fn row(&mut self, frame: &Bytes) -> Result<(), Ending> {
+        let Some(Expect::Execute(running) | Expect::Query(running)) = self.queue.front_mut() else { return Ok(()) };
+        running.rows = running.rows.saturating_add(1);
+        let mut out = BytesMut::with_capacity(frame.len().saturating_add(64));
+        let Running { plan, shapes, permit, counts, .. } = &mut **running;
+        let mut masker = RowMasker { plan, shapes, masker: permit.masker(), counts };
+        masker.row(frame, &mut out).map_err(malformed)?;
+        self.release(&out)
+    }
+
+    /// One result is complete. In the extended protocol that ends the command.
+    async fn complete(&mut self, frame: Bytes) -> Result<(), Ending> {
+        match self.queue.pop_front() {
+            Some(Expect::Execute(mut running)) => {
+                self.gate.record(&mut running.permit, &frame)?;
+                self.finish(*running).await?;
+                self.client.output.extend_from_slice(&frame);
+            }
+            Some(Expect::Query(mut running)) => {
+                if !running.completion.is_empty() {
+                    let before = running.completion.split();
+                    self.gate.record(&mut running.permit, &before)?;
+                    self.client.output.extend_from_slice(&before);
+                }
+                running.completion.extend_from_slice(&frame);
+                running.copying_in = false;
+                running.next_result();
+                self.queue.push_front(Expect::Query(running));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The server wants data. It ignores each `Sync` that it reads before the data's end, so that none is answered.
+    fn ask_for_copy(&mut self) {
+        let mut ended = false;
+        if let Some(Expect::Execute(running) | Expect::Query(running)) = self.queue.front_mut() {
+            ended = self.copies > running.copies;
+            running.copying_in = !ended;
+            let copies = running.copies;
+            let mut first = true;
+            self.queue.retain(|expected| match expected {
+                Expect::Sync { copies: at } if *at == copies => std::mem::replace(&mut first, false) && ended,
+                _ => true,
+            });
+        }
+        if !ended {
+            self.discarding = false;
+        }
+    }
+
+    /// One row of a copy: the server sends each in a message of its own.
+    fn copy_data(&mut self, frame: &Bytes) -> Result<(), Ending> {
+        let Some(Expect::Execute(running) | Expect::Query(running)) = self.queue.front_mut() else { return Ok(()) };
+        match &running.plan {
+            RowPlan::Clear => self.release(frame),
+            RowPlan::Detect => {
+                let masked = running.permit.masker().text(frame::body(frame), &mut running.counts);
+                let mut out = BytesMut::with_capacity(masked.len().saturating_add(frame::HEADER_BYTES));
+                messages::put_frame(b'd', &masked, &mut out);
+                self.release(&out)
+            }
+            RowPlan::Columns(_) | RowPlan::Whole(_) => Err(refusal(
+                RefusalKind::Denied,
+                "COPY of masked columns cannot be masked",
+                "use SELECT",
+            )
+            .into()),
+        }
+    }
+}
+
+/// The number at the end of a command's tag: `SELECT 5`, `INSERT 0 5`.
+fn rows_of(frame: &[u8]) -> u64 {
+    let tag = messages::text(frame::body(frame)).unwrap_or_default();
+    tag.rsplit(' ').next().and_then(|word| word.parse().ok()).unwrap_or_default()
+}

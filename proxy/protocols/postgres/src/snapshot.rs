@@ -1,0 +1,105 @@
+//! Keeps a [`Catalogue`] per database and role: loaded by a connection of our own as that role, shared by its
+//! sessions, loaded again when somebody changed the schema or a name is not found.
+//!
+//! Loading is single-flight. A catalogue that cannot be loaded refuses the statement that needs it.
+
+use crate::catalogue::{Catalogue, CatalogueError};
+use crate::options::{Credentials, Options};
+use crate::upstream::{self, Login, UpstreamError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// All catalogues of one resource. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Snapshots(Arc<Mutex<HashMap<(String, String), Arc<Slot>>>>);
+
+/// The catalogue of one database as one role sees it.
+#[derive(Debug, Default)]
+pub(crate) struct Slot {
+    loading: tokio::sync::Mutex<()>,
+    current: Mutex<Option<Loaded>>,
+}
+
+#[derive(Clone, Debug)]
+struct Loaded {
+    catalogue: Arc<Catalogue>,
+    /// When loading began: what was committed later may be missing.
+    at: Instant,
+}
+
+/// Why there is no catalogue.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SnapshotError {
+    /// The server.
+    #[error("load catalogue")]
+    Upstream(#[from] UpstreamError),
+    /// Its answer.
+    #[error("read catalogue")]
+    Catalogue(#[from] CatalogueError),
+}
+
+impl Snapshots {
+    /// The slot of a database and role.
+    pub(crate) fn slot(&self, database: &str, role: &str) -> Arc<Slot> {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(slots.entry((database.to_owned(), role.to_owned())).or_default())
+    }
+}
+
+impl Slot {
+    /// What is known already, if its loading began after `moment`.
+    pub(crate) fn loaded_after(&self, moment: Option<Instant>) -> Option<Arc<Catalogue>> {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let loaded = current.as_ref().filter(|loaded| moment.is_none_or(|moment| loaded.at > moment))?;
+        Some(Arc::clone(&loaded.catalogue))
+    }
+
+    /// Loads, unless somebody else did so after `moment`; waits for whoever is loading.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// The server cannot be asked, or answers what cannot be read.
+    pub(crate) async fn load(
+        &self,
+        options: &Options,
+        credentials: &Credentials,
+        database: &str,
+        moment: Option<Instant>,
+    ) -> Result<Arc<Catalogue>, SnapshotError> {
+        let _loading = self.loading.lock().await;
+        if let Some(catalogue) = self.loaded_after(moment) {
+            return Ok(catalogue);
+        }
+        let at = Instant::now();
+        let settings = [
+            ("application_name".to_owned(), "portcullis catalogue".to_owned()),
+            ("statement_timeout".to_owned(), LOAD_TIMEOUT.as_millis().to_string()),
+            ("default_transaction_read_only".to_owned(), "on".to_owned()),
+        ];
+        let login = Login { credentials, database, settings: &settings };
+        let rows = tokio::time::timeout(LOAD_TIMEOUT, rows(options, login))
+            .await
+            .unwrap_or(Err(UpstreamError::Deadline(LOAD_TIMEOUT)))?;
+        let catalogue = Arc::new(Catalogue::build(rows.iter().map(String::as_str))?);
+        tracing::debug!(database, rows = rows.len(), took = ?at.elapsed(), "catalogue loaded");
+        let loaded = Loaded { catalogue: Arc::clone(&catalogue), at };
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(loaded);
+        Ok(catalogue)
+    }
+}
+
+async fn rows(options: &Options, login: Login<'_>) -> Result<Vec<String>, UpstreamError> {
+    let mut upstream = upstream::connect(options, login).await?;
+    upstream.ask(Catalogue::BEFORE_LOAD).await?;
+    let mut rows = Vec::new();
+    for query in Catalogue::LOAD {
+        rows.append(&mut upstream.ask(query).await?);
+    }
+    upstream.close().await;
+    Ok(rows)
+}
+
+/// Time that loading a catalogue may take.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(10);
