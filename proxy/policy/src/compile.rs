@@ -245,3 +245,6 @@ impl PolicySet {
         self.policies.iter().map(|policy| (policy.name.as_str(), policy.generation))
     }
 }
+
+#[cfg(test)]
+mod tests;

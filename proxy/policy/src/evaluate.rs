@@ -25,7 +25,8 @@
 //! # What cannot be told
 //! [`Effects::Unknown`](crate::Effects::Unknown) counts as one more touch, of kind `Unknown` and object `other`. An
 //! `Allow` or `Hold` matches it only if it names `Unknown`; a `Deny` also if it names no effect at all. Otherwise the
-//! answer is Deny by `unknown-effects`. The touches that are certain are judged as ever.
+//! answer is Deny by `unknown-effects`. The touches that are certain are judged as ever. An `Allow` of `Unknown` gives
+//! up `masked-copy` for what it allows: where a `DO` block stores what it reads, nobody sees.
 //!
 //! # Observe mode
 //! Rules of policies in Observe mode never bind; what they would have done is in [`Evaluation::observed`]. If only

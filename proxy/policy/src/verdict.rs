@@ -85,7 +85,8 @@ pub struct Observed {
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MaskPlan {
-    /// One entry per result of the command, in order.
+    /// One entry per result of the command, in order. Nothing is known of a result without an entry: it must be
+    /// masked whole if the plan is `tainted`.
     pub outputs: Vec<OutputMask>,
     /// Detectors over every value and message, shared by all commands of the identity.
     pub detectors: Vec<DetectorChoice>,

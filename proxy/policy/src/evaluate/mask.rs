@@ -13,7 +13,7 @@ use crds::v1alpha1::{Mask, MaskType};
 
 use super::message;
 use crate::compile::masking::ColumnMask;
-use crate::{ColumnName, Command, MaskPlan, OutputMask, Outputs, PolicySet, Provenance};
+use crate::{ColumnName, Command, Effects, MaskPlan, OutputMask, Outputs, PolicySet, Provenance};
 
 /// The default of `keepLast`.
 const KEEP_LAST: i32 = 4;
@@ -50,7 +50,9 @@ impl<'a> Masking<'a> {
             };
         }
         let outputs: Vec<_> = command.outputs.iter().map(|output| self.output(output)).collect();
-        let tainted = outputs.iter().any(|output| *output != OutputMask::Clear)
+        // What cannot be told can touch anything, and say so in an error.
+        let tainted = matches!(command.effects, Effects::Unknown { .. })
+            || outputs.iter().any(|output| *output != OutputMask::Clear)
             || command.reads.iter().chain(&command.predicates).any(|column| self.is_masked(column))
             || command.flows.iter().any(|flow| self.mask(&flow.from).is_some());
         MaskPlan { outputs, tainted, ..MaskPlan::default() }

@@ -24,7 +24,7 @@ fn set(specs: &[(&str, &str)]) -> PolicySet {
 }
 
 fn policy(name: &str, spec: &str) -> Policy {
-    let mut spec: serde_json::Value = serde_yaml_ng::from_str(spec).unwrap();
+    let mut spec: serde_json::Value = serde_saphyr::from_str(spec).unwrap();
     spec["targetRefs"] = serde_json::json!([{"name": "orders"}]);
     let mut policy = Policy::new(name, serde_json::from_value(spec).unwrap());
     policy.metadata.namespace = Some("shop".into());

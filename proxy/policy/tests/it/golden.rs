@@ -1,0 +1,207 @@
+//! Decision tables: identities × commands × policies → verdicts, one file each, with what is expected beside it.
+//!
+//! `UPDATE_GOLDEN=1 cargo test -p proxy-policy` writes the tables anew; read the difference before committing it.
+
+use crds::v1alpha1::Policy;
+use proxy_policy::{
+    Access, ColumnName, Command, Effects, Flow, Identity, Mask, OutputMask, Outputs, PolicySet, Provenance,
+    ResourceFacts, Touch, Verdict, compile,
+};
+use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::path::Path;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Scenario {
+    now: String,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+    policies: BTreeMap<String, serde_json::Value>,
+    identities: BTreeMap<String, Caller>,
+    commands: BTreeMap<String, Statement>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Caller {
+    #[serde(default)]
+    groups: Vec<String>,
+    #[serde(default)]
+    claims: serde_json::Map<String, serde_json::Value>,
+}
+
+/// A command in short. Touches: `Select public.orders`, `Drop database:app`, `Delete public.orders unbounded`.
+/// Sources: `=a.b.c` unchanged, `a.b.c + d.e.f` computed, `?` anything.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Statement {
+    #[serde(default)]
+    touches: Vec<String>,
+    #[serde(default)]
+    unknown: Option<String>,
+    #[serde(default)]
+    role: Option<String>,
+    #[serde(default)]
+    columns: Vec<String>,
+    #[serde(default)]
+    predicates: Vec<String>,
+    #[serde(default)]
+    flows: BTreeMap<String, String>,
+}
+
+#[test]
+fn decisions_are_those_of_the_tables() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let mut tables = 0;
+    for entry in std::fs::read_dir(&directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
+        let scenario: Scenario = serde_saphyr::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        let table = table(&scenario);
+        let expected = path.with_extension("table");
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(&expected, &table).unwrap();
+        }
+        let expected = std::fs::read_to_string(&expected).unwrap_or_default();
+        assert_eq!(table, expected, "{} differs; UPDATE_GOLDEN=1 writes it anew", path.display());
+        tables += 1;
+    }
+    assert!(tables >= 4);
+}
+
+fn table(scenario: &Scenario) -> String {
+    let set = policy_set(scenario);
+    let now = scenario.now.parse().unwrap();
+    let mut table = String::new();
+    for (name, caller) in &scenario.identities {
+        let identity = Identity {
+            issuer: "https://idp.example".to_owned(),
+            subject: name.clone(),
+            username: name.clone(),
+            groups: caller.groups.clone(),
+            claims: caller.claims.clone(),
+        };
+        for (operation, statement) in &scenario.commands {
+            let evaluation = set.evaluate(&identity, &command(operation, statement), now);
+            writeln!(table, "{name} · {operation}\n  {}", describe(&evaluation.verdict)).unwrap();
+            for observed in evaluation.observed {
+                let rule = &observed.rule;
+                writeln!(table, "  would {}: {}/{}", observed.verdict, rule.policy, rule.rule).unwrap();
+            }
+        }
+    }
+    table
+}
+
+fn policy_set(scenario: &Scenario) -> PolicySet {
+    let facts = ResourceFacts {
+        namespace: "shop".to_owned(),
+        name: "orders".to_owned(),
+        labels: scenario.labels.clone(),
+        protocol: "postgresql".to_owned(),
+        roles: vec!["app".to_owned(), "readonly".to_owned()],
+    };
+    let policies = scenario.policies.iter().map(|(name, spec)| {
+        let mut spec = spec.clone();
+        spec["targetRefs"] = serde_json::json!([{"name": "orders"}]);
+        let mut policy = Policy::new(name, serde_json::from_value(spec).unwrap());
+        policy.metadata.namespace = Some("shop".to_owned());
+        policy
+    });
+    let policies = policies.collect::<Vec<_>>();
+    compile(&facts, &policies).unwrap()
+}
+
+fn command(operation: &str, statement: &Statement) -> Command {
+    let touches: Vec<_> = statement.touches.iter().map(|text| touch(text)).collect();
+    let changes = touches.iter().any(|touch| touch.access == Access::Write);
+    let columns: Vec<_> = statement.columns.iter().map(|text| provenance(text)).collect();
+    Command {
+        operation: operation.to_owned(),
+        text: String::new(),
+        masked_text: operation.to_owned(),
+        canonical: String::new(),
+        role: statement.role.clone().unwrap_or_else(|| "app".to_owned()),
+        namespace: "app".to_owned(),
+        binding: Vec::new(),
+        effects: match &statement.unknown {
+            None => Effects::Known(touches),
+            Some(why) => Effects::Unknown { why: why.clone(), touches },
+        },
+        outputs: if columns.is_empty() { Vec::new() } else { vec![Outputs::Columns(columns)] },
+        reads: BTreeSet::new(),
+        predicates: statement.predicates.iter().cloned().map(ColumnName).collect(),
+        flows: statement
+            .flows
+            .iter()
+            .map(|(into, from)| Flow { from: provenance(from), into: ColumnName(into.clone()) })
+            .collect(),
+        changes,
+    }
+}
+
+fn touch(text: &str) -> Touch {
+    let mut words = text.split(' ');
+    let effect: &'static str = words.next().unwrap().to_owned().leak();
+    let name = words.next().unwrap_or_default();
+    let (object, name) = name.split_once(':').unwrap_or(("relation", name));
+    let read = matches!(effect, "Select" | "Connect" | "Transaction");
+    Touch {
+        effect,
+        object: object.to_owned().leak(),
+        name: name.to_owned(),
+        access: if read { Access::Read } else { Access::Write },
+        unbounded: words.next() == Some("unbounded"),
+    }
+}
+
+fn provenance(text: &str) -> Provenance {
+    if text == "?" {
+        return Provenance { opaque: true, ..Provenance::default() };
+    }
+    let (verbatim, sources) = text.strip_prefix('=').map_or((false, text), |rest| (true, rest));
+    let sources = sources.split(" + ").filter(|source| !source.is_empty());
+    Provenance {
+        sources: sources.map(|source| ColumnName(source.to_owned())).collect(),
+        verbatim,
+        opaque: false,
+    }
+}
+
+fn describe(verdict: &Verdict) -> String {
+    let (word, rule, mask, message) = match verdict {
+        Verdict::Allow { rule, mask } => ("Allow", rule, Some(mask), ""),
+        Verdict::Deny { rule, message } => ("Deny", rule, None, message.as_str()),
+        Verdict::Hold { rule, mask, message, .. } => ("Hold", rule, Some(mask), message.as_str()),
+    };
+    let mut text = format!("{word} {}/{}", rule.policy, rule.rule);
+    if let Verdict::Hold { terms, .. } = verdict {
+        write!(text, " for {} s", terms.timeout.as_secs()).unwrap();
+    }
+    if let Some(mask) = mask {
+        for output in &mask.outputs {
+            write!(text, "; {}", describe_output(output)).unwrap();
+        }
+        text += if mask.tainted { "; tainted" } else { "" };
+        text += if mask.detectors.is_empty() { "" } else { "; detectors" };
+    }
+    if message.is_empty() { text } else { format!("{text}\n  {message}") }
+}
+
+fn describe_output(output: &OutputMask) -> String {
+    let one = |mask: &Mask| {
+        format!("{:?}{}", mask.type_, mask.keep_last.map_or(String::new(), |keep| format!("({keep})")))
+    };
+    match output {
+        OutputMask::Clear => "clear".to_owned(),
+        OutputMask::Whole(mask) => format!("whole {}", one(mask)),
+        OutputMask::Columns(masks) => {
+            let masks: Vec<_> = masks.iter().map(|mask| mask.as_ref().map_or("-".to_owned(), one)).collect();
+            masks.join(" ")
+        }
+    }
+}
