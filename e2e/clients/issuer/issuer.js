@@ -1,13 +1,13 @@
 // A certified OpenID provider in the part of a company's own issuer.
 // A job obtains its token with the client-credentials grant: a JWT for the resource that it names, with its groups.
-// `node issuer.js RESOURCE ALGORITHM` prints one line `{"issuer": URL}` when it listens, and ends with its standard input.
+// `node issuer.js ALGORITHM` prints one line `{"issuer": URL}` when it listens.
 import { generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
 import http from 'node:http';
 import process from 'node:process';
 import { Provider } from 'oidc-provider';
 
-const [resource, algorithm = 'RS256'] = process.argv.slice(2);
+const [algorithm] = process.argv.slice(2);
 const groups = { 'nightly-report': ['drivers'], 'intern-laptop': ['visitors'] };
 
 const server = http.createServer();
@@ -37,8 +37,8 @@ const provider = new Provider(issuer, {
     devInteractions: { enabled: false },
     resourceIndicators: {
       enabled: true,
-      getResourceServerInfo: () => ({
-        audience: resource,
+      getResourceServerInfo: (_context, identifier) => ({
+        audience: identifier,
         scope: '',
         accessTokenFormat: 'jwt',
         accessTokenTTL: 600,
@@ -54,6 +54,3 @@ const provider = new Provider(issuer, {
 
 server.on('request', provider.callback());
 console.log(JSON.stringify({ issuer }));
-
-process.stdin.resume();
-process.stdin.on('end', () => process.exit(0));
