@@ -6,8 +6,10 @@
 mod dev_issuer;
 mod logs;
 mod output;
+mod replay;
 mod sessions;
 mod show;
+mod verify;
 
 use clap::{Parser, Subcommand};
 use output::{Format, Output};
@@ -27,8 +29,10 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     DevIssuer(dev_issuer::Arguments),
+    Replay(replay::Arguments),
     Sessions(sessions::Arguments),
     Show(show::Arguments),
+    Verify(verify::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -36,8 +40,10 @@ fn main() -> ExitCode {
     let mut output = Output::new(cli.output);
     let result = match &cli.command {
         Command::DevIssuer(arguments) => dev_issuer::run(arguments, &mut output),
+        Command::Replay(arguments) => replay::run(arguments, &mut output),
         Command::Sessions(arguments) => sessions::run(arguments, &mut output),
         Command::Show(arguments) => show::run(arguments, &mut output),
+        Command::Verify(arguments) => verify::run(arguments, &mut output),
     };
     match result {
         Ok(code) => code,

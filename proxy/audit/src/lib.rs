@@ -14,8 +14,10 @@ pub mod note;
 pub mod query;
 pub mod read;
 pub mod record;
+pub mod replay;
 pub mod segment;
 pub mod spool;
+pub mod verify;
 
 pub use event::{Event, EventName, SessionStamp, Severity, Value};
 pub use spool::{Receipt, Recovery, Spool, SpoolError, SpoolOptions};

@@ -178,6 +178,21 @@ impl Frames {
     /// # Errors
     /// See [`SegmentError`]. Nothing can be read after an error.
     pub fn next_frame(&mut self) -> Result<Option<Vec<u8>>, SegmentError> {
+        let offset = self.offset;
+        match self.next_unchecked()? {
+            Some((_, false)) => {
+                Err(SegmentError::Damaged { path: self.path.clone(), offset, what: "CRC does not fit" })
+            }
+            Some((payload, true)) => Ok(Some(payload)),
+            None => Ok(None),
+        }
+    }
+
+    /// The next payload and whether its CRC fits, for `verify`, which goes on behind a changed record.
+    ///
+    /// # Errors
+    /// As [`Self::next_frame`], but not for the CRC.
+    pub(crate) fn next_unchecked(&mut self) -> Result<Option<(Vec<u8>, bool)>, SegmentError> {
         let mut head = [0; FRAME_HEAD_BYTES];
         match self.fill(&mut head)? {
             0 => return Ok(None),
@@ -193,11 +208,9 @@ impl Frames {
         if self.fill(&mut payload)? < length {
             return Err(self.torn());
         }
-        if crc32fast::hash(&payload) != u32::from_be_bytes([c0, c1, c2, c3]) {
-            return Err(self.damaged("CRC does not fit"));
-        }
         self.offset += (FRAME_HEAD_BYTES + length) as u64;
-        Ok(Some(payload))
+        let fits = crc32fast::hash(&payload) == u32::from_be_bytes([c0, c1, c2, c3]);
+        Ok(Some((payload, fits)))
     }
 
     /// Reads until the buffer is full or the file ends.

@@ -1,0 +1,219 @@
+//! Recorded backend frames of PostgreSQL, shown as psql shows an answer.
+//!
+//! Message formats: <https://www.postgresql.org/docs/current/protocol-message-formats.html>. The frames come from a
+//! record: they are parsed as carefully as if an enemy had written them.
+
+use crate::output::printable;
+use crate::replay::cell::CellType;
+use crate::replay::table::{Head, aligned};
+
+/// What one command's frames have said so far.
+#[derive(Debug, Default)]
+pub(super) struct Transcript {
+    /// Bytes of a frame that is not yet whole.
+    pending: Vec<u8>,
+    columns: Option<Vec<(String, CellType)>>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Transcript {
+    /// Takes more frames; gives what they show.
+    pub(super) fn feed(&mut self, frames: &[u8]) -> String {
+        self.pending.extend_from_slice(frames);
+        let pending = std::mem::take(&mut self.pending);
+        let mut rest = pending.as_slice();
+        let mut out = String::new();
+        loop {
+            match split_frame(rest) {
+                Split::Frame { tag, body, after } => {
+                    rest = after;
+                    out.push_str(&self.message(tag, body));
+                }
+                Split::More => break,
+                Split::Garbage => {
+                    out.push_str("(unreadable frames)\n");
+                    rest = &[];
+                    break;
+                }
+            }
+        }
+        self.pending = rest.to_vec();
+        out
+    }
+
+    /// What is left when the command is done: rows whose end was not recorded.
+    pub(super) fn finish(&mut self) -> String {
+        self.pending.clear();
+        if self.rows.is_empty() { String::new() } else { self.table() }
+    }
+
+    fn message(&mut self, tag: u8, body: &[u8]) -> String {
+        match tag {
+            b'T' => {
+                self.columns = row_description(body);
+                String::new()
+            }
+            b'D' => {
+                let row = self.row(body);
+                self.rows.push(row);
+                String::new()
+            }
+            b'C' => self.complete(&cstring(body)),
+            b'E' | b'N' => report(body),
+            b'A' => notification(body),
+            b'd' => printable(&String::from_utf8_lossy(body)),
+            b's' => self.table(),
+            _ => String::new(),
+        }
+    }
+
+    fn row(&self, body: &[u8]) -> Vec<String> {
+        let mut fields = Fields(body);
+        let count = fields.u16().unwrap_or_default();
+        let mut row = Vec::new();
+        for number in 0..usize::from(count) {
+            let Some(length) = fields.u32() else { break };
+            let kind = self.columns.as_ref().and_then(|columns| columns.get(number));
+            let kind = kind.map_or_else(CellType::default, |(_, kind)| *kind);
+            row.push(match usize::try_from(length) {
+                // -1: null.
+                _ if length == u32::MAX => String::new(),
+                Ok(length) => match fields.take(length) {
+                    Some(value) => kind.show(value),
+                    None => break,
+                },
+                Err(_) => break,
+            });
+        }
+        row
+    }
+
+    /// psql prints the tag, but not of a command that shows rows and changes nothing.
+    fn complete(&mut self, tag: &str) -> String {
+        let shows_rows = self.columns.is_some() || !self.rows.is_empty();
+        let mut out = if shows_rows { self.table() } else { String::new() };
+        let changes = ["INSERT", "UPDATE", "DELETE", "MERGE"].iter().any(|word| tag.starts_with(word));
+        if !shows_rows || changes {
+            out.push_str(&printable(tag));
+            out.push('\n');
+        }
+        out
+    }
+
+    fn table(&mut self) -> String {
+        let rows = std::mem::take(&mut self.rows);
+        let count = rows.iter().map(Vec::len).max().unwrap_or_default();
+        let heads: Vec<Head> = match self.columns.take() {
+            Some(columns) => columns
+                .into_iter()
+                .map(|(name, kind)| Head { name: printable(&name), right: kind.is_number() })
+                .collect(),
+            // Described to the client in an earlier answer.
+            None => {
+                (1..=count).map(|number| Head { name: format!("column{number}"), right: false }).collect()
+            }
+        };
+        aligned(&heads, &rows)
+    }
+}
+
+enum Split<'a> {
+    Frame { tag: u8, body: &'a [u8], after: &'a [u8] },
+    More,
+    Garbage,
+}
+
+fn split_frame(bytes: &[u8]) -> Split<'_> {
+    let Some((&tag, rest)) = bytes.split_first() else { return Split::More };
+    let Some((length, rest)) = rest.split_first_chunk::<4>() else { return Split::More };
+    let Some(length) = u32::from_be_bytes(*length).checked_sub(4) else { return Split::Garbage };
+    match usize::try_from(length).ok().filter(|length| *length <= LARGEST_FRAME) {
+        Some(length) => match rest.split_at_checked(length) {
+            Some((body, after)) => Split::Frame { tag, body, after },
+            None => Split::More,
+        },
+        None => Split::Garbage,
+    }
+}
+
+/// PostgreSQL's own limit of a message.
+const LARGEST_FRAME: usize = 0x3fff_ffff;
+
+/// Fields of a message, front to back.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        Some(u16::from_be_bytes(self.take(2)?.try_into().ok()?))
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        Some(u32::from_be_bytes(self.take(4)?.try_into().ok()?))
+    }
+
+    fn cstring(&mut self) -> Option<String> {
+        let end = self.0.iter().position(|byte| *byte == 0)?;
+        let text = String::from_utf8_lossy(self.take(end)?).into_owned();
+        self.take(1)?;
+        Some(text)
+    }
+}
+
+fn cstring(body: &[u8]) -> String {
+    Fields(body).cstring().unwrap_or_default()
+}
+
+fn row_description(body: &[u8]) -> Option<Vec<(String, CellType)>> {
+    let mut fields = Fields(body);
+    let count = fields.u16()?;
+    let mut columns = Vec::new();
+    for _ in 0..count {
+        let name = fields.cstring()?;
+        fields.take(6)?; // table, attribute number
+        let oid = fields.u32()?;
+        fields.take(6)?; // type size, type modifier
+        columns.push((name, CellType { oid, binary: fields.u16()? == 1 }));
+    }
+    Some(columns)
+}
+
+/// An error or notice in psql's default verbosity.
+fn report(body: &[u8]) -> String {
+    let mut fields = Fields(body);
+    let (mut severity, mut message, mut rest) = (String::new(), String::new(), String::new());
+    let mut is_error = false;
+    while let Some(&[code]) = fields.take(1) {
+        let Some(text) = fields.cstring().filter(|_| code != 0) else { break };
+        let text = printable(&text);
+        match code {
+            b'S' => severity = text,
+            b'V' => is_error = text == "ERROR" || text == "FATAL" || text == "PANIC",
+            b'M' => message = text,
+            b'D' => rest.extend(["DETAIL:  ", &text, "\n"]),
+            b'H' => rest.extend(["HINT:  ", &text, "\n"]),
+            b'W' if is_error => rest.extend(["CONTEXT:  ", &text, "\n"]),
+            _ => {}
+        }
+    }
+    format!("{severity}:  {message}\n{rest}")
+}
+
+fn notification(body: &[u8]) -> String {
+    let mut fields = Fields(body);
+    let process = fields.u32().unwrap_or_default();
+    let channel = printable(&fields.cstring().unwrap_or_default());
+    let payload = printable(&fields.cstring().unwrap_or_default());
+    let payload = if payload.is_empty() { payload } else { format!(" with payload \"{payload}\"") };
+    format!(
+        "Asynchronous notification \"{channel}\"{payload} received from server process with PID {process}.\n"
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,131 @@
+//! `portcullis verify`: is the record whole and unchanged?
+
+use crate::logs::LogArguments;
+use crate::output::{Format, Output, complain, judged, printable};
+use anyhow::Context as _;
+use clap::Args;
+use proxy_audit::note::LogKey;
+use proxy_audit::verify::{Outcome, Report, verify};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Check audit logs: chain, Merkle tree, signed checkpoints.
+///
+/// Exit codes: 0 whole and unchanged, 1 tampered, 2 incomplete, 3 cannot be verified. With several logs, the worst.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  portcullis verify --spool /var/lib/portcullis
+  portcullis verify --spool ./state/audit/orders/gw-1 --key gw-1.vkey
+  portcullis verify -o json | jq '.[] | select(.outcome != \"ok\")'")]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    logs: LogArguments,
+    /// The log's public key, or a file with it, kept where whoever can write the log cannot. Without it the key beside
+    /// the log is used, and a log signed anew with another key is not found.
+    #[arg(long, value_name = "VKEY")]
+    key: Option<String>,
+}
+
+pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<ExitCode> {
+    match reports(arguments) {
+        Ok(reports) => {
+            match output.format() {
+                Format::Json => output.json(&reports)?,
+                Format::Table => {
+                    for line in reports.iter().flat_map(lines) {
+                        output.line(&line)?;
+                    }
+                }
+            }
+            Ok(ExitCode::from(worst(&reports).exit_code()))
+        }
+        Err(error) => {
+            complain(&error);
+            Ok(ExitCode::from(Outcome::CannotVerify.exit_code()))
+        }
+    }
+}
+
+fn reports(arguments: &Arguments) -> anyhow::Result<Vec<Report>> {
+    let key = arguments.key.as_deref().map(read_key).transpose()?;
+    let mut reports = Vec::new();
+    for log in arguments.logs.directories()? {
+        reports.push(verify(&log, key.as_ref()).with_context(|| format!("verify {}", log.display()))?);
+    }
+    Ok(reports)
+}
+
+fn read_key(key: &str) -> anyhow::Result<LogKey> {
+    if let Ok(key) = LogKey::parse(key) {
+        return Ok(key);
+    }
+    let text = std::fs::read_to_string(Path::new(key)).with_context(|| format!("read key {key}"))?;
+    LogKey::parse(&text).with_context(|| format!("read key {key}"))
+}
+
+/// Tampering outweighs all; then what cannot be verified, then what is incomplete.
+fn worst(reports: &[Report]) -> Outcome {
+    let has = |outcome: &Outcome| reports.iter().any(|report| report.outcome == *outcome);
+    [Outcome::Tampered, Outcome::CannotVerify, Outcome::Incomplete]
+        .into_iter()
+        .find(has)
+        .unwrap_or(Outcome::Ok)
+}
+
+fn lines(report: &Report) -> Vec<String> {
+    let tampered = report.outcome == Outcome::Tampered;
+    let origin = report.origin.as_deref().unwrap_or("unknown");
+    let key = match (&report.key, report.key_pinned) {
+        (Some(key), true) => format!("key {key} as given"),
+        (Some(key), false) => format!("key {key} found beside the log"),
+        (None, _) => "no key".to_owned(),
+    };
+    let mut lines = vec![
+        format!("log      {}   ({})", printable(origin), report.log.display()),
+        format!(
+            "records  {}   seq {}..{}   {}",
+            report.records,
+            report.first,
+            report.end.saturating_sub(1),
+            if tampered { "see below" } else { "gap-free, chain OK, merkle OK" }
+        ),
+        format!(
+            "sessions {}   {} open, {} ended by crash recovery",
+            report.sessions, report.open_sessions, report.crash_recovered
+        ),
+        format!(
+            "checkpt  {} signatures OK   {key}   max gap {:.3} s",
+            report.checkpoints, report.max_checkpoint_gap_seconds
+        ),
+        format!("results  {} parts recorded", report.result_chunks),
+    ];
+    lines.push(if report.clock_back_ms > 0 {
+        format!("clock    went back by up to {} ms", report.clock_back_ms)
+    } else {
+        "clock    monotone".to_owned()
+    });
+    lines.push(match report.tail() {
+        0 => "tail     all records are under a signed checkpoint (no witness is asked)".to_owned(),
+        tail => format!("tail     {tail} records after the last signed checkpoint"),
+    });
+    let word = match report.outcome {
+        Outcome::Ok => "OK",
+        Outcome::Tampered => "TAMPERED",
+        Outcome::Incomplete => "INCOMPLETE",
+        Outcome::CannotVerify => "CANNOT VERIFY",
+    };
+    let writing = if report.being_written { "   (a gateway is writing it)" } else { "" };
+    lines.push(format!("RESULT   {}{writing}", judged(word)));
+    if let Some(first) = report.first_bad() {
+        lines.push(format!("FIRST BAD {}", printable(&first.what)));
+    }
+    let shown = report.problems.iter().take(PROBLEMS_SHOWN);
+    lines.extend(shown.map(|problem| format!("  - {}", printable(&problem.what))));
+    if report.problems.len() > PROBLEMS_SHOWN {
+        lines.push(format!("  and {} more (-o json shows all)", report.problems.len() - PROBLEMS_SHOWN));
+    }
+    lines.push(String::new());
+    lines
+}
+
+const PROBLEMS_SHOWN: usize = 20;

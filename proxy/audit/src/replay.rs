@@ -1,0 +1,134 @@
+//! A session again, step by step, as its client and an observer saw it. Knows no protocol: the frames of a result
+//! are bytes here.
+
+use crate::event::{EventName, key};
+use crate::query::{FindError, is, session_records};
+use crate::record::Record;
+use jiff::Timestamp;
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// One thing that happened.
+#[derive(Clone, Debug, Serialize)]
+pub struct Step {
+    /// When.
+    pub time: Timestamp,
+    /// `portcullis.seq` of its record.
+    pub sequence: u64,
+    /// The command it belongs to.
+    pub command: Option<i64>,
+    /// What.
+    #[serde(flatten)]
+    pub kind: StepKind,
+}
+
+/// What happened.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub enum StepKind {
+    /// A step in the approval of a held command.
+    Approval {
+        /// `requested`, `approved`, `denied`, `expired`, `withdrawn`, `claimed`.
+        verdict: String,
+        /// The human line.
+        text: String,
+        /// Who decided.
+        approvers: Vec<String>,
+    },
+    /// A command and the verdict on it.
+    Command {
+        /// Masked text.
+        text: String,
+        /// `allow`, `deny` or `hold`.
+        verdict: String,
+        /// `policy/rule`.
+        rule: String,
+        /// Operation.
+        operation: String,
+    },
+    /// The session's end.
+    End {
+        /// Why.
+        reason: String,
+    },
+    /// Something failed.
+    Error {
+        /// The human line.
+        text: String,
+    },
+    /// Wire frames of a result, after masking. A frame may be split over several of these.
+    Output {
+        /// The frames.
+        #[serde(serialize_with = "as_base64")]
+        frames: Vec<u8>,
+    },
+    /// The command is done.
+    Result {
+        /// `ok`, `error`, `refused`, `aborted`.
+        outcome: String,
+        /// Rows returned or affected.
+        rows: Option<i64>,
+        /// SQLSTATE.
+        status_code: Option<String>,
+        /// The result was longer than what is recorded.
+        truncated: bool,
+    },
+    /// The session's start.
+    Start {
+        /// The human line.
+        text: String,
+    },
+}
+
+/// The steps of the one session whose identifier begins so.
+///
+/// # Errors
+/// See [`FindError`].
+pub fn steps(logs: &[PathBuf], prefix: &str) -> Result<impl Iterator<Item = Step>, FindError> {
+    Ok(session_records(logs, prefix)?.into_iter().flat_map(|record| steps_of(&record)))
+}
+
+fn steps_of(record: &Record) -> Vec<Step> {
+    let step = |kind| Step {
+        time: record.time(),
+        sequence: record.sequence(),
+        command: record.int(key::COMMAND),
+        kind,
+    };
+    let frames = record.bytes(key::FRAMES).map(|frames| step(StepKind::Output { frames: frames.to_vec() }));
+    frames.into_iter().chain(kind(record).map(step)).collect()
+}
+
+fn kind(record: &Record) -> Option<StepKind> {
+    let text = |key| record.text(key).unwrap_or_default().to_owned();
+    let body = record.body().to_owned();
+    Some(if is(record, EventName::Statement) {
+        let rule = format!("{}/{}", text(key::POLICY_NAME), text(key::RULE));
+        let rule = rule.trim_matches('/').to_owned();
+        let operation = text(key::OPERATION);
+        StepKind::Command { text: text(key::QUERY_TEXT), verdict: text(key::VERDICT), rule, operation }
+    } else if is(record, EventName::Result) {
+        StepKind::Result {
+            outcome: text(key::OUTCOME),
+            rows: record.int(key::ROWS),
+            status_code: record.text(key::STATUS_CODE).map(str::to_owned),
+            truncated: record.truth(key::TRUNCATED).unwrap_or_default(),
+        }
+    } else if is(record, EventName::Approval) {
+        let approvers = record.list(key::APPROVERS).into_iter().map(str::to_owned).collect();
+        StepKind::Approval { verdict: text(key::APPROVAL_VERDICT), text: body, approvers }
+    } else if is(record, EventName::SessionStart) {
+        StepKind::Start { text: body }
+    } else if is(record, EventName::SessionEnd) {
+        StepKind::End { reason: text(key::REASON) }
+    } else if is(record, EventName::Error) {
+        StepKind::Error { text: body }
+    } else {
+        return None;
+    })
+}
+
+fn as_base64<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    use base64::Engine as _;
+    serializer.serialize_str(&base64::engine::general_purpose::STANDARD.encode(bytes))
+}

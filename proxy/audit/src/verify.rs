@@ -1,0 +1,244 @@
+//! Is the log whole and unchanged, and if not, where?
+//!
+//! What is checked: every frame's CRC and canonical form, the gap-free numbering, the hash chain, every segment
+//! header, every checkpoint's signature, order and root, the checkpoints that the recorder's own records name, and
+//! the sessions' numbering. What cannot be found without a witness outside: a log that was rolled back to an earlier
+//! state together with its checkpoints, and one that was rewritten by somebody who has the log's key.
+
+mod checkpoints;
+mod walk;
+
+use crate::checkpoint::{self, VERIFIER_KEY};
+use crate::note::{LogKey, NoteError};
+use crate::read::ReadError;
+use checkpoints::Checkpoints;
+use serde::Serialize;
+use std::io;
+use std::path::{Path, PathBuf};
+use walk::Walk;
+
+/// A tail without a checkpoint is ordinary for a second; over this the gateway would have signed it.
+const UNSIGNED_TAIL_SECONDS: f64 = 10.0;
+
+/// The answer in one word, and the exit code of `portcullis verify`.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Whole and unchanged as far as the evidence goes.
+    Ok = 0,
+    /// Something was changed, removed, added or moved.
+    Tampered = 1,
+    /// Nothing contradicts the evidence, but part of the log or of the evidence is not there.
+    Incomplete = 2,
+    /// There is no key, no checkpoint, or no log to check.
+    CannotVerify = 3,
+}
+
+impl Outcome {
+    /// Exit code.
+    pub fn exit_code(self) -> u8 {
+        self as u8
+    }
+}
+
+/// Something wrong, and where.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Problem {
+    /// What it means for the log.
+    pub outcome: Outcome,
+    /// First record concerned; `None` when it concerns no record.
+    pub first: Option<u64>,
+    /// Last record concerned.
+    pub last: Option<u64>,
+    /// One line.
+    pub what: String,
+}
+
+/// What `verify` found in one log.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Directory of the log.
+    pub log: PathBuf,
+    /// Its origin, by its key.
+    pub origin: Option<String>,
+    /// Fingerprint of the key.
+    pub key: Option<String>,
+    /// Whether the key was given by whoever asked, rather than found beside the log.
+    pub key_pinned: bool,
+    /// A gateway is writing it now.
+    pub being_written: bool,
+    /// Records read.
+    pub records: u64,
+    /// Sequence of the first record that is here.
+    pub first: u64,
+    /// Sequence after the last.
+    pub end: u64,
+    /// Bytes of records.
+    pub bytes: u64,
+    /// Sessions seen.
+    pub sessions: u64,
+    /// Of these, without an end.
+    pub open_sessions: u64,
+    /// Of these, ended by recovery after a crash.
+    pub crash_recovered: u64,
+    /// Records that carry parts of results.
+    pub result_chunks: u64,
+    /// Checkpoints with a good signature.
+    pub checkpoints: u64,
+    /// Size of the largest of them.
+    pub signed_size: u64,
+    /// Seconds between records of neighbouring checkpoints, at most.
+    pub max_checkpoint_gap_seconds: f64,
+    /// Largest step backwards of the clock, in milliseconds.
+    pub clock_back_ms: i64,
+    /// Bytes of an unfinished frame at the end.
+    pub torn_bytes: u64,
+    /// All that is wrong, in the order of the log.
+    pub problems: Vec<Problem>,
+    /// The answer.
+    pub outcome: Outcome,
+}
+
+/// Why a log could not be checked at all.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// A file cannot be read.
+    #[error("read {path}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The log cannot be listed.
+    #[error("list audit log")]
+    Read(#[from] ReadError),
+    /// The public key beside the log is not one.
+    #[error("read {path}")]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: NoteError,
+    },
+}
+
+/// Checks one log. With a `key` from elsewhere, a log that was re-signed with another key is found too.
+///
+/// # Errors
+/// The log cannot be read; what is wrong *in* it is in the report.
+pub fn verify(directory: &Path, key: Option<&LogKey>) -> Result<Report, VerifyError> {
+    let own_key = own_key(directory)?;
+    let mut report = Report::new(directory, key.or(own_key.as_ref()), key.is_some());
+    if let (Some(pinned), Some(own)) = (key, &own_key)
+        && pinned != own
+    {
+        report.tampered(None, format!("the key beside the log ({}) is not the log's key", own.fingerprint()));
+    }
+    let io_error = |source| VerifyError::Io { path: directory.join(checkpoint::CHECKPOINTS), source };
+    let (entries, torn_note) = checkpoint::read(directory).map_err(io_error)?;
+    if torn_note > 0 && !report.being_written {
+        report.incomplete(None, format!("the last checkpoint is unfinished ({torn_note} bytes)"));
+    }
+    let checkpoints = Checkpoints::check(&entries, key.or(own_key.as_ref()), &mut report);
+    Walk::new(&checkpoints, &mut report).run(directory)?;
+    checkpoints.compare(&mut report);
+    report.conclude();
+    Ok(report)
+}
+
+fn own_key(directory: &Path) -> Result<Option<LogKey>, VerifyError> {
+    let path = directory.join(VERIFIER_KEY);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => LogKey::parse(&text).map(Some).map_err(|source| VerifyError::Key { path, source }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(VerifyError::Io { path, source }),
+    }
+}
+
+impl Report {
+    fn new(directory: &Path, key: Option<&LogKey>, key_pinned: bool) -> Self {
+        Self {
+            log: directory.to_owned(),
+            origin: key.map(|key| key.name().to_owned()),
+            key: key.map(LogKey::fingerprint),
+            key_pinned,
+            being_written: being_written(directory),
+            records: 0,
+            first: 0,
+            end: 0,
+            bytes: 0,
+            sessions: 0,
+            open_sessions: 0,
+            crash_recovered: 0,
+            result_chunks: 0,
+            checkpoints: 0,
+            signed_size: 0,
+            max_checkpoint_gap_seconds: 0.0,
+            clock_back_ms: 0,
+            torn_bytes: 0,
+            problems: Vec::new(),
+            outcome: Outcome::Ok,
+        }
+    }
+
+    /// Records that no checkpoint covers.
+    pub fn tail(&self) -> u64 {
+        self.end.saturating_sub(self.signed_size)
+    }
+
+    /// First thing that is wrong.
+    pub fn first_bad(&self) -> Option<&Problem> {
+        self.problems.iter().find(|problem| problem.outcome == Outcome::Tampered)
+    }
+
+    fn problem(&mut self, outcome: Outcome, range: Option<(u64, u64)>, what: String) {
+        let (first, last) = range.unzip();
+        self.problems.push(Problem { outcome, first, last, what });
+    }
+
+    fn tampered(&mut self, range: Option<(u64, u64)>, what: String) {
+        self.problem(Outcome::Tampered, range, what);
+    }
+
+    fn incomplete(&mut self, range: Option<(u64, u64)>, what: String) {
+        self.problem(Outcome::Incomplete, range, what);
+    }
+
+    fn conclude(&mut self) {
+        if self.key.is_none() {
+            self.problem(
+                Outcome::CannotVerify,
+                None,
+                format!("there is no {VERIFIER_KEY} and no key was given"),
+            );
+        }
+        if self.records == 0 {
+            self.problem(Outcome::CannotVerify, None, "there is no record".to_owned());
+        } else if self.checkpoints == 0 && !self.being_written {
+            self.problem(Outcome::CannotVerify, None, "there is no signed checkpoint".to_owned());
+        }
+        self.problems.sort_by_key(|problem| problem.first.unwrap_or(u64::MAX));
+        let has = |outcome| self.problems.iter().any(|problem| problem.outcome == outcome);
+        self.outcome = if has(Outcome::Tampered) {
+            Outcome::Tampered
+        } else if has(Outcome::CannotVerify) {
+            Outcome::CannotVerify
+        } else if has(Outcome::Incomplete) {
+            Outcome::Incomplete
+        } else {
+            Outcome::Ok
+        };
+    }
+}
+
+/// Whether some process holds the log's lock.
+fn being_written(directory: &Path) -> bool {
+    let Ok(file) = std::fs::File::open(directory.join("lock")) else { return false };
+    matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock))
+}
+
+#[cfg(test)]
+mod tests;

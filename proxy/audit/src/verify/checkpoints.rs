@@ -1,0 +1,125 @@
+//! The checkpoints by themselves: signatures, order, forks; and against what the records say.
+
+use crate::checkpoint::Entry;
+use crate::merkle::{Hash, hexadecimal};
+use crate::note::{Checkpoint, LogKey};
+use crate::verify::{Report, UNSIGNED_TAIL_SECONDS};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Good checkpoints by size, and what the walk over the records learns about them.
+pub(super) struct Checkpoints {
+    roots: BTreeMap<u64, Hash>,
+    digests: BTreeSet<String>,
+    learned: RefCell<Learned>,
+}
+
+#[derive(Default)]
+struct Learned {
+    /// Checkpoints that recorder records name: record, size, digest.
+    named: Vec<(u64, u64, String)>,
+    /// Time of the last record under a checkpoint, and of the last record, in seconds.
+    last_signed: Option<f64>,
+    last: Option<f64>,
+}
+
+impl Checkpoints {
+    /// Judges the notes without looking at records.
+    pub(super) fn check(entries: &[Entry], key: Option<&LogKey>, report: &mut Report) -> Self {
+        let mut roots: BTreeMap<u64, Hash> = BTreeMap::new();
+        let mut largest = 0;
+        for (number, entry) in entries.iter().enumerate() {
+            let Some(checkpoint) = judge(number, entry, key, report) else { continue };
+            let size = checkpoint.size;
+            if roots.get(&size).is_some_and(|root| *root != checkpoint.root) {
+                report.tampered(Some((size, size)), format!("fork: two roots for size {size}"));
+            } else if size <= largest && report.checkpoints > 0 {
+                report.tampered(
+                    None,
+                    format!("checkpoint of size {size} replayed after one of size {largest}"),
+                );
+            }
+            report.checkpoints += 1;
+            roots.entry(size).or_insert(checkpoint.root);
+            largest = largest.max(size);
+        }
+        report.signed_size = largest;
+        let digests = entries.iter().map(|entry| hexadecimal(&entry.digest())).collect();
+        Self { roots, digests, learned: RefCell::default() }
+    }
+
+    /// The signed root of this size.
+    pub(super) fn root(&self, size: u64) -> Option<&Hash> {
+        self.roots.get(&size)
+    }
+
+    /// A recorder record names the last checkpoint before it.
+    pub(super) fn name(&self, record: u64, size: u64, digest: &str) {
+        self.learned.borrow_mut().named.push((record, size, digest.to_owned()));
+    }
+
+    /// A record of this time ends a tree of this size.
+    pub(super) fn pass(&self, size: u64, seconds: f64, report: &mut Report) {
+        let mut learned = self.learned.borrow_mut();
+        learned.last = Some(seconds);
+        if self.roots.contains_key(&size) {
+            if let Some(before) = learned.last_signed {
+                report.max_checkpoint_gap_seconds = report.max_checkpoint_gap_seconds.max(seconds - before);
+            }
+            learned.last_signed = Some(seconds);
+        }
+    }
+
+    /// What only shows once both checkpoints and records are known.
+    pub(super) fn compare(&self, report: &mut Report) {
+        let learned = self.learned.borrow();
+        if report.signed_size > report.end {
+            let range = (report.end, report.signed_size - 1);
+            let what = format!(
+                "tail cut: the checkpoint of size {} covers records {}..{}, which are not there",
+                report.signed_size, range.0, range.1
+            );
+            report.tampered(Some(range), what);
+        }
+        for (record, size, digest) in &learned.named {
+            if !self.digests.contains(digest) {
+                let what = format!("record {record} names a checkpoint of size {size} that is not there");
+                report.tampered(Some((*record, *record)), what);
+            }
+        }
+        if let (Some(signed), Some(last)) = (learned.last_signed, learned.last)
+            && last - signed > UNSIGNED_TAIL_SECONDS
+        {
+            let range = (report.signed_size, report.end.saturating_sub(1));
+            let what = format!(
+                "checkpoints missing: {} records over {:.0} s are signed by none",
+                report.tail(),
+                last - signed
+            );
+            report.incomplete(Some(range), what);
+        }
+    }
+}
+
+fn judge<'a>(
+    number: usize,
+    entry: &'a Entry,
+    key: Option<&LogKey>,
+    report: &mut Report,
+) -> Option<&'a Checkpoint> {
+    let signed = match &entry.parsed {
+        Ok(signed) => signed,
+        Err(error) => {
+            report.tampered(None, format!("checkpoint {number} in the file: {error}"));
+            return None;
+        }
+    };
+    match signed.verify(key?) {
+        Ok(checkpoint) => Some(checkpoint),
+        Err(error) => {
+            let size = signed.checkpoint.size;
+            report.tampered(None, format!("checkpoint of size {size}: {error}"));
+            None
+        }
+    }
+}

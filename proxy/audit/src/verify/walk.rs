@@ -1,0 +1,367 @@
+//! The records one by one: numbers, links, roots; and to blame the right one when something does not fit.
+//!
+//! A broken link into record *n* alone means that *n − 1* was changed after it was chained; broken links into *n*
+//! and into *n + 1* mean that *n* was. After something is wrong, the tree is of no use until the next segment, whose
+//! header brings its own; that a header is false shows at the next checkpoint.
+
+use crate::event::{EventName, key};
+use crate::merkle::{CompactRange, Hash, chain_link};
+use crate::record::Record;
+use crate::segment::{Frames, Header, Segment, SegmentError};
+use crate::verify::checkpoints::Checkpoints;
+use crate::verify::{Report, VerifyError};
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+pub(super) struct Walk<'a> {
+    checkpoints: &'a Checkpoints,
+    report: &'a mut Report,
+    /// Sequence that comes next.
+    expected: u64,
+    /// The link that the next record must have; `None` when the record before is not known.
+    link: Option<Hash>,
+    /// The link into this record is broken, and it is not yet clear who is to blame.
+    broken_link: Option<u64>,
+    /// The segment's header has another link than this one of the record before, and it is not yet clear which of the
+    /// two is false.
+    doubted_header: Option<Hash>,
+    tree: CompactRange,
+    /// Whether the tree still stands for the records before `expected`.
+    tree_fits: bool,
+    /// Size of the last checkpoint whose root fitted.
+    proven: u64,
+    missing: BTreeSet<u64>,
+    sessions: BTreeMap<String, u64>,
+    /// First record with a wrong number in its session: said only when nothing else explains it.
+    misnumbered: Option<(u64, String)>,
+    removed_below: u64,
+    last_time: Option<i128>,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(checkpoints: &'a Checkpoints, report: &'a mut Report) -> Self {
+        Self {
+            checkpoints,
+            report,
+            expected: 0,
+            link: Some(chain_link(None)),
+            broken_link: None,
+            doubted_header: None,
+            tree: CompactRange::default(),
+            tree_fits: true,
+            proven: 0,
+            missing: BTreeSet::new(),
+            sessions: BTreeMap::new(),
+            misnumbered: None,
+            removed_below: 0,
+            last_time: None,
+        }
+    }
+
+    /// Reads the whole log into the report.
+    pub(super) fn run(mut self, directory: &Path) -> Result<(), VerifyError> {
+        let io_error = |source| VerifyError::Io { path: directory.to_owned(), source };
+        let segments = Segment::list(directory).map_err(io_error)?;
+        self.report.first = segments.first().map_or(0, |segment| segment.first);
+        let count = segments.len();
+        for (number, segment) in segments.into_iter().enumerate() {
+            self.segment(&segment, number == 0, number + 1 == count)?;
+        }
+        self.finish();
+        Ok(())
+    }
+
+    fn segment(&mut self, segment: &Segment, first: bool, last: bool) -> Result<(), VerifyError> {
+        let (mut frames, header) = match Frames::open(&segment.path) {
+            Ok(opened) => opened,
+            Err(error) => return self.unreadable(error, &segment.path, 0, last),
+        };
+        self.header(segment, header, first);
+        loop {
+            let offset = frames.offset();
+            match frames.next_unchecked() {
+                Ok(Some((leaf, crc_fits))) => self.frame(&leaf, crc_fits),
+                Ok(None) => return Ok(()),
+                Err(error) => return self.unreadable(error, &segment.path, offset, last),
+            }
+        }
+    }
+
+    /// The rest of a segment cannot be read.
+    fn unreadable(
+        &mut self,
+        error: SegmentError,
+        path: &Path,
+        offset: u64,
+        last: bool,
+    ) -> Result<(), VerifyError> {
+        let name = path.file_name().unwrap_or_default().display();
+        match error {
+            SegmentError::Io { path, source } => return Err(VerifyError::Io { path, source }),
+            SegmentError::Torn { .. } if last => {
+                let length = std::fs::metadata(path).map_or(offset, |metadata| metadata.len());
+                self.report.torn_bytes = length.saturating_sub(offset);
+                if !self.report.being_written {
+                    let what = format!("unfinished record of {} bytes at the end", self.report.torn_bytes);
+                    self.report.incomplete(Some((self.expected, self.expected)), what);
+                }
+            }
+            SegmentError::Torn { .. } | SegmentError::Damaged { .. } => {
+                let at = self.expected;
+                self.report
+                    .tampered(Some((at, at)), format!("record {at}: {name} is damaged at byte {offset}"));
+                self.lose_track();
+            }
+        }
+        Ok(())
+    }
+
+    fn header(&mut self, segment: &Segment, header: Header, first: bool) {
+        if first {
+            self.expected = header.tree.size();
+        } else if header.tree.size() == self.expected {
+            self.compare_header(segment.first, &header);
+        }
+        self.skip_to(header.tree.size());
+        self.link = Some(chain_link(header.previous.as_ref()));
+        self.broken_link = None;
+        self.tree = header.tree;
+        self.tree_fits = self.tree.size() == self.expected;
+    }
+
+    fn compare_header(&mut self, first: u64, header: &Header) {
+        let agrees = self.link.is_none_or(|link| link == chain_link(header.previous.as_ref()));
+        if let Some(at) = self.broken_link.take() {
+            self.changed(if agrees { at.saturating_sub(1) } else { at });
+        } else if !agrees {
+            self.doubted_header = self.link;
+        } else if self.tree_fits && header.tree != self.tree {
+            self.false_header(first);
+        }
+    }
+
+    fn false_header(&mut self, first: u64) {
+        let what = format!("header of segment {first} does not fit the records before it");
+        self.report.tampered(Some((first, first)), what);
+    }
+
+    fn frame(&mut self, leaf: &[u8], crc_fits: bool) {
+        self.report.bytes += leaf.len() as u64;
+        let record = match Record::decode(leaf) {
+            Ok(record) if crc_fits => record,
+            decoded => {
+                let at = self.expected;
+                let why =
+                    decoded.err().map_or_else(|| "CRC does not fit".to_owned(), |error| error.to_string());
+                self.report.tampered(Some((at, at)), format!("seq {at} changed: {why}"));
+                self.expected += 1;
+                self.report.records += 1;
+                self.lose_track();
+                return;
+            }
+        };
+        self.report.records += 1;
+        let sequence = record.sequence();
+        if sequence != self.expected && self.follows(&record) {
+            // It is chained to the record before, so it is in its place and its number is false.
+            let at = self.expected;
+            self.report.tampered(Some((at, at)), format!("seq {at} changed: it says that it is {sequence}"));
+            self.expected += 1;
+            self.lose_track();
+            return;
+        }
+        if sequence < self.expected {
+            self.displaced(sequence);
+            return;
+        }
+        self.skip_to(sequence);
+        self.check_link(&record);
+        self.expected = sequence + 1;
+        self.link = Some(chain_link(Some(record.leaf_hash())));
+        self.tree.push(*record.leaf_hash());
+        self.root(&record);
+        self.content(&record);
+    }
+
+    /// Whether the record is chained to the one before it.
+    fn follows(&self, record: &Record) -> bool {
+        self.link.is_some_and(|link| record.chain_previous() == link)
+    }
+
+    /// Records up to here should have come first.
+    fn skip_to(&mut self, sequence: u64) {
+        if sequence > self.expected {
+            // A forged number must not make this loop for ever; what lies further off is not told apart.
+            self.missing.extend(self.expected..sequence.min(self.expected + 100_000));
+            self.expected = sequence;
+            self.lose_track();
+        }
+    }
+
+    /// A record stands behind one with a higher number.
+    fn displaced(&mut self, sequence: u64) {
+        let before = self.expected - 1;
+        let what = if self.missing.remove(&sequence) {
+            format!("record {sequence} moved: it stands after {before}")
+        } else {
+            format!("record added: a second record with seq {sequence} stands after {before}")
+        };
+        self.report.tampered(Some((sequence, sequence)), what);
+        self.tree_fits = false;
+    }
+
+    fn lose_track(&mut self) {
+        self.link = None;
+        self.broken_link = None;
+        self.doubted_header = None;
+        self.tree_fits = false;
+    }
+
+    fn check_link(&mut self, record: &Record) {
+        let sequence = record.sequence();
+        if let Some(own) = self.doubted_header.take() {
+            if record.chain_previous() == own {
+                self.false_header(sequence);
+                self.link = Some(own);
+                self.tree_fits = false;
+            } else {
+                self.changed(sequence.saturating_sub(1));
+                // The header stands in for the record that was changed.
+                self.tree_fits = true;
+            }
+        }
+        let fits = self.link.is_none_or(|link| record.chain_previous() == link);
+        match self.broken_link.take() {
+            // The broken link into the record before was that record's own doing.
+            Some(at) if !fits => self.changed(at),
+            Some(at) => self.changed(at.saturating_sub(1)),
+            None if !fits => {
+                self.broken_link = Some(sequence);
+                self.tree_fits = false;
+            }
+            None => {}
+        }
+    }
+
+    fn changed(&mut self, sequence: u64) {
+        self.report.tampered(Some((sequence, sequence)), format!("seq {sequence} leaf_hash mismatch"));
+        self.tree_fits = false;
+    }
+
+    fn root(&mut self, record: &Record) {
+        let seconds = record.time().duration_since(Timestamp::UNIX_EPOCH).as_secs_f64();
+        self.checkpoints.pass(self.expected, seconds, self.report);
+        let Some(signed) = self.checkpoints.root(self.expected).filter(|_| self.tree_fits) else { return };
+        if *signed == self.tree.root() {
+            self.proven = self.expected;
+            return;
+        }
+        let range = (self.proven, self.expected - 1);
+        let what = format!(
+            "records {}..{} are not those that the checkpoint of size {} signs",
+            range.0, range.1, self.expected
+        );
+        self.report.tampered(Some(range), what);
+        self.tree_fits = false;
+    }
+
+    /// What the record says, as far as it says something about the log.
+    fn content(&mut self, record: &Record) {
+        let time = record.time().as_nanosecond();
+        if let Some(last) = self.last_time.filter(|last| *last > time) {
+            let back = i64::try_from((last - time) / 1_000_000).unwrap_or(i64::MAX);
+            self.report.clock_back_ms = self.report.clock_back_ms.max(back);
+        }
+        self.last_time = Some(time);
+        let origin = record.text(key::LOG_ORIGIN);
+        if self.report.origin.is_some() && origin != self.report.origin.as_deref() {
+            let at = record.sequence();
+            self.report.tampered(
+                Some((at, at)),
+                format!("seq {at} is of another log: {}", origin.unwrap_or_default()),
+            );
+        }
+        self.report.result_chunks += u64::from(record.bytes(key::FRAMES).is_some());
+        if record.name() == EventName::Recorder.as_str() {
+            self.recorder(record);
+        }
+        if let Some(session) = record.text(key::SESSION_ID) {
+            self.session(session, record);
+        }
+    }
+
+    fn recorder(&mut self, record: &Record) {
+        let size = record.int(key::CHECKPOINT_SIZE).map(i64::cast_unsigned);
+        if let (Some(size), Some(digest)) = (size, record.text(key::CHECKPOINT_DIGEST)) {
+            self.checkpoints.name(record.sequence(), size, digest);
+        }
+        let removed = record.int(key::REMOVED_BELOW).map_or(0, i64::cast_unsigned);
+        self.removed_below = self.removed_below.max(removed);
+    }
+
+    fn session(&mut self, session: &str, record: &Record) {
+        let expected = self.sessions.get(session).copied();
+        self.report.sessions += u64::from(expected.is_none());
+        let sequence = record.session_sequence();
+        // Of a session whose start was removed, or around a hole that is reported anyway, nothing is expected.
+        let known = expected.or((self.report.first == 0).then_some(0));
+        if self.report.problems.is_empty()
+            && self.missing.is_empty()
+            && known.is_some_and(|known| known != sequence)
+        {
+            let at = record.sequence();
+            let what = format!("seq {at}: record {sequence} of session {session} where another is expected");
+            self.report.tampered(Some((at, at)), what);
+        }
+        if record.name() == EventName::SessionEnd.as_str() {
+            self.sessions.remove(session);
+            let crashed = record.text(key::REASON) == Some("crash_recovered");
+            self.report.crash_recovered += u64::from(crashed);
+        } else {
+            self.sessions.insert(session.to_owned(), sequence + 1);
+        }
+    }
+
+    fn finish(mut self) {
+        self.report.end = self.expected;
+        self.report.open_sessions = self.sessions.len() as u64;
+        if let Some(at) = self.broken_link.take() {
+            let before = at.saturating_sub(1);
+            self.report.tampered(Some((before, at)), format!("seq {before} or {at} leaf_hash mismatch"));
+        }
+        for (first, last) in ranges(&self.missing) {
+            let count =
+                if first == last { "record".to_owned() } else { format!("{} records", last - first + 1) };
+            let before =
+                first.checked_sub(1).map_or_else(|| "the start".to_owned(), |before| before.to_string());
+            let what = format!("{count} removed between {before} and {}", last + 1);
+            self.report.tampered(Some((first, last)), what);
+        }
+        if let Some((at, what)) = self.misnumbered.take().filter(|_| self.report.first_bad().is_none()) {
+            self.report.tampered(Some((at, at)), what);
+        }
+        if self.report.first > 0 {
+            let range = Some((0, self.report.first - 1));
+            if self.removed_below >= self.report.first {
+                let what = format!("records 0..{} were removed after their export", self.report.first - 1);
+                self.report.incomplete(range, what);
+            } else {
+                let what = format!("{} records removed before {}", self.report.first, self.report.first);
+                self.report.tampered(range, what);
+            }
+        }
+    }
+}
+
+/// Neighbouring numbers as inclusive ranges.
+fn ranges(numbers: &BTreeSet<u64>) -> Vec<(u64, u64)> {
+    let mut ranges: Vec<(u64, u64)> = Vec::new();
+    for number in numbers {
+        match ranges.last_mut() {
+            Some((_, last)) if *last + 1 == *number => *last = *number,
+            _ => ranges.push((*number, *number)),
+        }
+    }
+    ranges
+}
