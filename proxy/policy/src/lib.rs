@@ -3,6 +3,7 @@
 //! No I/O, no clock, no randomness: time arrives as an argument. The operator compiles policies with the very
 //! code that the gateway runs.
 
+pub mod approval;
 mod command;
 mod compile;
 mod evaluate;
