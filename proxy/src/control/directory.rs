@@ -1,0 +1,3 @@
+//! The control plane without Kubernetes: files in directories.
+
+pub mod approvals;

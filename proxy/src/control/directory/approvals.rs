@@ -1,0 +1,197 @@
+//! Approvals as files: `<state>/approvals/NAME.yaml` is an `ApprovalRequest`.
+//!
+//! Whoever may write the directory may decide, with `portcullis approve|deny NAME` or an editor: the directory's
+//! permissions are the authentication, and the groups in decisions are claims of people who have that permission.
+//!
+//! * A request is written once by the gateway; people append to `spec.decisions`. Any other change voids it. What
+//!   `status` says never permits anything: it is written for people.
+//! * An approval is consumed by creating `.consumed/UID`, which the file system lets exactly one do, however many
+//!   gateways share the directory and whatever crashes when. The request's status follows.
+//! * Writers hold `.lock` and replace files by renaming, so that a reader sees the old or the new, never half.
+//!   Editors know nothing of the lock; they lose nothing, for a pending request has one writer, its approvers.
+//! * A repetition of a command joins the request that is open for it instead of making another one: with
+//!   `onDisconnect: Withdraw` while somebody of this gateway waits for the very same command, with `Claimable`
+//!   whenever its effect, identity, rule and reviewers are the same. One approval releases one of those who wait;
+//!   the others are told that it was withdrawn.
+//! * The last of those who wait withdraws the request when it goes away, unless it is `Claimable`.
+//! * A request expires closed: by the gateway's monotonic clock even if the directory or the wall clock fails.
+
+mod conclude;
+mod file;
+mod pending;
+mod sweep;
+#[cfg(test)]
+mod tests;
+
+use async_trait::async_trait;
+use conclude::{is_open, new_request};
+use crds::v1alpha1::{ApprovalRequest, OnDisconnect};
+use file::Directory;
+use jiff::Timestamp;
+use pending::{DirectoryPending, Follower};
+use proxy_core::approval::{ApprovalError, Approvals, Pending, Question};
+use std::collections::HashMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Limits of a directory of requests.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Most open requests of one identity. Default: 20.
+    pub open_per_identity: usize,
+    /// How long a request is kept after its end. Default: 7 days.
+    pub retention: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { open_per_identity: 20, retention: Duration::from_secs(7 * 24 * 60 * 60) }
+    }
+}
+
+/// Asks people through files in a directory.
+#[derive(Debug)]
+pub struct DirectoryApprovals {
+    shared: Arc<Shared>,
+}
+
+/// What the store and every request that waits share.
+#[derive(Debug)]
+struct Shared {
+    directory: Directory,
+    limits: Limits,
+    /// How many wait here, by UID of the request. Changed under the directory's lock where it matters.
+    waiting: Mutex<HashMap<String, usize>>,
+}
+
+impl DirectoryApprovals {
+    /// Uses a directory, and makes it if it is missing. Inside a tokio runtime a task sweeps it every minute:
+    /// requests that nobody waits for expire, and those that ended long ago are removed. Blocks for some file
+    /// operations.
+    ///
+    /// # Errors
+    /// The directory cannot be made or written.
+    pub fn open(path: PathBuf, limits: Limits) -> Result<Self, ApprovalError> {
+        let step = format!("open the approval requests in {}", path.display());
+        let directory = Directory::open(path).map_err(|source| failed(step, source))?;
+        let shared = Arc::new(Shared { directory, limits, waiting: Mutex::default() });
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            // Ends by itself: it holds the store weakly.
+            runtime.spawn(sweep::regularly(Arc::downgrade(&shared)));
+        }
+        Ok(Self { shared })
+    }
+}
+
+#[async_trait]
+impl Approvals for DirectoryApprovals {
+    /// Not kept if cancelled: a request that was written meanwhile is withdrawn.
+    async fn ask(&self, question: Question) -> Result<Box<dyn Pending>, ApprovalError> {
+        let shared = Arc::clone(&self.shared);
+        // If this future is dropped, so is the result, which withdraws.
+        let asked = tokio::task::spawn_blocking(move || shared.ask(&question)).await;
+        match asked {
+            Ok(result) => Ok(Box::new(result?)),
+            Err(error) => Err(failed("write the approval request", error)),
+        }
+    }
+}
+
+impl Shared {
+    fn ask(self: &Arc<Self>, question: &Question) -> Result<DirectoryPending, ApprovalError> {
+        let write = |source| failed("write the approval request", source);
+        let lock = self.directory.lock().map_err(write)?;
+        let now = Timestamp::now();
+        let open = self.open_requests(now).map_err(|source| failed("list the approval requests", source))?;
+        if let Some(request) = open.iter().find(|request| self.can_join(request, question)) {
+            return self.wait_for(request, question).map_err(write);
+        }
+        let mine = open.iter().filter(|request| same_identity(request, question)).count();
+        if mine >= self.limits.open_per_identity {
+            let step = format!(
+                "{} has {mine} open approval requests, the most allowed",
+                question.requester.username
+            );
+            return Err(ApprovalError { step, source: None });
+        }
+        let request = new_request(question, now).map_err(write)?;
+        self.directory.create(&lock, &request).map_err(write)?;
+        self.wait_for(&request, question).map_err(write)
+    }
+
+    fn wait_for(
+        self: &Arc<Self>,
+        request: &ApprovalRequest,
+        question: &Question,
+    ) -> io::Result<DirectoryPending> {
+        let follower = Follower::new(Arc::clone(self), request)?;
+        *self.waiting().entry(follower.uid().to_owned()).or_default() += 1;
+        Ok(DirectoryPending::new(follower, question.terms.timeout))
+    }
+
+    /// Requests that are neither ended, expired nor consumed. Files that cannot be read are passed over.
+    fn open_requests(&self, now: Timestamp) -> io::Result<Vec<Arc<ApprovalRequest>>> {
+        let mut open = Vec::new();
+        for name in self.directory.names()? {
+            let Ok(request) = self.directory.read_cached(&name) else { continue };
+            let uid = request.metadata.uid.as_deref().unwrap_or_default();
+            if is_open(&request, now) && !self.directory.is_consumed(uid)? {
+                open.push(request);
+            }
+        }
+        Ok(open)
+    }
+
+    fn can_join(&self, request: &ApprovalRequest, question: &Question) -> bool {
+        let spec = &request.spec;
+        let (command, rule) = (&spec.command, &spec.policy_ref);
+        let same = same_identity(request, question)
+            && spec.resource_ref.name == question.resource
+            && command.protocol == question.protocol
+            && command.effect_digest == question.effect_digest
+            && (rule.name.as_str(), rule.rule.as_str()) == (&*question.rule.policy, &*question.rule.rule)
+            && rule.generation == question.rule.generation
+            // An approval under weaker terms than today's is worth nothing today.
+            && spec.reviewers == question.terms.reviewers
+            && spec.on_disconnect == question.terms.on_disconnect;
+        same && match spec.on_disconnect {
+            OnDisconnect::Claimable => true,
+            OnDisconnect::Withdraw => {
+                let uid = request.metadata.uid.as_deref().unwrap_or_default();
+                command.digest == question.digest && self.waiting().get(uid).is_some_and(|count| *count > 0)
+            }
+        }
+    }
+
+    /// One who waited goes away. Returns whether it was the last.
+    fn leave(&self, uid: &str) -> bool {
+        let mut waiting = self.waiting();
+        let left = waiting.get(uid).copied().unwrap_or_default().saturating_sub(1);
+        if left == 0 {
+            waiting.remove(uid);
+        } else {
+            waiting.insert(uid.to_owned(), left);
+        }
+        left == 0
+    }
+
+    fn is_awaited(&self, uid: &str) -> bool {
+        self.waiting().contains_key(uid)
+    }
+
+    fn waiting(&self) -> std::sync::MutexGuard<'_, HashMap<String, usize>> {
+        // Counters: whoever panicked left them whole.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn same_identity(request: &ApprovalRequest, question: &Question) -> bool {
+    let (requester, identity) = (&request.spec.requester, &question.requester);
+    requester.issuer == identity.issuer && requester.subject == identity.subject
+}
+
+fn failed(step: impl Into<String>, source: impl std::error::Error + Send + Sync + 'static) -> ApprovalError {
+    ApprovalError { step: step.into(), source: Some(Box::new(source)) }
+}
