@@ -55,7 +55,12 @@ pub(crate) struct Row {
 
 impl Row {
     /// A comparison.
-    pub(crate) fn new(name: impl Into<String>, unit: &'static str, ours: f64, peer: (&'static str, f64)) -> Self {
+    pub(crate) fn new(
+        name: impl Into<String>,
+        unit: &'static str,
+        ours: f64,
+        peer: (&'static str, f64),
+    ) -> Self {
         Self { name: name.into(), ours, peer: peer.0, peer_value: peer.1, unit, ratio: ours / peer.1 }
     }
 }
@@ -79,7 +84,10 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 pub(crate) fn pgbench(pgbench: &std::path::Path, path: &Path, arguments: &[&str]) -> Result<Figures> {
     let text = output(path.command(pgbench).args(arguments))?;
     let figure = |start: &str| {
-        let line = text.lines().find(|line| line.starts_with(start)).with_context(|| format!("no {start} in {text}"))?;
+        let line = text
+            .lines()
+            .find(|line| line.starts_with(start))
+            .with_context(|| format!("no {start} in {text}"))?;
         let number = line.split('=').nth(1).unwrap_or_default().split_whitespace().next().unwrap_or_default();
         number.parse::<f64>().with_context(|| format!("read {line}"))
     };

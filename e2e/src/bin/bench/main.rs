@@ -1,0 +1,79 @@
+//! `make bench`: what the gateway costs, as ratios against PgBouncer and a direct connection in the same run.
+//!
+//! Prints a table and writes `target/bench/results.json`. Absolute figures depend on the machine; ratios much less.
+
+#![expect(clippy::print_stdout, reason = "the table is what this program is for")]
+
+mod bulk;
+mod measure;
+mod pgbouncer;
+mod scene;
+mod sessions;
+mod transactions;
+
+use anyhow::{Context as _, Result};
+use comfy_table::{CellAlignment, Table, presets};
+use measure::Row;
+use scene::Scene;
+
+fn main() -> Result<()> {
+    let quick = std::env::args().any(|argument| argument == "--quick");
+    let seconds = if quick { 2 } else { 5 };
+    println!("Starting PostgreSQL, PgBouncer, the issuer and the gateway …");
+    let scene = Scene::start()?;
+    let mut rows = Vec::new();
+    for (what, measure) in SECTIONS {
+        println!("Measuring {what} …");
+        let measured = measure(&scene, seconds).with_context(|| format!("measure {what}"))?;
+        for row in &measured {
+            println!(
+                "  {} {:.3} {} ({} {:.3}, ratio {:.2})",
+                row.name, row.ours, row.unit, row.peer, row.peer_value, row.ratio
+            );
+        }
+        rows.extend(measured);
+    }
+    println!("\n{}", table(&rows));
+    write(&rows)
+}
+
+/// A part of the benchmark.
+type Section = fn(&Scene, u32) -> Result<Vec<Row>>;
+
+const SECTIONS: [(&str, Section); 4] = [
+    ("transactions", transactions::measure),
+    ("added latency", transactions::latency),
+    ("bulk", bulk::measure),
+    ("sessions", sessions::measure),
+];
+
+fn table(rows: &[Row]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.set_header(["measured", "gateway", "peer", "", "unit", "ratio"]);
+    for row in rows {
+        table.add_row([
+            row.name.clone(),
+            format!("{:.3}", row.ours),
+            format!("{:.3}", row.peer_value),
+            row.peer.to_owned(),
+            row.unit.to_owned(),
+            format!("{:.2}", row.ratio),
+        ]);
+    }
+    for column in [1, 2, 5] {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+fn write(rows: &[Row]) -> Result<()> {
+    let directory = e2e::tools::repository().join("target/bench");
+    std::fs::create_dir_all(&directory)?;
+    let file = directory.join("results.json");
+    std::fs::write(&file, serde_json::to_string_pretty(rows)?).context("write results.json")?;
+    println!("Written to target/bench/results.json");
+    Ok(())
+}
