@@ -75,7 +75,7 @@ pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let done = command.output().with_context(|| format!("run {command:?}").replace("PGPASSWORD", "…"))?;
     if !done.status.success() {
-        bail!("{:?} failed: {}", command.get_program(), String::from_utf8_lossy(&done.stderr));
+        bail!("{} failed: {}", command.get_program().display(), String::from_utf8_lossy(&done.stderr));
     }
     Ok(String::from_utf8_lossy(&done.stdout).into_owned())
 }
