@@ -4,11 +4,13 @@
 //! Reading: query, replay and verify work on a spool directory, with no gateway running.
 //!
 //! The rooms: [`event`] is the schema, `encode` its one and only byte form, [`merkle`] and [`note`] the evidence,
-//! [`segment`] and [`checkpoint`] the files, [`spool`] the writer, [`read`] and [`record`] the reader.
+//! [`segment`] and [`checkpoint`] the files, [`spool`] the writer, [`export`] what sends copies; [`read`] and [`record`]
+//! the reader, on which [`query`], [`replay`] and [`verify`] stand.
 
 pub mod checkpoint;
 mod encode;
 pub mod event;
+pub mod export;
 pub mod merkle;
 pub mod note;
 pub mod query;

@@ -15,7 +15,7 @@
 
 use crate::merkle::{CompactRange, Hash};
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 /// First bytes of every segment.
@@ -161,6 +161,17 @@ impl Frames {
             what: "not a segment header",
         })?;
         Ok((frames, header))
+    }
+
+    /// Goes on at a frame that begins at this byte.
+    ///
+    /// # Errors
+    /// The file cannot be opened.
+    pub fn resume(path: &Path, offset: u64) -> Result<Self, SegmentError> {
+        let io_error = |source| SegmentError::Io { path: path.to_owned(), source };
+        let mut file = File::open(path).map_err(io_error)?;
+        file.seek(SeekFrom::Start(offset)).map_err(io_error)?;
+        Ok(Self { path: path.to_owned(), file: BufReader::with_capacity(1 << 17, file), offset })
     }
 
     /// Byte at which the next frame begins.

@@ -11,6 +11,7 @@
 
 mod committer;
 mod recovery;
+mod retention;
 mod writer;
 
 use crate::checkpoint::KeyError;
@@ -18,11 +19,13 @@ use crate::encode::{Draft, MAX_LEAF_BYTES};
 use crate::event::EventName;
 use crate::read::ReadError;
 use crate::{Event, SessionStamp};
+pub(crate) use committer::Durable;
 use committer::Shared;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 #[cfg(any(test, feature = "test-util"))]
 pub use writer::Fault;
@@ -199,6 +202,22 @@ impl Spool {
     /// The directory of the log.
     pub fn directory(&self) -> &Path {
         &self.0.directory
+    }
+
+    /// Follows how much of the log is on disk.
+    pub(crate) fn durable(&self) -> Durable {
+        self.0.shared.durable()
+    }
+
+    /// Removes sealed segments whose records are all below this sequence and whose last is older than this; first
+    /// says so in the log, so that `verify` can tell it from tampering. Gives the bytes removed.
+    ///
+    /// Not cancel safe: fewer segments may be removed than the log says.
+    ///
+    /// # Errors
+    /// The log takes no record, or a segment cannot be removed.
+    pub async fn remove_below(&self, below: u64, older_than: Duration) -> Result<u64, SpoolError> {
+        retention::remove_below(self, below, older_than).await
     }
 
     /// Breaks the disk under this spool, for tests: the fault strikes after this many more writes or syncs.

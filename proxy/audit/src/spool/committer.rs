@@ -58,6 +58,29 @@ struct Progress {
     failed: bool,
 }
 
+/// Follows how much of a log is on disk.
+#[derive(Clone, Debug)]
+pub(crate) struct Durable(Option<watch::Receiver<Progress>>);
+
+impl Durable {
+    /// All of a log that nobody writes.
+    pub(crate) fn everything() -> Self {
+        Self(None)
+    }
+
+    /// Records on disk; `None` when all are that can be read.
+    pub(crate) fn size(&self) -> Option<u64> {
+        self.0.as_ref().map(|progress| progress.borrow().durable)
+    }
+
+    /// Waits until more than `size` records are on disk; `false` when that will never be.
+    pub(crate) async fn beyond(&mut self, size: u64) -> bool {
+        let Some(progress) = &mut self.0 else { return false };
+        let reached = progress.wait_for(|progress| progress.durable > size || progress.closed).await;
+        reached.is_ok_and(|progress| progress.durable > size)
+    }
+}
+
 /// What only the committer needs: the key, the checkpoints file, and the lock on the directory while it lives.
 #[derive(Debug)]
 pub(super) struct Keeper {
@@ -114,6 +137,15 @@ impl Shared {
             .await
             .or(Err(SpoolError::Failed))?;
         if reached.durable >= size { Ok(()) } else { Err(SpoolError::Failed) }
+    }
+
+    pub(super) fn durable(&self) -> Durable {
+        Durable(Some(self.progress.subscribe()))
+    }
+
+    /// Measures the segments again, after some were removed.
+    pub(super) fn measure(&self) -> Result<(), SpoolError> {
+        self.writer().measure()
     }
 
     pub(super) fn request_close(&self) {

@@ -149,10 +149,16 @@ impl Writer {
         }
         // Somebody may have removed exported segments; looking once a second is enough.
         if self.measured.is_none_or(|at| at.elapsed().as_secs() >= 1) {
-            self.measured = Some(Instant::now());
-            self.total_bytes = total_bytes(&self.limits.directory).map_err(SpoolError::Io)?;
+            self.measure()?;
         }
         if self.total_bytes + bytes <= limit { Ok(()) } else { Err(SpoolError::Full { limit }) }
+    }
+
+    /// Looks how much the segments take now.
+    pub(super) fn measure(&mut self) -> Result<(), SpoolError> {
+        self.measured = Some(Instant::now());
+        self.total_bytes = total_bytes(&self.limits.directory).map_err(SpoolError::Io)?;
+        Ok(())
     }
 
     /// Closes the segment and begins the next. Not synced here: the committer does that before it says so.

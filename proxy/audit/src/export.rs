@@ -1,0 +1,350 @@
+//! Copies of records to an OpenTelemetry Collector. The log on disk stays the truth; a copy is never waited for.
+//!
+//! One task per log reads what is on disk from a durable cursor, sends batches of at most 512 records and 3.5 MiB, and
+//! moves the cursor only after an answer: at least once, and `portcullis.record.id` tells a repetition apart. What can
+//! be retried is retried without end, with exponential back-off and jitter. What the receiver refuses for good, or
+//! accepts in part (it does not say which part), must not be sent again by OTLP's rules: it is counted, and the
+//! batch's range is kept in the log's `undelivered` file, so that nothing is lost silently.
+//!
+//! Rules: <https://opentelemetry.io/docs/specs/otlp/>.
+
+mod cursor;
+mod grpc;
+mod http;
+mod source;
+
+use crate::Spool;
+use crate::spool::Durable;
+use jiff::Timestamp;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use serde::Serialize;
+use source::{Batch, Source};
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+pub use cursor::{CURSOR, UNDELIVERED, Undelivered, undelivered};
+
+/// How records travel.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Protocol {
+    /// OTLP over gRPC, usually port 4317.
+    Grpc,
+    /// OTLP over HTTP with protobuf bodies, usually port 4318. `/v1/logs` is added when the endpoint has no path.
+    HttpProtobuf,
+}
+
+/// Where copies go, and how.
+#[derive(Clone)]
+pub struct ExportOptions {
+    /// `http://` or `https://`, host and port.
+    pub endpoint: String,
+    /// Protocol.
+    pub protocol: Protocol,
+    /// Headers of every request; the values may be secrets and are not printed.
+    pub headers: Vec<(String, String)>,
+    /// PEM certificates that may sign the receiver's, beside the system's.
+    pub ca_pem: Option<Vec<u8>>,
+    /// Time for one request.
+    pub timeout: Duration,
+    /// Pause after the first failure; it doubles up to `max_backoff`, and is shortened at random.
+    pub initial_backoff: Duration,
+    /// Longest pause between attempts.
+    pub max_backoff: Duration,
+    /// `service.name` and the like: attributes of the OTLP resource.
+    pub resource: Vec<(String, String)>,
+    /// Removes a sealed segment this long after its last record, when all of it was accepted. `None`: never.
+    pub remove_after: Option<Duration>,
+}
+
+impl ExportOptions {
+    /// 10 s per request, back-off from 1 s to 30 s, nothing is removed.
+    pub fn new(endpoint: impl Into<String>, protocol: Protocol) -> Self {
+        Self {
+            endpoint: endpoint.into(),
+            protocol,
+            headers: Vec::new(),
+            ca_pem: None,
+            timeout: Duration::from_secs(10),
+            initial_backoff: Duration::from_secs(1),
+            max_backoff: Duration::from_secs(30),
+            resource: vec![("service.name".to_owned(), "portcullis".to_owned())],
+            remove_after: None,
+        }
+    }
+}
+
+impl fmt::Debug for ExportOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let headers: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("ExportOptions")
+            .field("endpoint", &self.endpoint)
+            .field("protocol", &self.protocol)
+            .field("headers", &headers)
+            .field("remove_after", &self.remove_after)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How the export of one log is doing.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct ExportStatus {
+    /// Sequence of the next record to send: all before it are answered for.
+    pub next: u64,
+    /// Records on disk that are not answered for. While the rest of a closed log is exported: `u64::MAX`.
+    pub lag: u64,
+    /// Records accepted since the start.
+    pub exported: u64,
+    /// Records refused since the start, by the receiver's own count.
+    pub rejected: u64,
+    /// Attempts that failed and were or will be repeated, since the start.
+    pub retries: u64,
+    /// Why the last attempt failed; empty after a success.
+    pub last_error: Option<String>,
+    /// When the last batch was accepted.
+    pub last_success: Option<Timestamp>,
+}
+
+/// Why an export cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The endpoint, a header or a certificate is not usable.
+    #[error("OTLP {what}: {why}")]
+    Configuration {
+        /// Which setting.
+        what: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The cursor cannot be read or written.
+    #[error("use export cursor {path}")]
+    Cursor {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A running export. Dropping it stops at the next await; nothing is lost, the cursor is where it was.
+#[derive(Debug)]
+pub struct Exporter {
+    status: watch::Receiver<ExportStatus>,
+    task: JoinHandle<()>,
+}
+
+impl Exporter {
+    /// Starts to export a log that is being written. Must be called within a Tokio runtime.
+    ///
+    /// # Errors
+    /// See [`ExportError`]. A receiver that cannot be reached is not an error.
+    pub fn start(spool: &Spool, options: ExportOptions) -> Result<Self, ExportError> {
+        let source = Source::new(spool.directory(), spool.durable())?;
+        Self::spawn(source, options, Some(spool.clone()))
+    }
+
+    /// Exports what is left of a log that nobody writes any more, and ends.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn finish(directory: &Path, options: ExportOptions) -> Result<Self, ExportError> {
+        Self::spawn(Source::new(directory, Durable::everything())?, options, None)
+    }
+
+    fn spawn(source: Source, options: ExportOptions, spool: Option<Spool>) -> Result<Self, ExportError> {
+        let sender = match options.protocol {
+            Protocol::Grpc => Sender::Grpc(grpc::Sender::new(&options)?),
+            Protocol::HttpProtobuf => Sender::Http(http::Sender::new(&options)?),
+        };
+        let (status, receiver) = watch::channel(ExportStatus {
+            next: source.next(),
+            lag: source.lag(),
+            ..ExportStatus::default()
+        });
+        let export = Export { source, sender, options, status, spool };
+        Ok(Self { status: receiver, task: tokio::spawn(export.run()) })
+    }
+
+    /// How it is doing now.
+    pub fn status(&self) -> ExportStatus {
+        self.status.borrow().clone()
+    }
+
+    /// To wait for a status.
+    pub fn watch(&self) -> watch::Receiver<ExportStatus> {
+        self.status.clone()
+    }
+
+    /// Waits until all that is on disk was answered for, but no longer than this, and stops. Close the spool first.
+    ///
+    /// Cancel safe: the export goes on when this is cancelled and the exporter kept.
+    pub async fn drain(mut self, limit: Duration) -> ExportStatus {
+        let done = self.status.wait_for(|status| status.lag == 0);
+        if tokio::time::timeout(limit, done).await.is_err() {
+            tracing::warn!(lag = self.status().lag, "audit records are left to export at the next start");
+        }
+        self.status()
+    }
+}
+
+impl Drop for Exporter {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// What the receiver said to a batch.
+#[derive(Debug)]
+enum Reply {
+    Accepted,
+    /// So many records were refused, it is not said which; they must not be sent again.
+    Partial {
+        rejected: u64,
+        why: String,
+    },
+    /// To be sent again, not before this time.
+    Retry {
+        after: Option<Duration>,
+        why: String,
+    },
+    /// Must not be sent again.
+    Refused {
+        why: String,
+    },
+}
+
+enum Sender {
+    Grpc(grpc::Sender),
+    Http(http::Sender),
+}
+
+struct Export {
+    source: Source,
+    sender: Sender,
+    options: ExportOptions,
+    status: watch::Sender<ExportStatus>,
+    spool: Option<Spool>,
+}
+
+impl Export {
+    async fn run(mut self) {
+        loop {
+            let lag = self.source.lag();
+            self.status.send_modify(|status| status.lag = lag);
+            let outcome = match self.source.next_batch().await {
+                Ok(Some(batch)) => self.deliver(batch).await,
+                Ok(None) => {
+                    self.remove_exported().await;
+                    if !self.source.wait().await {
+                        self.status.send_modify(|status| status.lag = 0);
+                        return;
+                    }
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            };
+            if let Err(error) = outcome {
+                // The disk or the log is not right; the spool itself fails closed, the export only waits.
+                self.failed(&error);
+                tokio::time::sleep(self.options.max_backoff).await;
+            }
+        }
+    }
+
+    /// Sends one batch until it is answered for, and moves the cursor.
+    async fn deliver(&mut self, batch: Batch) -> Result<(), String> {
+        let (first, count) = (batch.first, batch.records.len() as u64);
+        let request = self.request(batch.records);
+        let mut backoff = self.options.initial_backoff;
+        let undelivered = loop {
+            let reply = match &mut self.sender {
+                Sender::Grpc(sender) => sender.send(request.clone()).await,
+                Sender::Http(sender) => sender.send(&request).await,
+            };
+            match reply {
+                Reply::Accepted => break None,
+                Reply::Partial { rejected, why } => break Some((rejected.min(count), why)),
+                Reply::Refused { why } => break Some((count, why)),
+                Reply::Retry { after, why } => {
+                    self.failed(&why);
+                    self.status.send_modify(|status| status.retries += 1);
+                    let jitter = backoff.mul_f64(rand::random_range(0.5..=1.0));
+                    tokio::time::sleep(after.unwrap_or_default().max(jitter)).await;
+                    backoff = (backoff * 2).min(self.options.max_backoff);
+                }
+            }
+        };
+        let rejected = undelivered.as_ref().map_or(0, |(rejected, _)| *rejected);
+        if let Some((rejected, why)) = undelivered {
+            tracing::warn!(first, count, rejected, why, "audit records were refused by the receiver");
+            self.source.keep_undelivered(first, count, rejected, why)?;
+        }
+        self.source.acknowledge(first + count)?;
+        let (next, lag) = (self.source.next(), self.source.lag());
+        self.status.send_modify(|status| {
+            (status.next, status.lag) = (next, lag);
+            status.exported += count - rejected;
+            status.rejected += rejected;
+            status.last_error = None;
+            status.last_success = Some(Timestamp::now());
+        });
+        Ok(())
+    }
+
+    fn failed(&self, why: &str) {
+        tracing::warn!(why, "export audit records");
+        self.status.send_modify(|status| status.last_error = Some(why.to_owned()));
+    }
+
+    async fn remove_exported(&mut self) {
+        let (Some(spool), Some(older_than)) = (&self.spool, self.options.remove_after) else { return };
+        let below = self.source.removable_below();
+        if let Err(error) = spool.remove_below(below, older_than).await {
+            tracing::warn!(error = %error, "remove exported segments of the audit log");
+        }
+    }
+
+    fn request(&self, log_records: Vec<LogRecord>) -> ExportLogsServiceRequest {
+        let attributes = self.options.resource.iter().map(|(key, value)| KeyValue {
+            key: key.clone(),
+            value: Some(AnyValue { value: Some(Any::StringValue(value.clone())) }),
+            ..KeyValue::default()
+        });
+        let scope = InstrumentationScope {
+            name: env!("CARGO_PKG_NAME").to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            ..InstrumentationScope::default()
+        };
+        let scope_logs = ScopeLogs { scope: Some(scope), log_records, schema_url: String::new() };
+        let resource = Resource { attributes: attributes.collect(), ..Resource::default() };
+        ExportLogsServiceRequest {
+            resource_logs: vec![ResourceLogs {
+                resource: Some(resource),
+                scope_logs: vec![scope_logs],
+                schema_url: String::new(),
+            }],
+        }
+    }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.extend([": ", &cause.to_string()]);
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;
