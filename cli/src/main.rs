@@ -6,7 +6,6 @@
 mod dev_issuer;
 mod logs;
 mod output;
-mod policy;
 mod replay;
 mod sessions;
 mod show;
@@ -31,7 +30,6 @@ struct Cli {
 enum Command {
     DevIssuer(dev_issuer::Arguments),
     Replay(replay::Arguments),
-    Policy(policy::Arguments),
     Sessions(sessions::Arguments),
     Show(show::Arguments),
     Verify(verify::Arguments),
@@ -43,7 +41,6 @@ fn main() -> ExitCode {
     let result = match &cli.command {
         Command::DevIssuer(arguments) => dev_issuer::run(arguments, &mut output),
         Command::Replay(arguments) => replay::run(arguments, &mut output),
-        Command::Policy(arguments) => policy::run(arguments, &mut output),
         Command::Sessions(arguments) => sessions::run(arguments, &mut output),
         Command::Show(arguments) => show::run(arguments, &mut output),
         Command::Verify(arguments) => verify::run(arguments, &mut output),

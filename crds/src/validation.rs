@@ -8,10 +8,9 @@ mod bounds;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
 use kube::CustomResourceExt;
 use serde::Serialize;
-use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
-use crate::v1alpha1::{ApprovalRequest, Issuer, Policy, PostgresqlTarget, ProtectedResource};
+use crate::v1alpha1::{ApprovalRequest, Issuer, Policy, ProtectedResource};
 
 /// One thing wrong with an object.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -38,12 +37,8 @@ impl Validate for ProtectedResource {
     fn validate(&self) -> Vec<Problem> {
         static SCHEMA: OnceLock<Option<JSONSchemaProps>> = OnceLock::new();
         let mut problems = check_schema(&SCHEMA, self);
-        match &self.spec.postgresql {
-            None => {
-                problems
-                    .push(Problem::new("spec", "exactly one protocol must be set: postgresql is missing"));
-            }
-            Some(postgresql) => check_roles(postgresql, &mut problems),
+        if self.spec.postgresql.is_none() {
+            problems.push(Problem::new("spec", "exactly one protocol must be set: postgresql is missing"));
         }
         check_issuers(&self.spec.authentication.issuers, &mut problems);
         problems
@@ -72,34 +67,13 @@ impl Validate for ApprovalRequest {
             problems
                 .push(Problem::new("spec.expiresAt", "must be a time like 2026-01-31T12:00:00Z (RFC 3339)"));
         }
-        let mut approvers = BTreeSet::new();
-        for (index, decision) in self.spec.decisions.iter().enumerate() {
-            if !approvers.insert(&decision.approver) {
-                let path = format!("spec.decisions[{index}].approver");
-                problems.push(Problem::new(path, format!("`{}` has already decided", decision.approver)));
-            }
-        }
         problems
     }
 }
 
-fn check_roles(postgresql: &PostgresqlTarget, problems: &mut Vec<Problem>) {
-    let mut names = BTreeSet::new();
-    for (index, role) in postgresql.roles.iter().enumerate() {
-        if !names.insert(&role.name) {
-            let path = format!("spec.postgresql.roles[{index}].name");
-            problems.push(Problem::new(path, format!("role `{}` is there already", role.name)));
-        }
-    }
-}
-
 fn check_issuers(issuers: &[Issuer], problems: &mut Vec<Problem>) {
-    let mut seen = BTreeSet::new();
     for (index, issuer) in issuers.iter().enumerate() {
         let path = format!("spec.authentication.issuers[{index}].issuer");
-        if !seen.insert(&issuer.issuer) {
-            problems.push(Problem::new(&path, format!("issuer `{}` is there already", issuer.issuer)));
-        }
         if !is_secure(&issuer.issuer) {
             problems.push(Problem::new(&path, "must be an https URL; http is only for loopback addresses"));
         }

@@ -171,7 +171,7 @@ pub enum ApprovalVerdict {
 }
 
 /// The one terminal condition, then `Consumed`.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ApprovalRequestStatus {
     /// Generation of the spec that this status is about.
@@ -179,5 +179,6 @@ pub struct ApprovalRequestStatus {
     pub observed_generation: Option<i64>,
     /// `Approved`, `Denied`, `Expired` or `Withdrawn`, then `Consumed`. None of them: pending.
     #[serde(default)]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
 }

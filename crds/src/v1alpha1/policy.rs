@@ -46,6 +46,7 @@ pub struct PolicySpec {
     /// Rules; their order has no meaning. Names must differ.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub rules: Vec<PolicyRule>,
     /// What is masked in results, messages and records. Applies to every identity that `subjects` matches.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -113,8 +114,10 @@ pub struct ClaimMatch {
 ///
 /// `Deny` and `Hold` apply to a command if any of its effects matches. A command is allowed if every one of its
 /// effects is matched by some `Allow` (or `Hold`, then it is held).
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("!has(self.approval) || self.action == 'Hold'")
+    .message("approval is only for action Hold"))]
 pub struct PolicyRule {
     /// Name, unique in the Policy; it is in every refusal and record.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
@@ -308,8 +311,10 @@ pub enum OnDisconnect {
 }
 
 /// What is masked, and how. Exactly one of `columns`, `detectors`, `patterns` is set.
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("[has(self.columns), has(self.detectors), has(self.patterns)].filter(set, set).size() == 1")
+    .message("set exactly one of columns, detectors and patterns"))]
 pub struct MaskingRule {
     /// Source columns as `schema.table.column`, `*` stands for any characters. Masked wherever the value goes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -372,8 +377,10 @@ pub enum Detector {
 }
 
 /// How a value is masked.
-#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("!has(self.keepLast) || (has(self.type) && self.type == 'Partial')")
+    .message("keepLast is only for type Partial"))]
 pub struct Mask {
     /// Kind of mask. Omitted: `Redact`.
     #[serde(default, rename = "type")]
@@ -421,7 +428,7 @@ pub enum PolicyMode {
 }
 
 /// What the operator observed of a Policy.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyStatus {
     /// Generation of the spec that this status is about.
@@ -429,6 +436,7 @@ pub struct PolicyStatus {
     pub observed_generation: Option<i64>,
     /// `Accepted`, `ResolvedRefs`, `Programmed`.
     #[serde(default)]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
 }
 

@@ -47,7 +47,7 @@ pub struct ResourceSpec {
 }
 
 /// A PostgreSQL server as the gateway reaches it.
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PostgresqlTarget {
     /// DNS name or address of the server. With `tls.mode: VerifyFull` its certificate must carry this name.
@@ -62,6 +62,7 @@ pub struct PostgresqlTarget {
     pub tls: UpstreamTls,
     /// Database roles that an agent may log in as; it asks for one by PostgreSQL user name. At least one.
     #[schemars(length(min = 1, max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub roles: Vec<PostgresqlRole>,
 }
 
@@ -101,11 +102,12 @@ pub enum TlsMode {
 }
 
 /// The identity providers of a Resource.
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Authentication {
     /// Trusted OpenID Connect issuers. At least one; issuers must differ.
     #[schemars(length(min = 1, max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["issuer".into()]))]
     pub issuers: Vec<Issuer>,
 }
 
@@ -269,7 +271,7 @@ pub enum Durability {
 }
 
 /// What the operator observed of a Resource.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ResourceStatus {
     /// Generation of the spec that this status is about.
@@ -283,9 +285,11 @@ pub struct ResourceStatus {
     pub endpoint: Option<String>,
     /// Policies in force, with the generation that every gateway runs.
     #[serde(default)]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub policies: Vec<PolicyAttachment>,
     /// `Accepted`, `ResolvedRefs`, `Programmed`, `Ready`.
     #[serde(default)]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
 }
 

@@ -4,6 +4,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 use serde_json::Value;
+use std::collections::HashSet;
 
 use super::Problem;
 
@@ -78,9 +79,25 @@ impl Walk<'_> {
     fn visit_list(&mut self, schema: &JSONSchemaProps, items: &[Value]) {
         let length = i64::try_from(items.len()).unwrap_or(i64::MAX);
         self.check_count("entries", length, schema.min_items, schema.max_items);
+        if let Some(keys) = &schema.x_kubernetes_list_map_keys {
+            self.check_keys(keys, items);
+        }
         if let Some(JSONSchemaPropsOrArray::Schema(schema)) = &schema.items {
             for (index, item) in items.iter().enumerate() {
                 self.within(format!("[{index}]"), |walk| walk.visit(schema, item));
+            }
+        }
+    }
+
+    /// Entries of a list that is a map differ in its keys.
+    fn check_keys(&mut self, keys: &[String], items: &[Value]) {
+        let mut seen = HashSet::new();
+        for (index, item) in items.iter().enumerate() {
+            let values: Vec<_> = keys.iter().map(|key| item.get(key).and_then(Value::as_str)).collect();
+            if !seen.insert(values) {
+                self.within(format!("[{index}]"), |walk| {
+                    walk.add(&format!("another entry has the same {}", keys.join(" and ")));
+                });
             }
         }
     }

@@ -92,5 +92,11 @@ fn names_in_lists_differ() {
         let issuers = resource["spec"]["authentication"]["issuers"].as_array_mut().unwrap();
         issuers.push(issuers[0].clone());
     });
-    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert_eq!(
+        problems,
+        [
+            "spec.authentication.issuers[1]: another entry has the same issuer",
+            "spec.postgresql.roles[1]: another entry has the same name",
+        ]
+    );
 }

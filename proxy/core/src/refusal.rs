@@ -36,8 +36,6 @@ pub enum RefusalKind {
     Protocol,
     /// Over a limit.
     TooLarge,
-    /// No place for another session.
-    Full,
 }
 
 impl Refusal {

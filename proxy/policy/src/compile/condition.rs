@@ -109,6 +109,9 @@ fn at(line: isize, column: isize, message: &str) -> String {
 /// An evaluation error without the values in it, since they may be secret and the client gets to read it.
 fn describe(error: &ExecutionError) -> String {
     match error {
+        ExecutionError::NoSuchKey(name) if matches!(name.as_str(), "text" | "effects") => {
+            format!("the command is too large to look at its {name}")
+        }
         ExecutionError::NoSuchKey(name) => format!("no such key: {name}"),
         ExecutionError::NoSuchOverload(overload) => overload.to_string(),
         ExecutionError::UndeclaredReference(name) => format!("undeclared reference to `{name}`"),

@@ -3,23 +3,58 @@
 //! Pure: no I/O. The real grammar (`pg_query`) gives the whole tree, every kind of node is walked explicitly, and what
 //! is not known is [`Effects::Unknown`](proxy_policy::Effects), which only a policy that names it allows.
 
+mod bounded;
+mod column;
+mod condition;
+mod definition;
+mod effect;
+mod expression;
+mod from;
+mod from_function;
+mod function;
+mod json;
+mod modify;
+mod names;
+mod parse;
+mod query;
+mod relation;
+mod run;
+mod scope;
+mod setting;
 mod state;
+mod statement;
+mod table;
+mod text;
+mod utility;
+mod walk;
 
+pub(crate) use relation::ViewFacts;
 pub use state::{Prepared, SessionState, StateChange};
 
 use crate::catalogue::Catalogue;
-use proxy_policy::{Command, Provenance};
-use std::sync::Arc;
-
-/// What a view's definition means.
-#[derive(Debug, Default)]
-pub(crate) struct ViewFacts {
-    pub(crate) columns: Vec<Provenance>,
-}
+use lru::LruCache;
+use proxy_policy::Command;
+use run::Subject;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Turns texts into analyses, and remembers them.
-#[derive(Debug, Default)]
-pub struct Analyzer {}
+#[derive(Debug)]
+pub struct Analyzer {
+    remembered: Mutex<LruCache<Key, Arc<Analysis>>>,
+}
+
+/// Everything that an analysis depends on.
+#[derive(Debug, Eq, Hash, PartialEq)]
+struct Key {
+    subject: u8,
+    text: String,
+    role: String,
+    database: String,
+    search_path: Vec<String>,
+    history: u64,
+    generation: u64,
+}
 
 /// What one text means in one session.
 #[derive(Clone, Debug)]
@@ -120,51 +155,46 @@ pub enum StatementKind {
 
 impl Analyzer {
     /// An analyser that remembers up to `capacity` analyses.
-    pub fn new(_capacity: usize) -> Self {
-        Self::default()
+    pub fn new(capacity: usize) -> Self {
+        let capacity = NonZeroUsize::new(capacity).unwrap_or(NonZeroUsize::MIN);
+        Self { remembered: Mutex::new(LruCache::new(capacity)) }
     }
 
     /// What a text means. Total: what cannot be parsed or told is `Effects::Unknown` with the reason.
     pub fn analyze(&self, sql: &str, state: &SessionState, catalogue: &Catalogue) -> Arc<Analysis> {
-        let _skeleton = (state, catalogue);
-        Arc::new(Analysis {
-            command: unknown(sql, state),
-            statements: Vec::new(),
-            unresolved: Vec::new(),
-            state_changes: Vec::new(),
-            catalogue_changed: false,
-        })
+        self.remembered(Subject::Text(sql), state, catalogue)
     }
 
-    /// What executing an SQL-prepared statement of the session means, for a protocol-level `Bind` to its name. `None`:
-    /// no such statement.
+    /// What executing a prepared statement of the session means, for a protocol-level `Bind` to its name, however it
+    /// was prepared. Names in it stand for what they did then and for what they do now: the server may plan it again
+    /// or not. `None`: no such statement.
     pub fn analyze_prepared(&self, name: &str, state: &SessionState, catalogue: &Catalogue) -> Option<Arc<Analysis>> {
         let prepared = state.prepared(name)?;
-        Some(self.analyze(prepared.text(), state, catalogue))
+        Some(self.remembered(Subject::Prepared(name, prepared.text()), state, catalogue))
     }
 
     /// What fetching from an SQL cursor of the session means, for a protocol-level `Execute` of its name. `None`: no
     /// such cursor.
     pub fn analyze_cursor(&self, name: &str, state: &SessionState, catalogue: &Catalogue) -> Option<Arc<Analysis>> {
         let cursor = state.cursor(name)?;
-        Some(self.analyze(cursor, state, catalogue))
+        Some(self.remembered(Subject::Cursor(name, cursor.text()), state, catalogue))
     }
-}
 
-fn unknown(sql: &str, state: &SessionState) -> Command {
-    Command {
-        operation: "UNKNOWN".to_owned(),
-        text: sql.to_owned(),
-        masked_text: String::new(),
-        canonical: String::new(),
-        role: state.role.clone(),
-        namespace: state.database.clone(),
-        binding: Vec::new(),
-        effects: proxy_policy::Effects::Unknown { why: "not analysed".to_owned(), touches: Vec::new() },
-        outputs: Vec::new(),
-        reads: std::collections::BTreeSet::new(),
-        predicates: std::collections::BTreeSet::new(),
-        flows: Vec::new(),
-        changes: true,
+    fn remembered(&self, subject: Subject<'_>, state: &SessionState, catalogue: &Catalogue) -> Arc<Analysis> {
+        let key = Key {
+            subject: subject.kind(),
+            text: subject.key().to_owned(),
+            role: state.role.clone(),
+            database: state.database.clone(),
+            search_path: state.search_path.clone(),
+            history: state.history(),
+            generation: catalogue.generation(),
+        };
+        if let Some(found) = self.remembered.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Arc::clone(found);
+        }
+        let analysis = Arc::new(run::analyse(subject, state, catalogue));
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner).put(key, Arc::clone(&analysis));
+        analysis
     }
 }

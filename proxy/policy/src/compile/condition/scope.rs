@@ -10,8 +10,10 @@ use std::sync::Arc;
 use crate::command::UNKNOWN;
 use crate::{Access, Command, Effects, Identity, Touch};
 
-/// Most effects of a command that an expression may look at.
+/// Most effects of a command that an expression may look at, and the longest text, in bytes. What is larger is left
+/// out, so that an expression that asks for it fails: cut off, it would pass for harmless.
 const MAX_EFFECTS: usize = 1024;
+const MAX_TEXT: usize = 64 << 10;
 
 /// Builds the variables when the first expression asks for them: most commands meet none.
 pub(crate) struct Scope<'a> {
@@ -42,7 +44,7 @@ impl<'a> Scope<'a> {
     fn build(&self) -> Result<Context<'static, 'static>, String> {
         let mut context = Context::with_env(Arc::clone(self.env));
         context.add_variable_from_value("identity", identity_value(self.identity));
-        context.add_variable_from_value("command", command_value(self.command)?);
+        context.add_variable_from_value("command", command_value(self.command));
         context.add_variable_from_value("resource", self.resource.clone());
         context.add_variable_from_value("now", timestamp_value(self.now)?);
         Ok(context)
@@ -60,22 +62,24 @@ fn identity_value(identity: &Identity) -> Value {
     ])
 }
 
-fn command_value(command: &Command) -> Result<Value, String> {
+fn command_value(command: &Command) -> Value {
     let (touches, unknown) = match &command.effects {
         Effects::Known(touches) => (touches, None),
         Effects::Unknown { touches, .. } => (touches, Some(&UNKNOWN)),
     };
-    if touches.len() > MAX_EFFECTS {
-        return Err(format!("the command has more than {MAX_EFFECTS} effects"));
-    }
-    Ok(map([
+    let mut fields = fields([
         ("operation", string(&command.operation)),
-        ("text", string(&command.masked_text)),
-        ("effects", list(touches.iter().chain(unknown).map(touch_value))),
         ("database", string(&command.namespace)),
         ("role", string(&command.role)),
         ("changes", Value::Bool(command.changes)),
-    ]))
+    ]);
+    if touches.len() <= MAX_EFFECTS {
+        fields.insert(key("effects"), list(touches.iter().chain(unknown).map(touch_value)));
+    }
+    if command.masked_text.len() <= MAX_TEXT {
+        fields.insert(key("text"), string(&command.masked_text));
+    }
+    Value::Map(Map { map: Arc::new(fields) })
 }
 
 fn touch_value(touch: &Touch) -> Value {
@@ -142,7 +146,10 @@ fn list(values: impl Iterator<Item = Value>) -> Value {
     Value::List(Arc::new(values.collect()))
 }
 
-fn map<const N: usize>(fields: [(&str, Value); N]) -> Value {
-    let fields: HashMap<Key, Value> = fields.into_iter().map(|(name, value)| (key(name), value)).collect();
-    Value::Map(Map { map: Arc::new(fields) })
+fn map<const N: usize>(values: [(&str, Value); N]) -> Value {
+    Value::Map(Map { map: Arc::new(fields(values)) })
+}
+
+fn fields<const N: usize>(values: [(&str, Value); N]) -> HashMap<Key, Value> {
+    values.into_iter().map(|(name, value)| (key(name), value)).collect()
 }

@@ -84,3 +84,23 @@ fn an_error_text_never_holds_a_value_of_the_caller() {
     let error = evaluate("identity.claims.repository > 5").unwrap_err();
     assert!(!error.contains("acme"), "{error}");
 }
+
+#[test]
+fn a_command_too_large_to_look_at_fails_only_conditions_that_look() {
+    let env = Arc::new(Env::stdlib());
+    let resource = resource_value(&ResourceFacts::default());
+    let identity = identity("agent", &["agents"]);
+    let mut command = command(vec![touch("Delete", "public.orders"); 2000]);
+    command.masked_text = "x".repeat(100_000);
+    let scope = Scope::new(&env, &resource, &identity, &command, jiff::Timestamp::UNIX_EPOCH);
+    for (source, expected) in [
+        ("!command.text.contains('y')", Err("the command is too large to look at its text".to_owned())),
+        (
+            "!command.effects.exists(e, e.name == 'y')",
+            Err("the command is too large to look at its effects".to_owned()),
+        ),
+        ("'agents' in identity.groups", Ok(true)),
+    ] {
+        assert_eq!(compile(source).unwrap().holds(&scope), expected, "{source}");
+    }
+}

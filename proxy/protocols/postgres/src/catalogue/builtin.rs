@@ -6,7 +6,7 @@
 
 use super::Catalogue;
 use super::model::Relation;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
 /// What calling a function of PostgreSQL's own means.
@@ -27,6 +27,8 @@ pub(crate) struct Builtin {
     pub(crate) judgement: Judgement,
     /// Columns it returns in `FROM`; `None` if that depends on its arguments or overload.
     pub(crate) columns: Option<&'static str>,
+    /// It returns any number of rows.
+    pub(crate) returns_set: bool,
 }
 
 /// Volatile, and harmless all the same: clocks, dice, sizes and states of the server.
@@ -84,14 +86,14 @@ const REVEALING_COLUMNS: &[&str] = &["relpartbound", "attmissingval"];
 static FUNCTIONS: LazyLock<HashMap<&'static str, Builtin>> = LazyLock::new(|| {
     let mut functions: HashMap<&'static str, Builtin> = include_str!("functions.txt").lines().filter_map(entry).collect();
     for name in NEWER {
-        functions.entry(name).or_insert(Builtin { judgement: Judgement::Harmless, columns: None });
+        functions.entry(name).or_insert(Builtin { judgement: Judgement::Harmless, columns: None, returns_set: false });
     }
     functions
 });
 
 fn entry(line: &'static str) -> Option<(&'static str, Builtin)> {
     let mut words = line.split(' ');
-    let (name, volatility, columns) = (words.next()?, words.next()?, words.next()?);
+    let (name, volatility, set, columns) = (words.next()?, words.next()?, words.next()?, words.next()?);
     let judgement = if CALLS_THOUGH_STABLE.contains(&name) {
         Judgement::Call
     } else if REVEALING.contains(&name) {
@@ -106,12 +108,19 @@ fn entry(line: &'static str) -> Option<(&'static str, Builtin)> {
         "-" => Some(""),
         names => Some(names),
     };
-    Some((name, Builtin { judgement, columns }))
+    Some((name, Builtin { judgement, columns, returns_set: set == "s" }))
 }
 
 /// The function of PostgreSQL's own with that name, if it has one.
 pub(crate) fn builtin_function(name: &str) -> Option<Builtin> {
     FUNCTIONS.get(name).copied()
+}
+
+static OPERATORS: LazyLock<HashSet<&'static str>> = LazyLock::new(|| include_str!("operators.txt").lines().collect());
+
+/// Whether PostgreSQL itself has an operator with that symbol.
+pub(crate) fn is_builtin_operator(symbol: &str) -> bool {
+    OPERATORS.contains(symbol) || matches!(symbol, "!=" | "<>")
 }
 
 /// Whether a column of a system relation can carry what others wrote.

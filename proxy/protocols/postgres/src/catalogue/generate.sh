@@ -1,5 +1,5 @@
 #!/bin/sh
-# Writes functions.txt and relations.txt: what every PostgreSQL has, read from a real server.
+# Writes functions.txt, operators.txt and relations.txt: what every PostgreSQL has, read from a real server.
 # usage: PGHOST=… PGPORT=… PGUSER=… ./generate.sh   (a fresh cluster, connected to database postgres)
 set -eu
 cd "$(dirname "$0")"
@@ -15,10 +15,12 @@ with f as (
       'tsm_handler', 'table_am_handler')
     and not exists (select from unnest(p.proargtypes) a(t) where a.t = 'internal'::regtype and p.prokind = 'f'))
 select proname, max(case provolatile when 'v' then 'v' when 's' then 's' else 'i' end collate "C"),
+  case when bool_or(proretset) then 's' else '-' end,
   case when bool_or(composite) then case when count(distinct coalesce(columns, '?')) = 1 and not bool_or(columns is null) and bool_and(composite)
     then max(columns) else '?' end else '-' end
 from f group by proname order by proname collate "C"
 SQL
+psql -XAtq -d postgres -c "select distinct oprname collate \"C\" from pg_operator where oid < 16384 order by 1" > operators.txt
 psql -XAtq -F ' ' -d postgres > relations.txt <<'SQL'
 select case n.nspname when 'pg_catalog' then 'c' else 'i' end, c.relname,
   (select string_agg(a.attname, ',' order by a.attnum) from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped)

@@ -63,6 +63,9 @@ pub struct Relation {
     /// Definition of a view, every name in it qualified.
     #[serde(default)]
     pub view: Option<String>,
+    /// Its columns are not known: this session made or changed it in a way that only the server can tell.
+    #[serde(skip)]
+    pub(crate) open: bool,
     /// What the definition means, once somebody asked.
     #[serde(skip)]
     pub(crate) facts: OnceLock<Arc<ViewFacts>>,

@@ -195,8 +195,8 @@ impl Meaning {
         }
         self.transaction.changed_catalogue |= analysis.catalogue_changed;
         self.state.apply(&analysis.state_changes);
-        if analysis.state_changes.iter().any(|change| matches!(change, StateChange::SearchPath(None))) {
-            self.state.apply(&[StateChange::SearchPath(Some(self.first_path.clone()))]);
+        if analysis.state_changes.iter().any(|change| matches!(change, StateChange::SearchPath { path: None, .. })) {
+            self.state.apply(&[StateChange::SearchPath { path: Some(self.first_path.clone()), local: false }]);
         }
     }
 
@@ -224,7 +224,7 @@ impl Meaning {
                 self.uncertain |= ended.committed;
                 self.state = before;
             } else if let Some(path) = ended.path_after {
-                self.state.apply(&[StateChange::SearchPath(Some(path))]);
+                self.state.apply(&[StateChange::SearchPath { path: Some(path), local: false }]);
             }
         }
         if ended.changed_catalogue {

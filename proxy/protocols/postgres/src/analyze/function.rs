@@ -1,0 +1,147 @@
+//! Function calls: which are computations over their arguments, and which do something else.
+
+use super::effect;
+use super::names;
+use super::scope::{absorb, opaque};
+use super::walk::Walk;
+use crate::catalogue::{Judgement, builtin_function};
+use pg_query::NodeEnum;
+use pg_query::protobuf::{FuncCall, Node};
+use proxy_policy::Provenance;
+
+impl Walk<'_> {
+    /// The value of a call, and its touches.
+    pub(super) fn function_call(&mut self, call: &FuncCall) -> Provenance {
+        if let Some(from) = self.field_of_row(call) {
+            return from;
+        }
+        let mut from = self.all_of(&call.args);
+        absorb(&mut from, &self.all_of(&call.agg_order));
+        absorb(&mut from, &self.derived(call.agg_filter.as_deref()));
+        if let Some(window) = call.over.as_deref() {
+            absorb(&mut from, &self.window(window));
+        }
+        let (schema, name) = names::qualified(&call.funcname);
+        let special = self.special_function(&schema, &name, &call.args);
+        if let Some(special) = special {
+            absorb(&mut from, &special);
+            return from;
+        }
+        let counted = if call.func_variadic { call.args.len().max(1) } else { call.args.len() };
+        self.named_function(&schema, &name, counted, from)
+    }
+
+    /// Judges a call by name, given what its arguments carry.
+    pub(super) fn named_function(&mut self, schema: &str, name: &str, arguments: usize, mut from: Provenance) -> Provenance {
+        from.verbatim = false;
+        let own = if schema.is_empty() || schema == "pg_catalog" { builtin_function(name) } else { None };
+        let mut reached = self.catalogue.user_functions(&self.state, schema, name, arguments);
+        if own.is_none() && reached.is_empty() {
+            reached = self.function_candidates(schema, name);
+            self.unresolved.push(name.to_owned());
+        }
+        for function in &reached {
+            self.write(effect::CALL, "function", function);
+            from.opaque = true;
+        }
+        let Some(own) = own else { return from };
+        match own.judgement {
+            Judgement::Harmless => {}
+            Judgement::Revealing => from.opaque = true,
+            Judgement::Call => {
+                self.write(effect::CALL, "function", &format!("pg_catalog.{name}"));
+                from.opaque = true;
+            }
+        }
+        if own.returns_set {
+            let told = from.clone();
+            self.filtered_by(&told);
+            if let Some(level) = self.levels.last_mut() {
+                absorb(&mut level.cardinality, &told);
+            }
+        }
+        from
+    }
+
+    fn function_candidates(&self, schema: &str, name: &str) -> Vec<String> {
+        if !schema.is_empty() {
+            return vec![format!("{schema}.{name}")];
+        }
+        let path = self.catalogue.effective_path(&self.state);
+        let user = path.iter().filter(|schema| !matches!(schema.as_str(), "pg_catalog" | "pg_temp"));
+        let found: Vec<String> = user.map(|schema| format!("{schema}.{name}")).collect();
+        if found.is_empty() { vec![format!("public.{name}")] } else { found }
+    }
+
+    /// `ssn(c)` where `c` is a relation with a column `ssn`: another way to write `c.ssn`.
+    fn field_of_row(&mut self, call: &FuncCall) -> Option<Provenance> {
+        let ([argument], [function]) = (call.args.as_slice(), call.funcname.as_slice()) else { return None };
+        let (Some(NodeEnum::ColumnRef(reference)), Some(field)) = (argument.node.as_ref(), names::string(function)) else {
+            return None;
+        };
+        let parts = names::strings(&reference.fields);
+        let [alias] = parts.as_slice() else { return None };
+        if builtin_function(field).is_some() || !self.is_row_of(alias, field) {
+            return None;
+        }
+        let fields = [alias.as_str(), field].map(names::string_node).to_vec();
+        Some(self.column_reference(&pg_query::protobuf::ColumnRef { fields, location: 0 }))
+    }
+
+    /// Whether `name` stands for a whole row that has a known column `field`.
+    pub(super) fn is_row_of(&self, name: &str, field: &str) -> bool {
+        let sources = self.sources_named("", name);
+        let has = |(level, source): &(usize, usize)| {
+            let rows = self.levels.get(*level).and_then(|l| l.sources.get(*source)).map(|found| &found.rows);
+            rows.is_some_and(|rows| rows.rest.is_none() && rows.columns.iter().any(|column| column.name == field))
+        };
+        let shadowed = self.levels.iter().any(|level| level.slots.iter().any(|slot| slot.name == name));
+        !shadowed && !sources.is_empty() && sources.iter().all(has)
+    }
+
+    /// Functions of PostgreSQL's own that act on what a literal argument names.
+    fn special_function(&mut self, schema: &str, name: &str, args: &[Node]) -> Option<Provenance> {
+        if !(schema.is_empty() || schema == "pg_catalog") {
+            return None;
+        }
+        let literal = args.first().and_then(names::constant_string).map(str::to_owned);
+        match name {
+            "set_config" => {
+                self.literal_sensitive = true;
+                let value = args.get(1).and_then(names::constant_string).map(str::to_owned);
+                match literal {
+                    Some(setting) if value.is_some() => self.set_setting(&setting, value.as_deref(), false),
+                    Some(_) | None => self.give_up("set_config with a computed name or value"),
+                }
+                Some(Provenance::default())
+            }
+            "nextval" | "setval" => {
+                self.literal_sensitive = true;
+                match literal {
+                    Some(sequence) => {
+                        let (schema, name) = sequence.split_once('.').unwrap_or(("", &sequence));
+                        for relation in self.relation_names(&schema.replace('"', ""), &name.replace('"', "")) {
+                            self.write(effect::UPDATE, "relation", &relation);
+                        }
+                    }
+                    None => self.write(effect::CALL, "function", &format!("pg_catalog.{name}")),
+                }
+                Some(Provenance::default())
+            }
+            "current_setting" => {
+                self.literal_sensitive = true;
+                // A setting with a dot is whatever somebody put there.
+                let plain = literal.is_some_and(|setting| !setting.contains('.'));
+                Some(if plain { Provenance::default() } else { opaque() })
+            }
+            "pg_notify" => {
+                self.literal_sensitive = true;
+                self.write(effect::NOTIFY, "channel", literal.as_deref().unwrap_or("*"));
+                let payload = args.get(1).map(|payload| self.expression(payload)).unwrap_or_default();
+                self.flow(payload, format!("pg_notify.{}", literal.as_deref().unwrap_or("*")));
+                Some(Provenance::default())
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! `SET`, `RESET`, `set_config`, `SHOW`.
+
+use super::effect;
+use super::names;
+use super::scope::{OutColumn, Rowset, opaque};
+use super::state::StateChange;
+use super::statement::Facts;
+use super::walk::Walk;
+use super::StatementKind;
+use pg_query::protobuf::{VariableSetKind, VariableSetStmt};
+use proxy_policy::Provenance;
+
+impl Walk<'_> {
+    pub(super) fn set_statement(&mut self, set: &VariableSetStmt) -> Facts {
+        let values: Vec<String> = set.args.iter().filter_map(names::constant_text).collect();
+        let name = set.name.to_ascii_lowercase();
+        match set.kind() {
+            VariableSetKind::VarSetMulti => {
+                // SET TRANSACTION, SET SESSION CHARACTERISTICS.
+                self.write(effect::TRANSACTION, "transaction", "");
+                return Facts::of(StatementKind::Utility, "SET TRANSACTION");
+            }
+            VariableSetKind::VarResetAll => {
+                self.write(effect::SET, "setting", "*");
+                self.change(StateChange::SearchPath { path: None, local: false });
+                let kind = StatementKind::Set { name: "*".to_owned(), value: None, local: false };
+                return Facts::of(kind, "RESET");
+            }
+            VariableSetKind::VarSetDefault | VariableSetKind::VarReset => {
+                self.set_values(&name, None, set.is_local);
+                let kind = StatementKind::Set { name, value: None, local: set.is_local };
+                return Facts::of(kind, "RESET");
+            }
+            VariableSetKind::VarSetCurrent => {
+                // The value is the present one: nothing changes but how long it lasts.
+                self.write(effect::SET, "setting", &name);
+            }
+            VariableSetKind::Undefined | VariableSetKind::VarSetValue => self.set_values(&name, Some(&values), set.is_local),
+        }
+        let kind = StatementKind::Set { name, value: Some(values.join(", ")), local: set.is_local };
+        Facts::of(kind, "SET")
+    }
+
+    /// One setting given as one text, as `set_config` has it.
+    pub(super) fn set_setting(&mut self, name: &str, value: Option<&str>, local: bool) {
+        let name = name.to_ascii_lowercase();
+        let values = value.map(|value| if name == "search_path" { list(value) } else { vec![value.to_owned()] });
+        self.set_values(&name, values.as_deref(), local);
+    }
+
+    fn set_values(&mut self, name: &str, values: Option<&[String]>, local: bool) {
+        let first = values.and_then(<[String]>::first).map(String::as_str);
+        match name {
+            "role" | "session_authorization" => {
+                self.write(effect::SET, "setting", "role");
+                let role = first.filter(|role| !role.eq_ignore_ascii_case("none") && !role.eq_ignore_ascii_case("default"));
+                self.change(StateChange::Role(role.map(str::to_owned)));
+                return;
+            }
+            "search_path" => {
+                let path = values.map(<[String]>::to_vec);
+                self.change(StateChange::SearchPath { path, local });
+            }
+            "client_encoding" | "names" if !first.is_none_or(is_utf8) => {
+                self.give_up("client_encoding other than UTF8: the server would read the text differently");
+            }
+            "standard_conforming_strings" if !first.is_none_or(is_true) => {
+                self.give_up("standard_conforming_strings off: the server would read the text differently");
+            }
+            _ => {}
+        }
+        self.write(effect::SET, "setting", name);
+    }
+
+    pub(super) fn show_setting(&mut self, name: &str) -> Facts {
+        self.read(effect::TRANSACTION, "setting", &name.to_ascii_lowercase());
+        let from = if name.contains('.') { opaque() } else { Provenance::default() };
+        let names: &[&str] = if name.eq_ignore_ascii_case("all") { &["name", "setting", "description"] } else { &[name] };
+        let columns = names.iter().map(|name| OutColumn { name: (*name).to_owned(), from: from.clone() }).collect();
+        Facts::rows(StatementKind::Query, "SHOW", Rowset { columns, ..Rowset::default() })
+    }
+}
+
+fn is_utf8(name: &str) -> bool {
+    let plain: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+    matches!(plain.to_ascii_lowercase().as_str(), "utf8" | "unicode")
+}
+
+fn is_true(value: &str) -> bool {
+    matches!(value.to_ascii_lowercase().as_str(), "on" | "true" | "t" | "tr" | "tru" | "yes" | "ye" | "y" | "1")
+}
+
+/// A comma-separated list of identifiers, quoted ones unquoted.
+pub(super) fn list(text: &str) -> Vec<String> {
+    let mut entries = Vec::new();
+    let (mut entry, mut quoted, mut was_quoted) = (String::new(), false, false);
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        match character {
+            '"' if quoted && characters.peek() == Some(&'"') => {
+                characters.next();
+                entry.push('"');
+            }
+            '"' => (quoted, was_quoted) = (!quoted, true),
+            ',' if !quoted => {
+                entries.push(std::mem::take(&mut entry));
+                was_quoted = false;
+            }
+            _ if !quoted && character.is_whitespace() => {}
+            _ if quoted || was_quoted => entry.push(character),
+            _ => entry.extend(character.to_lowercase()),
+        }
+    }
+    entries.push(entry);
+    entries.retain(|entry| !entry.is_empty());
+    entries
+}
