@@ -15,16 +15,23 @@ mod pem;
 mod personal;
 mod rules;
 mod secrets;
+mod stream;
 
 #[cfg(test)]
 mod tests;
 
 use engine::Engine;
+use finding::Finding;
 use kinds::Keys;
 use proxy_policy::{DetectorChoice, Mask, MaskType};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+pub use stream::StreamMasker;
+
+/// So many times a text is looked at again, at most.
+const AGAIN_LIMIT: usize = 64;
 
 /// Names and counts of what was masked, never values.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -84,6 +91,12 @@ impl Masker {
         Self { keys: Arc::new(Keys::new(&self.tenant.0, log)), ..self.clone() }
     }
 
+    /// Compiles what is otherwise compiled on first use, and says how many expressions that are: for who would rather
+    /// wait at the start.
+    pub fn compile_all() -> usize {
+        (0..rules::all().len()).filter(|id| rules::compiled(*id).is_some()).count()
+    }
+
     /// Whether there are any detectors: if not, texts pass untouched.
     pub fn has_detectors(&self) -> bool {
         self.engine.is_on()
@@ -97,7 +110,24 @@ impl Masker {
         if findings.is_empty() {
             return Cow::Borrowed(text);
         }
+        // some rules find one secret of several at a time, so they look again at what is left
+        let again = findings.iter().any(|finding| finding.again);
         let mut out = Vec::with_capacity(text.len());
+        self.render(text, &findings, counts, &mut out);
+        for _ in 0..if again { AGAIN_LIMIT } else { 0 } {
+            let findings = self.engine.findings(&out);
+            if findings.is_empty() {
+                break;
+            }
+            let mut next = Vec::with_capacity(out.len());
+            self.render(&out, &findings, counts, &mut next);
+            out = next;
+        }
+        Cow::Owned(out)
+    }
+
+    /// Appends `text` with `findings`, disjoint and in order, replaced.
+    fn render(&self, text: &[u8], findings: &[Finding<'_>], counts: &mut MaskCounts, out: &mut Vec<u8>) {
         let mut done = 0;
         for finding in findings {
             out.extend_from_slice(text.get(done..finding.start).unwrap_or_default());
@@ -107,7 +137,6 @@ impl Masker {
             done = finding.end;
         }
         out.extend_from_slice(text.get(done..).unwrap_or_default());
-        Cow::Owned(out)
     }
 
     /// Masks one whole text value by a column rule; `None` is NULL.

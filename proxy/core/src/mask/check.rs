@@ -9,13 +9,15 @@ pub(super) fn passes(rule: &Rule, secret: &[u8], context: &[u8]) -> bool {
         return false;
     }
     match rule.check {
-        Check::None => !is_repeated(secret),
-        Check::Jwt => is_jwt(secret),
+        Check::None => !is_repeated(secret) && !PUBLISHED.iter().any(|end| secret.ends_with(end)),
+        Check::Jwt => is_jwt(secret) || is_like_jwt(secret),
         Check::WrappedJwt => decoded(secret).is_some_and(|inner| {
             let header = inner.split(|b| *b == b'.').next().unwrap_or_default();
             decoded(header).is_some_and(|json| json.starts_with(b"{\""))
         }),
-        Check::Password => !is_reference(secret),
+        Check::Mixed => secret.iter().any(u8::is_ascii_digit),
+        Check::Password | Check::Manifest => !is_reference(secret),
+        Check::UserPassword => is_user_password(secret),
         Check::Generic => !is_reference(secret) && is_generic(secret, context),
     }
 }
@@ -47,6 +49,38 @@ fn is_jwt(token: &[u8]) -> bool {
         Ok(serde_json::Value::Object(fields)) => fields.contains_key("alg") || fields.contains_key("enc"),
         Ok(_) | Err(_) => false,
     }
+}
+
+/// Two parts that start like JSON in base64: rather hidden than decoded with care.
+fn is_like_jwt(token: &[u8]) -> bool {
+    let mut parts = token.split(|b| *b == b'.');
+    [parts.next(), parts.next()]
+        .iter()
+        .all(|part| part.is_some_and(|p| p.starts_with(b"ey") && p.len() >= 19))
+}
+
+/// Last characters of Google keys that its own documentation and samples publish.
+#[rustfmt::skip]
+const PUBLISHED: &[&[u8]] = &[
+    b"z1234567", b"-oo6YyIs", b"Eke8agEM", b"HIAODrlU", b"R_znhrh0", b"fhixbX4A", b"_UUPwX7c", b"KctWmLd4",
+    b"jaXeDQgY", b"_a_p4wtM", b"jmdnP5sQ", b"rOq1cS7g", b"FnzAvvuU", b"JmprNXsw", b"aOi4FmqE", b"VL_n0nvY",
+];
+
+/// A password that is neither a reference nor a word that stands for one.
+fn is_user_password(pair: &[u8]) -> bool {
+    let trim =
+        |text: &[u8]| -> Vec<u8> { text.iter().copied().filter(|b| !matches!(b, b'"' | b'\'')).collect() };
+    let bare = trim(pair);
+    let Some(colon) = bare.iter().position(|b| *b == b':') else { return true };
+    let (user, password) = bare.split_at(colon);
+    let password = password.get(1..).unwrap_or_default();
+    let is_word = matches!(
+        password.to_ascii_lowercase().as_slice(),
+        b"pass" | b"password" | b"pwd" | b"test" | b"token" | b"changeme" | b"changeit" | b"secret"
+    );
+    let is_nothing = password.is_empty() && is_reference(user);
+    let is_listed = password.starts_with(b"[") && password.ends_with(b"]");
+    !(is_word || is_nothing || is_listed || (!password.is_empty() && is_reference(password)))
 }
 
 /// One character over and over.
@@ -87,12 +121,12 @@ const HARMLESS: &[&[u8]] = &[
     b"credentials-id", b"foreign_key", b"foreignkey", b"primary_key", b"primarykey", b"public_key", b"publickey",
     b"pubkey", b"pub_key", b"public-key", b"hotkey", b"turkey", b"keyword", b"keyboard", b"keyname", b"key_name",
     b"key_id", b"keyid", b"key-id", b"keypair", b"key_pair", b"keyring", b"keystore", b"key_length", b"keysize",
-    b"key_size", b"keyframe", b"keycode", b"key_code", b"keystone", b"keypress", b"keydown", b"keyup", b"keymesh",
+    b"key_size", b"keyframe", b"keycode", b"key_code", b"keystone", b"keypress", b"key_down", b"key_up", b"keydown", b"keyup", b"keymesh",
     b"monkey", b"keying", b"csrf", b"secret_name", b"secretname", b"secret-name", b"secret_length", b"usersecretsid",
     b"schema_key", b"sequence_key", b"bucket_key", b"bucketkey", b"natural_key", b"idx_key", b"idxkey", b"token_file",
     b"tokenfile", b"key_file", b"keyfile", b"api_url", b"apiurl", b"api_uri", b"token_url", b"tokenurl", b"token_uri",
     b"api_endpoint", b"credentials_url", b"credentials.url", b"keyvault", b"key_vault", b"issuerkeyhash", b"key_alias",
-    b"keyalias", b"keyselector", b"key_selector", b"key_signature", b"public_token", b"io.jsonwebtoken", b":jar:",
+    b"keyalias", b"keyselector", b"key_selector", b"key_signature", b"public_token", b"publictoken", b"io.jsonwebtoken", b":jar:",
     b"api.url", b"token.url", b"access.id",
 ];
 
@@ -100,14 +134,25 @@ const HARMLESS: &[&[u8]] = &[
 #[rustfmt::skip]
 const HARMLESS_VALUES: &[&[u8]] = &[
     b"example", b"abcdefghij", b"0123456789", b"placeholder", b"changeme", b"change_me", b"your_", b"your-", b"-snapshot", b".local",
-    b".com", b".org", b".net", b"http", b"localhost", b"xxxx", b"....", b"/usr/", b"/etc/", b"/var/", b"node_modules",
+    b".com", b".org", b".net", b"http", b"localhost", b"xxxx", b"...", b"/usr/", b"/etc/", b"/var/", b"node_modules",
 ];
+
+/// A name of something in a program: joined words with a number or two in them.
+fn is_identifier(secret: &[u8]) -> bool {
+    let numbers = secret.split(|b| !b.is_ascii_digit()).filter(|number| !number.is_empty()).count();
+    let is_joined = secret.iter().any(|b| matches!(b, b'_' | b'.'));
+    let is_plain = secret.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.'));
+    is_joined && is_plain && numbers <= 2
+}
 
 /// Neither a word nor an identifier nor a path, and not assigned to a name that only sounds secret.
 fn is_generic(secret: &[u8], context: &[u8]) -> bool {
     let has_digit = secret.iter().any(u8::is_ascii_digit);
     let has_letter = secret.iter().any(u8::is_ascii_alphabetic);
     if !has_digit || !has_letter {
+        return false;
+    }
+    if is_identifier(secret) {
         return false;
     }
     let name =

@@ -22,14 +22,15 @@ pub(super) struct Engine {
 
 impl Engine {
     fn new(choices: &[DetectorChoice]) -> Self {
-        let detectors = choices
+        let detectors: Vec<_> = choices
             .iter()
-            .flat_map(|choice| choice.detectors.iter().map(|detector| (*detector, &choice.with)));
+            .flat_map(|choice| choice.detectors.iter().map(|detector| (*detector, &choice.with)))
+            .collect();
         let mut personal = Personal::default();
-        for (detector, mask) in detectors.clone() {
-            personal.select(detector, mask);
+        for (detector, mask) in &detectors {
+            personal.select(*detector, mask);
         }
-        Self { secrets: Secrets::new(detectors), personal, patterns: Patterns::new(choices) }
+        Self { secrets: Secrets::new(&detectors), personal, patterns: Patterns::new(choices) }
     }
 
     pub(super) fn is_on(&self) -> bool {

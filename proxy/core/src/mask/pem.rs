@@ -56,6 +56,21 @@ pub(super) fn footer(text: &[u8]) -> Option<usize> {
     Some(line + 8 + dashes.map_or(0, |at| at + 5))
 }
 
+/// Bytes in which an end line must be found whole.
+pub(super) const FOOTER: usize = HEADER + 8;
+
+/// Where the end line in `text` ends, once enough of it is there to tell.
+pub(super) fn whole_footer(text: &[u8]) -> Option<usize> {
+    let line = text.windows(8).position(|window| window.eq_ignore_ascii_case(b"-----END"))?;
+    let end = footer(text)?;
+    (end > line + 8 || text.len() >= line + FOOTER).then_some(end)
+}
+
+/// Whether nothing in `text` is other than key material.
+pub(super) fn is_material(text: &[u8]) -> bool {
+    material(text) == text.len()
+}
+
 /// Length of what can be key material, its headers, and line ends written in any way.
 fn material(text: &[u8]) -> usize {
     text.iter()

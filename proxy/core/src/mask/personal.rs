@@ -44,9 +44,8 @@ impl Text<'_> {
 
     /// Whether one of `words` (lower case) stands in the `within` bytes before `index`.
     fn says_before(&self, index: usize, within: usize, words: &[&[u8]]) -> bool {
-        let start = index.saturating_sub(within);
-        let near = self.bytes.get(start..index).unwrap_or_default().to_ascii_lowercase();
-        words.iter().any(|word| near.windows(word.len()).any(|window| window == *word))
+        let near = self.bytes.get(index.saturating_sub(within)..index).unwrap_or_default();
+        words.iter().any(|word| near.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word)))
     }
 }
 
@@ -114,7 +113,7 @@ impl Personal {
         if let Some(mask) = &self.email
             && let Some((start, end)) = address::email(text, index)
         {
-            sink.push(Finding { start, end, name: "email", mask });
+            sink.push(Finding { start, end, name: "email", mask, again: false });
         }
     }
 
@@ -122,39 +121,56 @@ impl Personal {
         if let Some(mask) = &self.ip
             && let Some((start, end)) = address::ipv6(text, index)
         {
-            sink.push(Finding { start, end, name: "ip-address", mask });
+            sink.push(Finding { start, end, name: "ip-address", mask, again: false });
         }
     }
 
     /// Looks at the run of digits from `start`, returns the index of its last digit.
     fn digits<'a>(&'a self, text: Text<'_>, start: usize, sink: &mut Sink<'a>) -> usize {
-        let mut last = start;
-        while text.at(last + 1).is_ascii_digit() {
-            last += 1;
+        let mut end = start + 1;
+        while text.at(end).is_ascii_digit() {
+            end += 1;
         }
-        self.number(text, start, sink);
+        self.number(text, start, end, sink);
         // a digit may be the end of the field's length
-        if text.edges.after_length(text.bytes, start + 1) && last > start {
-            self.number(text, start + 1, sink);
+        if text.edges.after_length(text.bytes, start + 1) && end - start > 1 {
+            self.number(text, start + 1, end, sink);
         }
-        last
+        end - 1
     }
 
-    fn number<'a>(&'a self, text: Text<'_>, start: usize, sink: &mut Sink<'a>) {
-        type Found = fn(Text<'_>, usize) -> Option<(usize, usize)>;
-        let kinds: [(&'static str, &'a Option<Mask>, Found); 5] = [
-            ("credit-card", &self.card, card::find),
-            ("iban", &self.iban, iban::find),
-            ("us-ssn", &self.ssn, number::ssn),
-            ("phone", &self.phone, number::phone),
-            ("ip-address", &self.ip, address::ipv4),
-        ];
-        for (name, mask, find) in kinds {
+    /// Looks at the digits from `start` to `end`, by their number and what stands around them.
+    fn number<'a>(&'a self, text: Text<'_>, start: usize, end: usize, sink: &mut Sink<'a>) {
+        type Find = fn(Text<'_>, usize) -> Option<(usize, usize)>;
+        let mut look = |name: &'static str, mask: &'a Option<Mask>, find: Find| {
             if let Some(mask) = mask
                 && let Some((start, end)) = find(text, start)
             {
-                sink.push(Finding { start, end, name, mask });
+                sink.push(Finding { start, end, name, mask, again: false });
             }
+        };
+        let (count, after) = (end - start, text.at(end));
+        if text.before(start).is_ascii_alphanumeric() {
+            // part of a word, but for the check digits of a bank account
+            if count >= 2 && text.before(start).is_ascii_alphabetic() {
+                look("iban", &self.iban, iban::find);
+            }
+            return;
+        }
+        if count >= 13 || (count == 4 && matches!(after, b' ' | b'-')) {
+            look("credit-card", &self.card, card::find);
+        }
+        if count == 9 || (count == 3 && matches!(after, b' ' | b'-')) {
+            look("us-ssn", &self.ssn, number::ssn);
+        }
+        if count >= 8
+            || text.before(start) == b'+'
+            || matches!(after, b' ' | b'-' | b'.' | b'(' | b')' | b'/')
+        {
+            look("phone", &self.phone, number::phone);
+        }
+        if count <= 3 && after == b'.' {
+            look("ip-address", &self.ip, address::ipv4);
         }
     }
 }

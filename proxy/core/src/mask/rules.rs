@@ -52,8 +52,21 @@ pub(super) enum Check {
     WrappedJwt,
     /// Does not look like a word, a path or a reference: see `check`.
     Generic,
+    /// There is a digit in it.
+    Mixed,
     /// A password worth hiding: not empty, not a reference.
     Password,
+    /// User and password joined by a colon, the latter worth hiding.
+    UserPassword,
+    /// One value of a manifest.
+    Manifest,
+}
+
+impl Check {
+    /// Whether more secrets may show once this one is hidden.
+    pub(super) fn again(self) -> bool {
+        matches!(self, Self::UserPassword | Self::Manifest)
+    }
 }
 
 /// One rule.

@@ -31,7 +31,7 @@ pub(super) struct Secrets {
 
 impl Secrets {
     /// Rules selected by `detectors`; of two masks for one rule the first stays.
-    pub(super) fn new<'a>(detectors: impl Iterator<Item = (Detector, &'a Mask)> + Clone) -> Self {
+    pub(super) fn new(detectors: &[(Detector, &Mask)]) -> Self {
         let mut keywords: Vec<&'static str> = Vec::new();
         let mut by_keyword: Vec<Vec<(Active, Mask)>> = Vec::new();
         let mut add = |keyword: &'static str, active: Active, mask: &Mask| {
@@ -46,7 +46,7 @@ impl Secrets {
         };
         let mask_of = |own: Option<Detector>| {
             detectors
-                .clone()
+                .iter()
                 .find(|(detector, _)| *detector == Detector::Secrets || Some(*detector) == own)
                 .map(|(_, mask)| mask)
         };
@@ -81,7 +81,8 @@ impl Secrets {
                     Active::WrappedKey => pem::wrapped(text, hit.start()).map(|(s, e)| (s, e, "private-key")),
                 };
                 if let Some((start, end, name)) = found {
-                    sink.push(Finding { start, end, name, mask });
+                    let again = matches!(active, Active::Rule(id) if rules::all().get(*id).is_some_and(|rule| rule.check.again()));
+                    sink.push(Finding { start, end, name, mask, again });
                 }
             }
             if sink.is_done() {

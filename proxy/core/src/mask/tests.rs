@@ -2,7 +2,9 @@ use super::*;
 use proxy_policy::{Detector, PatternMask};
 
 mod found;
+mod framed;
 mod kinds;
+mod streams;
 
 const KEY: &[u8; 32] = b"0123456789abcdef0123456789abcdef";
 

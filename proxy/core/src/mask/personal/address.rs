@@ -105,7 +105,13 @@ fn quads(text: Text<'_>, start: usize) -> Option<(usize, usize)> {
     if after.is_ascii_alphanumeric() || after == b'_' {
         return None;
     }
-    let written = std::str::from_utf8(text.bytes.get(start..end)?).ok()?;
+    let bytes = text.bytes.get(start..end)?;
+    // eight groups, or some left out: what is written as times is neither
+    let is_short = bytes.windows(2).any(|pair| pair == b"::");
+    if !is_short && bytes.split(|b| *b == b':').count() < 7 {
+        return None;
+    }
+    let written = std::str::from_utf8(bytes).ok()?;
     let address: Ipv6Addr = written.parse().ok()?;
     // `::`, and names joined by `::` that happen to be hexadecimal
     let is_plain = written.bytes().any(|b| b.is_ascii_digit()) && written.len() > 3;

@@ -67,7 +67,8 @@ fn grouped(text: Text<'_>, start: usize, separator: u8) -> Option<(usize, usize)
 /// What follows is no part of the number.
 fn ends(text: Text<'_>, end: usize) -> bool {
     let after = text.at(end);
-    !after.is_ascii_alphanumeric() && !(after == b'.' && text.at(end + 1).is_ascii_digit())
+    let goes_on = after == b'.' && text.at(end + 1).is_ascii_digit();
+    !after.is_ascii_alphanumeric() && !goes_on
 }
 
 /// Issuer range, length and Luhn digit. `digits` are 0 to 9.
@@ -79,14 +80,10 @@ fn is_card(digits: &[u8]) -> bool {
         3400..=3499 | 3700..=3799 | 1800 | 2131 => &[15],
         // Diners Club
         3000..=3059 | 3095 | 3600..=3699 | 3800..=3999 => &[14, 16, 19],
-        // JCB, RuPay, Troy
-        3528..=3589 | 8100..=8299 | 9792 => &[16, 17, 18, 19],
-        // Mastercard, Mir
-        2200..=2204 | 2221..=2720 | 5100..=5599 => &[16, 17, 18, 19],
-        // Maestro
-        5000..=5099 | 5600..=5899 => &[13, 14, 15, 16, 17, 18, 19],
+        // JCB, Mir, Mastercard, RuPay, Troy
+        2200..=2204 | 2221..=2720 | 3528..=3589 | 5100..=5599 | 8100..=8299 | 9792 => &[16, 17, 18, 19],
         // Maestro, Discover, UnionPay, RuPay, Elo
-        6000..=6999 => &[13, 14, 15, 16, 17, 18, 19],
+        5000..=5099 | 5600..=5899 | 6000..=6999 => &[13, 14, 15, 16, 17, 18, 19],
         _ => return false,
     };
     lengths.contains(&digits.len()) && luhn(digits) && digits.iter().any(|d| Some(d) != digits.first())

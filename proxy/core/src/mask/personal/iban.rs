@@ -25,24 +25,33 @@ pub(super) fn find(text: Text<'_>, start: usize) -> Option<(usize, usize)> {
     let country = [text.at(first).to_ascii_uppercase(), text.at(first + 1).to_ascii_uppercase()];
     let (_, length) = LENGTHS.iter().find(|(code, _)| **code == country)?;
     let before = text.before(first);
-    if before.is_ascii_alphanumeric() || !text.at(start + 1).is_ascii_digit() {
+    let goes_on = before == b'-' && text.before(first - 1).is_ascii_alphanumeric();
+    if before.is_ascii_alphanumeric() || goes_on || !text.at(start + 1).is_ascii_digit() {
         return None;
     }
     let (characters, end) = collect(text, first, *length)?;
     is_valid(characters.get(..*length)?).then_some((first, end))
 }
 
-/// So many letters and digits from `first`, single spaces or dashes between them, and where they end.
+/// So many letters and digits from `first`, in groups of four with a space or dash between them or in one piece, and
+/// where they end.
 fn collect(text: Text<'_>, first: usize, length: usize) -> Option<([u8; 34], usize)> {
     let mut characters = [0; 34];
     let (mut count, mut index) = (0, first);
+    let has_dashes = text.at(first + 4) == b'-';
     while count < length {
         let byte = text.at(index);
-        if byte.is_ascii_alphanumeric() {
+        // a dash for every group or none: parts of a UUID are no account
+        let wants_dash = has_dashes && count > 0 && count % 4 == 0 && text.at(index - 1) != b'-';
+        if byte.is_ascii_alphanumeric() && !wants_dash {
             *characters.get_mut(count)? = byte.to_ascii_uppercase();
             count += 1;
-        } else if !matches!(byte, b' ' | b'-') || !text.at(index + 1).is_ascii_alphanumeric() {
-            return None;
+        } else {
+            // the first group tells whether there are groups
+            let is_separator = matches!(byte, b' ' | b'-') && count % 4 == 0 && text.at(first + 4) == byte;
+            if !is_separator || !text.at(index + 1).is_ascii_alphanumeric() {
+                return None;
+            }
         }
         index += 1;
     }

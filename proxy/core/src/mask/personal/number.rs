@@ -90,18 +90,21 @@ fn run(text: Text<'_>, start: usize) -> (usize, usize) {
 
 /// `ddd-ddd-dddd` with separators, area and exchange not starting with 0 or 1, `1` or `001` before it or not.
 fn is_north_american(text: Text<'_>, start: usize, end: usize, count: usize) -> bool {
+    if !(10..=13).contains(&count) {
+        return false;
+    }
     let Some(bytes) = text.bytes.get(start..end) else { return false };
-    let groups: Vec<&[u8]> = bytes.split(|b| !b.is_ascii_digit()).filter(|group| !group.is_empty()).collect();
-    let number = match (count, groups.split_first()) {
-        (11, Some((first, rest))) if *first == b"1" => rest,
-        (13, Some((first, rest))) if *first == b"001" => rest,
-        (10, Some(_)) => groups.as_slice(),
-        _ => return false,
-    };
-    let [area, exchange, line] = number else { return false };
+    let mut groups = bytes.split(|b| !b.is_ascii_digit()).filter(|group| !group.is_empty());
+    let mut next = || groups.next().unwrap_or_default();
+    let mut area = next();
+    if (count == 11 && area == b"1") || (count == 13 && area == b"001") {
+        area = next();
+    }
+    let (exchange, line) = (next(), next());
     area.len() == 3
         && exchange.len() == 3
         && line.len() == 4
+        && groups.next().is_none()
         && [area, exchange].iter().all(|group| group.first().is_some_and(|digit| *digit >= b'2'))
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Names and formats are from the rule data of gitleaks 8.30.1 (MIT, see `NOTICE` beside this file), rewritten in our form.
 
-use super::{Rule, around, bare, token, word};
+use super::{Check, Rule, around, bare, token, word};
 
 /// One rule a line.
 #[rustfmt::skip]
@@ -119,5 +119,6 @@ pub(super) static TOKENS: &[Rule] = &[
     token("stripe-access-token", &["sk_", "rk_"], "(?:sk|rk)_(?:test|live|prod)_[a-zA-Z0-9]{10,99}", 2.0),
     bare("twilio-api-key", &["sk"], "SK[0-9a-fA-F]{32}", 3.0),
     token("vault-batch-token", &["hvb."], r"hvb\.[\w-]{138,300}", 4.0),
-    token("vault-service-token", &["hvs.", "s."], r"hvs\.[\w-]{90,120}|s\.(?i:[a-z0-9]{24})", 3.5),
+    token("vault-service-token", &["hvs."], r"hvs\.[\w-]{90,120}", 3.5),
+    Rule { check: Check::Mixed, ..token("vault-service-token", &["s."], r"s\.(?i:[a-z0-9]{24})", 3.5) },
 ];

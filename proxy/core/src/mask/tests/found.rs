@@ -3,7 +3,7 @@
 use super::*;
 
 /// Detector, text, and what of it must be hidden.
-const FOUND: &[(Detector, &str, &str)] = &[
+pub(super) const FOUND: &[(Detector, &str, &str)] = &[
     (Detector::AwsAccessKey, "id AKIAIOSFODNN7EXAMPLE.", "AKIAIOSFODNN7EXAMPLE"),
     (Detector::AwsAccessKey, "ASIAQ3EGRZ7DKXWJ2M5P", "ASIAQ3EGRZ7DKXWJ2M5P"),
     (

@@ -1,0 +1,196 @@
+//! Masking of a stream whose pieces end anywhere: COPY data, later terminals.
+//!
+//! A line is released when it has ended; of a line that does not end, all but what a finding could still reach. A
+//! private key is held until its end, and hidden without end if it is longer than any key. What comes out depends on
+//! the bytes alone, not on how they were cut.
+
+use super::finding::Finding;
+use super::{MaskCounts, Masker, kinds, pem, secrets};
+
+/// Longest piece of a line looked at at once, in bytes.
+const LINE_LIMIT: usize = 64 * 1024;
+
+/// What is remembered of a long line's released part, in bytes.
+const CONTEXT: usize = 512;
+
+/// Bytes behind `-----BEGIN` after which a key without end is decided upon.
+const KEY_LIMIT: usize = pem::REACH + 256;
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    Lines,
+    /// Inside a private key longer than any: nothing is released before its end line.
+    Key,
+    /// Inside something hidden that is longer than [`LINE_LIMIT`]: nothing is released before the line's end.
+    Line,
+}
+
+/// Hides findings in a stream. Holds back at most 80 KiB.
+#[derive(Debug)]
+pub struct StreamMasker {
+    masker: Masker,
+    counts: MaskCounts,
+    /// Released bytes of the same line, then bytes not yet released.
+    held: Vec<u8>,
+    /// How many bytes of `held` are released.
+    released: usize,
+    state: State,
+}
+
+impl StreamMasker {
+    /// A stream masked by the detectors of `masker`.
+    pub fn new(masker: Masker) -> Self {
+        Self { masker, counts: MaskCounts::default(), held: Vec::new(), released: 0, state: State::Lines }
+    }
+
+    /// What was masked so far.
+    pub fn counts(&self) -> &MaskCounts {
+        &self.counts
+    }
+
+    /// Takes the next bytes and appends to `out` what can be released.
+    pub fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        if !self.masker.has_detectors() {
+            out.extend_from_slice(bytes);
+            return;
+        }
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let room = LINE_LIMIT.saturating_sub(self.held.len() - self.released).max(1);
+            let near = rest.get(..room).unwrap_or(rest);
+            let length = near.iter().position(|b| *b == b'\n').map_or(near.len(), |at| at + 1);
+            let (piece, after) = rest.split_at(length);
+            rest = after;
+            self.held.extend_from_slice(piece);
+            self.settle(out);
+        }
+    }
+
+    /// The stream has ended: releases the rest.
+    pub fn finish(&mut self, out: &mut Vec<u8>) {
+        if self.state == State::Lines {
+            self.release(self.held.len(), out);
+        }
+        self.held.clear();
+        self.released = 0;
+        self.state = State::Lines;
+    }
+
+    fn settle(&mut self, out: &mut Vec<u8>) {
+        let is_line = self.held.last() == Some(&b'\n');
+        match self.state {
+            State::Lines if is_line => self.line(out),
+            State::Lines if self.held.len() - self.released >= LINE_LIMIT => self.part(out),
+            State::Lines => {}
+            State::Key => self.key(),
+            State::Line => {
+                if is_line {
+                    out.push(b'\n');
+                    self.state = State::Lines;
+                }
+                self.forget();
+            }
+        }
+    }
+
+    fn forget(&mut self) {
+        self.held.clear();
+        self.released = 0;
+    }
+
+    /// A line has ended.
+    fn line(&mut self, out: &mut Vec<u8>) {
+        let Some(begin) = open_key(self.held.get(self.released..).unwrap_or_default()) else {
+            self.release(self.held.len(), out);
+            self.forget();
+            return;
+        };
+        let begin = self.released + begin;
+        if self.held.len() - begin < KEY_LIMIT && self.held.len() - self.released < LINE_LIMIT {
+            return;
+        }
+        let hides_on = pem::key(&self.held, begin).is_some_and(|(_, end)| end == self.held.len());
+        self.release(self.held.len(), out);
+        self.forget();
+        if hides_on {
+            self.state = State::Key;
+        }
+    }
+
+    /// A line is too long to wait for its end.
+    fn part(&mut self, out: &mut Vec<u8>) {
+        let mut cut = self.held.len() - secrets::REACH - CONTEXT;
+        for finding in self.masker.engine.findings(&self.held) {
+            if finding.start < cut && cut < finding.end {
+                cut = finding.start.max(self.released);
+            }
+        }
+        if cut <= self.released {
+            // a finding of that length is not worth telling from its neighbours
+            out.extend_from_slice(&kinds::redacted("long-secret"));
+            self.counts.add("long-secret");
+            self.forget();
+            self.state = State::Line;
+            return;
+        }
+        self.release(cut, out);
+        let keep = cut.saturating_sub(CONTEXT);
+        self.held.drain(..keep);
+        self.released = cut - keep;
+    }
+
+    /// Masks and releases what is held up to `until`, which no finding crosses.
+    fn release(&mut self, until: usize, out: &mut Vec<u8>) {
+        if self.released == 0 && until == self.held.len() {
+            out.extend_from_slice(&self.masker.text(&self.held, &mut self.counts));
+            return;
+        }
+        let from = self.released;
+        let findings: Vec<_> = self
+            .masker
+            .engine
+            .findings(&self.held)
+            .into_iter()
+            .filter(|finding| from < finding.end && finding.start < until)
+            .map(|finding| Finding {
+                start: finding.start.saturating_sub(from),
+                end: finding.end - from,
+                ..finding
+            })
+            .collect();
+        let text = self.held.get(from..until).unwrap_or_default();
+        self.masker.render(text, &findings, &mut self.counts, out);
+    }
+
+    /// Drops what is hidden, up to and with the end line of the key.
+    fn key(&mut self) {
+        if let Some(end) = pem::whole_footer(&self.held) {
+            self.held.drain(..end);
+            self.released = 0;
+            self.state = State::Lines;
+        } else {
+            let keep = self.held.len().saturating_sub(pem::FOOTER);
+            self.held.drain(..keep);
+        }
+    }
+}
+
+/// Where a private key starts that has no end yet and may go on.
+fn open_key(text: &[u8]) -> Option<usize> {
+    let mut from = 0;
+    while let Some(at) = text
+        .get(from..)?
+        .windows(pem::BEGIN.len())
+        .position(|window| window.eq_ignore_ascii_case(pem::BEGIN.as_bytes()))
+    {
+        let begin = from + at;
+        let rest = text.get(begin..)?;
+        if let Some(header) = pem::header(rest)
+            && rest.get(header..).is_some_and(|body| pem::footer(body).is_none() && pem::is_material(body))
+        {
+            return Some(begin);
+        }
+        from = begin + 1;
+    }
+    None
+}

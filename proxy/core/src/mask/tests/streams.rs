@@ -1,0 +1,107 @@
+//! Streams: the same output however they are cut.
+
+use super::*;
+use proptest::prelude::*;
+
+fn masked(masker: &Masker, pieces: &[&[u8]]) -> Vec<u8> {
+    let mut stream = StreamMasker::new(masker.clone());
+    let mut out = Vec::new();
+    for piece in pieces {
+        stream.push(piece, &mut out);
+    }
+    stream.finish(&mut out);
+    out
+}
+
+fn key(lines: usize) -> String {
+    let body = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj\n".repeat(lines);
+    format!("-----BEGIN PRIVATE KEY-----\n{body}-----END PRIVATE KEY-----\n")
+}
+
+fn inputs() -> Vec<String> {
+    vec![
+        "1\tann@example.com\t4111 1111 1111 1111\n2\tbob@example.org\t\\N\n".into(),
+        "token=eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n\nend".into(),
+        format!("before\n{}after 10.1.2.3\n", key(3)),
+        format!("\"{}\",x\r\n", key(2).replace('\n', "\\n")),
+        "-----BEGIN PRIVATE KEY-----\nis how a key begins. So.\nAKIAIOSFODNN7EXAMPLE\n".into(),
+        "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj"
+            .into(),
+        "no end of line, DE89 3704 0044 0532 0130 00".into(),
+    ]
+}
+
+#[test]
+fn any_single_cut_gives_what_no_cut_gives() {
+    let masker = everything();
+    for input in inputs() {
+        let bytes = input.as_bytes();
+        let whole = masked(&masker, &[bytes]);
+        assert_ne!(whole, bytes, "{input:?}");
+        for at in 0..=bytes.len() {
+            let (left, right) = bytes.split_at(at);
+            assert_eq!(masked(&masker, &[left, right]), whole, "{input:?} cut at {at}");
+        }
+        let single: Vec<&[u8]> = bytes.chunks(1).collect();
+        assert_eq!(masked(&masker, &single), whole, "{input:?} byte by byte");
+    }
+}
+
+#[test]
+fn what_the_stream_hides_is_what_the_text_hides() {
+    let masker = everything();
+    for input in inputs() {
+        assert_eq!(
+            String::from_utf8(masked(&masker, &[input.as_bytes()])).expect("UTF-8"),
+            text(&masker, &input)
+        );
+    }
+}
+
+#[test]
+fn a_key_longer_than_any_is_hidden_up_to_its_end() {
+    let masker = everything();
+    let input = format!("a\n{}b\n", key(1000));
+    let whole = masked(&masker, &[input.as_bytes()]);
+    assert_eq!(String::from_utf8_lossy(&whole), "a\n[MASKED:private-key]\nb\n");
+    for size in [1, 7, 4096, 20_000] {
+        let pieces: Vec<&[u8]> = input.as_bytes().chunks(size).collect();
+        assert_eq!(masked(&masker, &pieces), whole, "in pieces of {size}");
+    }
+}
+
+#[test]
+fn a_line_longer_than_the_buffer_leaks_nothing_where_it_is_cut() {
+    let masker = everything();
+    let cell = "x, ann@example.com, 4111-1111-1111-1111, lorem ipsum; ";
+    let input = format!("{}\nnext a@b.example\n", cell.repeat(8_000));
+    let whole = masked(&masker, &[input.as_bytes()]);
+    let shown = String::from_utf8(whole.clone()).expect("UTF-8");
+    assert!(!shown.contains("ann@") && !shown.contains("4111"));
+    assert_eq!(shown, text(&masker, &input));
+    for size in [1000, 65_535, 65_536, 65_537] {
+        let pieces: Vec<&[u8]> = input.as_bytes().chunks(size).collect();
+        assert_eq!(masked(&masker, &pieces), whole, "in pieces of {size}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_cuts_give_what_no_cut_gives(
+        which in 0_usize..7,
+        cuts in proptest::collection::vec(0_usize..600, 0..8),
+    ) {
+        let masker = everything();
+        let input = inputs().swap_remove(which);
+        let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(input.len())).collect();
+        cuts.sort_unstable();
+        cuts.push(input.len());
+        let mut from = 0;
+        let mut pieces = Vec::new();
+        for cut in cuts {
+            pieces.push(&input.as_bytes()[from..cut]);
+            from = cut;
+        }
+        prop_assert_eq!(masked(&masker, &pieces), masked(&masker, &[input.as_bytes()]));
+    }
+}
