@@ -1,0 +1,100 @@
+//! Killing the gateway at random moments under load: nothing may have run without a record, and every log verifies.
+
+use crate::scene::Scene;
+use proxy_audit::event::key;
+use proxy_audit::read;
+use std::collections::BTreeMap;
+use std::process::{Child, Stdio};
+use std::time::{Duration, SystemTime};
+
+/// Kills in one run; `PORTCULLIS_KILLS=200` is the long mode.
+fn kills() -> usize {
+    std::env::var("PORTCULLIS_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(6)
+}
+
+#[test]
+fn a_gateway_that_is_killed_under_load_has_recorded_everything_that_ran() {
+    let Some(mut scene) = Scene::start() else { return };
+    scene
+        .server
+        .sql("shop", "create table marks (client text, number int); grant insert on marks to app")
+        .unwrap();
+    let token = scene.token("loader");
+    let mut random = Random::from_clock();
+    for round in 0..kills() {
+        let clients: Vec<Child> = (0..CLIENTS).map(|client| load(&scene, &token, round, client)).collect();
+        std::thread::sleep(Duration::from_millis(random.below(700)));
+        scene.gateway = scene.gateway.crash_and_restart().unwrap();
+        for mut client in clients {
+            client.wait().unwrap();
+        }
+    }
+    let ran = scene.server.sql("shop", "select client, count(*) from marks group by 1").unwrap();
+    let recorded = recorded(&scene);
+    let mut total = 0;
+    for line in ran.lines() {
+        let (client, count) = line.split_once('|').unwrap();
+        let count: usize = count.parse().unwrap();
+        let on_record = recorded.get(client).copied().unwrap_or_default();
+        assert!(count <= on_record, "{client}: {count} statements ran, {on_record} are on record");
+        total += count;
+    }
+    assert!(total > kills(), "the load did not run: {total} statements");
+    scene.gateway.process().signal("TERM").unwrap();
+    scene.gateway.process_mut().wait().unwrap();
+    scene.portcullis(&["verify"], 0);
+}
+
+/// A client that inserts until its gateway dies.
+fn load(scene: &Scene, token: &str, round: usize, client: usize) -> Child {
+    let name = format!("load-{round}-{client}");
+    let script: String = (0..3_000).map(|n| format!("insert into marks values ('{name}', {n});\n")).collect();
+    let file = scene.gateway.state().join(format!("{name}.sql"));
+    std::fs::write(&file, script).unwrap();
+    let mut psql = scene.psql("app", token);
+    psql.env("PGAPPNAME", &name).args(["-q", "-v", "ON_ERROR_STOP=1", "-f"]).arg(&file);
+    psql.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// Inserts on record as allowed, by the client's own name.
+fn recorded(scene: &Scene) -> BTreeMap<String, usize> {
+    let mut clients: BTreeMap<String, String> = BTreeMap::new();
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for log in read::logs(scene.gateway.state()).unwrap() {
+        for record in read::records(&log).unwrap().map(Result::unwrap) {
+            let session = record.text(key::SESSION_ID).unwrap_or_default().to_owned();
+            match record.name() {
+                "portcullis.session.start" => {
+                    clients.insert(session, record.text(key::CLIENT_NAME).unwrap_or_default().to_owned());
+                }
+                "portcullis.statement" if record.text(key::OPERATION) == Some("INSERT") => {
+                    assert_eq!(record.text(key::VERDICT), Some("allow"));
+                    *counts.entry(clients[&session].clone()).or_default() += 1;
+                }
+                _ => {}
+            }
+        }
+    }
+    counts
+}
+
+/// Enough randomness for moments of a test; the seed is printed so that a failure can be told apart.
+struct Random(u64);
+
+impl Random {
+    fn from_clock() -> Self {
+        let seed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().subsec_nanos();
+        println!("seed {seed}");
+        Self(u64::from(seed) | 1)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        // xorshift64
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+}
+
+const CLIENTS: usize = 6;

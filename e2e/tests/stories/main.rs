@@ -1,0 +1,11 @@
+//! Stories of the whole: real clients, a real PostgreSQL, the real binaries. One file per story.
+
+#![cfg(test)]
+#![expect(clippy::string_slice, clippy::format_collect, reason = "tests cut texts that they know")]
+
+mod crash;
+mod first_session;
+mod identity;
+mod policy_reload;
+mod scene;
+mod secrets_nowhere;
