@@ -68,7 +68,8 @@ fn the_core_names_no_protocol() {
         }
         let text = std::fs::read_to_string(&file).unwrap().to_lowercase();
         for word in ["postgres", "kubernetes", "openssh", "sql"] {
-            let found = text.lines().find(|line| has_word(line, word));
+            let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            let found = code.into_iter().find(|line| has_word(line, word));
             assert_eq!(found, None, "{} names a protocol", file.display());
         }
     }
