@@ -219,7 +219,7 @@ fn command(question: &Question) -> HeldCommand {
 }
 
 /// `<resource>-<6 random characters>`: a DNS label (RFC 1123), short enough to type.
-fn new_name(resource: &str) -> String {
+pub(super) fn new_name(resource: &str) -> String {
     /// Without letters and digits that look alike.
     const ALPHABET: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz023456789";
     let label = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
