@@ -3,10 +3,13 @@
 //! One module per subcommand; each has its arguments and a `run` that returns the exit code. `output` knows how to
 //! print, `logs` where logs lie.
 
+mod approvals;
+mod decide;
 mod dev_issuer;
 mod logs;
 mod output;
 mod replay;
+mod requests;
 mod sessions;
 mod show;
 mod verify;
@@ -28,8 +31,11 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Approve(decide::ApproveArguments),
+    Deny(decide::DenyArguments),
     DevIssuer(dev_issuer::Arguments),
     Replay(replay::Arguments),
+    Requests(requests::Arguments),
     Sessions(sessions::Arguments),
     Show(show::Arguments),
     Verify(verify::Arguments),
@@ -39,8 +45,11 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let mut output = Output::new(cli.output);
     let result = match &cli.command {
+        Command::Approve(arguments) => decide::approve(arguments, &mut output),
+        Command::Deny(arguments) => decide::deny(arguments, &mut output),
         Command::DevIssuer(arguments) => dev_issuer::run(arguments, &mut output),
         Command::Replay(arguments) => replay::run(arguments, &mut output),
+        Command::Requests(arguments) => requests::run(arguments, &mut output),
         Command::Sessions(arguments) => sessions::run(arguments, &mut output),
         Command::Show(arguments) => show::run(arguments, &mut output),
         Command::Verify(arguments) => verify::run(arguments, &mut output),

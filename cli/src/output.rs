@@ -97,6 +97,13 @@ pub(crate) fn complain(error: &anyhow::Error) {
     drop(written);
 }
 
+/// Writes a warning to standard error.
+pub(crate) fn warn(text: &str) {
+    let written = writeln!(anstream::stderr().lock(), "{} {}", "warning:".yellow().bold(), printable(text));
+    // There is nowhere left to say that standard error is gone.
+    drop(written);
+}
+
 /// Whether whoever read our output went away, as `head` does.
 pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)

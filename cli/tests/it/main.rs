@@ -1,5 +1,6 @@
 //! The command line as its user runs it.
 
+mod approvals;
 mod dev_issuer;
 
 use std::path::Path;

@@ -4,7 +4,7 @@ use crds::v1alpha1::ApprovalRequest;
 use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -50,7 +50,12 @@ impl Directory {
         DirBuilder::new().recursive(true).mode(0o700).create(path.join(CONSUMED))?;
         let directory = Self { path, parsed: Mutex::default() };
         // Fails now rather than at the first held command.
-        directory.lock()?;
+        let lock = directory.lock()?;
+        let file = directory.path.join(LOCK);
+        if fs::metadata(&file)?.uid() == fs::metadata(&directory.path)?.uid() {
+            fs::set_permissions(file, directory.shared_mode()?)?;
+        }
+        drop(lock);
         Ok(directory)
     }
 
@@ -132,8 +137,15 @@ impl Directory {
         let text = serde_yaml_ng::to_string(request).map_err(io::Error::other)?;
         let mut temporary = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(&self.path)?;
         temporary.write_all(text.as_bytes())?;
+        temporary.as_file().set_permissions(self.shared_mode()?)?;
         temporary.as_file().sync_all()?;
         Ok((temporary, self.file(name)))
+    }
+
+    /// For the owner; for the group as well where the directory is the group's too: its members are the approvers.
+    fn shared_mode(&self) -> io::Result<fs::Permissions> {
+        let group = fs::metadata(&self.path)?.permissions().mode() & 0o060;
+        Ok(fs::Permissions::from_mode(0o600 | group))
     }
 
     /// Marks an approval as consumed, durably. Returns whether this call did it; at most one ever does.
