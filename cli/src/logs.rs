@@ -23,4 +23,9 @@ impl LogArguments {
         }
         Ok(logs)
     }
+
+    /// Whether a log was named, rather than a directory of logs.
+    pub(crate) fn is_one_log(&self, directories: &[PathBuf]) -> bool {
+        directories.iter().any(|directory| *directory == self.spool)
+    }
 }

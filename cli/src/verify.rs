@@ -5,7 +5,7 @@ use crate::output::{Format, Output, complain, judged, printable};
 use anyhow::Context as _;
 use clap::Args;
 use proxy_audit::note::LogKey;
-use proxy_audit::verify::{Outcome, Report, verify};
+use proxy_audit::verify::{Outcome, Report, compare_logs, verify};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -49,8 +49,13 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
 fn reports(arguments: &Arguments) -> anyhow::Result<Vec<Report>> {
     let key = arguments.key.as_deref().map(read_key).transpose()?;
     let mut reports = Vec::new();
-    for log in arguments.logs.directories()? {
-        reports.push(verify(&log, key.as_ref()).with_context(|| format!("verify {}", log.display()))?);
+    let logs = arguments.logs.directories()?;
+    for log in &logs {
+        reports.push(verify(log, key.as_ref()).with_context(|| format!("verify {}", log.display()))?);
+    }
+    // Whoever asks about one log does not ask about the others.
+    if !arguments.logs.is_one_log(&logs) {
+        compare_logs(&mut reports);
     }
     Ok(reports)
 }

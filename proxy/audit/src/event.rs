@@ -210,6 +210,12 @@ pub mod key {
     pub const CHECKPOINT_SIZE: &str = "portcullis.checkpoint.size";
     /// SHA-256 of the last checkpoint's note before this opening, hexadecimal.
     pub const CHECKPOINT_DIGEST: &str = "portcullis.checkpoint.digest";
+    /// Origin of the log that this one follows. On a log's first record.
+    pub const PREDECESSOR_ORIGIN: &str = "portcullis.predecessor.origin";
+    /// Size of that log's last checkpoint.
+    pub const PREDECESSOR_SIZE: &str = "portcullis.predecessor.size";
+    /// SHA-256 of that checkpoint's note, hexadecimal.
+    pub const PREDECESSOR_DIGEST: &str = "portcullis.predecessor.digest";
     /// Identifier of the session (`UUIDv7`).
     pub const SESSION_ID: &str = "session.id";
     /// `issuer#subject`.

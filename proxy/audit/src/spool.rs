@@ -10,6 +10,7 @@
 //! pages and would report success (<https://wiki.postgresql.org/wiki/Fsync_Errors>).
 
 mod committer;
+mod predecessors;
 mod recovery;
 mod retention;
 mod writer;
@@ -21,6 +22,7 @@ use crate::read::ReadError;
 use crate::{Event, SessionStamp};
 pub(crate) use committer::Durable;
 use committer::Shared;
+pub use predecessors::{Predecessor, recover_predecessors};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -45,6 +47,9 @@ pub struct SpoolOptions {
     /// Bytes that the whole spool may take on disk; reaching it refuses new records. Ends of sessions and the
     /// recorder's own records may go over it by 1 MiB in all.
     pub max_bytes: u64,
+    /// Log that this one follows. The first record of a new log names its last checkpoint, so that the earlier log
+    /// cannot vanish or be cut unnoticed. [`recover_predecessors`] sets it.
+    pub predecessor: Option<PathBuf>,
 }
 
 impl SpoolOptions {
@@ -59,6 +64,7 @@ impl SpoolOptions {
             key_file: key_file.into(),
             segment_bytes: 64 << 20,
             max_bytes: 8 << 30,
+            predecessor: None,
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::note::{LogKey, NoteError};
 use crate::read::ReadError;
 use checkpoints::Checkpoints;
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use walk::Walk;
@@ -93,10 +94,26 @@ pub struct Report {
     pub clock_back_ms: i64,
     /// Bytes of an unfinished frame at the end.
     pub torn_bytes: u64,
+    /// The log that this one says it follows.
+    pub predecessor: Option<Predecessor>,
+    /// Digests of the checkpoints in the file.
+    #[serde(skip)]
+    digests: BTreeSet<String>,
     /// All that is wrong, in the order of the log.
     pub problems: Vec<Problem>,
     /// The answer.
     pub outcome: Outcome,
+}
+
+/// What the first record of a log says of the log before.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Predecessor {
+    /// Its origin.
+    pub origin: String,
+    /// Size of its last checkpoint.
+    pub size: u64,
+    /// SHA-256 of that checkpoint's note, hexadecimal.
+    pub digest: String,
 }
 
 /// Why a log could not be checked at all.
@@ -145,8 +162,38 @@ pub fn verify(directory: &Path, key: Option<&LogKey>) -> Result<Report, VerifyEr
     let checkpoints = Checkpoints::check(&entries, key.or(own_key.as_ref()), &mut report);
     Walk::new(&checkpoints, &mut report).run(directory)?;
     checkpoints.compare(&mut report);
+    report.check_evidence();
     report.conclude();
     Ok(report)
+}
+
+/// Checks that the logs that others follow are there, with the checkpoint that these name: that no log vanished as a
+/// whole. `reports` are those of all logs of a state directory.
+pub fn compare_logs(reports: &mut [Report]) {
+    for number in 0..reports.len() {
+        let Some(predecessor) = reports.get(number).and_then(|report| report.predecessor.clone()) else {
+            continue;
+        };
+        let named = reports.iter().find(|other| other.origin.as_deref() == Some(predecessor.origin.as_str()));
+        let (outcome, what) = match named {
+            Some(other) if other.digests.contains(&predecessor.digest) => continue,
+            Some(_) => (
+                Outcome::Tampered,
+                format!("log {} has lost its checkpoint of size {}", predecessor.origin, predecessor.size),
+            ),
+            None => (
+                Outcome::Incomplete,
+                format!(
+                    "the log before it, {} with {} records, is not here",
+                    predecessor.origin, predecessor.size
+                ),
+            ),
+        };
+        if let Some(report) = reports.get_mut(number) {
+            report.problem(outcome, None, what);
+            report.conclude();
+        }
+    }
 }
 
 fn own_key(directory: &Path) -> Result<Option<LogKey>, VerifyError> {
@@ -179,6 +226,8 @@ impl Report {
             max_checkpoint_gap_seconds: 0.0,
             clock_back_ms: 0,
             torn_bytes: 0,
+            predecessor: None,
+            digests: BTreeSet::new(),
             problems: Vec::new(),
             outcome: Outcome::Ok,
         }
@@ -207,7 +256,7 @@ impl Report {
         self.problem(Outcome::Incomplete, range, what);
     }
 
-    fn conclude(&mut self) {
+    fn check_evidence(&mut self) {
         if self.key.is_none() {
             self.problem(
                 Outcome::CannotVerify,
@@ -220,6 +269,9 @@ impl Report {
         } else if self.checkpoints == 0 && !self.being_written {
             self.problem(Outcome::CannotVerify, None, "there is no signed checkpoint".to_owned());
         }
+    }
+
+    fn conclude(&mut self) {
         self.problems.sort_by_key(|problem| problem.first.unwrap_or(u64::MAX));
         let has = |outcome| self.problems.iter().any(|problem| problem.outcome == outcome);
         self.outcome = if has(Outcome::Tampered) {

@@ -22,12 +22,14 @@ pub struct LogOptions {
 /// # Errors
 /// It cannot be used, in words for the operator.
 pub(super) async fn open(options: &LogOptions, state: &State, key: &ResourceKey) -> Result<Spool, String> {
-    let options = spool(options, state, key);
+    let mut options = spool(options, state, key);
+    let resource = key.to_string();
     let opened = tokio::task::spawn_blocking(move || {
         // the log holds what agents did: for the owner only
         if let Some(parent) = options.directory.parent() {
             private(parent).map_err(|error| format!("create {}: {error}", parent.display()))?;
         }
+        recover_predecessors(&mut options, &resource)?;
         Spool::open(&options)
             .map_err(|error| format!("open audit log {}: {}", options.directory.display(), Chain(&error)))
     });
@@ -40,6 +42,26 @@ pub(super) async fn open(options: &LogOptions, state: &State, key: &ResourceKey)
         );
     }
     Ok(spool)
+}
+
+/// Closes what a crash of an earlier start left open. A log that cannot be repaired stays as it is: it is evidence,
+/// and this start writes its own.
+fn recover_predecessors(options: &mut SpoolOptions, resource: &str) -> Result<(), String> {
+    let recovered = proxy_audit::spool::recover_predecessors(options)
+        .map_err(|error| format!("read earlier audit logs of {resource}: {error}"))?;
+    for earlier in recovered {
+        let log = earlier.directory.display();
+        match earlier.outcome {
+            Ok(recovery) => tracing::warn!(
+                resource, %log, records = recovery.records, torn_bytes = recovery.torn_bytes,
+                open_sessions = recovery.open_sessions.len(), "audit log of an earlier start recovered"
+            ),
+            Err(error) => tracing::error!(
+                resource, %log, error = %Chain(&error), "audit log of an earlier start cannot be recovered"
+            ),
+        }
+    }
+    Ok(())
 }
 
 fn spool(options: &LogOptions, state: &State, key: &ResourceKey) -> SpoolOptions {

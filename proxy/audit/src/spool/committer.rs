@@ -5,6 +5,7 @@ use crate::encode::{Draft, LogAttributes};
 use crate::event::{EventName, SessionStamp};
 use crate::merkle::CompactRange;
 use crate::note::{Checkpoint, LogSigner};
+use crate::spool::predecessors::CLOSED;
 use crate::spool::writer::{Status, Unsynced, Writer, is_full};
 use crate::spool::{Receipt, SpoolError, closes_something};
 use std::fs::File;
@@ -248,7 +249,12 @@ fn run(shared: &Shared, keeper: &mut Keeper) -> io::Result<()> {
             shared.checkpointed.store(keeper.checkpointed, Ordering::Relaxed);
         }
         if closing {
-            return keeper.checkpoints.sync();
+            keeper.checkpoints.sync()?;
+            // Without the mark the next start reads the log once more, nothing worse.
+            if let Err(error) = std::fs::write(keeper.directory.join(CLOSED), format!("{durable}\n")) {
+                tracing::warn!(error = %error, directory = %keeper.directory.display(), "mark audit log as closed");
+            }
+            return Ok(());
         }
     }
 }

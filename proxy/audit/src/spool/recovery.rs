@@ -9,12 +9,14 @@ use crate::read::ReadError;
 use crate::record::Record;
 use crate::segment::{Frames, Header, Segment, SegmentError};
 use crate::spool::committer::Keeper;
+use crate::spool::predecessors::CLOSED;
 use crate::spool::writer::{Limits, Status, Tail, Writer, create_segment, total_bytes};
 use crate::spool::{Recovery, SpoolError, SpoolOptions};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use prost::Message as _;
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -76,7 +78,12 @@ pub(super) fn open(options: &SpoolOptions) -> Result<(Opened, Recovery), SpoolEr
         #[cfg(any(test, feature = "test-util"))]
         fault: None,
     };
-    record_opening(&mut writer, &recovery, checkpoints.last())?;
+    if let Err(error) = std::fs::remove_file(directory.join(CLOSED))
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Err(SpoolError::Io(error));
+    }
+    record_opening(&mut writer, &recovery, checkpoints.last(), options.predecessor.as_deref())?;
     for (session, open) in scan.sessions {
         close_session(&mut writer, &session, open)?;
     }
@@ -304,7 +311,12 @@ fn stamp_of(record: &Record) -> Vec<u8> {
 
 /// The first record of every opening; it names the last checkpoint before, so that checkpoints cannot be swapped
 /// for others without changing the log.
-fn record_opening(writer: &mut Writer, recovery: &Recovery, last: Option<&Entry>) -> Result<(), SpoolError> {
+fn record_opening(
+    writer: &mut Writer,
+    recovery: &Recovery,
+    last: Option<&Entry>,
+    predecessor: Option<&Path>,
+) -> Result<(), SpoolError> {
     let crashed = recovery.torn_bytes > 0 || !recovery.open_sessions.is_empty();
     let (event, severity) = if crashed { ("recovered", Severity::Warn) } else { ("start", Severity::Info) };
     let body = format!(
@@ -322,9 +334,22 @@ fn record_opening(writer: &mut Writer, recovery: &Recovery, last: Option<&Entry>
             .with(key::CHECKPOINT_SIZE, signed.checkpoint.size)
             .with(key::CHECKPOINT_DIGEST, hexadecimal(&entry.digest()));
     }
+    if let Some(predecessor) = predecessor.filter(|_| writer.size() == 0) {
+        record = name_predecessor(record, predecessor)?;
+    }
     let stamp = SessionStamp::resumed(Vec::new(), 0);
     writer.append(&stamp, &Draft::new(&[], &record), true)?;
     Ok(())
+}
+
+fn name_predecessor(record: Event, predecessor: &Path) -> Result<Event, SpoolError> {
+    let (entries, _) = checkpoint::read(predecessor).map_err(SpoolError::Io)?;
+    let last = entries.iter().rev().find_map(|entry| Some((entry, entry.parsed.as_ref().ok()?)));
+    let Some((entry, note)) = last else { return Ok(record) };
+    Ok(record
+        .with(key::PREDECESSOR_ORIGIN, note.checkpoint.origin.as_str())
+        .with(key::PREDECESSOR_SIZE, note.checkpoint.size)
+        .with(key::PREDECESSOR_DIGEST, hexadecimal(&entry.digest())))
 }
 
 fn close_session(writer: &mut Writer, session: &str, open: OpenSession) -> Result<(), SpoolError> {

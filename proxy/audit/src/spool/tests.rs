@@ -226,3 +226,39 @@ async fn many_sessions_share_one_log_without_a_gap() {
     let (_, recovery) = Spool::open(&options).unwrap();
     assert_eq!((recovery.torn_bytes, recovery.open_sessions.len()), (0, 0));
 }
+
+#[tokio::test]
+async fn a_new_log_repairs_and_names_the_ones_before_it() {
+    let directory = TempDir::new().unwrap();
+    let log =
+        |name: &str| SpoolOptions::new(directory.path().join(name), format!("dev/default/orders/{name}"));
+    let (first, _) = Spool::open(&log("gw-1")).unwrap();
+    first.append(&stamp("s1"), statement("SELECT 1")).unwrap();
+    // A crash of gw-1: what it wrote is there, its lock is gone, its session has no end.
+    let crashed = log("gw-2");
+    std::fs::create_dir(&crashed.directory).unwrap();
+    for name in ["00000000000000000000.seg", "log.vkey"] {
+        std::fs::copy(first.directory().join(name), crashed.directory.join(name)).unwrap();
+    }
+    std::fs::copy(log("gw-1").key_file, &crashed.key_file).unwrap();
+
+    let mut third = log("gw-3");
+    let recovered = recover_predecessors(&mut third).unwrap();
+    assert_eq!(recovered.len(), 1, "gw-1 is being written: {recovered:?}");
+    assert_eq!(recovered[0].outcome.as_ref().unwrap().open_sessions, ["s1"]);
+    assert_eq!(third.predecessor.as_deref(), Some(crashed.directory.as_path()));
+    assert!(recover_predecessors(&mut third).unwrap().is_empty(), "gw-2 is closed now");
+
+    let (spool, _) = Spool::open(&third).unwrap();
+    spool.close().await.unwrap();
+    let opening = records(&third).remove(0);
+    assert_eq!(opening.text(key::PREDECESSOR_ORIGIN), Some("dev/default/orders/gw-1"));
+    assert_eq!(opening.int(key::PREDECESSOR_SIZE), Some(4));
+
+    let verify = |directory: &Path| crate::verify::verify(directory, None).unwrap();
+    let mut reports = [verify(&crashed.directory), verify(&third.directory)];
+    crate::verify::compare_logs(&mut reports);
+    assert!(reports.iter().all(|report| report.outcome == crate::verify::Outcome::Ok), "{reports:?}");
+    crate::verify::compare_logs(&mut reports[1..]);
+    assert_eq!(reports[1].outcome, crate::verify::Outcome::Incomplete, "the log before it is gone");
+}

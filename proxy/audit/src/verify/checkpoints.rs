@@ -5,12 +5,11 @@ use crate::merkle::{Hash, hexadecimal};
 use crate::note::{Checkpoint, LogKey};
 use crate::verify::{Report, UNSIGNED_TAIL_SECONDS};
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Good checkpoints by size, and what the walk over the records learns about them.
 pub(super) struct Checkpoints {
     roots: BTreeMap<u64, Hash>,
-    digests: BTreeSet<String>,
     learned: RefCell<Learned>,
 }
 
@@ -44,8 +43,8 @@ impl Checkpoints {
             largest = largest.max(size);
         }
         report.signed_size = largest;
-        let digests = entries.iter().map(|entry| hexadecimal(&entry.digest())).collect();
-        Self { roots, digests, learned: RefCell::default() }
+        report.digests = entries.iter().map(|entry| hexadecimal(&entry.digest())).collect();
+        Self { roots, learned: RefCell::default() }
     }
 
     /// The signed root of this size.
@@ -82,7 +81,7 @@ impl Checkpoints {
             report.tampered(Some(range), what);
         }
         for (record, size, digest) in &learned.named {
-            if !self.digests.contains(digest) {
+            if !report.digests.contains(digest) {
                 let what = format!("record {record} names a checkpoint of size {size} that is not there");
                 report.tampered(Some((*record, *record)), what);
             }

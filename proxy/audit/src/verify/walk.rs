@@ -9,7 +9,7 @@ use crate::merkle::{CompactRange, Hash, chain_link};
 use crate::record::Record;
 use crate::segment::{Frames, Header, Segment, SegmentError};
 use crate::verify::checkpoints::Checkpoints;
-use crate::verify::{Report, VerifyError};
+use crate::verify::{Predecessor, Report, VerifyError};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -295,6 +295,14 @@ impl<'a> Walk<'a> {
         let size = record.int(key::CHECKPOINT_SIZE).map(i64::cast_unsigned);
         if let (Some(size), Some(digest)) = (size, record.text(key::CHECKPOINT_DIGEST)) {
             self.checkpoints.name(record.sequence(), size, digest);
+        }
+        if let (Some(origin), Some(size), Some(digest)) = (
+            record.text(key::PREDECESSOR_ORIGIN),
+            record.int(key::PREDECESSOR_SIZE),
+            record.text(key::PREDECESSOR_DIGEST),
+        ) {
+            let (origin, digest) = (origin.to_owned(), digest.to_owned());
+            self.report.predecessor = Some(Predecessor { origin, size: size.cast_unsigned(), digest });
         }
         let removed = record.int(key::REMOVED_BELOW).map_or(0, i64::cast_unsigned);
         self.removed_below = self.removed_below.max(removed);
