@@ -3,6 +3,9 @@
 use super::{ManifestError, Origin, whole};
 use serde_json::Value;
 
+/// Most parser events that aliases may stand for in one document: some hundreds of lines.
+const MAX_REPLAYED_EVENTS: usize = 10_000;
+
 /// One document of a file, not yet parsed.
 pub(super) struct Document<'a> {
     pub(super) origin: Origin,
@@ -52,16 +55,23 @@ impl Document<'_> {
     /// # Errors
     /// Where the YAML is broken, without quoting it: it may be a Secret.
     pub(super) fn parse(&self) -> Result<Value, Box<ManifestError>> {
-        let options = serde_saphyr::options! { with_snippet: false };
+        let options = serde_saphyr::options! {
+            with_snippet: false,
+            alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MAX_REPLAYED_EVENTS },
+        };
         serde_saphyr::from_str_with_options::<Value>(self.text, options).map_err(|error| {
             let mut origin = self.origin.clone();
+            let mut column = String::new();
             if let Some(location) = error.location() {
                 let offset = usize::try_from(location.line()).unwrap_or(1).saturating_sub(1);
                 origin.line = origin.line.saturating_add(offset);
+                column = format!(" at column {}", location.column());
             }
             let message = error.without_snippet().to_string();
-            let first = message.lines().next().unwrap_or_default();
-            Box::new(whole(origin, format!("is no valid YAML: {first}")))
+            // The parser counts lines from the beginning of the document; ours is in the origin.
+            let message = message.lines().next().unwrap_or_default();
+            let message = message.split_once(" at line ").map_or(message, |(message, _)| message);
+            Box::new(whole(origin, format!("is no valid YAML{column}: {message}")))
         })
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use proptest::prelude::*;
 
 const RESOURCE: &str = r#"
 apiVersion: portcullis.dev/v1alpha1
@@ -66,8 +67,9 @@ fn an_error_says_where_it_is_and_what_was_expected() {
 fn broken_yaml_is_located_by_line() {
     let text = format!("{RESOURCE}---\na: b\nc: [1, 2\nd: e\n");
     let errors = Manifests::parse("a.yaml", &text).unwrap_err();
-    assert!(errors[0].origin.line >= 10, "{}", errors[0]);
-    assert!(errors[0].message.starts_with("is no valid YAML"), "{}", errors[0]);
+    assert_eq!(errors[0].origin.line, 11);
+    assert!(errors[0].message.starts_with("is no valid YAML at column "), "{}", errors[0]);
+    assert!(!errors[0].message.contains(" line "), "{}", errors[0]);
 }
 
 #[test]
@@ -132,5 +134,49 @@ fn hostile_yaml_is_an_error_and_takes_no_time() {
     }
     for text in [bomb, "[".repeat(100_000), "- ".repeat(100_000), "a: ".to_owned() + &"{a: ".repeat(10_000)] {
         assert!(Manifests::parse("a.yaml", &text).is_err());
+    }
+}
+
+/// Lines of manifests, right and wrong, to be put together at random.
+const LINES: [&str; 24] = [
+    "---",
+    "...",
+    "%YAML 1.2",
+    "apiVersion: v1",
+    "apiVersion: portcullis.dev/v1alpha1",
+    "kind: Secret",
+    "kind: Policy",
+    "kind: Resource",
+    "metadata: {name: a}",
+    "metadata: [a]",
+    "spec:",
+    "  targetRefs: [{name: a}]",
+    "  rules:",
+    "  - {name: a, action: Deny}",
+    "  - name: 1",
+    "  subjects: [{}]",
+    "data: {a: hunter2}",
+    "stringData: {a: [hunter2]}",
+    "stringData: hunter2",
+    "a: &a [*a]",
+    "b: *a",
+    "<<: {kind: Secret}",
+    "! x",
+    "\u{feff}",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_text_makes_reading_panic(
+        lines in proptest::collection::vec(proptest::sample::select(&LINES[..]), 0..16), noise in "\\PC{0,12}",
+    ) {
+        for text in [lines.join("\n"), lines.join("\n") + &noise, noise.clone() + &lines.join("\r\n")] {
+            if let Err(errors) = Manifests::parse("a.yaml", &text) {
+                let printed = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+                prop_assert!(!printed.is_empty() && !printed.contains("hunter2"), "{text}\n{printed}");
+            }
+        }
     }
 }

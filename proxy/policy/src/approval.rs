@@ -154,6 +154,7 @@ mod tests {
 
     const START: &str = "2026-01-01T00:00:00Z";
 
+    #[expect(clippy::needless_pass_by_value, reason = "literals read better without a borrow")]
     fn request(reviewers: serde_json::Value, decisions: serde_json::Value) -> ApprovalRequestSpec {
         serde_json::from_value(json!({
             "resourceRef": { "name": "orders" },

@@ -14,6 +14,7 @@ mod window;
 
 use cel::{Env, Value};
 use crds::v1alpha1::{Policy, PolicyMode};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -84,7 +85,8 @@ pub struct ResourceFacts {
 }
 
 /// One reason why a policy does not compile.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Problem {
     /// Name of the Policy.
     pub policy: String,

@@ -10,7 +10,7 @@ use super::condition::Condition;
 use super::glob::Globs;
 use super::window::Window;
 use super::{Problems, ResourceFacts};
-use crate::{ApprovalTerms, Command, RuleRef, Touch};
+use crate::{Access, ApprovalTerms, Command, RuleRef, Touch};
 
 /// Kinds of effect as bits, so that rules without a matching kind are skipped by one `and`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -83,12 +83,16 @@ impl Rule {
     }
 
     /// With `relations` or `functions`, objects of other kinds are not meant: an `Allow` for a table must not
-    /// cover a role.
+    /// cover a role. With both, each is about its own kind. `SELECT 1` reads no relation at all: whoever may read some
+    /// may run it, and no `Deny` or `Hold` of some is about it.
     fn matches_object(&self, touch: &Touch) -> bool {
         if self.relations.is_empty() && self.functions.is_empty() {
             return true;
         }
         match touch.object {
+            "relation" if touch.name.is_empty() && touch.access == Access::Read => {
+                self.action == RuleAction::Allow && !self.relations.is_empty()
+            }
             "relation" => self.relations.matches(&touch.name),
             "function" => self.functions.matches(&touch.name),
             _ => false,

@@ -71,7 +71,7 @@ pub(super) fn masked_predicate(column: &str, policy: &str, command: &Command) ->
 /// A touch, without the name where that is a literal of the command.
 fn named(touch: &Touch) -> String {
     match touch.object {
-        "file" => touch.effect.to_owned(),
+        "file" | "program" | "library" => touch.effect.to_owned(),
         _ => touch.to_string(),
     }
 }

@@ -168,6 +168,21 @@ fn a_rule_for_relations_covers_no_other_kind_of_object() {
 }
 
 #[test]
+fn whoever_may_read_some_relation_may_select_a_constant() {
+    let read = || vec![touch("Select", "")];
+    let spec = |action: &str, effect: &str| {
+        format!(
+            "{{rules: [{{name: r, action: {action}, postgresql: {{effects: [{effect}], relations: ['secret.*']}}}}]}}"
+        )
+    };
+    let all = "{rules: [{name: all, action: Allow}]}";
+    assert_eq!(short(&evaluate(&set(&[("a", &spec("Allow", "Select"))]), read())), "Allow a/r");
+    assert_eq!(short(&evaluate(&set(&[("a", &spec("Allow", "Insert"))]), read())), "Deny /default-deny");
+    assert_eq!(short(&evaluate(&set(&[("a", &spec("Deny", "Select")), ("b", all)]), read())), "Allow b/all");
+    assert_eq!(short(&evaluate(&set(&[("a", &spec("Hold", "Select")), ("b", all)]), read())), "Allow b/all");
+}
+
+#[test]
 fn of_several_holds_the_first_names_the_rule_and_the_shortest_gives_the_timeout() {
     let hold = |seconds| {
         format!(

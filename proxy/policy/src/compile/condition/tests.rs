@@ -1,6 +1,7 @@
 use super::scope::resource_value;
 use super::*;
 use crate::test_support::{command, identity, touch};
+use proptest::prelude::*;
 
 fn compile(source: &str) -> Result<Condition, Vec<String>> {
     Condition::compile(source, &Arc::new(Env::stdlib()), &ResourceFacts::default())
@@ -102,5 +103,76 @@ fn a_command_too_large_to_look_at_fails_only_conditions_that_look() {
         ("'agents' in identity.groups", Ok(true)),
     ] {
         assert_eq!(compile(source).unwrap().holds(&scope), expected, "{source}");
+    }
+}
+
+/// Pieces that expressions are made of, right and wrong.
+const PIECES: [&str; 40] = [
+    "identity",
+    "command",
+    "resource",
+    "now",
+    ".groups",
+    ".claims",
+    ".effects",
+    ".text",
+    ".labels",
+    ".x",
+    "(",
+    ")",
+    "[",
+    "]",
+    "{",
+    "}",
+    "'a'",
+    "r\"\\d\"",
+    "1",
+    "0u",
+    "1.5e9",
+    "-9223372036854775808",
+    "==",
+    "in",
+    "&&",
+    "||",
+    "!",
+    "-",
+    "+",
+    "%",
+    "?",
+    ":",
+    ",",
+    ".exists(e, ",
+    ".map(e, ",
+    "has(",
+    "size(",
+    ".matches('(')",
+    "timestamp('x')",
+    "\u{1F512}",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_source_makes_compiling_or_running_panic(
+        pieces in proptest::collection::vec(proptest::sample::select(&PIECES[..]), 0..24), noise in "\\PC{0,8}",
+    ) {
+        let env = Arc::new(Env::stdlib());
+        let resource = resource_value(&ResourceFacts::default());
+        let identity = identity("agent", &["agents"]);
+        let command = command(vec![touch("Delete", "public.orders")]);
+        let scope = Scope::new(&env, &resource, &identity, &command, jiff::Timestamp::UNIX_EPOCH);
+        for source in [pieces.concat(), pieces.concat() + &noise, pieces.join(" ")] {
+            match Condition::compile(&source, &env, &ResourceFacts::default()) {
+                Ok(condition) => {
+                    let answer = condition.holds(&scope);
+                    prop_assert!(!answer.is_err_and(|error| error.contains("failed on this")), "{source}");
+                }
+                Err(problems) => {
+                    prop_assert!(!problems.is_empty());
+                    prop_assert!(!problems.iter().any(|problem| problem.contains("failed on this")), "{source}: {problems:?}");
+                }
+            }
+        }
     }
 }
