@@ -113,6 +113,6 @@ mod tests {
     fn a_refusal_is_one_whole_error_response() {
         let mut out = BytesMut::new();
         put_refusal(&refusal(RefusalKind::Denied, "no\0drops", "ask"), Severity::Error, &mut out);
-        assert_eq!(&out[..], b"E\0\0\0/SERROR\0VERROR\0C42501\0Mno drops\0Hask\0\0".as_slice());
+        assert_eq!(&out[..], b"E\0\0\0)SERROR\0VERROR\0C42501\0Mno drops\0Hask\0\0".as_slice());
     }
 }

@@ -1,3 +1,7 @@
-//! Tests of PostgreSQL through the gate, against real parts where a user would have them.
+//! PostgreSQL through the gate, between real clients and a real server where a user would have them.
 
 mod analyze_corpus;
+mod client;
+mod gateway;
+mod paths;
+mod server;
