@@ -9,8 +9,10 @@
 //! A row whose number of columns is not the plan's is masked whole. Detectors read binary values as bytes: texts inside
 //! arrays, composites and `bytea` are found, numbers are not.
 
+mod copy;
 mod texts;
 
+pub(crate) use copy::CopyFormat;
 pub(crate) use texts::{Texts, notification, parameter_status, report};
 
 use crate::messages::{Body, Malformed};
@@ -63,19 +65,22 @@ impl RowMasker<'_> {
     /// # Errors
     /// The row cannot be read; then nothing of it may pass.
     pub(crate) fn row(&mut self, frame: &[u8], out: &mut BytesMut) -> Result<(), Malformed> {
-        let untouched = matches!(self.plan, RowPlan::Clear)
-            || matches!(self.plan, RowPlan::Detect) && !self.masker.has_detectors();
+        let mut body = Body::new(crate::frame::body(frame));
+        let untouched = match self.plan {
+            RowPlan::Clear => true,
+            RowPlan::Detect => !self.masker.row_may_match(crate::frame::body(frame)),
+            RowPlan::Columns(_) | RowPlan::Whole(_) => false,
+        };
         if untouched {
             out.put_slice(frame);
             return Ok(());
         }
-        let mut body = Body::new(crate::frame::body(frame));
         let count = body.count()?;
         let start = out.len();
         out.put_u8(b'D');
         out.put_u32(0);
         out.put_u16(u16::try_from(count).unwrap_or(u16::MAX));
-        let aligned = !matches!(self.plan, RowPlan::Columns(masks) if masks.len() != count);
+        let aligned = self.is_aligned(count);
         for index in 0..count {
             let Some(value) = body.value()? else {
                 out.put_i32(-1);
@@ -86,6 +91,11 @@ impl RowMasker<'_> {
         }
         body.end()?;
         patch_length(start, out)
+    }
+
+    /// Whether a row has as many columns as the plan.
+    fn is_aligned(&self, count: usize) -> bool {
+        !matches!(self.plan, RowPlan::Columns(masks) if masks.len() != count)
     }
 
     fn value<'v>(&mut self, index: usize, value: &'v [u8]) -> Option<Cow<'v, [u8]>> {

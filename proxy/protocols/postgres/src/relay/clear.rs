@@ -11,7 +11,7 @@
 
 use super::Relay;
 use super::ending::Ending;
-use super::expect::{Expect, Running, changes_meaning};
+use super::expect::{Expect, Running};
 use super::meaning::Source;
 use crate::analyze::{Analysis, StatementKind};
 use crate::frontend::{self, Severity, refusal};
@@ -99,22 +99,26 @@ impl Relay {
                 return;
             }
         };
-        if changes_meaning(&analysis) {
+        let running = Running::new(permit, analysis, self.copies);
+        if let Some(refusal) = running.cannot_mask() {
+            // The permit is dropped: what it allowed is on record as aborted.
+            self.refuse(&intent, &refusal);
+            return;
+        }
+        if running.changes_meaning() {
             self.changing = self.changing.saturating_add(1);
         }
         match intent {
             Intent::Query { .. } => {
                 self.batch = super::Batch::default();
-                self.queue.push_back(Expect::Query(Box::new(Running::new(permit, analysis, self.copies))));
+                self.queue.push_back(Expect::Query(Box::new(running)));
             }
             Intent::Execute { portal, shapes, .. } => {
                 self.batch.sent = true;
                 self.batch.commands = true;
-                self.batch.control |= analysis.statements.iter().any(|one| controls_transaction(&one.kind));
-                let mut running = Running::new(permit, analysis, self.copies);
-                running.portal = portal;
-                running.shapes = shapes.unwrap_or_default();
-                self.queue.push_back(Expect::Execute(Box::new(running)));
+                self.batch.control |= running.analysis.statements.iter().any(|one| controls_transaction(&one.kind));
+                let shapes = shapes.unwrap_or_default();
+                self.queue.push_back(Expect::Execute(Box::new(Running { portal, shapes, ..running })));
             }
             Intent::Prepare => {}
         }

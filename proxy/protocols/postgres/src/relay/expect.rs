@@ -3,11 +3,13 @@
 
 use super::names::Portal;
 use crate::analyze::{Analysis, StatementKind};
-use crate::mask::{ColumnMask, RowPlan, Shape};
-use crate::messages::Column;
+use crate::mask::{ColumnMask, CopyFormat, RowPlan, Shape};
+use crate::messages::{Column, Malformed};
+use crate::frontend::refusal;
 use bytes::{Bytes, BytesMut};
 use proxy_core::gate::Permit;
 use proxy_core::mask::MaskCounts;
+use proxy_core::refusal::{Refusal, RefusalKind};
 use proxy_policy::{Mask, MaskType, OutputMask, Outputs};
 use std::sync::Arc;
 
@@ -79,6 +81,8 @@ pub(crate) struct Running {
     pub(crate) shapes: Arc<[Shape]>,
     /// Masks of the current result's rows.
     pub(crate) plan: RowPlan,
+    /// How the current result is copied out, where it has to be looked into.
+    pub(crate) format: Option<CopyFormat>,
     /// Which result is current.
     result: usize,
     /// The server asked for data to copy in.
@@ -99,6 +103,7 @@ impl Running {
             completion: BytesMut::new(),
             shapes: Arc::default(),
             plan: RowPlan::Clear,
+            format: None,
             result: 0,
             copying_in: false,
             copies,
@@ -116,6 +121,32 @@ impl Running {
 
     pub(crate) fn describe(&mut self, columns: &[Column<'_>]) {
         self.shapes = shapes(columns);
+    }
+
+    /// A copy whose format cannot be masked, though it would have to be.
+    pub(crate) fn cannot_mask(&self) -> Option<Refusal> {
+        let mut statements = self.analysis.statements.iter().enumerate();
+        let found = statements.any(|(index, statement)| {
+            statement.kind == StatementKind::CopyOut
+                && self.plan_of(index) != RowPlan::Clear
+                && CopyFormat::of(&self.analysis.command.text, index).is_none()
+        });
+        found.then(|| {
+            let message = "this form of COPY cannot be masked, and its values would have to be";
+            refusal(RefusalKind::Denied, message, "copy as text, csv or binary, in UTF-8, or use SELECT")
+        })
+    }
+
+    /// The current result is copied out: its rows are read in its own format.
+    ///
+    /// # Errors
+    /// The format is not one that can be masked.
+    pub(crate) fn copies_out(&mut self) -> Result<(), Malformed> {
+        if self.plan != RowPlan::Clear {
+            let format = CopyFormat::of(&self.analysis.command.text, self.result);
+            self.format = Some(format.ok_or(Malformed("the copy has options that are not known"))?);
+        }
+        Ok(())
     }
 
     /// It has a statement that copies in.

@@ -74,6 +74,13 @@ impl Relay {
                 self.ask_for_copy();
                 self.release_after_completion(&frame)
             }
+            Backend::CopyOutResponse => {
+                if let Err(cause) = running.copies_out() {
+                    let hint = "copy in text, csv or binary format, without further options";
+                    return Err(refusal(RefusalKind::Denied, cause.0, hint).into());
+                }
+                self.release_after_completion(&frame)
+            }
             _ => self.release_after_completion(&frame),
         }
     }
@@ -133,21 +140,15 @@ impl Relay {
     /// One row of a copy: the server sends each in a message of its own.
     fn copy_data(&mut self, frame: &Bytes) -> Result<(), Ending> {
         let Some(Expect::Execute(running) | Expect::Query(running)) = self.queue.front_mut() else { return Ok(()) };
-        match &running.plan {
-            RowPlan::Clear => self.release(frame),
-            RowPlan::Detect => {
-                let masked = running.permit.masker().text(frame::body(frame), &mut running.counts);
-                let mut out = BytesMut::with_capacity(masked.len().saturating_add(frame::HEADER_BYTES));
-                messages::put_frame(b'd', &masked, &mut out);
-                self.release(&out)
-            }
-            RowPlan::Columns(_) | RowPlan::Whole(_) => Err(refusal(
-                RefusalKind::Denied,
-                "COPY of masked columns cannot be masked",
-                "use SELECT",
-            )
-            .into()),
-        }
+        running.rows = running.rows.saturating_add(1);
+        let Running { plan, shapes, permit, counts, format, .. } = &mut **running;
+        let Some(format) = format else {
+            return Err(Ending::ServerProtocol("copy data without its announcement"));
+        };
+        let mut out = BytesMut::with_capacity(frame.len().saturating_add(64));
+        let mut masker = RowMasker { plan, shapes, masker: permit.masker(), counts };
+        masker.copied(frame, format, &mut out).map_err(malformed)?;
+        self.release(&out)
     }
 }
 
