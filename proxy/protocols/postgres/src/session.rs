@@ -193,7 +193,7 @@ impl Postgres {
         frontend::put_ready(TransactionStatus::Idle, out);
         let database = &arrival.parameters.database;
         let mut state = SessionState::new(&credentials.username, database);
-        state.search_path.clone_from(&path);
+        state.search_path = path;
         let meaning = Meaning {
             analyzer: Arc::clone(&self.analyzer),
             options: Arc::clone(&self.options),
@@ -201,11 +201,11 @@ impl Postgres {
             credentials,
             role: arrival.parameters.user.clone(),
             state,
-            first_path: path,
             catalogue: None,
             stale: None,
             transaction: crate::relay::Transaction::default(),
             uncertain: false,
+            idle: true,
         };
         Relay::new(Parts {
             options: Arc::clone(&self.options),

@@ -324,8 +324,7 @@ const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 mod tests {
     use super::{CopyFormat, Dialect, RowMasker, RowPlan};
     use crate::mask::ColumnMask;
-    use crate::messages::put_frame;
-    use bytes::BytesMut;
+    use bytes::{BufMut as _, BytesMut};
     use proxy_core::mask::{MaskCounts, Masker};
     use proxy_policy::{Mask, MaskType};
 
@@ -337,7 +336,9 @@ mod tests {
         let mut masker = RowMasker { plan: &plan, shapes: &[], masker: &masker, counts: &mut counts };
         let rows = rows.iter().map(|row| {
             let (mut frame, mut out) = (BytesMut::new(), BytesMut::new());
-            put_frame(b'd', row, &mut frame);
+            frame.put_u8(b'd');
+            frame.put_u32(u32::try_from(row.len() + 4).unwrap());
+            frame.put_slice(row);
             masker.copied(&frame, &mut format, &mut out).unwrap();
             assert_eq!(u32::from_be_bytes(out[1..5].try_into().unwrap()) as usize, out.len() - 1);
             out[5..].to_vec()

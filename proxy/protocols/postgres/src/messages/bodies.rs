@@ -1,7 +1,6 @@
 //! The bodies that this gateway looks into.
 
 use super::body::{Body, Malformed};
-use bytes::{BufMut, BytesMut};
 
 /// `Parse`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -98,13 +97,6 @@ pub(crate) fn columns(body: &[u8]) -> Result<Vec<Column<'_>>, Malformed> {
     }
     body.end()?;
     Ok(columns)
-}
-
-/// Appends a frame of that tag and body.
-pub(crate) fn put_frame(tag: u8, body: &[u8], out: &mut BytesMut) {
-    out.put_u8(tag);
-    out.put_u32(u32::try_from(body.len().saturating_add(4)).unwrap_or(u32::MAX));
-    out.put_slice(body);
 }
 
 #[cfg(test)]

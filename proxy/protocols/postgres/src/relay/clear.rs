@@ -59,9 +59,23 @@ pub(super) struct Waiting {
 }
 
 impl Relay {
+    /// What a text means now.
+    pub(super) async fn analyze(&mut self, source: &Source) -> Result<Arc<Analysis>, Refusal> {
+        if let Source::Text(text) = source
+            && text.as_bytes().windows(7).any(|word| word.eq_ignore_ascii_case(b"execute"))
+        {
+            for (name, statement) in &mut self.names.statements {
+                if !name.is_empty() && !std::mem::replace(&mut statement.told, true) {
+                    self.meaning.state.prepare(name, &statement.text);
+                }
+            }
+        }
+        self.meaning.analyze(source).await
+    }
+
     /// Asks the gate, and acts on its answer.
     pub(super) async fn clear(&mut self, source: &Source, intent: Intent) -> Result<(), Ending> {
-        let analysis = match self.meaning.analyze(source).await {
+        let analysis = match self.analyze(source).await {
             Ok(analysis) => analysis,
             Err(refusal) => {
                 self.refuse(&intent, &refusal);

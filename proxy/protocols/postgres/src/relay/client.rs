@@ -127,7 +127,7 @@ impl Relay {
             return Ok(());
         }
         let source = Source::Text(Arc::clone(&text));
-        let analysis = match self.meaning.analyze(&source).await {
+        let analysis = match self.analyze(&source).await {
             Ok(analysis) => analysis,
             Err(refusal) => {
                 self.refuse(&Intent::Prepare, &refusal);

@@ -83,8 +83,10 @@ pub(crate) struct Running {
     pub(crate) plan: RowPlan,
     /// How the current result is copied out, where it has to be looked into.
     pub(crate) format: Option<CopyFormat>,
+    /// A commit was answered with a rollback.
+    pub(crate) undone: bool,
     /// Which result is current.
-    result: usize,
+    pub(super) result: usize,
     /// The server asked for data to copy in.
     pub(crate) copying_in: bool,
     /// How many ends of copying in the client had sent before it.
@@ -104,12 +106,21 @@ impl Running {
             shapes: Arc::default(),
             plan: RowPlan::Clear,
             format: None,
+            undone: false,
             result: 0,
             copying_in: false,
             copies,
         };
         running.plan = running.plan_of(0);
         running
+    }
+
+    /// One result is complete, with this tag.
+    pub(crate) fn completed(&mut self, tag: &str) {
+        let kind = self.analysis.statements.get(self.result).map(|statement| &statement.kind);
+        self.undone |= tag == "ROLLBACK" && matches!(kind, Some(StatementKind::Commit { .. }));
+        let number = tag.rsplit(' ').next().and_then(|word| word.parse().ok());
+        self.rows = self.rows.max(number.unwrap_or_default());
     }
 
     /// The next result begins.

@@ -1,9 +1,9 @@
 //! What a text means in this session now: its state, its catalogue, and what transactions do to both.
 //!
-//! A statement's changes of state are taken over once it has succeeded. A transaction that is rolled back takes them
-//! back. Where it cannot be told which of them remain (a rollback to a savepoint after a change; an error after a
-//! commit within one message), the session is *uncertain*: from then on every effect is unknown, which only a policy
-//! that allows unknown effects lets run.
+//! A statement's changes of state are taken over once it has succeeded; [`SessionState`] knows transaction blocks, and
+//! this room the implicit transactions of a pipeline. Where it cannot be told which changes remain (an error behind a
+//! commit or savepoint within one message), the session is *uncertain*: from then on every effect is unknown, which
+//! only a policy that allows unknown effects lets run.
 
 use crate::analyze::{Analysis, Analyzer, SessionState, StateChange, StatementKind};
 use crate::catalogue::Catalogue;
@@ -38,25 +38,21 @@ pub(crate) struct Meaning {
     /// Role as the client named it: the one that policies know.
     pub(crate) role: String,
     pub(crate) state: SessionState,
-    /// The search path the session began with.
-    pub(crate) first_path: Vec<String>,
     pub(crate) catalogue: Option<Arc<Catalogue>>,
     /// The catalogue must have been loaded after this.
     pub(crate) stale: Option<Instant>,
     pub(crate) transaction: Transaction,
     pub(crate) uncertain: bool,
+    /// No transaction was open when the server was last ready.
+    pub(crate) idle: bool,
 }
 
-/// What the current transaction did to the meaning of texts.
+/// What happened since the server was last ready.
 #[derive(Debug, Default)]
 pub(crate) struct Transaction {
-    /// State before its first change.
+    /// State before the first change of an implicit transaction.
     before: Option<SessionState>,
-    /// Search path after it, where `SET LOCAL` changed it.
-    path_after: Option<Vec<String>>,
     changed_catalogue: bool,
-    committed: bool,
-    rolled_back: bool,
     failed: bool,
 }
 
@@ -143,7 +139,7 @@ impl Meaning {
         if self.catalogue.as_ref().is_some_and(|mine| Arc::ptr_eq(mine, &newest)) {
             return;
         }
-        if self.transaction.before.is_none() {
+        if self.idle && self.transaction.before.is_none() {
             self.state.catalogue_refreshed();
         }
         self.catalogue = Some(newest);
@@ -173,64 +169,56 @@ impl Meaning {
         });
     }
 
-    /// Takes over what a text that has succeeded changed.
-    pub(crate) fn succeeded(&mut self, analysis: &Analysis) {
-        for statement in &analysis.statements {
-            match &statement.kind {
-                StatementKind::Commit { .. } => self.transaction.committed = true,
-                StatementKind::Rollback { .. } => self.transaction.rolled_back = true,
-                StatementKind::Savepoint if self.transaction.before.is_some() => self.uncertain = true,
-                StatementKind::Set { name, local, .. } if name == "search_path" => {
-                    self.transaction.path_after =
-                        local.then(|| self.transaction.path_after.take().unwrap_or_else(|| self.state.search_path.clone()));
-                }
-                _ => {}
-            }
-        }
+    /// Takes over what a text that has succeeded changed. `undone`: its commit turned out to be a rollback, as of every
+    /// transaction that has failed.
+    pub(crate) fn succeeded(&mut self, analysis: &Analysis, undone: bool) {
         if analysis.state_changes.is_empty() && !analysis.catalogue_changed {
             return;
         }
-        if self.transaction.before.is_none() {
-            self.transaction.before = Some(self.state.clone());
-        }
+        let before = self.state.clone();
         self.transaction.changed_catalogue |= analysis.catalogue_changed;
-        self.state.apply(&analysis.state_changes);
-        if analysis.state_changes.iter().any(|change| matches!(change, StateChange::SearchPath { path: None, .. })) {
-            self.state.apply(&[StateChange::SearchPath { path: Some(self.first_path.clone()), local: false }]);
+        for change in &analysis.state_changes {
+            let change = match change {
+                StateChange::Committed if undone => &StateChange::RolledBack,
+                other => other,
+            };
+            self.state.apply(std::slice::from_ref(change));
+        }
+        if analysis.statements.iter().any(|one| ends_transaction(&one.kind)) {
+            self.transaction.before = Some(self.state.clone());
+        } else {
+            self.transaction.before.get_or_insert(before);
         }
     }
 
     /// A text failed: whatever it changed before the error is undone, unless it committed on the way.
     pub(crate) fn failed(&mut self, analysis: Option<&Analysis>) {
         self.transaction.failed = true;
-        let several = analysis.filter(|analysis| analysis.statements.len() > 1);
-        let committed = several.is_some_and(|analysis| {
-            let mut statements = analysis.statements.iter();
-            statements.any(|one| matches!(one.kind, StatementKind::Commit { .. } | StatementKind::Rollback { .. }))
-        });
-        self.uncertain |=
-            committed && several.is_some_and(|one| !one.state_changes.is_empty() || one.catalogue_changed);
+        let Some(analysis) = analysis.filter(|analysis| analysis.statements.len() > 1) else { return };
+        let kept = |kind: &StatementKind| ends_transaction(kind) || matches!(kind, StatementKind::Savepoint);
+        self.uncertain |= analysis.statements.iter().any(|one| kept(&one.kind));
     }
 
     /// The server is ready; `idle`: no transaction is open.
     pub(crate) fn ready(&mut self, idle: bool) {
-        if !idle && !self.transaction.committed && !self.transaction.rolled_back {
-            return;
+        let Transaction { before, changed_catalogue, failed } = std::mem::take(&mut self.transaction);
+        if let Some(before) = before
+            && idle
+            && failed
+        {
+            self.state = before;
         }
-        let ended = std::mem::take(&mut self.transaction);
-        if let Some(before) = ended.before {
-            let undone = ended.rolled_back || ended.failed;
-            if undone {
-                self.uncertain |= ended.committed;
-                self.state = before;
-            } else if let Some(path) = ended.path_after {
-                self.state.apply(&[StateChange::SearchPath { path: Some(path), local: false }]);
-            }
-        }
-        if ended.changed_catalogue {
+        if idle && changed_catalogue {
             self.stale = Some(Instant::now());
+        } else {
+            self.transaction.changed_catalogue = changed_catalogue;
         }
+        self.idle = idle;
     }
+}
+
+const fn ends_transaction(kind: &StatementKind) -> bool {
+    matches!(kind, StatementKind::Commit { .. } | StatementKind::Rollback { .. })
 }
 
 /// A name that is not found makes the catalogue load again unless that was done so recently.

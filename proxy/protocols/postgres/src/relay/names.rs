@@ -16,6 +16,9 @@ pub(crate) struct Statement {
     pub(crate) text: Arc<str>,
     /// Types of its columns, once it was described.
     pub(crate) shapes: Option<Arc<[Shape]>>,
+    /// The analyser knows it: SQL `EXECUTE` can name it. It is told late, because every change of its state makes it
+    /// forget what texts mean.
+    pub(crate) told: bool,
 }
 
 /// A portal.

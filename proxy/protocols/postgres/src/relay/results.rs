@@ -66,7 +66,7 @@ impl Relay {
             Backend::DataRow => self.row(&frame),
             Backend::CopyData => self.copy_data(&frame),
             Backend::CommandComplete => {
-                running.rows = running.rows.max(rows_of(&frame));
+                running.completed(messages::text(frame::body(&frame)).map_err(malformed)?);
                 self.complete(frame).await
             }
             Backend::EmptyQueryResponse | Backend::PortalSuspended => self.complete(frame).await,
@@ -150,10 +150,4 @@ impl Relay {
         masker.copied(frame, format, &mut out).map_err(malformed)?;
         self.release(&out)
     }
-}
-
-/// The number at the end of a command's tag: `SELECT 5`, `INSERT 0 5`.
-fn rows_of(frame: &[u8]) -> u64 {
-    let tag = messages::text(frame::body(frame)).unwrap_or_default();
-    tag.rsplit(' ').next().and_then(|word| word.parse().ok()).unwrap_or_default()
 }

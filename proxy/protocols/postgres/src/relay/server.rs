@@ -99,22 +99,22 @@ impl Relay {
         }
         match self.queue.pop_front() {
             Some(Expect::Parse { name, text }) => {
-                if !name.is_empty() {
-                    // SQL can execute it by name as well.
-                    self.meaning.state.prepare(&name, &text);
-                }
-                self.names.statements.insert(name, Statement { text, shapes: None });
+                self.names.statements.insert(name, Statement { text, shapes: None, told: false });
             }
             Some(Expect::Bind { name, portal }) => {
                 self.names.portals.insert(name, portal);
             }
             Some(Expect::Close { kind: b'S', name }) => {
                 self.names.statements.remove(&name);
-                self.meaning.state.apply(&[StateChange::Deallocated(Some(name))]);
+                if self.meaning.state.prepared(&name).is_some() {
+                    self.meaning.state.apply(&[StateChange::Deallocated(Some(name))]);
+                }
             }
             Some(Expect::Close { name, .. }) => {
                 self.names.portals.remove(&name);
-                self.meaning.state.apply(&[StateChange::Closed(Some(name))]);
+                if self.meaning.state.cursor(&name).is_some() {
+                    self.meaning.state.apply(&[StateChange::Closed(Some(name))]);
+                }
             }
             _ => {}
         }
@@ -306,14 +306,14 @@ impl Relay {
 
     /// Records how a command ended, and takes over what it changed.
     pub(super) async fn finish(&mut self, running: Running) -> Result<(), Ending> {
-        let Running { permit, analysis, counts, rows, failure, .. } = running;
+        let Running { permit, analysis, counts, rows, failure, undone, .. } = running;
         let outcome = if failure.is_some() { EndKind::Error } else { EndKind::Ok };
         if super::expect::changes_meaning(&analysis) {
             self.changing = self.changing.saturating_sub(1);
         }
         match outcome {
             EndKind::Ok => {
-                self.meaning.succeeded(&analysis);
+                self.meaning.succeeded(&analysis, undone);
                 self.rename(&analysis);
             }
             EndKind::Error | EndKind::Aborted => self.meaning.failed(Some(&analysis)),

@@ -3,5 +3,9 @@
 mod analyze_corpus;
 mod client;
 mod gateway;
+mod holds;
+mod hostile;
+mod masks;
 mod paths;
+mod refusals;
 mod server;

@@ -1,7 +1,8 @@
 //! Ordinary ways through.
 
-use crate::client::{field, tags};
+use crate::client::{Raw, field, tags};
 use crate::gateway::Gateway;
+use bytes::BufMut as _;
 
 const ALL: &str = "
 rules:
@@ -17,8 +18,8 @@ async fn psql_runs_statements_through_tls_with_a_token() {
     let done = gateway.psql(&["-Atc", "select name from users order by id"], &[]).await;
     assert_eq!(String::from_utf8_lossy(&done.stdout), "ada\nbob\n", "{done:?}");
     let log = gateway.log();
-    for expected in ["SessionStart", "Statement", "Result"] {
-        assert!(log.contains(expected) || log.to_lowercase().contains(&expected.to_lowercase()), "{expected}: {log}");
+    for expected in ["portcullis.session.start", "portcullis.statement", "portcullis.result", "ada"] {
+        assert!(log.contains(expected), "{expected} is not on record");
     }
 }
 
@@ -56,4 +57,52 @@ async fn answers_of_a_pipeline_come_in_order() {
     let answer = raw.answer().await;
     assert_eq!(tags(&answer), "12DCEZ");
     assert_eq!(field(&answer, 'E', 'C'), "42703");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn data_is_copied_in_by_the_simple_and_by_the_extended_protocol() {
+    let Some(gateway) = Gateway::start(ALL, USERS).await else { return };
+    let mut raw = gateway.raw().await;
+    raw.query("copy users from stdin").send().await;
+    assert_eq!(raw.read().await.tag, 'G');
+    copy(&mut raw, b"3\tcyd\n");
+    raw.send().await;
+    assert_eq!(tags(&raw.answer().await), "CZ");
+    // As libpq does: a Sync with the command, which the server ignores while it copies, and one after the data.
+    raw.extended("copy users from stdin").sync().send().await;
+    assert_eq!(tags(&[raw.read().await, raw.read().await, raw.read().await]), "12G");
+    copy(&mut raw, b"4\tdan\n");
+    raw.sync().send().await;
+    assert_eq!(tags(&raw.answer().await), "CZ");
+    raw.query("select count(*) from users").send().await;
+    let answer = raw.answer().await;
+    assert!(tags(&answer) == "TDCZ" && answer[1].body.ends_with(b"4"), "{answer:?}");
+}
+
+fn copy(raw: &mut Raw, data: &[u8]) {
+    raw.out.put_u8(b'd');
+    raw.out.put_u32(u32::try_from(data.len() + 4).unwrap());
+    raw.out.put_slice(data);
+    raw.out.put_slice(b"c\0\0\0\x04");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_results_stream_and_are_counted() {
+    let Some(gateway) = Gateway::start(ALL, USERS).await else { return };
+    let mut raw = gateway.raw().await;
+    raw.query("select g, repeat('x', 1000) from generate_series(1, 20000) g").send().await;
+    let answer = raw.answer().await;
+    assert_eq!(answer.len(), 20_003);
+    raw.query("select repeat('x', 100000000)").send().await;
+    assert_eq!(raw.answer().await[1].body.len(), 100_000_006);
+    assert!(gateway.log().contains("portcullis.result.truncated"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changes_names_is_awaited_within_a_pipeline() {
+    let Some(gateway) = Gateway::start(ALL, USERS).await else { return };
+    let mut raw = gateway.raw().await;
+    raw.extended("create table fresh(a int)").extended("insert into fresh values (1)").extended("table fresh").sync();
+    raw.send().await;
+    assert_eq!(tags(&raw.answer().await), "12C12C12DCZ");
 }

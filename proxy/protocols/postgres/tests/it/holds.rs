@@ -1,0 +1,136 @@
+//! Held commands: approved, denied, cancelled, abandoned; alone, in a transaction, in a pipeline.
+
+use crate::client::{Raw, field, tags};
+use crate::gateway::Gateway;
+use bytes::BufMut as _;
+use proxy_core::approval::Outcome;
+use std::time::{Duration, Instant};
+use tokio::io::AsyncWriteExt as _;
+
+const RULES: &str = "
+rules:
+- {name: ordinary, action: Allow, postgresql: {effects: [Connect, Select, Insert, Transaction]}}
+- {name: deletes, action: Hold, postgresql: {effects: [Delete]}, approval: {timeoutSeconds: 60}}
+";
+const TABLE: &str = "create table t(id int); insert into t values (1), (2)";
+
+fn approved() -> Option<Outcome> {
+    Some(Outcome::Approved { approvers: vec!["dora (dba): fine".to_owned()] })
+}
+
+/// Reads notices until there are this many.
+async fn notices(raw: &mut Raw, count: usize) {
+    for _ in 0..count {
+        let message = raw.read().await;
+        assert_eq!(message.tag, 'N', "{message:?}");
+        assert!(field(&[message], 'N', 'M').contains("orders-1"));
+    }
+}
+
+async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !condition() {
+        assert!(Instant::now() < deadline, "not within 5 s: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_query_tells_the_client_again_and_again_and_runs_once_approved() {
+    let Some(gateway) = Gateway::start(RULES, TABLE).await else { return };
+    let answer = gateway.approvals.next();
+    let mut raw = gateway.raw().await;
+    raw.query("delete from t").query("select 1").send().await;
+    notices(&mut raw, 3).await;
+    assert_eq!(gateway.server.sql(&gateway.database, "select count(*) from t"), "2");
+    answer.send_replace(approved());
+    let mut answer = raw.answer().await;
+    answer.retain(|message| message.tag != 'N');
+    assert_eq!(tags(&answer), "CZ");
+    assert_eq!(tags(&raw.answer().await), "TDCZ");
+    assert_eq!(gateway.server.sql(&gateway.database, "select count(*) from t"), "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_denied_command_does_not_run_and_the_transaction_goes_on() {
+    let Some(gateway) = Gateway::start(RULES, TABLE).await else { return };
+    gateway.approvals.next().send_replace(Some(Outcome::Denied { approver: "dora: no".to_owned() }));
+    let mut raw = gateway.raw().await;
+    raw.query("begin; insert into t values (3)").query("delete from t").query("commit").send().await;
+    assert_eq!(tags(&raw.answer().await), "CCZ");
+    let refused = raw.answer().await;
+    assert_eq!(field(&refused, 'E', 'C'), "42501");
+    assert!(gateway.approvals.questions.lock().unwrap()[0].in_transaction);
+    assert_eq!(tags(&raw.answer().await), "CZ");
+    assert_eq!(gateway.server.sql(&gateway.database, "select count(*) from t"), "3");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_in_a_pipeline_stalls_it_in_order() {
+    let Some(gateway) = Gateway::start(RULES, TABLE).await else { return };
+    let answer = gateway.approvals.next();
+    let mut raw = gateway.raw().await;
+    raw.extended("select 7").extended("delete from t").extended("select 8").sync().send().await;
+    let mut early = String::new();
+    while !early.contains("12DC12") || !early.contains('N') {
+        early.push(raw.read().await.tag);
+    }
+    answer.send_replace(approved());
+    let late: String = tags(&raw.answer().await).replace('N', "");
+    assert_eq!(late, "C12DCZ");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_goes_away_withdraws_its_request_within_a_second() {
+    let Some(gateway) = Gateway::start(RULES, TABLE).await else { return };
+    let _answer = gateway.approvals.next();
+    let mut raw = gateway.raw().await;
+    raw.query("delete from t").send().await;
+    notices(&mut raw, 1).await;
+    let left = Instant::now();
+    raw.stream.shutdown().await.unwrap();
+    drop(raw);
+    until("withdrawn", || *gateway.approvals.withdrawn.lock().unwrap() == 1).await;
+    assert!(left.elapsed() < Duration::from_secs(1));
+    until("on record", || gateway.log().contains("withdrawn")).await;
+    assert_eq!(gateway.server.sql(&gateway.database, "select count(*) from t"), "2");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_request_cancels_a_held_command_and_a_running_one() {
+    let Some(gateway) = Gateway::start(
+        &RULES.replace("Select,", "Select, Call,"),
+        TABLE,
+    )
+    .await
+    else {
+        return;
+    };
+    let _answer = gateway.approvals.next();
+    let mut raw = gateway.raw().await;
+    raw.query("delete from t").send().await;
+    notices(&mut raw, 1).await;
+    cancel(&gateway, &raw).await;
+    let mut refused = raw.answer().await;
+    refused.retain(|message| message.tag != 'N');
+    assert_eq!((tags(&refused), field(&refused, 'E', 'C')), ("EZ".to_owned(), "57014".to_owned()));
+    raw.query("select pg_sleep(30)").send().await;
+    until("running", || {
+        let sql = "select count(*) from pg_stat_activity where query = 'select pg_sleep(30)' and state = 'active'";
+        gateway.server.sql(&gateway.database, sql) == "1"
+    })
+    .await;
+    cancel(&gateway, &raw).await;
+    let cancelled = raw.answer().await;
+    assert_eq!(field(&cancelled, 'E', 'C'), "57014");
+}
+
+async fn cancel(gateway: &Gateway, raw: &Raw) {
+    let mut request = Vec::new();
+    request.put_u32(u32::try_from(12 + raw.key.1.len()).unwrap());
+    request.put_u32(80_877_102);
+    request.put_i32(raw.key.0);
+    request.put_slice(&raw.key.1);
+    let mut socket = tokio::net::TcpStream::connect(("127.0.0.1", gateway.port)).await.unwrap();
+    socket.write_all(&request).await.unwrap();
+}
