@@ -3,7 +3,7 @@
 use super::record::Facts;
 use crate::approval::{ApprovalError, Outcome, Pending, Question};
 use crate::refusal::{Refusal, RefusalKind};
-use proxy_policy::{ApprovalTerms, Command, OnDisconnect, RuleRef};
+use proxy_policy::{ApprovalTerms, Command, RuleRef};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -119,30 +119,31 @@ impl Held {
 
     /// What the client is told if the request did not end in an approval.
     pub(super) fn refusal(&self, outcome: Result<Outcome, ApprovalError>) -> Option<Refusal> {
-        let again = "send the command again to ask anew".to_owned();
+        let name = self.name();
+        let again = "send the command again to ask anew";
         let (kind, message, hint) = match outcome {
             Ok(Outcome::Approved { .. }) => return None,
             Ok(Outcome::Denied { approver }) => (
                 RefusalKind::ApprovalDenied,
-                format!("approval {} was denied by {approver}", self.name()),
-                "do not send it again without talking to the approver".to_owned(),
+                format!("approval {name} was denied by {approver}"),
+                "do not send it again without talking to the approver",
             ),
             Ok(Outcome::Expired) => {
-                (RefusalKind::ApprovalExpired, format!("approval {} expired undecided", self.name()), again)
+                (RefusalKind::ApprovalExpired, format!("approval {name} expired undecided"), again)
             }
             Ok(Outcome::Withdrawn) => {
-                (RefusalKind::Withdrawn, format!("approval {} was withdrawn", self.name()), again)
+                (RefusalKind::Withdrawn, format!("approval {name} was withdrawn"), again)
             }
-            Err(error) => {
-                tracing::error!(request = self.name(), error = %super::Chain(&error), "follow approval request");
-                let message = format!("approval {} cannot be followed: {error}", self.name());
-                (RefusalKind::Unavailable, message, "try again later; nothing was run".to_owned())
-            }
+            Err(error) => (RefusalKind::Unavailable, lost(name, &error), "try again later; nothing was run"),
         };
-        let claimable = matches!(self.terms.on_disconnect, OnDisconnect::Claimable);
-        tracing::debug!(request = self.name(), claimable, "held command refused");
-        Some(Refusal { kind, rule: Some(self.rule.clone()), message, hint })
+        Some(Refusal { kind, rule: Some(self.rule.clone()), message, hint: hint.to_owned() })
     }
+}
+
+/// The store is gone: that is for whoever runs the gateway, so it is logged here.
+fn lost(name: &str, error: &ApprovalError) -> String {
+    tracing::error!(request = name, error = %super::Chain(error), "follow approval request");
+    format!("approval {name} cannot be followed: {error}")
 }
 
 /// A line of a list.

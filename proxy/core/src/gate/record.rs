@@ -253,7 +253,7 @@ fn mask_line(masker: &Masker, line: String) -> String {
     let mut counts = MaskCounts::default();
     match masker.text(line.as_bytes(), &mut counts) {
         Cow::Borrowed(_) => line,
-        Cow::Owned(masked) => String::from_utf8_lossy(&masked).into_owned(),
+        Cow::Owned(hidden) => String::from_utf8_lossy(&hidden).into_owned(),
     }
 }
 

@@ -55,10 +55,10 @@ impl Approvals for Scripted {
 
 #[async_trait]
 impl Pending for ScriptedPending {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "orders-1"
     }
-    fn uid(&self) -> &str {
+    fn uid(&self) -> &'static str {
         "uid-1"
     }
     async fn outcome(&mut self) -> Result<Outcome, ApprovalError> {
@@ -171,8 +171,8 @@ fn command(operation: &str, effect: &'static str, name: &str) -> Arc<Command> {
     })
 }
 
-fn approved() -> Result<Outcome, &'static str> {
-    Ok(Outcome::Approved { approvers: vec!["alice (dba): CHG-7".to_owned()] })
+fn approved() -> Outcome {
+    Outcome::Approved { approvers: vec!["alice (dba): CHG-7".to_owned()] }
 }
 
 fn last<'a>(records: &'a [Record], name: &str) -> &'a Record {
@@ -237,7 +237,7 @@ async fn what_cannot_be_recorded_does_not_run() {
 async fn an_approved_command_gets_a_permit_and_the_approver_is_on_record() {
     let bench = Bench::new(|_| ());
     let mut gate = bench.open(60).await;
-    bench.answer(approved());
+    bench.answer(Ok(approved()));
     let Decision::Held(mut held) = gate.decide(command("DELETE", "Delete", "public.orders"), true).await
     else {
         panic!("not held");
@@ -288,7 +288,7 @@ async fn a_question_that_cannot_be_asked_is_a_refusal() {
 async fn an_approval_never_turns_a_new_deny_into_allow() {
     let bench = Bench::new(|_| ());
     let mut gate = bench.open(60).await;
-    bench.answer(approved());
+    bench.answer(Ok(approved()));
     let Decision::Held(mut held) = gate.decide(command("DELETE", "Delete", "public.orders"), false).await
     else {
         panic!("not held");
@@ -302,7 +302,7 @@ async fn an_approval_never_turns_a_new_deny_into_allow() {
 async fn an_approval_of_one_rule_does_not_count_for_another() {
     let bench = Bench::new(|_| ());
     let mut gate = bench.open(60).await;
-    bench.answer(approved());
+    bench.answer(Ok(approved()));
     let Decision::Held(mut held) = gate.decide(command("DELETE", "Delete", "public.orders"), false).await
     else {
         panic!("not held");
