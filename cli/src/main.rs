@@ -8,6 +8,7 @@ mod decide;
 mod dev_issuer;
 mod logs;
 mod output;
+mod policy;
 mod replay;
 mod requests;
 mod sessions;
@@ -36,6 +37,7 @@ enum Command {
     DevIssuer(dev_issuer::Arguments),
     Replay(replay::Arguments),
     Requests(requests::Arguments),
+    Policy(policy::Arguments),
     Sessions(sessions::Arguments),
     Show(show::Arguments),
     Verify(verify::Arguments),
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         Command::DevIssuer(arguments) => dev_issuer::run(arguments, &mut output),
         Command::Replay(arguments) => replay::run(arguments, &mut output),
         Command::Requests(arguments) => requests::run(arguments, &mut output),
+        Command::Policy(arguments) => policy::run(arguments, &mut output),
         Command::Sessions(arguments) => sessions::run(arguments, &mut output),
         Command::Show(arguments) => show::run(arguments, &mut output),
         Command::Verify(arguments) => verify::run(arguments, &mut output),

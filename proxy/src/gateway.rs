@@ -18,7 +18,7 @@ pub use log::LogOptions;
 use crate::admin::Listening;
 use crate::config::{Config, Problem, Problems, ResourceConfig, ResourceKey};
 use crate::metrics::ProcessMetrics;
-use crate::protocols::Service;
+use crate::protocols::{Service, Settings};
 use crate::serve::{self, Admission};
 use crate::state::State;
 use proxy_core::approval::Approvals;
@@ -148,7 +148,7 @@ impl Gateway {
         for (key, resource) in running {
             let hurry = hurry.clone();
             self.leaving.spawn(async move {
-                let patience = resource.live.drain_time();
+                let patience = resource.live.drain();
                 tokio::select! {
                     () = resource.live.over() => {}
                     () = tokio::time::sleep(patience) => {
@@ -173,8 +173,13 @@ impl Gateway {
             Some(running) => Arc::clone(&running.live),
             None => self.create(key, &config).await?,
         };
-        let context = self.context(key, &config, &live);
-        let service = Service::new(&config, context, live.service().as_deref())
+        let settings = Settings {
+            config: &config,
+            resource: self.context(key, &config, &live),
+            draining: live.draining(),
+            ending: live.ending(),
+        };
+        let service = Service::new(settings, live.service().as_deref())
             .map_err(|unusable| config.place.problem(unusable.path, unusable.message));
         let service = match service {
             Ok(service) => service,

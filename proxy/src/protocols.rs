@@ -31,7 +31,18 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// Dropped when the connection has a session.
     pub unauthenticated: Unauthenticated,
-    /// Fires when the session has to end.
+}
+
+/// What a protocol is set up with.
+#[derive(Debug)]
+pub struct Settings<'a> {
+    /// The Resource.
+    pub config: &'a ResourceConfig,
+    /// What its sessions share.
+    pub resource: Arc<ResourceContext>,
+    /// Fires when sessions should end as soon as nothing of theirs is under way.
+    pub draining: CancellationToken,
+    /// Fires when sessions have to end.
     pub ending: CancellationToken,
 }
 
@@ -57,15 +68,11 @@ impl Service {
     ///
     /// # Errors
     /// The protocol cannot use a setting.
-    pub fn new(
-        config: &ResourceConfig,
-        context: Arc<ResourceContext>,
-        before: Option<&Self>,
-    ) -> Result<Self, Unusable> {
-        match &config.upstream {
+    pub fn new(settings: Settings<'_>, before: Option<&Self>) -> Result<Self, Unusable> {
+        match &settings.config.upstream {
             Upstream::Postgresql(upstream) => {
                 let before = before.map(|Self::Postgresql(before)| before);
-                Postgresql::new(config, upstream, context, before).map(Self::Postgresql)
+                Postgresql::new(settings, upstream, before).map(Self::Postgresql)
             }
         }
     }
@@ -79,7 +86,7 @@ impl Service {
 
     /// Serves one connection until it is over.
     ///
-    /// Not cancel safe: the session would be cut off; use [`Connection::ending`].
+    /// Not cancel safe: the session would be cut off; use [`Settings::ending`].
     pub async fn serve(&self, connection: Connection) {
         match self {
             Self::Postgresql(postgresql) => postgresql.serve(connection).await,

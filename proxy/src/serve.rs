@@ -2,6 +2,7 @@
 
 use crate::gateway::{Live, Shared};
 use crate::protocols::Connection;
+use prometheus_client::metrics::gauge::Gauge;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -86,24 +87,35 @@ fn admit(stream: TcpStream, peer: SocketAddr, live: &Arc<Live>, shared: &Shared)
         refused(shared, current.service.name(), "unauthenticated-limit");
         return;
     };
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "set TCP_NODELAY");
-    }
-    let connection = Connection { stream, peer, unauthenticated, ending: live.ending() };
-    let active = shared.process.connections_active.clone();
-    active.inc();
+    let connection = Connection { stream, peer, unauthenticated };
+    let active = Active::new(&shared.process.connections_active);
     if let Some(place) = live.place() {
         live.spawn(async move {
             current.service.serve(connection).await;
-            active.dec();
-            drop(place);
+            drop((active, place));
         });
     } else {
         refused(shared, current.service.name(), "session-limit");
         live.spawn(async move {
             current.service.turn_away(connection).await;
-            active.dec();
+            drop(active);
         });
+    }
+}
+
+/// Counts a connection while it is open, however its task ends.
+struct Active(Gauge);
+
+impl Active {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

@@ -36,6 +36,8 @@ pub enum RefusalKind {
     Protocol,
     /// Over a limit.
     TooLarge,
+    /// No place for another session.
+    Full,
 }
 
 impl Refusal {

@@ -35,6 +35,7 @@ pub struct Live {
     spool: Spool,
     sessions: TaskTracker,
     open: AtomicUsize,
+    draining: CancellationToken,
     ending: CancellationToken,
 }
 
@@ -49,6 +50,7 @@ impl Live {
             spool,
             sessions: TaskTracker::new(),
             open: AtomicUsize::new(0),
+            draining: CancellationToken::new(),
             ending: CancellationToken::new(),
         }
     }
@@ -102,8 +104,9 @@ impl Live {
         self.spool.directory()
     }
 
-    /// How long sessions may go on after the gateway was told to stop.
-    pub(super) fn drain_time(&self) -> Duration {
+    /// Asks sessions to end when nothing of theirs is under way, and says how long they may take.
+    pub(super) fn drain(&self) -> Duration {
+        self.draining.cancel();
         self.current().map_or(Duration::ZERO, |current| current.drain)
     }
 
@@ -123,8 +126,13 @@ impl Live {
         self.sessions.spawn(session);
     }
 
+    /// Fires when sessions should end as soon as nothing of theirs is under way.
+    pub(super) fn draining(&self) -> CancellationToken {
+        self.draining.clone()
+    }
+
     /// Fires when sessions have to end.
-    pub fn ending(&self) -> CancellationToken {
+    pub(super) fn ending(&self) -> CancellationToken {
         self.ending.clone()
     }
 

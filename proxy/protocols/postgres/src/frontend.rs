@@ -37,6 +37,8 @@ pub(crate) const fn sqlstate(kind: RefusalKind, severity: Severity) -> &'static 
         RefusalKind::Protocol => "08P01",
         // program_limit_exceeded
         RefusalKind::TooLarge => "54000",
+        // too_many_connections
+        RefusalKind::Full => "53300",
     }
 }
 

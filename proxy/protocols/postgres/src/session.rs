@@ -74,14 +74,38 @@ impl Postgres {
         }
     }
 
-    /// Serves one connection to its end.
+    /// The same resource with other settings, for new connections. Sessions keep theirs; cancel requests for them
+    /// arrive here all the same, and what is known of the server's catalogues stays where the server does.
+    #[must_use]
+    pub fn replaced(
+        &self,
+        options: Options,
+        resource: Arc<ResourceContext>,
+        authenticator: Arc<dyn Authenticate>,
+        tls: Arc<ArcSwap<rustls::ServerConfig>>,
+    ) -> Self {
+        let same_server = options.host == self.options.host && options.port == self.options.port;
+        Self {
+            snapshots: if same_server { self.snapshots.clone() } else { Snapshots::default() },
+            analyzer: Arc::clone(&self.analyzer),
+            cancels: self.cancels.clone(),
+            ..Self::new(options, resource, authenticator, tls)
+        }
+    }
+
+    /// Serves one connection to its end. `unauthenticated` is dropped as soon as the client has proved who it is.
     ///
     /// Not cancel safe: dropping the future ends the session without its end on record.
     ///
     /// # Errors
     /// It did not become a session.
-    pub async fn serve(&self, socket: TcpStream, peer: SocketAddr) -> Result<(), SessionError> {
-        let result = Box::pin(self.serve_connection(socket, peer)).await;
+    pub async fn serve(
+        &self,
+        socket: TcpStream,
+        peer: SocketAddr,
+        unauthenticated: impl Send,
+    ) -> Result<(), SessionError> {
+        let result = Box::pin(self.serve_connection(socket, peer, unauthenticated)).await;
         if let Err(error) = &result {
             let reason = match error {
                 SessionError::Handshake => "timeout",
@@ -94,7 +118,33 @@ impl Postgres {
         result
     }
 
-    async fn serve_connection(&self, socket: TcpStream, peer: SocketAddr) -> Result<(), SessionError> {
+    /// Tells a client that there is no place for its session. Cancel requests are served: they need none.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// The client went away, or never asked for a session.
+    pub async fn turn_away(&self, socket: TcpStream) -> Result<(), SessionError> {
+        let opening = startup::open(socket, self.tls.load_full());
+        let opened = tokio::time::timeout(self.options.limits.handshake, opening).await;
+        match opened.map_err(|_| SessionError::Handshake)?? {
+            Opening::Session(mut arrival) => {
+                let message = "the gateway has as many sessions of this resource as it may";
+                let hint = "try again later, or close sessions that are idle";
+                refuse(&mut arrival.wire, refusal(RefusalKind::Full, message, hint)).await;
+            }
+            Opening::Cancel { process, key } => self.cancel(process, &key).await,
+            Opening::Nothing => {}
+        }
+        Ok(())
+    }
+
+    async fn serve_connection(
+        &self,
+        socket: TcpStream,
+        peer: SocketAddr,
+        unauthenticated: impl Send,
+    ) -> Result<(), SessionError> {
         socket.set_nodelay(true).map_err(StartupError::Io)?;
         let handshake = async {
             let mut arrival = match startup::open(socket, self.tls.load_full()).await? {
@@ -110,6 +160,7 @@ impl Postgres {
         };
         let opened = tokio::time::timeout(self.options.limits.handshake, handshake).await;
         let Some((arrival, verified)) = opened.map_err(|_| SessionError::Handshake)?? else { return Ok(()) };
+        drop(unauthenticated);
         let Some(relay) = self.begin(*arrival, verified, peer).await? else { return Ok(()) };
         relay.run().await;
         Ok(())

@@ -33,7 +33,10 @@ pub(super) fn client(upstream: &PostgresqlUpstream) -> Result<Option<Arc<ClientC
     Ok(Some(Arc::new(config)))
 }
 
-fn config(provider: Arc<CryptoProvider>, verifier: Arc<dyn ServerCertVerifier>) -> Result<ClientConfig, Error> {
+fn config(
+    provider: Arc<CryptoProvider>,
+    verifier: Arc<dyn ServerCertVerifier>,
+) -> Result<ClientConfig, Error> {
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     // "dangerous" is rustls' word for any verifier that is given to it; both of ours check the chain
     Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())

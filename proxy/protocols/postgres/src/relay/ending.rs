@@ -57,7 +57,7 @@ impl Ending {
             Self::Refused(refusal) => match refusal.kind {
                 RefusalKind::SessionEnded => "ended by the gateway",
                 RefusalKind::Protocol => "client broke the protocol",
-                RefusalKind::TooLarge => "over a limit",
+                RefusalKind::TooLarge | RefusalKind::Full => "over a limit",
                 RefusalKind::Unavailable => "gateway unavailable",
                 RefusalKind::Authentication
                 | RefusalKind::Denied
