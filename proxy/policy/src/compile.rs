@@ -12,7 +12,7 @@ pub(crate) mod rule;
 mod selection;
 mod window;
 
-use cel::{Env, Value};
+use cel::Env;
 use crds::v1alpha1::{Policy, PolicyMode};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -34,16 +34,14 @@ pub struct PolicySet {
     pub(crate) rules: Vec<Rule>,
     pub(crate) masks: ColumnMasks,
     pub(crate) env: Arc<Env>,
-    /// The `resource` variable of expressions.
-    pub(crate) resource: Value,
-    pub(crate) resource_name: String,
+    pub(crate) resource: ResourceFacts,
     digest: String,
 }
 
 impl std::fmt::Debug for PolicySet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PolicySet")
-            .field("resource", &self.resource_name)
+            .field("resource", &self.resource.name)
             .field("policies", &self.policies)
             .field("digest", &self.digest)
             .finish_non_exhaustive()
@@ -166,8 +164,7 @@ impl<'a> Compiler<'a> {
             rules: Vec::new(),
             masks: ColumnMasks::default(),
             env: Arc::clone(&self.env),
-            resource: condition::resource_value(self.resource),
-            resource_name: self.resource.name.clone(),
+            resource: self.resource.clone(),
             digest: digest(&selected),
         };
         for (index, policy) in selected.values().enumerate() {

@@ -57,7 +57,7 @@ impl PolicySet {
         if !concerned.contains(&true) {
             let verdict = Verdict::Deny {
                 rule: built_in("no-policy"),
-                message: message::no_policy(command, &self.resource_name),
+                message: message::no_policy(command, &self.resource.name),
             };
             return Evaluation { verdict, observed: Vec::new() };
         }

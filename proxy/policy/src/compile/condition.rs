@@ -13,7 +13,7 @@ use cel::{Env, ExecutionError, Program, Value};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-pub(crate) use scope::{Scope, resource_value};
+pub(crate) use scope::Scope;
 
 use super::ResourceFacts;
 

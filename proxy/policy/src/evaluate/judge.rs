@@ -248,7 +248,7 @@ impl<'a> Case<'a> {
             },
             Effects::Unknown { .. } | Effects::Known(_) => Judgement::Deny {
                 rule: built_in("default-deny"),
-                message: message::default_deny(touch, self.command, &self.set.resource_name),
+                message: message::default_deny(touch, self.command, &self.set.resource.name),
             },
         }
     }

@@ -5,7 +5,6 @@ use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::scope::resource_value;
 use super::{Condition, Scope};
 use crate::{Access, Command, Effects, Identity, ResourceFacts, Touch};
 
@@ -21,13 +20,12 @@ pub(super) fn dry_run(condition: &Condition, env: &Arc<Env>, resource: &Resource
         groups: vec!["sample".to_owned()],
         claims: serde_json::Map::new(),
     };
-    let resource = resource_value(resource);
     // Any moment will do; this crate has no clock.
     let now = Timestamp::UNIX_EPOCH;
     for command in
         [sample("SELECT", "Select", Access::Read, false), sample("DELETE", "Delete", Access::Write, true)]
     {
-        let scope = Scope::new(env, &resource, &identity, &command, now);
+        let scope = Scope::new(env, resource, &identity, &command, now);
         match condition.execute(&scope)? {
             // Samples are short: an index past their end says nothing.
             Ok(Value::Bool(_)) | Err(ExecutionError::IndexOutOfBounds(_)) => {}

@@ -1,4 +1,3 @@
-use super::scope::resource_value;
 use super::*;
 use crate::test_support::{command, identity, touch};
 use proptest::prelude::*;
@@ -9,7 +8,7 @@ fn compile(source: &str) -> Result<Condition, Vec<String>> {
 
 fn evaluate(source: &str) -> Result<bool, String> {
     let env = Arc::new(Env::stdlib());
-    let resource = resource_value(&ResourceFacts::default());
+    let resource = ResourceFacts::default();
     let identity = identity("agent", &["agents"]);
     let command = command(vec![touch("Delete", "public.orders")]);
     let scope = Scope::new(&env, &resource, &identity, &command, "2026-11-23T12:00:00Z".parse().unwrap());
@@ -89,7 +88,7 @@ fn an_error_text_never_holds_a_value_of_the_caller() {
 #[test]
 fn a_command_too_large_to_look_at_fails_only_conditions_that_look() {
     let env = Arc::new(Env::stdlib());
-    let resource = resource_value(&ResourceFacts::default());
+    let resource = ResourceFacts::default();
     let identity = identity("agent", &["agents"]);
     let mut command = command(vec![touch("Delete", "public.orders"); 2000]);
     command.masked_text = "x".repeat(100_000);
@@ -158,7 +157,7 @@ proptest! {
         pieces in proptest::collection::vec(proptest::sample::select(&PIECES[..]), 0..24), noise in "\\PC{0,8}",
     ) {
         let env = Arc::new(Env::stdlib());
-        let resource = resource_value(&ResourceFacts::default());
+        let resource = ResourceFacts::default();
         let identity = identity("agent", &["agents"]);
         let command = command(vec![touch("Delete", "public.orders")]);
         let scope = Scope::new(&env, &resource, &identity, &command, jiff::Timestamp::UNIX_EPOCH);
