@@ -30,8 +30,8 @@ use std::sync::Arc;
 
 pub use stream::StreamMasker;
 
-/// So many times a text is looked at again, at most.
-const AGAIN_LIMIT: usize = 64;
+/// So many times a text is looked at, at most: until nothing more is found.
+const ROUNDS: usize = 64;
 
 /// Names and counts of what was masked, never values.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -110,11 +110,10 @@ impl Masker {
         if findings.is_empty() {
             return Cow::Borrowed(text);
         }
-        // some rules find one secret of several at a time, so they look again at what is left
-        let again = findings.iter().any(|finding| finding.again);
         let mut out = Vec::with_capacity(text.len());
         self.render(text, &findings, counts, &mut out);
-        for _ in 0..if again { AGAIN_LIMIT } else { 0 } {
+        // what is hidden may have kept something else from being found
+        for _ in 1..ROUNDS {
             let findings = self.engine.findings(&out);
             if findings.is_empty() {
                 break;

@@ -18,6 +18,10 @@ pub(super) fn passes(rule: &Rule, secret: &[u8], context: &[u8]) -> bool {
         Check::Mixed => secret.iter().any(u8::is_ascii_digit),
         Check::Password | Check::Manifest => !is_reference(secret),
         Check::UserPassword => is_user_password(secret),
+        Check::Connection => !is_reference(unquoted(secret)) && is_connection(context),
+        Check::Quoted => {
+            !is_reference(unquoted(secret)) && is_password(unquoted(secret)) && !is_harmless(secret, context)
+        }
         Check::Generic => !is_reference(secret) && is_generic(secret, context),
     }
 }
@@ -81,6 +85,46 @@ fn is_user_password(pair: &[u8]) -> bool {
     let is_nothing = password.is_empty() && is_reference(user);
     let is_listed = password.starts_with(b"[") && password.ends_with(b"]");
     !(is_word || is_nothing || is_listed || (!password.is_empty() && is_reference(password)))
+}
+
+/// Without quotes around it.
+fn unquoted(secret: &[u8]) -> &[u8] {
+    let start = secret.iter().take_while(|b| matches!(b, b'"' | b'\'')).count();
+    let end = secret.iter().rev().take_while(|b| matches!(b, b'"' | b'\'')).count();
+    secret.get(start..secret.len().saturating_sub(end)).unwrap_or_default()
+}
+
+/// Whether what stands around a password names a server, a user or a database.
+fn is_connection(context: &[u8]) -> bool {
+    const PARTS: &[&[u8]] = &[
+        b"host=",
+        b"hostaddr=",
+        b"server=",
+        b"user=",
+        b"user id=",
+        b"uid=",
+        b"dbname=",
+        b"database=",
+        b"data source=",
+        b"host =",
+        b"server =",
+        b"user =",
+        b"dbname =",
+        b"database =",
+    ];
+    PARTS.iter().any(|part| context.windows(part.len()).any(|window| window.eq_ignore_ascii_case(part)))
+}
+
+/// Letters with a digit or a mark among them, as people choose passwords, not code or a path.
+fn is_password(secret: &[u8]) -> bool {
+    let has_letter = secret.iter().any(u8::is_ascii_alphabetic);
+    let has_other =
+        secret.iter().any(|b| b.is_ascii_digit() || matches!(b, b'!' | b'@' | b'#' | b'^' | b'*' | b'?'));
+    let is_code = secret
+        .iter()
+        .any(|b| matches!(b, b'(' | b')' | b'{' | b'}' | b'[' | b']' | b'/' | b',' | b';' | b'|'));
+    let has_format = secret.contains(&b'%');
+    has_letter && has_other && !is_code && !has_format && !is_identifier(secret)
 }
 
 /// One character over and over.
@@ -152,14 +196,14 @@ fn is_generic(secret: &[u8], context: &[u8]) -> bool {
     if !has_digit || !has_letter {
         return false;
     }
-    if is_identifier(secret) {
-        return false;
-    }
-    let name =
-        context.get(..context.len().saturating_sub(secret.len())).unwrap_or_default().to_ascii_lowercase();
-    let value = secret.to_ascii_lowercase();
+    !is_identifier(secret) && !is_harmless(secret, context)
+}
+
+/// Whether the name before the secret only sounds like one, or the secret says of itself that it is none.
+fn is_harmless(secret: &[u8], context: &[u8]) -> bool {
+    let name = context.get(..context.len().saturating_sub(secret.len())).unwrap_or_default();
     let says = |text: &[u8], words: &[&[u8]]| {
-        words.iter().any(|word| text.windows(word.len()).any(|window| window == *word))
+        words.iter().any(|word| text.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word)))
     };
-    !says(&name, HARMLESS) && !says(&value, HARMLESS_VALUES)
+    says(name, HARMLESS) || says(secret, HARMLESS_VALUES)
 }

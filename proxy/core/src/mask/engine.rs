@@ -1,7 +1,7 @@
 //! All detectors of one list of choices, compiled together and shared.
 
 use super::finding::{Edges, Finding, Sink, merged};
-use super::kinds::is_mask;
+use super::kinds::within_mask;
 use super::patterns::Patterns;
 use super::personal::Personal;
 use super::secrets::Secrets;
@@ -46,7 +46,7 @@ impl Engine {
             return Vec::new();
         }
         let mut found = merged(sink.findings);
-        found.retain(|finding| text.get(finding.start..finding.end).is_some_and(|bytes| !is_mask(bytes)));
+        found.retain(|finding| !within_mask(text, finding.start, finding.end));
         found
     }
 

@@ -9,8 +9,6 @@ pub(super) struct Finding<'a> {
     pub(super) end: usize,
     pub(super) name: &'a str,
     pub(super) mask: &'a Mask,
-    /// There may be more behind it that shows only once it is hidden.
-    pub(super) again: bool,
 }
 
 /// Whether the text stands alone.
@@ -91,7 +89,6 @@ pub(super) fn merged<'a>(mut findings: Vec<Finding<'a>>) -> Vec<Finding<'a>> {
                     last.name = finding.name;
                 }
                 last.end = last.end.max(finding.end);
-                last.again |= finding.again;
                 if strictness(finding.mask) > strictness(last.mask) {
                     last.mask = finding.mask;
                 }

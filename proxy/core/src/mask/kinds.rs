@@ -124,24 +124,40 @@ fn base32(digest: &[u8; 32]) -> String {
     out
 }
 
-/// Whether these bytes are exactly what a mask leaves: they are not hidden a second time.
-pub(super) fn is_mask(bytes: &[u8]) -> bool {
-    if let Some(name) = bytes.strip_prefix(b"[MASKED:").and_then(|rest| rest.strip_suffix(b"]")) {
-        return !name.is_empty() && name.len() <= 63 && name.iter().all(|b| is_name(*b));
+/// Longest that a mask can be, in bytes.
+const LONGEST: usize = 96;
+
+/// Whether the bytes from `start` to `end` are what a mask left, or part of it: they are not hidden a second time.
+pub(super) fn within_mask(text: &[u8], start: usize, end: usize) -> bool {
+    if end.saturating_sub(start) > LONGEST {
+        return false;
     }
-    if let Some(hex) = bytes.strip_prefix(b"hash_") {
-        return hex.len() == 16 && hex.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    (start.saturating_sub(LONGEST)..=start).any(|at| {
+        let rest = text.get(at..).unwrap_or_default();
+        matches!(rest.first(), Some(b'[' | b'h' | b't'))
+            && mask_length(rest).is_some_and(|length| at + length >= end)
+    })
+}
+
+/// Length of what a mask left at the start of `text`.
+fn mask_length(text: &[u8]) -> Option<usize> {
+    if let Some(rest) = text.strip_prefix(b"[MASKED:") {
+        let name = rest.iter().take_while(|b| is_name(**b)).count();
+        return ((1..=63).contains(&name) && rest.get(name) == Some(&b']')).then_some(8 + name + 1);
     }
-    if let Some(rest) = bytes.strip_prefix(b"tok_") {
-        let mut parts = rest.rsplitn(2, |b| *b == b'_');
-        let (tail, name) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-        return tail.len() == 16
-            && tail.iter().all(|b| matches!(b, b'A'..=b'Z' | b'2'..=b'7'))
-            && !name.is_empty()
-            && name.len() <= 63
-            && name.iter().all(|b| is_name(*b));
+    if let Some(hex) = text.strip_prefix(b"hash_") {
+        let is_hash = hex.get(..16)?.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        return is_hash.then_some(21);
     }
-    false
+    let rest = text.strip_prefix(b"tok_")?;
+    let name = rest.iter().take(LONGEST).take_while(|b| is_name(**b)).count();
+    // the first place where an underscore and sixteen characters of base32 stand
+    (1..=name.min(63)).find_map(|at| {
+        let tail = rest.get(at + 1..at + 17)?;
+        let is_token =
+            rest.get(at) == Some(&b'_') && tail.iter().all(|b| matches!(b, b'A'..=b'Z' | b'2'..=b'7'));
+        is_token.then_some(4 + at + 17)
+    })
 }
 
 fn is_name(byte: u8) -> bool {

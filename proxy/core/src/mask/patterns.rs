@@ -50,7 +50,7 @@ impl Patterns {
     pub(super) fn scan<'a>(&'a self, text: &[u8], sink: &mut Sink<'a>) {
         for pattern in &self.0 {
             let push = |sink: &mut Sink<'a>, start, end| {
-                sink.push(Finding { start, end, name: &pattern.name, mask: &pattern.mask, again: false });
+                sink.push(Finding { start, end, name: &pattern.name, mask: &pattern.mask });
             };
             let Some(regex) = &pattern.regex else {
                 push(sink, 0, text.len());

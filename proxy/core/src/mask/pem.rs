@@ -104,6 +104,16 @@ fn has_material(text: &[u8]) -> bool {
 /// Finds the base64 of a private key that starts at `start`.
 pub(super) fn wrapped(text: &[u8], start: usize) -> Option<(usize, usize)> {
     let rest = text.get(start..)?;
+    // the header first: it is cheap, and most of what starts like this is no key
+    let near = rest.get(..256).unwrap_or(rest);
+    let head: Vec<u8> = near
+        .iter()
+        .copied()
+        .take_while(|b| is_base64(*b) || matches!(b, b'\n' | b'\r'))
+        .filter(|b| is_base64(*b))
+        .take(160)
+        .collect();
+    header(&decoded(&head)?)?;
     let mut length = 0;
     while let Some(byte) = rest.get(length) {
         let is_break = matches!(byte, b'\n' | b'\r')
@@ -113,10 +123,6 @@ pub(super) fn wrapped(text: &[u8], start: usize) -> Option<(usize, usize)> {
         }
         length += 1;
     }
-    let run = rest.get(..length)?;
-    let head: Vec<u8> = run.iter().copied().filter(|b| is_base64(*b)).take(160).collect();
-    let plain = decoded(&head)?;
-    header(&plain)?;
     Some((start, start + length))
 }
 

@@ -113,7 +113,7 @@ impl Personal {
         if let Some(mask) = &self.email
             && let Some((start, end)) = address::email(text, index)
         {
-            sink.push(Finding { start, end, name: "email", mask, again: false });
+            sink.push(Finding { start, end, name: "email", mask });
         }
     }
 
@@ -121,7 +121,7 @@ impl Personal {
         if let Some(mask) = &self.ip
             && let Some((start, end)) = address::ipv6(text, index)
         {
-            sink.push(Finding { start, end, name: "ip-address", mask, again: false });
+            sink.push(Finding { start, end, name: "ip-address", mask });
         }
     }
 
@@ -146,7 +146,7 @@ impl Personal {
             if let Some(mask) = mask
                 && let Some((start, end)) = find(text, start)
             {
-                sink.push(Finding { start, end, name, mask, again: false });
+                sink.push(Finding { start, end, name, mask });
             }
         };
         let (count, after) = (end - start, text.at(end));

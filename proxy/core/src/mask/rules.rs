@@ -60,13 +60,10 @@ pub(super) enum Check {
     UserPassword,
     /// One value of a manifest.
     Manifest,
-}
-
-impl Check {
-    /// Whether more secrets may show once this one is hidden.
-    pub(super) fn again(self) -> bool {
-        matches!(self, Self::UserPassword | Self::Manifest)
-    }
+    /// A password among other parts of a connection string.
+    Connection,
+    /// A quoted value that is neither a word nor a sentence; the quote before it is part of the match.
+    Quoted,
 }
 
 /// One rule.

@@ -1,7 +1,8 @@
 //! Looks for the secrets of the rule table: one automaton over all keywords, then the rules they point to.
 
 use super::finding::{Edges, Finding, Sink};
-use super::rules::{self, Rule, Start};
+use super::kinds::within_mask;
+use super::rules::{self, Check, Rule, Start};
 use super::{check, pem};
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use proxy_policy::{Detector, Mask};
@@ -10,8 +11,13 @@ use regex_automata::{Anchored, Input, Span, util::captures::Captures};
 /// How far behind its keyword a match may reach, in bytes: longer than any token, shorter than a document.
 pub(super) const REACH: usize = 16 * 1024;
 
-/// How far before the keyword context is read.
-pub(super) const CONTEXT: usize = 64;
+/// How far around a match its context is read, in bytes.
+const CONTEXT: usize = 64;
+/// The same for connection strings, whose parts stand in any order.
+const CONNECTION: usize = 256;
+
+/// Name of private keys.
+const KEY: &str = "private-key";
 
 /// A rule that is on.
 #[derive(Clone, Copy, Debug)]
@@ -72,17 +78,22 @@ impl Secrets {
     /// Finds everything that is on.
     pub(super) fn scan<'a>(&'a self, text: &[u8], edges: Edges, sink: &mut Sink<'a>) {
         let Some(automaton) = &self.automaton else { return };
+        // keys are long: what stands inside one is not looked at again
+        let mut key_end = 0;
         for hit in automaton.find_overlapping_iter(text) {
             let rules = self.by_keyword.get(hit.pattern().as_usize()).map_or(&[][..], Vec::as_slice);
             for (active, mask) in rules {
                 let found = match active {
                     Active::Rule(id) => find(*id, text, hit.start(), edges),
-                    Active::Key => pem::key(text, hit.start()).map(|(s, e)| (s, e, "private-key")),
-                    Active::WrappedKey => pem::wrapped(text, hit.start()).map(|(s, e)| (s, e, "private-key")),
+                    Active::Key | Active::WrappedKey if hit.start() < key_end => None,
+                    Active::Key => pem::key(text, hit.start()).map(|(s, e)| (s, e, KEY)),
+                    Active::WrappedKey => pem::wrapped(text, hit.start()).map(|(s, e)| (s, e, KEY)),
                 };
-                if let Some((start, end, name)) = found {
-                    let again = matches!(active, Active::Rule(id) if rules::all().get(*id).is_some_and(|rule| rule.check.again()));
-                    sink.push(Finding { start, end, name, mask, again });
+                if let Some((start, end, name)) = found
+                    && !within_mask(text, hit.start(), hit.end())
+                {
+                    key_end = if name == KEY { end } else { key_end };
+                    sink.push(Finding { start, end, name, mask });
                 }
             }
             if sink.is_done() {
@@ -120,7 +131,10 @@ fn find(id: usize, text: &[u8], hit: usize, edges: Edges) -> Option<(usize, usiz
     regex.search_captures(&input, &mut captures);
     let span = secret(&captures)?;
     let matched = captures.get_match()?;
-    let context = text.get(matched.start().saturating_sub(CONTEXT)..span.end).unwrap_or_default();
+    let (before, behind) =
+        if rule.check == Check::Connection { (CONNECTION, CONNECTION) } else { (CONTEXT, 0) };
+    let around = matched.start().saturating_sub(before)..text.len().min(span.end + behind);
+    let context = text.get(around).unwrap_or_default();
     is_worth(rule, text, span, context, edges).then_some((span.start, span.end, rule.name))
 }
 

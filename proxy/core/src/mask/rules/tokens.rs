@@ -53,7 +53,7 @@ pub(super) static TOKENS: &[Rule] = &[
     bare("gitlab-feature-flag-client-token", &["glffct-"], r"glffct-[0-9a-zA-Z_\-]{20}", 3.0),
     bare("gitlab-feed-token", &["glft-"], r"glft-[0-9a-zA-Z_\-]{20}", 3.0),
     bare("gitlab-incoming-mail-token", &["glimt-"], r"glimt-[0-9a-zA-Z_\-]{25}", 3.0),
-    bare("gitlab-kubernetes-agent-token", &["glagent-"], r"glagent-[0-9a-zA-Z_\-]{50}", 3.0),
+    bare("gitlab-cluster-agent-token", &["glagent-"], r"glagent-[0-9a-zA-Z_\-]{50}", 3.0),
     bare("gitlab-oauth-app-secret", &["gloas-"], r"gloas-[0-9a-zA-Z_\-]{64}", 3.0),
     bare("gitlab-pat", &["glpat-"], r"glpat-[\w-]{20}", 3.0),
     word("gitlab-pat-routable", &["glpat-"], r"glpat-[0-9a-zA-Z_-]{27,300}\.[0-9a-z]{2}[0-9a-z]{7}\b", 4.0),

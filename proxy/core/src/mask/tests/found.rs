@@ -19,6 +19,9 @@ pub(super) const FOUND: &[(Detector, &str, &str)] = &[
     (Detector::UrlPassword, "postgres://app:s3cr3t!@db:5432/shop", "s3cr3t!"),
     (Detector::UrlPassword, "amqp://:pw@mq/", "pw"),
     (Detector::UrlPassword, "postgresql://db/shop?user=app&password=hunter2", "hunter2"),
+    (Detector::UrlPassword, "host=db user=app password=hunter2 dbname=shop", "hunter2"),
+    (Detector::UrlPassword, "Server=db;User Id=app;Password=hunter2;", "hunter2"),
+    (Detector::GenericSecret, "{\"user\": \"app\", \"password\": \"Tr0ub4dor&3\"}", "\"Tr0ub4dor&3"),
     (Detector::GenericSecret, "api_key=zaCELgL0imfnc8mVLWwsAawjYr4Rx", "zaCELgL0imfnc8mVLWwsAawjYr4Rx"),
     (Detector::GenericSecret, "Authorization: Bearer abc123DEF456ghi", "abc123DEF456ghi"),
     (Detector::CreditCard, "4111 1111 1111 1111 12/29", "4111 1111 1111 1111"),
@@ -89,6 +92,41 @@ const CLEAN: &[&str] = &[
     "https://example.com/a:b",
     "{\"orderId\": 4829304756, \"total\": 129.99}",
 ];
+
+#[test]
+fn password_hashes_are_secrets() {
+    let masker = masker(&[Detector::Secrets]);
+    for hash in [
+        "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=",
+        "md5a6343a68d964ca596d9752250d54bb8a",
+        "$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW",
+        "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHRzb21l$iWh06vD8Fy27wf9npn6FXWiCX4K6pW6Ue1Bnzz07Z8A",
+        "$6$saltsalt$qFmFH.bQmmtXzyBY0s9v7Oicd2z4XSIecDzlB5KiA2/jctKu9YterLp8wwnSq.qc.eoxqOmSuNp2xS0ktL3nh/",
+    ] {
+        assert_eq!(text(&masker, &format!("app\t{hash}\t1")), "app\t[MASKED:password-hash]\t1");
+    }
+}
+
+#[test]
+fn a_key_wrapped_in_base64_is_hidden_whole() {
+    use base64::Engine as _;
+    let body = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj\n".repeat(3);
+    let key = format!("-----BEGIN PRIVATE KEY-----\n{body}-----END PRIVATE KEY-----\n");
+    let wrapped = base64::engine::general_purpose::STANDARD.encode(key);
+    assert_eq!(
+        text(&masker(&[Detector::PrivateKey]), &format!("tls.key: {wrapped}")),
+        "tls.key: [MASKED:private-key]"
+    );
+}
+
+#[test]
+fn findings_that_share_bytes_are_hidden_as_one_in_the_strictest_way() {
+    let patterns = vec![PatternMask { name: "name".into(), regex: "[a-z]+@".into() }];
+    let email = choice(&[Detector::Email], Mask { type_: MaskType::Partial, keep_last: Some(4) });
+    let name = DetectorChoice { detectors: vec![], patterns, with: mask(MaskType::Redact) };
+    let masker = Masker::new(&[email, name], KEY);
+    assert_eq!(text(&masker, "to ann@example.com."), "to [MASKED:email].");
+}
 
 #[test]
 fn what_only_looks_like_a_finding_is_left_alone() {

@@ -45,3 +45,20 @@ fn null_is_null_for_a_value_and_redaction_inside_a_text() {
     let masker = Masker::new(&[choice(&[Detector::Email], mask(MaskType::Null))], KEY);
     assert_eq!(text(&masker, "to a@b.example"), "to [MASKED:email]");
 }
+
+#[test]
+fn what_any_kind_of_mask_leaves_is_never_masked_again() {
+    for type_ in [MaskType::Redact, MaskType::Partial, MaskType::Null, MaskType::Hash, MaskType::Token] {
+        let masker = Masker::new(&[choice(&[Detector::Secrets, Detector::PersonalData], mask(type_))], KEY);
+        for (_, example, _) in found::FOUND {
+            for input in [
+                (*example).to_owned(),
+                format!("secret={example}"),
+                format!("token: \"{example}\" = x1y2z3a4b5c6d7"),
+            ] {
+                let once = text(&masker, &input);
+                assert_eq!(text(&masker, &once), once, "{type_:?} of {input:?}");
+            }
+        }
+    }
+}
