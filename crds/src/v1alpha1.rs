@@ -4,6 +4,8 @@
 mod approval_request;
 pub mod conditions;
 #[expect(unreachable_pub, reason = "KubeSchema derives a hidden struct with the visibility of the spec")]
+mod masking;
+#[expect(unreachable_pub, reason = "KubeSchema derives a hidden struct with the visibility of the spec")]
 mod policy;
 mod refs;
 #[expect(unreachable_pub, reason = "KubeSchema derives a hidden struct with the visibility of the spec")]
@@ -13,10 +15,11 @@ pub use approval_request::{
     ApprovalRequest, ApprovalRequestSpec, ApprovalRequestStatus, ApprovalVerdict, Decision, HeldCommand,
     PolicyRef, Requester, ResourceRef, TransactionState,
 };
+pub use masking::{Detector, Mask, MaskType, MaskingRule, PatternMask, PredicateAccess};
 pub use policy::{
-    Approval, ClaimMatch, Detector, Mask, MaskType, MaskingRule, OnDisconnect, PatternMask, Policy,
-    PolicyMode, PolicyRule, PolicySpec, PolicyStatus, PostgresqlEffect, PostgresqlMatch, PredicateAccess,
-    ReviewerRequirement, RuleAction, Subject, TargetKind, TargetRef, TimeWindow, Weekday,
+    Approval, ClaimMatch, OnDisconnect, Policy, PolicyMode, PolicyRule, PolicySpec, PolicyStatus,
+    PostgresqlEffect, PostgresqlMatch, ReviewerRequirement, RuleAction, Subject, TargetKind, TargetRef,
+    TimeWindow, Weekday,
 };
 pub use refs::{KeyKind, KeyRef, SecretRef};
 pub use resource::{
