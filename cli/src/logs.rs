@@ -26,6 +26,6 @@ impl LogArguments {
 
     /// Whether a log was named, rather than a directory of logs.
     pub(crate) fn is_one_log(&self, directories: &[PathBuf]) -> bool {
-        directories.iter().any(|directory| *directory == self.spool)
+        directories.contains(&self.spool)
     }
 }

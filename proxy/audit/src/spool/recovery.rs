@@ -78,11 +78,7 @@ pub(super) fn open(options: &SpoolOptions) -> Result<(Opened, Recovery), SpoolEr
         #[cfg(any(test, feature = "test-util"))]
         fault: None,
     };
-    if let Err(error) = std::fs::remove_file(directory.join(CLOSED))
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        return Err(SpoolError::Io(error));
-    }
+    mark_open(directory)?;
     record_opening(&mut writer, &recovery, checkpoints.last(), options.predecessor.as_deref())?;
     for (session, open) in scan.sessions {
         close_session(&mut writer, &session, open)?;
@@ -101,6 +97,13 @@ fn lock(directory: &Path) -> Result<File, SpoolError> {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(SpoolError::Locked { directory: directory.to_owned() }),
         Err(TryLockError::Error(error)) => Err(SpoolError::Io(error)),
+    }
+}
+
+fn mark_open(directory: &Path) -> Result<(), SpoolError> {
+    match std::fs::remove_file(directory.join(CLOSED)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(SpoolError::Io(error)),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
