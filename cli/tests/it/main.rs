@@ -1,6 +1,7 @@
 //! The command line as its user runs it.
 
 mod approvals;
+mod audit;
 mod dev_issuer;
 
 use std::path::Path;

@@ -58,7 +58,7 @@ pub const EVENTS: &[EventSchema] = &[
     },
     EventSchema {
         name: EventName::Statement,
-        meaning: "A command and the verdict on it. On disk before the first byte goes upstream.",
+        meaning: "A command and the verdict on it. On record before the first byte goes upstream.",
         severities: "INFO when allowed, WARN when denied or held",
         keys: &[
             key::COMMAND,

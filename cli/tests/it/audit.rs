@@ -1,0 +1,162 @@
+//! An investigator's commands, on a log as a gateway writes it.
+
+use super::{portcullis, shown, succeeds, text};
+use proxy_audit::event::key;
+use proxy_audit::{Event, EventName, SessionStamp, Severity, Spool, SpoolOptions};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+const SESSION: &str = "0199e2a4-7b1c-7d3e-9f00-8a6b5c4d3e2f";
+
+/// `SELECT id, email`: one row, already masked.
+fn frames() -> Vec<u8> {
+    let mut description = vec![0, 2];
+    for (name, oid) in [("id", 23_u32), ("email", 25)] {
+        description.extend(name.as_bytes());
+        description.extend([0; 7]);
+        description.extend(oid.to_be_bytes());
+        description.extend([0; 8]);
+    }
+    let row = [&[0, 2, 0, 0, 0, 1][..], b"7", &[0, 0, 0, 3], b"***"].concat();
+    [(b'T', description), (b'D', row), (b'C', b"SELECT 1\0".to_vec())]
+        .into_iter()
+        .flat_map(|(tag, body)| {
+            let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
+            [&[tag][..], &length, &body].concat()
+        })
+        .collect()
+}
+
+fn statement(number: i64, sql: &str, verdict: &str) -> Event {
+    Event::new(EventName::Statement, Severity::Info, verdict)
+        .with(key::COMMAND, number)
+        .with(key::OPERATION, "SELECT")
+        .with(key::QUERY_TEXT, sql)
+        .with(key::VERDICT, verdict)
+        .with(key::POLICY_NAME, "orders")
+        .with(key::RULE, "rule-1")
+}
+
+fn result(number: i64, outcome: &str) -> Event {
+    Event::new(EventName::Result, Severity::Info, outcome)
+        .with(key::COMMAND, number)
+        .with(key::OUTCOME, outcome)
+}
+
+/// A state directory with one log: an allowed query, its result in two parts, and a denied one.
+async fn state(directory: &TempDir) -> PathBuf {
+    let log = directory.path().join("state/audit/default.orders/gw-1");
+    let (spool, _) = Spool::open(&SpoolOptions::new(&log, "dev/default/orders/gw-1")).unwrap();
+    let session = SessionStamp::new(vec![
+        (key::SESSION_ID.into(), SESSION.into()),
+        (key::USER_ID.into(), "https://issuer#agent-7".into()),
+        (key::USER_NAME.into(), "agent-7".into()),
+        (key::RESOURCE_NAMESPACE.into(), "default".into()),
+        (key::RESOURCE_NAME.into(), "orders".into()),
+        (key::ROLE.into(), "app".into()),
+        (key::NAMESPACE.into(), "shop".into()),
+    ]);
+    let frames = frames();
+    let (first, second) = frames.split_at(20);
+    let events = [
+        Event::new(EventName::SessionStart, Severity::Info, "start").with(key::CLIENT_ADDRESS, "192.0.2.1"),
+        statement(1, "SELECT id, email FROM users", "allow"),
+        Event::new(EventName::ResultChunk, Severity::Info, "part")
+            .with(key::COMMAND, 1_i64)
+            .with(key::FRAMES, bytes(first)),
+        result(1, "ok")
+            .with(key::FRAMES, bytes(second))
+            .with(key::MASKED, vec!["column email ×1".to_owned()]),
+        statement(2, "DROP DATABASE shop", "deny"),
+        result(2, "refused"),
+        Event::new(EventName::SessionEnd, Severity::Info, "end").with(key::REASON, "client_close"),
+    ];
+    for event in events {
+        spool.append(&session, event).unwrap();
+    }
+    spool.close().await.unwrap();
+    directory.path().join("state")
+}
+
+fn bytes(bytes: &[u8]) -> proxy_audit::Value {
+    proxy_audit::Value::Bytes(bytes.to_vec().into())
+}
+
+fn on(state: &Path, arguments: &[&str]) -> std::process::Command {
+    let mut command = portcullis(arguments);
+    command.args(["--spool", text(state)]).env_remove("PORTCULLIS_SPOOL");
+    command
+}
+
+fn code(command: &mut std::process::Command) -> (Option<i32>, String) {
+    let output = command.output().unwrap();
+    (output.status.code(), shown(&output))
+}
+
+#[tokio::test]
+async fn sessions_are_listed_and_filtered() {
+    let directory = TempDir::new().unwrap();
+    let state = state(&directory).await;
+    let table = succeeds(&mut on(&state, &["sessions"]));
+    assert!(
+        table.contains(SESSION) && table.contains("agent-7") && table.contains("client_close"),
+        "{table}"
+    );
+    assert!(!table.contains('\u{1b}'), "no colours in a pipe");
+    let denied = succeeds(&mut on(&state, &["sessions", "--verdict", "deny", "--since", "1h", "-o", "json"]));
+    let denied: Value = serde_json::from_str(&denied).unwrap();
+    assert_eq!((denied[0]["id"].as_str(), denied[0]["denied"].as_u64()), (Some(SESSION), Some(1)));
+    assert!(succeeds(&mut on(&state, &["sessions", "--identity", "nobody"])).contains("no session fits"));
+}
+
+#[tokio::test]
+async fn a_session_is_shown_with_its_verdicts() {
+    let directory = TempDir::new().unwrap();
+    let state = state(&directory).await;
+    let shown = succeeds(&mut on(&state, &["show", "0199e2"]));
+    for line in ["DROP DATABASE shop", "deny by orders/rule-1", "masked    column email ×1", "192.0.2.1"] {
+        assert!(shown.contains(line), "{line}: {shown}");
+    }
+    let (code, complaint) = code(&mut on(&state, &["show", "ffff"]));
+    assert_eq!(code, Some(1), "{complaint}");
+    assert!(complaint.contains("no session begins with ffff"), "{complaint}");
+}
+
+#[tokio::test]
+async fn a_session_is_replayed_as_psql_showed_it() {
+    let directory = TempDir::new().unwrap();
+    let state = state(&directory).await;
+    let shown = succeeds(&mut on(&state, &["replay", "0199e2"]));
+    let expected = "shop=> SELECT id, email FROM users;\n id | email \n----+-------\n  7 | ***\n(1 row)\n\n\
+                    shop=> DROP DATABASE shop;\n-- deny by orders/rule-1\n-- refused\n-- session ended: client_close\n";
+    assert!(shown.ends_with(expected), "{shown}");
+    let steps: Value =
+        serde_json::from_str(&succeeds(&mut on(&state, &["replay", "0199e2", "-o", "json"]))).unwrap();
+    assert_eq!(steps.as_array().unwrap().len(), 8);
+    assert_eq!(steps[1]["step"], "command");
+}
+
+#[tokio::test]
+async fn an_untouched_log_verifies_and_a_tampered_copy_does_not() {
+    let directory = TempDir::new().unwrap();
+    let state = state(&directory).await;
+    let shown = succeeds(&mut on(&state, &["verify"]));
+    assert!(shown.contains("RESULT   OK") && shown.contains("dev/default/orders/gw-1"), "{shown}");
+
+    let segment = state.join("audit/default.orders/gw-1/00000000000000000000.seg");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let at = bytes.windows(4).position(|window| window == b"DROP").unwrap();
+    bytes[at..at + 4].copy_from_slice(b"SHOW");
+    std::fs::write(&segment, bytes).unwrap();
+    let (tampered, shown) = code(&mut on(&state, &["verify"]));
+    assert_eq!(tampered, Some(1), "{shown}");
+    assert!(shown.contains("TAMPERED") && shown.contains("FIRST BAD seq 5 changed"), "{shown}");
+    let (tampered, json) = code(&mut on(&state, &["verify", "-o", "json"]));
+    let reports: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((tampered, &reports[0]["problems"][0]["first"]), (Some(1), &Value::from(5)));
+
+    std::fs::remove_dir_all(state.join("audit/default.orders")).unwrap();
+    let (nothing, shown) = code(&mut on(&state, &["verify"]));
+    assert_eq!(nothing, Some(3), "{shown}");
+}
