@@ -16,6 +16,7 @@ pub struct Gateway {
     state: TempDir,
     admin: String,
     authority: Authority,
+    arguments: Vec<String>,
 }
 
 /// What a gateway is started with.
@@ -75,10 +76,7 @@ impl Setup {
     /// # Errors
     /// The gateway is not built.
     pub fn command(&self) -> Result<Command> {
-        let mut command = Command::new(tools::own("portcullis-proxy")?);
-        command.arg("--config").arg(self.config.path()).arg("--state").arg(self.state.path());
-        command.args(["--admin-listen", "127.0.0.1:0"]).args(&self.arguments);
-        Ok(command)
+        command(self.config.path(), self.state.path(), &self.arguments)
     }
 
     /// Starts the gateway and waits until it is ready.
@@ -86,23 +84,33 @@ impl Setup {
     /// # Errors
     /// It does not start or does not get ready; with its log.
     pub fn start(self) -> Result<Gateway> {
-        let mut process = Process::start("portcullis-proxy", &mut self.command()?)?;
-        let admin = process.wait_for_line("its admin address", |line| {
-            let line = strip_colours(line);
-            line.contains("admin").then_some(())?;
-            let start = line.find("127.0.0.1:")?;
-            let address: String = line
-                .get(start..)?
-                .chars()
-                .take_while(|c| c.is_ascii_digit() || matches!(c, '.' | ':'))
-                .collect();
-            Some(address)
-        })?;
-        let Self { config, state, authority, .. } = self;
-        let gateway = Gateway { process, config, state, admin, authority };
-        wait_until("the gateway is ready", || gateway.admin("readyz").ok()).with_context(|| gateway.log())?;
+        let (process, admin) = launch(&mut self.command()?)?;
+        let Self { config, state, authority, arguments } = self;
+        let gateway = Gateway { process, config, state, admin, authority, arguments };
+        gateway.wait_until_ready()?;
         Ok(gateway)
     }
+}
+
+fn command(config: &Path, state: &Path, arguments: &[String]) -> Result<Command> {
+    let mut command = Command::new(tools::own("portcullis-proxy")?);
+    command.arg("--config").arg(config).arg("--state").arg(state);
+    command.args(["--admin-listen", "127.0.0.1:0"]).args(arguments);
+    Ok(command)
+}
+
+/// Starts the process and reads its admin address off its log.
+fn launch(command: &mut Command) -> Result<(Process, String)> {
+    let mut process = Process::start("portcullis-proxy", command)?;
+    let admin = process.wait_for_line("its admin address", |line| {
+        let line = strip_colours(line);
+        line.contains("admin").then_some(())?;
+        let start = line.find("127.0.0.1:")?;
+        let address: String =
+            line.get(start..)?.chars().take_while(|c| c.is_ascii_digit() || matches!(c, '.' | ':')).collect();
+        Some(address)
+    })?;
+    Ok((process, admin))
 }
 
 impl Gateway {
@@ -110,11 +118,16 @@ impl Gateway {
     ///
     /// # Errors
     /// It does not start again.
-    pub fn crash_and_restart(self) -> Result<Self> {
+    pub fn crash_and_restart(&mut self) -> Result<()> {
         self.process.signal("KILL")?;
-        let Self { mut process, config, state, authority, .. } = self;
-        process.wait()?;
-        Setup { config, state, authority, arguments: Vec::new() }.start()
+        self.process.wait()?;
+        (self.process, self.admin) =
+            launch(&mut command(self.config.path(), self.state.path(), &self.arguments)?)?;
+        self.wait_until_ready()
+    }
+
+    fn wait_until_ready(&self) -> Result<()> {
+        wait_until("the gateway is ready", || self.admin("readyz").ok()).map(drop).with_context(|| self.log())
     }
 
     /// Port that listens for a Resource.

@@ -36,7 +36,7 @@ impl Prepared {
         let issuer = Issuer::start(directory.path()).unwrap();
         let setup = Setup::new().unwrap();
         setup.write("resource.yaml", &resource(&server, &issuer)).unwrap();
-        setup.write("policy.yaml", &example("policy.yaml")).unwrap();
+        setup.write("policy.yaml", &example("agents.yaml")).unwrap();
         for role in ["readonly", "app"] {
             let login = secret(&format!("orders-{role}"), &[("username", role), ("password", PASSWORD)]);
             setup.write(&format!("{role}.yaml"), &in_shop(&login)).unwrap();
@@ -97,6 +97,14 @@ impl Scene {
     }
 }
 
+impl Drop for Scene {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("--- log of the gateway ---\n{}", self.gateway.log());
+        }
+    }
+}
+
 /// What a command printed.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -117,7 +125,7 @@ impl Answer {
 
 /// The example's Resource, pointed at this story's server and issuer, on a free port.
 fn resource(server: &Postgres, issuer: &Issuer) -> String {
-    let example = example("resource.yaml");
+    let example = example("orders.yaml");
     let pointed = example.replace("port: 5432", &format!("port: {}", server.port()));
     let pointed = pointed.replace("port: 6432", "port: 0").replace("http://127.0.0.1:8180", issuer.url());
     assert!(
