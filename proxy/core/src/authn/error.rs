@@ -51,9 +51,7 @@ impl AuthnError {
         let places: Vec<String> = self
             .trusted
             .iter()
-            .map(|trusted| {
-                format!("for audience {} from {}", trusted.audiences.join(" or "), trusted.issuer)
-            })
+            .map(|trusted| format!("for audience {} from {}", trusted.audiences.join(" or "), trusted.issuer))
             .collect();
         format!("request a new token {}", places.join(", or "))
     }

@@ -143,7 +143,11 @@ impl KeyCache {
         let succeeded = match self.endpoint.fetch().await {
             Ok(raw) => {
                 let keys: Vec<Key> = raw.into_iter().take(MAX_KEYS).filter_map(Key::read).collect();
-                tracing::debug!(issuer = self.endpoint.issuer(), keys = keys.len(), "fetched the issuer's keys");
+                tracing::debug!(
+                    issuer = self.endpoint.issuer(),
+                    keys = keys.len(),
+                    "fetched the issuer's keys"
+                );
                 self.current.store(Some(Arc::new(KeySet { keys, asked_at: began })));
                 true
             }

@@ -130,7 +130,8 @@ fn check_audience(claims: &Map<String, Value>, accepted: &[String]) -> Result<()
 
 /// Checks `exp`, `nbf` and `iat`; returns `exp`.
 fn check_times(claims: &Map<String, Value>, now: Timestamp) -> Result<Timestamp, AuthnReason> {
-    let expires = seconds(claims, "exp", "its exp is not a time")?.ok_or(AuthnReason::Malformed("it has no exp"))?;
+    let expires =
+        seconds(claims, "exp", "its exp is not a time")?.ok_or(AuthnReason::Malformed("it has no exp"))?;
     let latest = now.as_second().saturating_add(LEEWAY_SECONDS);
     for (claim, what) in [("nbf", "its nbf is not a time"), ("iat", "its iat is not a time")] {
         if seconds(claims, claim, what)?.is_some_and(|start| start > latest) {

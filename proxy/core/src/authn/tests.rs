@@ -142,7 +142,9 @@ async fn every_bad_header_or_shape_is_refused() {
         json!({ "alg": "ES256", "kid": "one", "typ": "at+jwt" }),
         json!({ "alg": "ES256", "kid": "one", "typ": "JWT", "jku": "https://elsewhere.example", "x5u": "x" }),
     ] {
-        verdict(&authenticator, &with(header.clone())).await.unwrap_or_else(|reason| panic!("{header}: {reason}"));
+        verdict(&authenticator, &with(header.clone()))
+            .await
+            .unwrap_or_else(|reason| panic!("{header}: {reason}"));
     }
 }
 
@@ -214,7 +216,10 @@ async fn other_claims_can_be_mapped_to_name_and_groups() {
     let authenticator = Authenticator::new(vec![options], Freshness::default()).unwrap();
     let claims = issuer.claims(json!({ "email": "ci@shop.example", "roles": ["writers"] }));
     let identity = verdict(&authenticator, &key.sign(&claims)).await.unwrap().identity().clone();
-    assert_eq!((identity.username.as_str(), &identity.groups[..]), ("ci@shop.example", &["writers".to_owned()][..]));
+    assert_eq!(
+        (identity.username.as_str(), &identity.groups[..]),
+        ("ci@shop.example", &["writers".to_owned()][..])
+    );
     let nameless = key.sign(&issuer.claims(json!({})));
     assert_eq!(verdict(&authenticator, &nameless).await.unwrap_err().code(), "malformed");
 }

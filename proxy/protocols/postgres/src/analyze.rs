@@ -168,14 +168,24 @@ impl Analyzer {
     /// What executing a prepared statement of the session means, for a protocol-level `Bind` to its name, however it
     /// was prepared. Names in it stand for what they did then and for what they do now: the server may plan it again
     /// or not. `None`: no such statement.
-    pub fn analyze_prepared(&self, name: &str, state: &SessionState, catalogue: &Catalogue) -> Option<Arc<Analysis>> {
+    pub fn analyze_prepared(
+        &self,
+        name: &str,
+        state: &SessionState,
+        catalogue: &Catalogue,
+    ) -> Option<Arc<Analysis>> {
         let prepared = state.prepared(name)?;
         Some(self.remembered(Subject::Prepared(name, prepared.text()), state, catalogue))
     }
 
     /// What fetching from an SQL cursor of the session means, for a protocol-level `Execute` of its name. `None`: no
     /// such cursor.
-    pub fn analyze_cursor(&self, name: &str, state: &SessionState, catalogue: &Catalogue) -> Option<Arc<Analysis>> {
+    pub fn analyze_cursor(
+        &self,
+        name: &str,
+        state: &SessionState,
+        catalogue: &Catalogue,
+    ) -> Option<Arc<Analysis>> {
         let cursor = state.cursor(name)?;
         Some(self.remembered(Subject::Cursor(name, cursor.text()), state, catalogue))
     }

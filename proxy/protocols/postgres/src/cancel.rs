@@ -133,7 +133,9 @@ mod tests {
         let (process, key) = (session.process, session.key.clone());
         assert!(matches!(registry.cancel(process, &key[..31]), Cancelled::Nobody));
         assert!(matches!(registry.cancel(process, &[0; 32]), Cancelled::Nobody));
-        assert!(matches!(registry.cancel(process, &key), Cancelled::Running(upstream) if upstream.process == 7));
+        assert!(
+            matches!(registry.cancel(process, &key), Cancelled::Running(upstream) if upstream.process == 7)
+        );
         session.set_held(true);
         assert!(matches!(registry.cancel(process, &key), Cancelled::Held));
         drop(session);

@@ -109,7 +109,10 @@ mod tests {
     #[test]
     fn a_length_that_does_not_count_itself_is_an_error() {
         assert_eq!(header(b"Q\0\0\0\x03", 100), Err(FrameError::Length { tag: b'Q', length: 3 }));
-        assert_eq!(header(b"Q\xff\xff\xff\xff", usize::MAX), Err(FrameError::Length { tag: b'Q', length: u32::MAX }));
+        assert_eq!(
+            header(b"Q\xff\xff\xff\xff", usize::MAX),
+            Err(FrameError::Length { tag: b'Q', length: u32::MAX })
+        );
     }
 
     #[test]

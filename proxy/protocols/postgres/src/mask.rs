@@ -116,7 +116,8 @@ impl RowMasker<'_> {
         match Kind::of(shape.type_oid) {
             Kind::Text => self.masker.value(&mask.mask, &mask.name, value, self.counts),
             Kind::Json => {
-                let text = self.masker.value(&mask.mask, &mask.name, unversioned(shape, value), self.counts)?;
+                let text =
+                    self.masker.value(&mask.mask, &mask.name, unversioned(shape, value), self.counts)?;
                 let text = serde_json::to_string(&String::from_utf8_lossy(&text)).ok()?;
                 Some(versioned(shape, text.into_bytes()))
             }
@@ -129,7 +130,10 @@ impl RowMasker<'_> {
 
     fn misaligned(&mut self) -> Option<Cow<'static, [u8]>> {
         let null = Mask { type_: MaskType::Null, keep_last: None };
-        self.masker.value(&null, "row with another number of columns", &[], self.counts).filter(|_| false).map(Cow::Owned)
+        self.masker
+            .value(&null, "row with another number of columns", &[], self.counts)
+            .filter(|_| false)
+            .map(Cow::Owned)
     }
 
     fn detect<'v>(&mut self, shape: Shape, value: &'v [u8]) -> Option<Cow<'v, [u8]>> {
@@ -173,8 +177,8 @@ impl Kind {
             114 | 3802 => Self::Json,
             // bool, int8, int2, int4, oid, tid, xid, cid, float4, float8, money, date, time, timestamp, timestamptz,
             // interval, timetz, numeric, uuid, pg_lsn
-            16 | 20 | 21 | 23 | 26 | 27 | 28 | 29 | 700 | 701 | 790 | 1082 | 1083 | 1114 | 1184 | 1186 | 1266
-            | 1700 | 2950 | 3220 => Self::Fixed,
+            16 | 20 | 21 | 23 | 26 | 27 | 28 | 29 | 700 | 701 | 790 | 1082 | 1083 | 1114 | 1184 | 1186
+            | 1266 | 1700 | 2950 | 3220 => Self::Fixed,
             _ => Self::Other,
         }
     }

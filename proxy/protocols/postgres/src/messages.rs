@@ -4,8 +4,8 @@
 //! Bodies are read by hand and strictly, by [`Body`]: pgwire's decoders panic on short bodies and read past a frame's
 //! end into the next, so they see no byte from a peer. Its types write what this gateway says itself.
 
-mod body;
 mod bodies;
+mod body;
 
 pub(crate) use bodies::{Column, bind, columns, parse, portal_or_statement, text};
 pub(crate) use body::{Body, Malformed};
@@ -141,8 +141,10 @@ mod tests {
 
     #[test]
     fn the_tables_are_closed() {
-        let frontend: Vec<char> = (0..=255u8).filter(|tag| Frontend::of(*tag).is_some()).map(char::from).collect();
-        let backend: Vec<char> = (0..=255u8).filter(|tag| Backend::of(*tag).is_some()).map(char::from).collect();
+        let frontend: Vec<char> =
+            (0..=255u8).filter(|tag| Frontend::of(*tag).is_some()).map(char::from).collect();
+        let backend: Vec<char> =
+            (0..=255u8).filter(|tag| Backend::of(*tag).is_some()).map(char::from).collect();
         assert_eq!(frontend.iter().collect::<String>(), "BCDEFHPQSXcdf");
         assert_eq!(backend.iter().collect::<String>(), "123ACDEGHINSTZcdnst");
     }

@@ -170,13 +170,11 @@ impl Relay {
     async fn wait(&mut self) -> Result<Event, Ending> {
         let read_client = match (&self.waiting, self.upstream.output.len()) {
             (Some(_), _) => self.client.input.len() < HELD_BYTES,
-            (None, pending) => pending < HIGH_WATER && (self.changing == 0 || self.client.input.len() < HELD_BYTES),
+            (None, pending) => {
+                pending < HIGH_WATER && (self.changing == 0 || self.client.input.len() < HELD_BYTES)
+            }
         };
-        let sides = Sides {
-            client: &mut self.client,
-            upstream: &mut self.upstream,
-            read_client,
-        };
+        let sides = Sides { client: &mut self.client, upstream: &mut self.upstream, read_client };
         let (draining, stop) = (self.draining, self.options.stop.clone());
         let (outcome, remind) = match self.waiting.as_deref_mut() {
             Some(Waiting { held, remind_at, .. }) => (Some(held), Some(*remind_at)),

@@ -187,7 +187,8 @@ impl Postgres {
     ) -> Result<Option<Relay>, SessionError> {
         let Some(credentials) = self.options.roles.get(&arrival.parameters.user).cloned() else {
             // The name is the client's text, which may be anything.
-            let refusal = refusal(RefusalKind::Authentication, "that role is not offered", "ask for an offered role");
+            let refusal =
+                refusal(RefusalKind::Authentication, "that role is not offered", "ask for an offered role");
             refuse(&mut arrival.wire, refusal).await;
             return Ok(None);
         };
@@ -314,7 +315,9 @@ fn unreachable(error: &UpstreamError) -> Refusal {
             format!("the server refused the session (SQLSTATE {code})"),
             "check the database's name, or ask whoever runs the gateway about the role's credentials",
         ),
-        _ => ("the server cannot be reached".to_owned(), "try again later, and tell whoever runs the gateway"),
+        _ => {
+            ("the server cannot be reached".to_owned(), "try again later, and tell whoever runs the gateway")
+        }
     };
     refusal(RefusalKind::Unavailable, message, hint)
 }

@@ -118,7 +118,8 @@ async fn handshake(socket: TcpStream, tls: Arc<ServerConfig>, alpn: Alpn) -> Res
         return Err(Malformed("direct TLS without the ALPN protocol postgresql").into());
     }
     let version = connection.protocol_version().map_or("", |version| version.as_str().unwrap_or_default());
-    let suite = connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or_default();
+    let suite =
+        connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or_default();
     let transport = format!("{} {suite}", version.replace("TLSv1_", "TLSv1."));
     let packet = read_packet(&mut stream).await?;
     let code = code(&packet)?;
@@ -127,7 +128,8 @@ async fn handshake(socket: TcpStream, tls: Arc<ServerConfig>, alpn: Alpn) -> Res
     }
     let mut wire = Wire::new(Transport::Client(Box::new(stream)));
     if code >> 16 != 3 {
-        let refusal = frontend::refusal(RefusalKind::Protocol, "only protocol 3 is spoken here", "upgrade the client");
+        let refusal =
+            frontend::refusal(RefusalKind::Protocol, "only protocol 3 is spoken here", "upgrade the client");
         return Err(refuse(&mut wire, refusal).await);
     }
     let parameters = match Parameters::read(packet.get(8..).unwrap_or_default()) {

@@ -7,10 +7,10 @@ mod login;
 mod tls;
 
 use crate::cancel::UpstreamKey;
+use crate::frame;
 use crate::messages::{Body, Malformed};
 use crate::options::{Credentials, Options, UpstreamTls};
 use crate::wire::{Read, Transport, Wire};
-use crate::frame;
 use bytes::{Bytes, BytesMut};
 use postgres_protocol::message::frontend;
 use std::io;
@@ -100,8 +100,9 @@ async fn connect_unbounded(options: &Options, login: Login<'_>) -> Result<Upstre
 }
 
 async fn dial(options: &Options) -> Result<TcpStream, UpstreamError> {
-    let socket =
-        TcpStream::connect((options.host.as_str(), options.port)).await.map_err(failed("connect to the server"))?;
+    let socket = TcpStream::connect((options.host.as_str(), options.port))
+        .await
+        .map_err(failed("connect to the server"))?;
     socket.set_nodelay(true).map_err(failed("connect to the server"))?;
     Ok(socket)
 }
@@ -178,7 +179,11 @@ pub(crate) fn sqlstate(body: &[u8]) -> String {
     let mut body = Body::new(body);
     while let (Ok(tag), Ok(value)) = (body.u8(), body.cstring()) {
         if tag == b'C' {
-            return String::from_utf8_lossy(value).chars().filter(char::is_ascii_alphanumeric).take(5).collect();
+            return String::from_utf8_lossy(value)
+                .chars()
+                .filter(char::is_ascii_alphanumeric)
+                .take(5)
+                .collect();
         }
     }
     String::new()

@@ -21,7 +21,11 @@ pub(crate) enum Transport {
 }
 
 impl AsyncRead for Transport {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
             Self::Upstream(stream) => Pin::new(stream).poll_read(cx, buffer),
@@ -80,7 +84,13 @@ pub(crate) enum Read {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(crate) fn new(stream: S) -> Self {
-        Self { stream, input: BytesMut::new(), output: BytesMut::new(), read_ahead: IDLE_BYTES, flushed: true }
+        Self {
+            stream,
+            input: BytesMut::new(),
+            output: BytesMut::new(),
+            read_ahead: IDLE_BYTES,
+            flushed: true,
+        }
     }
 
     /// Writes as much of the output as the peer takes. Ready once all of it is out.

@@ -116,12 +116,8 @@ impl Issuer {
     pub(super) async fn start(keys: &[&SigningKey]) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let shared = Shared {
-            url: url.clone(),
-            keys: Arc::default(),
-            mood: Arc::default(),
-            fetches: Arc::default(),
-        };
+        let shared =
+            Shared { url: url.clone(), keys: Arc::default(), mood: Arc::default(), fetches: Arc::default() };
         let router = Router::new()
             .route("/.well-known/openid-configuration", get(discovery))
             .route("/jwks", get(jwks))

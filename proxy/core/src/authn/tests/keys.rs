@@ -89,7 +89,11 @@ async fn a_rotated_key_is_fetched_once_however_many_wait_for_it() {
     assert_eq!(issuer.fetches(), 1);
     issuer.publish(&[&old, &new]);
     let token = new.sign(&issuer.claims(json!({})));
-    assert_eq!(verdict(&authenticator, &token).await.unwrap_err(), AuthnReason::UnknownKey, "too soon to ask again");
+    assert_eq!(
+        verdict(&authenticator, &token).await.unwrap_err(),
+        AuthnReason::UnknownKey,
+        "too soon to ask again"
+    );
     tokio::time::sleep(Duration::from_secs(2)).await;
     let mut waiting = tokio::task::JoinSet::new();
     for _ in 0..20 {

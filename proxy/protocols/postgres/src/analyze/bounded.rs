@@ -61,16 +61,22 @@ fn binds(node: &Node, target: &Target<'_>, by_literal: &mut bool, depth: usize) 
 }
 
 fn compares(expression: &AExpr, target: &Target<'_>, by_literal: &mut bool) -> bool {
-    let (Some(left), Some(right)) = (expression.lexpr.as_deref(), expression.rexpr.as_deref()) else { return false };
+    let (Some(left), Some(right)) = (expression.lexpr.as_deref(), expression.rexpr.as_deref()) else {
+        return false;
+    };
     let operator = expression.name.last().and_then(names::string).unwrap_or_default();
     let sides = (mentions(left, target) && fixed(right)) || (fixed(left) && mentions(right, target));
     match expression.kind() {
-        AExprKind::AexprOp => sides && matches!(operator, "=" | "<" | ">" | "<=" | ">=" | "@>" | "<@" | "~" | "~*" | "&&" | "@@"),
+        AExprKind::AexprOp => {
+            sides
+                && matches!(operator, "=" | "<" | ">" | "<=" | ">=" | "@>" | "<@" | "~" | "~*" | "&&" | "@@")
+        }
         AExprKind::AexprIn | AExprKind::AexprOpAny => sides && operator == "=",
         AExprKind::AexprBetween | AExprKind::AexprBetweenSym | AExprKind::AexprNotDistinct => sides,
         AExprKind::AexprLike | AExprKind::AexprIlike | AExprKind::AexprSimilar => {
             *by_literal = true;
-            let everything = names::constant_string(pattern(right)).is_some_and(|text| text.chars().all(|c| c == '%'));
+            let everything =
+                names::constant_string(pattern(right)).is_some_and(|text| text.chars().all(|c| c == '%'));
             sides && !operator.starts_with('!') && !everything
         }
         AExprKind::Undefined
@@ -104,14 +110,19 @@ fn mentions(node: &Node, target: &Target<'_>) -> bool {
     match node.node.as_ref() {
         Some(NodeEnum::ColumnRef(_)) => is_column(node, target),
         Some(NodeEnum::TypeCast(cast)) => cast.arg.as_deref().is_some_and(|arg| mentions(arg, target)),
-        Some(NodeEnum::CollateClause(clause)) => clause.arg.as_deref().is_some_and(|arg| mentions(arg, target)),
+        Some(NodeEnum::CollateClause(clause)) => {
+            clause.arg.as_deref().is_some_and(|arg| mentions(arg, target))
+        }
         Some(NodeEnum::FuncCall(call)) => {
-            matches!(call.funcname.last().and_then(names::string), Some("lower" | "upper" | "btrim" | "date_trunc" | "date"))
-                && call.args.iter().any(|arg| mentions(arg, target))
+            matches!(
+                call.funcname.last().and_then(names::string),
+                Some("lower" | "upper" | "btrim" | "date_trunc" | "date")
+            ) && call.args.iter().any(|arg| mentions(arg, target))
         }
         Some(NodeEnum::AExpr(expression)) => {
             let operator = expression.name.last().and_then(names::string).unwrap_or_default();
-            matches!(operator, "->" | "->>" | "#>" | "#>>") && expression.lexpr.as_deref().is_some_and(|side| mentions(side, target))
+            matches!(operator, "->" | "->>" | "#>" | "#>>")
+                && expression.lexpr.as_deref().is_some_and(|side| mentions(side, target))
         }
         Some(NodeEnum::RowExpr(row)) => row.args.iter().any(|arg| mentions(arg, target)),
         _ => false,

@@ -32,8 +32,10 @@ impl Walk<'_> {
         let Some(level) = self.levels.get(key.level) else { return opaque() };
         let mut from = level.provenance(key.source, key.column);
         if key.column == REST {
-            let unknown = level.sources.get(key.source).map(|source| source.unknown.as_slice()).unwrap_or_default();
-            from.sources.extend(unknown.iter().flat_map(|relation| column(format!("{relation}.{name}")).sources));
+            let unknown =
+                level.sources.get(key.source).map(|source| source.unknown.as_slice()).unwrap_or_default();
+            from.sources
+                .extend(unknown.iter().flat_map(|relation| column(format!("{relation}.{name}")).sources));
         }
         self.reads.extend(from.sources.iter().cloned());
         from
@@ -51,7 +53,8 @@ impl Walk<'_> {
 
     /// Every column of a source as one value.
     pub(super) fn whole_row(&mut self, level: usize, source: usize) -> Provenance {
-        let Some(rows) = self.levels.get(level).and_then(|l| l.sources.get(source)).map(|found| &found.rows) else {
+        let Some(rows) = self.levels.get(level).and_then(|l| l.sources.get(source)).map(|found| &found.rows)
+        else {
             return opaque();
         };
         let (count, open) = (rows.columns.len(), rows.rest.is_some());
@@ -155,7 +158,10 @@ impl Walk<'_> {
         let found = self.sources_named(schema, alias);
         let mut keys: Vec<Key> = Vec::new();
         for (level, source) in &found {
-            let Some(rows) = self.levels.get(*level).and_then(|l| l.sources.get(*source)).map(|s| &s.rows) else { continue };
+            let Some(rows) = self.levels.get(*level).and_then(|l| l.sources.get(*source)).map(|s| &s.rows)
+            else {
+                continue;
+            };
             let matching = rows.columns.iter().enumerate().filter(|(_, column)| column.name == name);
             keys.extend(matching.map(|(column, _)| Key { level: *level, source: *source, column }));
             if rows.rest.is_some() {

@@ -67,7 +67,8 @@ impl Walk<'_> {
     fn told(&self, keys: &[Key], from: &Provenance, derived: bool) -> Extra {
         let mut told = Extra { from: from.clone(), derived };
         for key in keys {
-            let extra = self.levels.get(key.level).and_then(|level| level.extras.get(&(key.source, key.column)));
+            let extra =
+                self.levels.get(key.level).and_then(|level| level.extras.get(&(key.source, key.column)));
             if let Some(extra) = extra {
                 super::scope::absorb(&mut told.from, &extra.from);
                 told.derived |= extra.derived;
@@ -114,8 +115,12 @@ fn is_exists(node: &Node) -> bool {
 fn is_equality(node: &Node) -> bool {
     let Some(NodeEnum::AExpr(expression)) = node.node.as_ref() else { return false };
     let column = |side: &Option<Box<Node>>| {
-        matches!(side.as_deref(), Some(Node { node: Some(NodeEnum::ColumnRef(_) | NodeEnum::AConst(_) | NodeEnum::ParamRef(_)) }))
+        matches!(
+            side.as_deref(),
+            Some(Node { node: Some(NodeEnum::ColumnRef(_) | NodeEnum::AConst(_) | NodeEnum::ParamRef(_)) })
+        )
     };
-    let equals = expression.kind() == AExprKind::AexprOp && expression.name.last().and_then(super::names::string) == Some("=");
+    let equals = expression.kind() == AExprKind::AexprOp
+        && expression.name.last().and_then(super::names::string) == Some("=");
     equals && column(&expression.lexpr) && column(&expression.rexpr)
 }

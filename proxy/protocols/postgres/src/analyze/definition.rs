@@ -16,7 +16,10 @@ pub(super) fn object_kind(kind: ObjectType) -> &'static str {
         | ObjectType::ObjectMatview
         | ObjectType::ObjectForeignTable
         | ObjectType::ObjectSequence => "relation",
-        ObjectType::ObjectAggregate | ObjectType::ObjectFunction | ObjectType::ObjectProcedure | ObjectType::ObjectRoutine => "function",
+        ObjectType::ObjectAggregate
+        | ObjectType::ObjectFunction
+        | ObjectType::ObjectProcedure
+        | ObjectType::ObjectRoutine => "function",
         ObjectType::ObjectColumn | ObjectType::ObjectAttribute => "column",
         ObjectType::ObjectCast => "cast",
         ObjectType::ObjectDatabase => "database",
@@ -88,29 +91,51 @@ impl Walk<'_> {
                 ("CREATE FUNCTION", effect::CREATE, "function", &create.funcname)
             }
             NodeEnum::AlterFunctionStmt(alter) => {
-                let name: &[Node] = alter.func.as_ref().map(|function| function.objname.as_slice()).unwrap_or_default();
+                let name: &[Node] =
+                    alter.func.as_ref().map(|function| function.objname.as_slice()).unwrap_or_default();
                 ("ALTER FUNCTION", effect::ALTER, "function", name)
             }
-            NodeEnum::DefineStmt(define) => ("CREATE", effect::CREATE, object_kind(define.kind()), &define.defnames),
-            NodeEnum::CreateDomainStmt(create) => ("CREATE DOMAIN", effect::CREATE, "type", &create.domainname),
+            NodeEnum::DefineStmt(define) => {
+                ("CREATE", effect::CREATE, object_kind(define.kind()), &define.defnames)
+            }
+            NodeEnum::CreateDomainStmt(create) => {
+                ("CREATE DOMAIN", effect::CREATE, "type", &create.domainname)
+            }
             NodeEnum::AlterDomainStmt(alter) => ("ALTER DOMAIN", effect::ALTER, "type", &alter.type_name),
             NodeEnum::CreateEnumStmt(create) => ("CREATE TYPE", effect::CREATE, "type", &create.type_name),
             NodeEnum::AlterEnumStmt(alter) => ("ALTER TYPE", effect::ALTER, "type", &alter.type_name),
             NodeEnum::CreateRangeStmt(create) => ("CREATE TYPE", effect::CREATE, "type", &create.type_name),
             NodeEnum::AlterTypeStmt(alter) => ("ALTER TYPE", effect::ALTER, "type", &alter.type_name),
-            NodeEnum::AlterCollationStmt(alter) => ("ALTER COLLATION", effect::ALTER, "object", &alter.collname),
+            NodeEnum::AlterCollationStmt(alter) => {
+                ("ALTER COLLATION", effect::ALTER, "object", &alter.collname)
+            }
             NodeEnum::AlterOperatorStmt(alter) => {
-                let name: &[Node] = alter.opername.as_ref().map(|operator| operator.objname.as_slice()).unwrap_or_default();
+                let name: &[Node] =
+                    alter.opername.as_ref().map(|operator| operator.objname.as_slice()).unwrap_or_default();
                 ("ALTER OPERATOR", effect::ALTER, "operator", name)
             }
-            NodeEnum::CreateOpClassStmt(create) => ("CREATE OPERATOR CLASS", effect::CREATE, "operator", &create.opclassname),
-            NodeEnum::CreateOpFamilyStmt(create) => ("CREATE OPERATOR FAMILY", effect::CREATE, "operator", &create.opfamilyname),
-            NodeEnum::AlterOpFamilyStmt(alter) => ("ALTER OPERATOR FAMILY", effect::ALTER, "operator", &alter.opfamilyname),
-            NodeEnum::CreateConversionStmt(create) => ("CREATE CONVERSION", effect::CREATE, "object", &create.conversion_name),
-            NodeEnum::CreateStatsStmt(create) => ("CREATE STATISTICS", effect::CREATE, "object", &create.defnames),
+            NodeEnum::CreateOpClassStmt(create) => {
+                ("CREATE OPERATOR CLASS", effect::CREATE, "operator", &create.opclassname)
+            }
+            NodeEnum::CreateOpFamilyStmt(create) => {
+                ("CREATE OPERATOR FAMILY", effect::CREATE, "operator", &create.opfamilyname)
+            }
+            NodeEnum::AlterOpFamilyStmt(alter) => {
+                ("ALTER OPERATOR FAMILY", effect::ALTER, "operator", &alter.opfamilyname)
+            }
+            NodeEnum::CreateConversionStmt(create) => {
+                ("CREATE CONVERSION", effect::CREATE, "object", &create.conversion_name)
+            }
+            NodeEnum::CreateStatsStmt(create) => {
+                ("CREATE STATISTICS", effect::CREATE, "object", &create.defnames)
+            }
             NodeEnum::AlterStatsStmt(alter) => ("ALTER STATISTICS", effect::ALTER, "object", &alter.defnames),
-            NodeEnum::AlterTsdictionaryStmt(alter) => ("ALTER TEXT SEARCH DICTIONARY", effect::ALTER, "object", &alter.dictname),
-            NodeEnum::AlterTsconfigurationStmt(alter) => ("ALTER TEXT SEARCH CONFIGURATION", effect::ALTER, "object", &alter.cfgname),
+            NodeEnum::AlterTsdictionaryStmt(alter) => {
+                ("ALTER TEXT SEARCH DICTIONARY", effect::ALTER, "object", &alter.dictname)
+            }
+            NodeEnum::AlterTsconfigurationStmt(alter) => {
+                ("ALTER TEXT SEARCH CONFIGURATION", effect::ALTER, "object", &alter.cfgname)
+            }
             _ => return self.other_definition(kind),
         };
         let name = self.created_name(nodes);
@@ -140,7 +165,9 @@ impl Walk<'_> {
             NodeEnum::AlterObjectDependsStmt(alter) => {
                 let kind = alter.object_type();
                 match (&alter.relation, alter.object.as_deref()) {
-                    (Some(relation), _) => self.attached(Some(relation), effect::ALTER, object_kind(kind), ""),
+                    (Some(relation), _) => {
+                        self.attached(Some(relation), effect::ALTER, object_kind(kind), "")
+                    }
                     (None, Some(object)) => {
                         let name = self.object_name(object, kind);
                         self.write(effect::ALTER, object_kind(kind), &name);
@@ -192,12 +219,20 @@ impl Walk<'_> {
                 utility("CREATE SCHEMA")
             }
             NodeEnum::CommentStmt(comment) => {
-                let name = comment.object.as_deref().map(|object| self.object_name(object, comment.objtype())).unwrap_or_default();
+                let name = comment
+                    .object
+                    .as_deref()
+                    .map(|object| self.object_name(object, comment.objtype()))
+                    .unwrap_or_default();
                 self.write(effect::ALTER, object_kind(comment.objtype()), &name);
                 utility("COMMENT")
             }
             NodeEnum::SecLabelStmt(label) => {
-                let name = label.object.as_deref().map(|object| self.object_name(object, label.objtype())).unwrap_or_default();
+                let name = label
+                    .object
+                    .as_deref()
+                    .map(|object| self.object_name(object, label.objtype()))
+                    .unwrap_or_default();
                 self.write(effect::ALTER, object_kind(label.objtype()), &name);
                 utility("SECURITY LABEL")
             }
@@ -209,7 +244,13 @@ impl Walk<'_> {
     }
 
     /// Something that belongs to a relation, and changes how that behaves.
-    fn attached(&mut self, relation: Option<&RangeVar>, effect: &'static str, object: &'static str, name: &str) {
+    fn attached(
+        &mut self,
+        relation: Option<&RangeVar>,
+        effect: &'static str,
+        object: &'static str,
+        name: &str,
+    ) {
         let Some(relation) = relation else { return };
         for table in self.relation_names(&relation.schemaname, &relation.relname) {
             self.write(effect, object, &format!("{table}.{name}"));
@@ -239,32 +280,72 @@ fn plain(kind: &NodeEnum) -> Option<Plain<'_>> {
         NodeEnum::DropdbStmt(s) => plain("DROP DATABASE", effect::DROP, "database", &s.dbname),
         NodeEnum::AlterDatabaseStmt(s) => plain("ALTER DATABASE", effect::ALTER, "database", &s.dbname),
         NodeEnum::AlterDatabaseSetStmt(s) => plain("ALTER DATABASE", effect::ALTER, "database", &s.dbname),
-        NodeEnum::AlterDatabaseRefreshCollStmt(s) => plain("ALTER DATABASE", effect::ALTER, "database", &s.dbname),
+        NodeEnum::AlterDatabaseRefreshCollStmt(s) => {
+            plain("ALTER DATABASE", effect::ALTER, "database", &s.dbname)
+        }
         NodeEnum::CreateRoleStmt(s) => plain("CREATE ROLE", effect::CREATE, "role", &s.role),
-        NodeEnum::CreateTableSpaceStmt(s) => plain("CREATE TABLESPACE", effect::ADMINISTER, "tablespace", &s.tablespacename),
-        NodeEnum::DropTableSpaceStmt(s) => plain("DROP TABLESPACE", effect::ADMINISTER, "tablespace", &s.tablespacename),
-        NodeEnum::AlterTableSpaceOptionsStmt(s) => plain("ALTER TABLESPACE", effect::ADMINISTER, "tablespace", &s.tablespacename),
-        NodeEnum::AlterTableMoveAllStmt(s) => plain("ALTER TABLE ALL IN TABLESPACE", effect::ADMINISTER, "tablespace", &s.orig_tablespacename),
-        NodeEnum::CreateExtensionStmt(s) => plain("CREATE EXTENSION", effect::CREATE, "extension", &s.extname),
+        NodeEnum::CreateTableSpaceStmt(s) => {
+            plain("CREATE TABLESPACE", effect::ADMINISTER, "tablespace", &s.tablespacename)
+        }
+        NodeEnum::DropTableSpaceStmt(s) => {
+            plain("DROP TABLESPACE", effect::ADMINISTER, "tablespace", &s.tablespacename)
+        }
+        NodeEnum::AlterTableSpaceOptionsStmt(s) => {
+            plain("ALTER TABLESPACE", effect::ADMINISTER, "tablespace", &s.tablespacename)
+        }
+        NodeEnum::AlterTableMoveAllStmt(s) => {
+            plain("ALTER TABLE ALL IN TABLESPACE", effect::ADMINISTER, "tablespace", &s.orig_tablespacename)
+        }
+        NodeEnum::CreateExtensionStmt(s) => {
+            plain("CREATE EXTENSION", effect::CREATE, "extension", &s.extname)
+        }
         NodeEnum::AlterExtensionStmt(s) => plain("ALTER EXTENSION", effect::ALTER, "extension", &s.extname),
-        NodeEnum::CreateFdwStmt(s) => plain("CREATE FOREIGN DATA WRAPPER", effect::CREATE, "foreign data wrapper", &s.fdwname),
-        NodeEnum::AlterFdwStmt(s) => plain("ALTER FOREIGN DATA WRAPPER", effect::ALTER, "foreign data wrapper", &s.fdwname),
-        NodeEnum::CreateForeignServerStmt(s) => plain("CREATE SERVER", effect::CREATE, "server", &s.servername),
+        NodeEnum::CreateFdwStmt(s) => {
+            plain("CREATE FOREIGN DATA WRAPPER", effect::CREATE, "foreign data wrapper", &s.fdwname)
+        }
+        NodeEnum::AlterFdwStmt(s) => {
+            plain("ALTER FOREIGN DATA WRAPPER", effect::ALTER, "foreign data wrapper", &s.fdwname)
+        }
+        NodeEnum::CreateForeignServerStmt(s) => {
+            plain("CREATE SERVER", effect::CREATE, "server", &s.servername)
+        }
         NodeEnum::AlterForeignServerStmt(s) => plain("ALTER SERVER", effect::ALTER, "server", &s.servername),
-        NodeEnum::CreateUserMappingStmt(s) => plain("CREATE USER MAPPING", effect::CREATE, "user mapping", &s.servername),
-        NodeEnum::AlterUserMappingStmt(s) => plain("ALTER USER MAPPING", effect::ALTER, "user mapping", &s.servername),
-        NodeEnum::DropUserMappingStmt(s) => plain("DROP USER MAPPING", effect::DROP, "user mapping", &s.servername),
-        NodeEnum::ImportForeignSchemaStmt(s) => plain("IMPORT FOREIGN SCHEMA", effect::CREATE, "schema", &s.local_schema),
+        NodeEnum::CreateUserMappingStmt(s) => {
+            plain("CREATE USER MAPPING", effect::CREATE, "user mapping", &s.servername)
+        }
+        NodeEnum::AlterUserMappingStmt(s) => {
+            plain("ALTER USER MAPPING", effect::ALTER, "user mapping", &s.servername)
+        }
+        NodeEnum::DropUserMappingStmt(s) => {
+            plain("DROP USER MAPPING", effect::DROP, "user mapping", &s.servername)
+        }
+        NodeEnum::ImportForeignSchemaStmt(s) => {
+            plain("IMPORT FOREIGN SCHEMA", effect::CREATE, "schema", &s.local_schema)
+        }
         NodeEnum::CreateAmStmt(s) => plain("CREATE ACCESS METHOD", effect::CREATE, "object", &s.amname),
-        NodeEnum::CreateEventTrigStmt(s) => plain("CREATE EVENT TRIGGER", effect::CREATE, "event trigger", &s.trigname),
-        NodeEnum::AlterEventTrigStmt(s) => plain("ALTER EVENT TRIGGER", effect::ALTER, "event trigger", &s.trigname),
+        NodeEnum::CreateEventTrigStmt(s) => {
+            plain("CREATE EVENT TRIGGER", effect::CREATE, "event trigger", &s.trigname)
+        }
+        NodeEnum::AlterEventTrigStmt(s) => {
+            plain("ALTER EVENT TRIGGER", effect::ALTER, "event trigger", &s.trigname)
+        }
         NodeEnum::CreatePlangStmt(s) => plain("CREATE LANGUAGE", effect::CREATE, "language", &s.plname),
         NodeEnum::CreateTransformStmt(s) => plain("CREATE TRANSFORM", effect::CREATE, "object", &s.lang),
-        NodeEnum::CreatePublicationStmt(s) => plain("CREATE PUBLICATION", effect::CREATE, "publication", &s.pubname),
-        NodeEnum::AlterPublicationStmt(s) => plain("ALTER PUBLICATION", effect::ALTER, "publication", &s.pubname),
-        NodeEnum::CreateSubscriptionStmt(s) => plain("CREATE SUBSCRIPTION", effect::CREATE, "subscription", &s.subname),
-        NodeEnum::AlterSubscriptionStmt(s) => plain("ALTER SUBSCRIPTION", effect::ALTER, "subscription", &s.subname),
-        NodeEnum::DropSubscriptionStmt(s) => plain("DROP SUBSCRIPTION", effect::DROP, "subscription", &s.subname),
+        NodeEnum::CreatePublicationStmt(s) => {
+            plain("CREATE PUBLICATION", effect::CREATE, "publication", &s.pubname)
+        }
+        NodeEnum::AlterPublicationStmt(s) => {
+            plain("ALTER PUBLICATION", effect::ALTER, "publication", &s.pubname)
+        }
+        NodeEnum::CreateSubscriptionStmt(s) => {
+            plain("CREATE SUBSCRIPTION", effect::CREATE, "subscription", &s.subname)
+        }
+        NodeEnum::AlterSubscriptionStmt(s) => {
+            plain("ALTER SUBSCRIPTION", effect::ALTER, "subscription", &s.subname)
+        }
+        NodeEnum::DropSubscriptionStmt(s) => {
+            plain("DROP SUBSCRIPTION", effect::DROP, "subscription", &s.subname)
+        }
         _ => None,
     }
 }

@@ -5,7 +5,9 @@ use super::names;
 use super::scope::{absorb, opaque};
 use super::walk::Walk;
 use pg_query::NodeEnum;
-use pg_query::protobuf::{AExpr, AIndirection, CaseExpr, Node, SubLink, SubLinkType, TypeCast, TypeName, WindowDef};
+use pg_query::protobuf::{
+    AExpr, AIndirection, CaseExpr, Node, SubLink, SubLinkType, TypeCast, TypeName, WindowDef,
+};
 use proxy_policy::Provenance;
 
 impl Walk<'_> {
@@ -119,7 +121,8 @@ impl Walk<'_> {
             return Provenance::default();
         }
         let mut reached = self.catalogue.user_operators(&self.state, &schema, &symbol);
-        let own = (schema.is_empty() || schema == "pg_catalog") && crate::catalogue::is_builtin_operator(&symbol);
+        let own =
+            (schema.is_empty() || schema == "pg_catalog") && crate::catalogue::is_builtin_operator(&symbol);
         if !own && reached.is_empty() {
             let schema = if schema.is_empty() { "public".to_owned() } else { schema };
             reached.push(format!("{schema}.{symbol}"));
@@ -224,7 +227,9 @@ impl Walk<'_> {
         absorb(&mut from, &self.pair(window.start_offset.as_deref(), window.end_offset.as_deref()));
         let windows = self.levels.last().map(|level| level.windows.clone()).unwrap_or_default();
         for (name, named) in windows {
-            if (!window.name.is_empty() && name == window.name) || (!window.refname.is_empty() && name == window.refname) {
+            if (!window.name.is_empty() && name == window.name)
+                || (!window.refname.is_empty() && name == window.refname)
+            {
                 absorb(&mut from, &named);
             }
         }

@@ -37,7 +37,9 @@ impl Walk<'_> {
         let Some(level) = self.levels.last_mut() else { return Vec::new() };
         let index = level.sources.len();
         let names = source.rows.columns.iter().enumerate();
-        let slots = names.map(|(column, found)| Slot { name: found.name.clone(), places: vec![(index, column)] }).collect();
+        let slots = names
+            .map(|(column, found)| Slot { name: found.name.clone(), places: vec![(index, column)] })
+            .collect();
         absorb(&mut level.cardinality, &source.rows.cardinality);
         absorb(&mut level.influence, &source.rows.influence);
         level.sources.push(source);
@@ -77,12 +79,15 @@ impl Walk<'_> {
     }
 
     fn from_relation(&mut self, relation: &RangeVar) -> Vec<Slot> {
-        let cte = self.ctes.iter().rev().find(|cte| relation.schemaname.is_empty() && cte.name == relation.relname);
+        let cte =
+            self.ctes.iter().rev().find(|cte| relation.schemaname.is_empty() && cte.name == relation.relname);
         let (rows, unknown) = match cte.map(|cte| cte.rows.clone()) {
             Some(rows) => (rows, Vec::new()),
             None => self.relation_rows(relation),
         };
-        let rows = rows.renamed(&relation.alias.as_ref().map(|alias| names::strings(&alias.colnames)).unwrap_or_default());
+        let rows = rows.renamed(
+            &relation.alias.as_ref().map(|alias| names::strings(&alias.colnames)).unwrap_or_default(),
+        );
         let schema = if relation.alias.is_some() { String::new() } else { self.schema_of(relation) };
         self.add_source(Source { alias: names::alias_of(relation), schema, rows, unknown })
     }
@@ -100,8 +105,13 @@ impl Walk<'_> {
     fn from_query(&mut self, query: &RangeSubselect) -> Vec<Slot> {
         let Some(node) = query.subquery.as_deref() else { return Vec::new() };
         let mark = self.referenced.len();
-        let rows = if query.lateral { self.query_node(node) } else { self.aside(|walk| walk.query_node(node)) };
-        let slots = self.add_source(Source { alias: alias_name(query.alias.as_ref()), rows: renamed(rows, query.alias.as_ref()), ..Source::default() });
+        let rows =
+            if query.lateral { self.query_node(node) } else { self.aside(|walk| walk.query_node(node)) };
+        let slots = self.add_source(Source {
+            alias: alias_name(query.alias.as_ref()),
+            rows: renamed(rows, query.alias.as_ref()),
+            ..Source::default()
+        });
         if query.lateral {
             self.link(mark);
         }
@@ -118,7 +128,10 @@ impl Walk<'_> {
         let depth = self.levels.len().saturating_sub(1);
         let mut before = (0, Vec::new());
         if let Some(level) = self.levels.get_mut(depth) {
-            before = (std::mem::replace(&mut level.visible_from, from), std::mem::replace(&mut level.slots, slots));
+            before = (
+                std::mem::replace(&mut level.visible_from, from),
+                std::mem::replace(&mut level.slots, slots),
+            );
         }
         let result = step(self);
         if let Some(level) = self.levels.get_mut(depth) {
@@ -130,7 +143,8 @@ impl Walk<'_> {
     /// Notes that the newest source was computed from columns of its siblings, those referenced since `mark`.
     pub(super) fn link(&mut self, mark: usize) {
         let depth = self.levels.len().saturating_sub(1);
-        let keys = self.referenced.get(mark..).unwrap_or_default().iter().copied().filter(|key| key.level == depth);
+        let keys =
+            self.referenced.get(mark..).unwrap_or_default().iter().copied().filter(|key| key.level == depth);
         let keys: Vec<Key> = keys.collect();
         if let Some(level) = self.levels.last_mut() {
             let source = level.sources.len().saturating_sub(1);
@@ -144,8 +158,13 @@ impl Walk<'_> {
         let start = self.levels.last().map_or(0, |level| level.sources.len());
         let left = join.larg.as_deref().map(|node| self.from_item(node)).unwrap_or_default();
         let lateral_view: Vec<Slot> = left.clone();
-        let right = self.beside(lateral_view, |walk| join.rarg.as_deref().map(|node| walk.from_item(node)).unwrap_or_default());
-        let open = self.levels.last().is_some_and(|level| level.sources.iter().skip(start).any(|s| s.rows.rest.is_some()));
+        let right = self.beside(lateral_view, |walk| {
+            join.rarg.as_deref().map(|node| walk.from_item(node)).unwrap_or_default()
+        });
+        let open = self
+            .levels
+            .last()
+            .is_some_and(|level| level.sources.iter().skip(start).any(|s| s.rows.rest.is_some()));
         if join.is_natural && open {
             // Which columns are merged is not known, so neither is the order of what comes out.
             self.disorder(start);
@@ -223,7 +242,8 @@ impl Walk<'_> {
         let rows = self.rows_of_slots(&slots, start).renamed(&names::strings(&alias.colnames));
         let depth = self.levels.len().saturating_sub(1);
         let places = slots.iter().flat_map(|slot| slot.places.iter());
-        let keys: Vec<Key> = places.map(|(source, column)| Key { level: depth, source: *source, column: *column }).collect();
+        let keys: Vec<Key> =
+            places.map(|(source, column)| Key { level: depth, source: *source, column: *column }).collect();
         if let Some(level) = self.levels.last_mut() {
             for source in level.sources.iter_mut().skip(start) {
                 // The alias of the join hides those inside.
@@ -246,7 +266,8 @@ impl Walk<'_> {
             let first = places.next().unwrap_or_else(opaque);
             places.fold(first, |from, other| super::scope::either(&from, &other))
         };
-        let columns = slots.iter().map(|slot| OutColumn { name: slot.name.clone(), from: value(slot) }).collect();
+        let columns =
+            slots.iter().map(|slot| OutColumn { name: slot.name.clone(), from: value(slot) }).collect();
         let mut rows = Rowset { columns, ..Rowset::default() };
         for source in level.sources.iter().skip(start).filter(|source| source.rows.rest.is_some()) {
             let mut rest = rows.rest.take().unwrap_or_default();
@@ -258,7 +279,10 @@ impl Walk<'_> {
 }
 
 fn common(left: &[Slot], right: &[Slot]) -> Vec<String> {
-    left.iter().map(|slot| slot.name.clone()).filter(|name| right.iter().any(|slot| slot.name == *name)).collect()
+    left.iter()
+        .map(|slot| slot.name.clone())
+        .filter(|name| right.iter().any(|slot| slot.name == *name))
+        .collect()
 }
 
 pub(super) fn alias_name(alias: Option<&Alias>) -> String {

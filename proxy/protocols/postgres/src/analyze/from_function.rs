@@ -22,10 +22,18 @@ impl Walk<'_> {
             let (call, own) = (pair.items.first(), pair.items.get(1));
             let from = call.map(|call| self.expression(call)).unwrap_or_default();
             absorb(&mut all, &from);
-            let defined = if function.coldeflist.is_empty() { own.map(list_items).unwrap_or_default() } else { &function.coldeflist };
-            let names = call.filter(|call| !defined.is_empty() || !self.is_overloaded(call)).and_then(|call| returned_names(call, defined));
+            let defined = if function.coldeflist.is_empty() {
+                own.map(list_items).unwrap_or_default()
+            } else {
+                &function.coldeflist
+            };
+            let names = call
+                .filter(|call| !defined.is_empty() || !self.is_overloaded(call))
+                .and_then(|call| returned_names(call, defined));
             let named = names.map(|mut names| {
-                if let (true, [only], Some(alias)) = (single && defined.is_empty(), names.as_mut_slice(), alias) {
+                if let (true, [only], Some(alias)) =
+                    (single && defined.is_empty(), names.as_mut_slice(), alias)
+                {
                     only.clone_from(&alias.aliasname);
                 }
                 names
@@ -37,14 +45,17 @@ impl Walk<'_> {
             });
         }
         self.counted(&all);
-        let ordinality = function.ordinality.then(|| OutColumn { name: "ordinality".to_owned(), from: Provenance::default() });
+        let ordinality = function
+            .ordinality
+            .then(|| OutColumn { name: "ordinality".to_owned(), from: Provenance::default() });
         let mut rows = match columns {
             Some(columns) => Rowset { columns, ..Rowset::default() },
             None => Rowset::open(all.clone()),
         };
         rows.columns.extend(ordinality);
         rows.cardinality = all;
-        let source = Source { alias: function_alias(function), rows: renamed(rows, alias), ..Source::default() };
+        let source =
+            Source { alias: function_alias(function), rows: renamed(rows, alias), ..Source::default() };
         let slots = self.add_source(source);
         self.link(mark);
         slots
@@ -71,7 +82,11 @@ impl Walk<'_> {
         self.counted(&from);
         let rows = Rowset { columns, cardinality: from, ..Rowset::default() };
         let alias = table.alias.as_ref();
-        let slots = self.add_source(Source { alias: alias_name(alias), rows: renamed(rows, alias), ..Source::default() });
+        let slots = self.add_source(Source {
+            alias: alias_name(alias),
+            rows: renamed(rows, alias),
+            ..Source::default()
+        });
         self.link(mark);
         slots
     }
@@ -86,7 +101,11 @@ impl Walk<'_> {
         self.counted(&from);
         let rows = Rowset { columns, cardinality: from, ..Rowset::default() };
         let alias = table.alias.as_ref();
-        let slots = self.add_source(Source { alias: alias_name(alias), rows: renamed(rows, alias), ..Source::default() });
+        let slots = self.add_source(Source {
+            alias: alias_name(alias),
+            rows: renamed(rows, alias),
+            ..Source::default()
+        });
         self.link(mark);
         slots
     }

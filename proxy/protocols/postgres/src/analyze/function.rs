@@ -32,7 +32,13 @@ impl Walk<'_> {
     }
 
     /// Judges a call by name, given what its arguments carry.
-    pub(super) fn named_function(&mut self, schema: &str, name: &str, arguments: usize, mut from: Provenance) -> Provenance {
+    pub(super) fn named_function(
+        &mut self,
+        schema: &str,
+        name: &str,
+        arguments: usize,
+        mut from: Provenance,
+    ) -> Provenance {
         from.verbatim = false;
         let own = if schema.is_empty() || schema == "pg_catalog" { builtin_function(name) } else { None };
         let mut reached = self.catalogue.user_functions(&self.state, schema, name, arguments);
@@ -76,7 +82,9 @@ impl Walk<'_> {
     /// `ssn(c)` where `c` is a relation with a column `ssn`: another way to write `c.ssn`.
     fn field_of_row(&mut self, call: &FuncCall) -> Option<Provenance> {
         let ([argument], [function]) = (call.args.as_slice(), call.funcname.as_slice()) else { return None };
-        let (Some(NodeEnum::ColumnRef(reference)), Some(field)) = (argument.node.as_ref(), names::string(function)) else {
+        let (Some(NodeEnum::ColumnRef(reference)), Some(field)) =
+            (argument.node.as_ref(), names::string(function))
+        else {
             return None;
         };
         let parts = names::strings(&reference.fields);
@@ -93,7 +101,9 @@ impl Walk<'_> {
         let sources = self.sources_named("", name);
         let has = |(level, source): &(usize, usize)| {
             let rows = self.levels.get(*level).and_then(|l| l.sources.get(*source)).map(|found| &found.rows);
-            rows.is_some_and(|rows| rows.rest.is_none() && rows.columns.iter().any(|column| column.name == field))
+            rows.is_some_and(|rows| {
+                rows.rest.is_none() && rows.columns.iter().any(|column| column.name == field)
+            })
         };
         let shadowed = self.levels.iter().any(|level| level.slots.iter().any(|slot| slot.name == name));
         !shadowed && !sources.is_empty() && sources.iter().all(has)
@@ -120,7 +130,8 @@ impl Walk<'_> {
                 match literal {
                     Some(sequence) => {
                         let (schema, name) = sequence.split_once('.').unwrap_or(("", &sequence));
-                        for relation in self.relation_names(&schema.replace('"', ""), &name.replace('"', "")) {
+                        for relation in self.relation_names(&schema.replace('"', ""), &name.replace('"', ""))
+                        {
                             self.write(effect::UPDATE, "relation", &relation);
                         }
                     }

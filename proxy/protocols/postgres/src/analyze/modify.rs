@@ -10,8 +10,8 @@ use super::scope::{OutColumn, Rowset, Source, absorb};
 use super::walk::Walk;
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
-    CmdType, DeleteStmt, InsertStmt, MergeStmt, MergeWhenClause, Node, OnConflictAction, OnConflictClause, RangeVar,
-    ResTarget, ReturningClause, UpdateStmt,
+    CmdType, DeleteStmt, InsertStmt, MergeStmt, MergeWhenClause, Node, OnConflictAction, OnConflictClause,
+    RangeVar, ResTarget, ReturningClause, UpdateStmt,
 };
 use proxy_policy::{Access, ColumnName, Provenance};
 use std::collections::BTreeSet;
@@ -127,7 +127,10 @@ impl Walk<'_> {
         match when.command_type() {
             CmdType::CmdInsert => {
                 self.touch_relation(target, effect::INSERT, Access::Write, false);
-                let columns = when.values.iter().map(|value| OutColumn { name: String::new(), from: self.expression(value) });
+                let columns = when
+                    .values
+                    .iter()
+                    .map(|value| OutColumn { name: String::new(), from: self.expression(value) });
                 let rows = Rowset { columns: columns.collect(), ..Rowset::default() };
                 self.store_rows(target, &targets_named(&when.target_list), &rows);
             }
@@ -137,7 +140,11 @@ impl Walk<'_> {
             }
             CmdType::CmdDelete => self.touch_relation(target, effect::DELETE, Access::Write, !bounded),
             CmdType::CmdNothing => {}
-            CmdType::Undefined | CmdType::CmdUnknown | CmdType::CmdSelect | CmdType::CmdMerge | CmdType::CmdUtility => {
+            CmdType::Undefined
+            | CmdType::CmdUnknown
+            | CmdType::CmdSelect
+            | CmdType::CmdMerge
+            | CmdType::CmdUtility => {
                 self.give_up("a construct in MERGE that the analyser does not know");
             }
         }
@@ -150,7 +157,8 @@ impl Walk<'_> {
         let columns: BTreeSet<String> = rows.columns.iter().map(|column| column.name.clone()).collect();
         let open = rows.rest.is_some();
         let alias = names::alias_of(target);
-        let verdict = bounded::restricts(condition, &bounded::Target { alias: &alias, columns: &columns, open });
+        let verdict =
+            bounded::restricts(condition, &bounded::Target { alias: &alias, columns: &columns, open });
         self.literal_sensitive |= verdict.by_literal;
         verdict.bounded
     }
@@ -162,7 +170,12 @@ impl Walk<'_> {
         let alias = names::alias_of(target);
         let schema = if target.alias.is_some() { String::new() } else { target.schemaname.clone() };
         for other in other_names.iter().chain(&["old", "new"]) {
-            let source = Source { alias: (*other).to_owned(), rows: rows.clone(), unknown: unknown.clone(), ..Source::default() };
+            let source = Source {
+                alias: (*other).to_owned(),
+                rows: rows.clone(),
+                unknown: unknown.clone(),
+                ..Source::default()
+            };
             drop(self.add_source(source));
         }
         let slots = self.add_source(Source { alias, schema, rows, unknown });
@@ -181,7 +194,12 @@ impl Walk<'_> {
         for option in &clause.options {
             if let Some(NodeEnum::ReturningOption(option)) = option.node.as_ref() {
                 let (rows, unknown) = self.rows_by_name(target);
-                drop(self.add_source(Source { alias: option.value.clone(), rows, unknown, ..Source::default() }));
+                drop(self.add_source(Source {
+                    alias: option.value.clone(),
+                    rows,
+                    unknown,
+                    ..Source::default()
+                }));
             }
         }
         let before = std::mem::take(&mut self.reads);
@@ -228,8 +246,11 @@ impl Walk<'_> {
     /// Rows of a query stored into columns, those named or all in order.
     pub(super) fn store_rows(&mut self, target: &RangeVar, named: &[String], rows: &Rowset) {
         let (into, _) = self.rows_by_name(target);
-        let names: Vec<String> =
-            if named.is_empty() { into.columns.iter().map(|column| column.name.clone()).collect() } else { named.to_vec() };
+        let names: Vec<String> = if named.is_empty() {
+            into.columns.iter().map(|column| column.name.clone()).collect()
+        } else {
+            named.to_vec()
+        };
         let aligned = rows.rest.is_none() && rows.columns.len() <= names.len();
         if !aligned {
             self.store(target, "*", rows.all());

@@ -114,7 +114,9 @@ fn figure(node: &Node) -> Option<String> {
         NodeEnum::SubLink(link) => sublink_name(link),
         NodeEnum::MinMaxExpr(expression) => name(if expression.op == 1 { "greatest" } else { "least" }),
         NodeEnum::GroupingFunc(_) => name("grouping"),
-        NodeEnum::AExpr(expression) if expression.kind() == pg_query::protobuf::AExprKind::AexprNullif => name("nullif"),
+        NodeEnum::AExpr(expression) if expression.kind() == pg_query::protobuf::AExprKind::AexprNullif => {
+            name("nullif")
+        }
         NodeEnum::XmlSerialize(_) => name("xmlserialize"),
         NodeEnum::SqlvalueFunction(function) => Some(value_function(function.op())),
         _ => None,

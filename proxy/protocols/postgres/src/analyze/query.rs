@@ -33,7 +33,8 @@ impl Walk<'_> {
     pub(super) fn select(&mut self, select: &SelectStmt) -> Rowset {
         self.deeper(|walk| {
             let scope = walk.with(select.with_clause.as_ref());
-            let mut rows = if select.op() == SetOperation::SetopNone || select.op() == SetOperation::Undefined {
+            let mut rows = if select.op() == SetOperation::SetopNone || select.op() == SetOperation::Undefined
+            {
                 if select.values_lists.is_empty() { walk.plain(select) } else { walk.values(select) }
             } else {
                 walk.set_operation(select)
@@ -65,7 +66,8 @@ impl Walk<'_> {
             let Some(NodeEnum::List(list)) = list.node.as_ref() else { continue };
             let mut columns = Vec::new();
             for (index, value) in list.items.iter().enumerate() {
-                columns.push(OutColumn { name: format!("column{}", index + 1), from: self.expression(value) });
+                columns
+                    .push(OutColumn { name: format!("column{}", index + 1), from: self.expression(value) });
             }
             let row = Rowset { columns, ..Rowset::default() };
             rows = Some(match rows {
@@ -92,7 +94,9 @@ impl Walk<'_> {
         self.close();
         self.windows(&select.window_clause);
         let mut rows = self.targets(&select.target_list);
-        for node in select.group_clause.iter().chain(&select.distinct_clause).filter(|node| node.node.is_some()) {
+        for node in
+            select.group_clause.iter().chain(&select.distinct_clause).filter(|node| node.node.is_some())
+        {
             self.ordering(node, &rows);
         }
         self.order_and_limit(select, &mut rows);
@@ -142,7 +146,8 @@ impl Walk<'_> {
                 absorb(rest, &from);
             }
             _ => {
-                let name = if target.name.is_empty() { names::output_name(value) } else { target.name.clone() };
+                let name =
+                    if target.name.is_empty() { names::output_name(value) } else { target.name.clone() };
                 let from = self.expression(value);
                 rows.columns.push(OutColumn { name, from });
             }
@@ -155,7 +160,8 @@ impl Walk<'_> {
         let places: Vec<(String, Vec<(usize, usize, usize)>)> = match parts {
             [] => {
                 let slots = self.levels.last().map(|level| level.slots.clone()).unwrap_or_default();
-                let place = |slot: &super::scope::Slot| slot.places.iter().map(|(s, c)| (depth, *s, *c)).collect();
+                let place =
+                    |slot: &super::scope::Slot| slot.places.iter().map(|(s, c)| (depth, *s, *c)).collect();
                 slots.iter().map(|slot| (slot.name.clone(), place(slot))).collect()
             }
             [.., alias] => {
@@ -170,8 +176,12 @@ impl Walk<'_> {
             }
         };
         let opened: Vec<(usize, usize)> = match parts {
-            [] => (0..self.levels.last().map_or(0, |level| level.sources.len())).map(|source| (depth, source)).collect(),
-            [.., alias] => self.sources_named(parts.iter().rev().nth(1).map(String::as_str).unwrap_or_default(), alias),
+            [] => (0..self.levels.last().map_or(0, |level| level.sources.len()))
+                .map(|source| (depth, source))
+                .collect(),
+            [.., alias] => {
+                self.sources_named(parts.iter().rev().nth(1).map(String::as_str).unwrap_or_default(), alias)
+            }
         };
         for (name, places) in places {
             let mut values = Vec::new();
@@ -184,7 +194,11 @@ impl Walk<'_> {
             rows.columns.push(OutColumn { name, from });
         }
         for (level, source) in opened {
-            let rest = self.levels.get(level).and_then(|l| l.sources.get(source)).is_some_and(|s| s.rows.rest.is_some());
+            let rest = self
+                .levels
+                .get(level)
+                .and_then(|l| l.sources.get(source))
+                .is_some_and(|s| s.rows.rest.is_some());
             if rest {
                 let from = self.take(super::scope::Key { level, source, column: super::scope::REST }, "*");
                 absorb(rows.rest.get_or_insert_default(), &from);
@@ -195,9 +209,13 @@ impl Walk<'_> {
     fn columns_of(&self, sources: &[(usize, usize)]) -> Vec<(String, Vec<(usize, usize, usize)>)> {
         let mut columns = Vec::new();
         for (level, source) in sources {
-            let Some(rows) = self.levels.get(*level).and_then(|l| l.sources.get(*source)).map(|s| &s.rows) else { continue };
+            let Some(rows) = self.levels.get(*level).and_then(|l| l.sources.get(*source)).map(|s| &s.rows)
+            else {
+                continue;
+            };
             let named = rows.columns.iter().enumerate();
-            columns.extend(named.map(|(index, column)| (column.name.clone(), vec![(*level, *source, index)])));
+            columns
+                .extend(named.map(|(index, column)| (column.name.clone(), vec![(*level, *source, index)])));
         }
         columns
     }
@@ -268,7 +286,8 @@ impl Walk<'_> {
         match item.node.as_ref() {
             Some(NodeEnum::RangeVar(relation)) => {
                 let named = wanted.is_empty() || wanted.contains(&names::alias_of(relation));
-                let cte = relation.schemaname.is_empty() && self.ctes.iter().any(|cte| cte.name == relation.relname);
+                let cte = relation.schemaname.is_empty()
+                    && self.ctes.iter().any(|cte| cte.name == relation.relname);
                 if named && !cte {
                     self.touch_relation(relation, effect::LOCK, Access::Write, false);
                 }
@@ -279,7 +298,9 @@ impl Walk<'_> {
                 }
             }
             Some(NodeEnum::RangeSubselect(query)) => {
-                if let Some(NodeEnum::SelectStmt(select)) = query.subquery.as_deref().and_then(|node| node.node.as_ref()) {
+                if let Some(NodeEnum::SelectStmt(select)) =
+                    query.subquery.as_deref().and_then(|node| node.node.as_ref())
+                {
                     for item in &select.from_clause {
                         self.deeper(|walk| walk.lock_item(item, &[]));
                     }
@@ -314,7 +335,9 @@ impl Walk<'_> {
         let Some(query) = cte.ctequery.as_deref() else { return };
         let names = names::strings(&cte.aliascolnames);
         let mut rows = match query.node.as_ref() {
-            Some(NodeEnum::SelectStmt(select)) if recursive && select.larg.is_some() => self.recursion(cte, select, &names),
+            Some(NodeEnum::SelectStmt(select)) if recursive && select.larg.is_some() => {
+                self.recursion(cte, select, &names)
+            }
             _ => self.query_node(query).renamed(&names),
         };
         if let Some(search) = &cte.search_clause {
@@ -323,7 +346,10 @@ impl Walk<'_> {
         }
         if let Some(cycle) = cte.cycle_clause.as_deref() {
             let mut from = rows.all();
-            absorb(&mut from, &self.pair(cycle.cycle_mark_value.as_deref(), cycle.cycle_mark_default.as_deref()));
+            absorb(
+                &mut from,
+                &self.pair(cycle.cycle_mark_value.as_deref(), cycle.cycle_mark_default.as_deref()),
+            );
             for name in [&cycle.cycle_mark_column, &cycle.cycle_path_column] {
                 rows.columns.push(OutColumn { name: name.clone(), from: from.clone() });
             }

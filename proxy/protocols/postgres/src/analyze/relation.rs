@@ -27,14 +27,24 @@ impl Walk<'_> {
         match self.catalogue.resolve(&self.state, schema, name) {
             Resolved::Known(relation) => vec![relation.qualified()],
             Resolved::Unknown(candidates) => {
-                self.unresolved.push(if schema.is_empty() { name.to_owned() } else { format!("{schema}.{name}") });
+                self.unresolved.push(if schema.is_empty() {
+                    name.to_owned()
+                } else {
+                    format!("{schema}.{name}")
+                });
                 candidates
             }
         }
     }
 
     /// Notes an effect on a relation, and on what stands behind it: the tables of a view, the parents of a partition.
-    pub(super) fn touch_relation(&mut self, relation: &RangeVar, effect: &'static str, access: Access, unbounded: bool) {
+    pub(super) fn touch_relation(
+        &mut self,
+        relation: &RangeVar,
+        effect: &'static str,
+        access: Access,
+        unbounded: bool,
+    ) {
         match self.catalogue.resolve(&self.state, &relation.schemaname, &relation.relname) {
             Resolved::Known(known) => self.touch_known(&known, effect, access, unbounded),
             Resolved::Unknown(candidates) => {
@@ -46,8 +56,16 @@ impl Walk<'_> {
         }
     }
 
-    fn touch_known(&mut self, relation: &Arc<Relation>, effect: &'static str, access: Access, unbounded: bool) {
-        let add = |walk: &mut Self, name: String| walk.add(Touch { effect, object: "relation", name, access, unbounded });
+    fn touch_known(
+        &mut self,
+        relation: &Arc<Relation>,
+        effect: &'static str,
+        access: Access,
+        unbounded: bool,
+    ) {
+        let add = |walk: &mut Self, name: String| {
+            walk.add(Touch { effect, object: "relation", name, access, unbounded })
+        };
         add(self, relation.qualified());
         for parent in self.ancestors(relation) {
             add(self, parent.qualified());
@@ -56,7 +74,8 @@ impl Walk<'_> {
             let facts = self.view_facts(relation);
             self.unknown.extend(facts.unknown.iter().cloned());
             for touch in &facts.touches {
-                let changes = access == Access::Write && touch.object == "relation" && touch.effect == effect::SELECT;
+                let changes =
+                    access == Access::Write && touch.object == "relation" && touch.effect == effect::SELECT;
                 self.add(touch.clone());
                 if changes {
                     add(self, touch.name.clone());
@@ -110,8 +129,9 @@ impl Walk<'_> {
             from.opaque |= relation.is_system() && is_revealing(&relation.name, &found.name);
             columns.push(OutColumn { name: found.name.clone(), from });
         }
-        let (cardinality, influence) =
-            facts.map(|facts| (facts.rows.cardinality.clone(), facts.rows.influence.clone())).unwrap_or_default();
+        let (cardinality, influence) = facts
+            .map(|facts| (facts.rows.cardinality.clone(), facts.rows.influence.clone()))
+            .unwrap_or_default();
         Rowset { columns, rest: None, cardinality, influence }
     }
 
@@ -186,17 +206,29 @@ impl Walk<'_> {
                 Rowset::open(opaque())
             }
         };
-        ViewFacts { rows, touches: walk.touches, unknown: walk.unknown, reads: walk.reads, predicates: walk.predicates }
+        ViewFacts {
+            rows,
+            touches: walk.touches,
+            unknown: walk.unknown,
+            reads: walk.reads,
+            predicates: walk.predicates,
+        }
     }
 
     fn generated(&mut self, relation: &Relation, expression: &str) -> Provenance {
         let select = format!("SELECT {expression}");
         let Ok(parsed) = super::parse::parse(&select) else { return opaque() };
-        let names: Vec<ColumnName> =
-            relation.columns.iter().map(|column| ColumnName(format!("{}.{}", relation.qualified(), column.name))).collect();
+        let names: Vec<ColumnName> = relation
+            .columns
+            .iter()
+            .map(|column| ColumnName(format!("{}.{}", relation.qualified(), column.name)))
+            .collect();
         let mut walk = Walk::new(self.catalogue, self.state.clone());
         let columns = relation.columns.iter().zip(names);
-        let columns = columns.map(|(column, name)| OutColumn { name: column.name.clone(), from: super::scope::column(name.0) });
+        let columns = columns.map(|(column, name)| OutColumn {
+            name: column.name.clone(),
+            from: super::scope::column(name.0),
+        });
         let rows = Rowset { columns: columns.collect(), ..Rowset::default() };
         walk.enter(vec![(String::new(), rows)]);
         let mut from = Provenance::default();

@@ -69,15 +69,25 @@ fn analyse_here(subject: Subject<'_>, state: &SessionState, catalogue: &Catalogu
     let facts = match subject {
         Subject::Text(text) => match super::parse::parse(text) {
             Ok(parsed) => parsed.stmts.iter().map(|raw| one(&mut walk, raw, text)).collect(),
-            Err(why) => return failed(subject, state, &format!("cannot be parsed: {}", without_quotes(&why))),
+            Err(why) => {
+                return failed(subject, state, &format!("cannot be parsed: {}", without_quotes(&why)));
+            }
         },
         Subject::Prepared(name, _) => {
             let rows = walk.executed(name);
-            vec![Facts { kind: StatementKind::Execute { name: name.to_owned() }, operation: "EXECUTE".to_owned(), rows }]
+            vec![Facts {
+                kind: StatementKind::Execute { name: name.to_owned() },
+                operation: "EXECUTE".to_owned(),
+                rows,
+            }]
         }
         Subject::Cursor(name, _) => {
             let rows = walk.fetched(name);
-            vec![Facts { kind: StatementKind::Fetch { cursor: name.to_owned() }, operation: "FETCH".to_owned(), rows }]
+            vec![Facts {
+                kind: StatementKind::Fetch { cursor: name.to_owned() },
+                operation: "FETCH".to_owned(),
+                rows,
+            }]
         }
     };
     if !walk.state.in_transaction() {
@@ -138,7 +148,8 @@ fn assemble(subject: Subject<'_>, state: &SessionState, mut walk: Walk<'_>, fact
         flows: walk.flows,
         changes,
     };
-    let statements = facts.into_iter().map(|f| StatementFacts { returns_rows: f.rows.is_some(), kind: f.kind }).collect();
+    let statements =
+        facts.into_iter().map(|f| StatementFacts { returns_rows: f.rows.is_some(), kind: f.kind }).collect();
     walk.unresolved.sort_unstable();
     walk.unresolved.dedup();
     Analysis {
@@ -162,7 +173,8 @@ fn outputs(rows: Option<&Rowset>) -> Outputs {
 /// another spelling nor another search path is another statement, and another object is.
 fn canonical(scanned: Option<&Scanned<'_>>, text: &str, touches: &[Touch]) -> String {
     let mut canonical = scanned.map_or_else(|| text.to_owned(), Scanned::canonical);
-    let mut objects: Vec<String> = touches.iter().map(|touch| format!("{} {} {touch}", touch.effect, touch.object)).collect();
+    let mut objects: Vec<String> =
+        touches.iter().map(|touch| format!("{} {} {touch}", touch.effect, touch.object)).collect();
     objects.sort_unstable();
     for object in objects {
         canonical.push('\n');

@@ -123,7 +123,9 @@ pub(super) fn either(left: &Provenance, right: &Provenance) -> Provenance {
     Provenance {
         sources: left.sources.union(&right.sources).cloned().collect(),
         opaque: left.opaque || right.opaque,
-        verbatim: (left.verbatim || empty(left)) && (right.verbatim || empty(right)) && (left.verbatim || right.verbatim),
+        verbatim: (left.verbatim || empty(left))
+            && (right.verbatim || empty(right))
+            && (left.verbatim || right.verbatim),
     }
 }
 
@@ -152,7 +154,8 @@ impl Rowset {
     pub(super) fn renamed(mut self, names: &[String]) -> Self {
         if self.rest.is_some() && !names.is_empty() {
             let all = self.all();
-            self.columns = names.iter().map(|name| OutColumn { name: name.clone(), from: all.clone() }).collect();
+            self.columns =
+                names.iter().map(|name| OutColumn { name: name.clone(), from: all.clone() }).collect();
             self.rest = Some(all);
             return self;
         }
@@ -171,11 +174,13 @@ impl Rowset {
         if self.rest.is_some() || other.rest.is_some() || self.columns.len() != other.columns.len() {
             let mut from = self.all();
             absorb(&mut from, &other.all());
-            let columns = self.columns.into_iter().map(|column| OutColumn { from: from.clone(), ..column }).collect();
+            let columns =
+                self.columns.into_iter().map(|column| OutColumn { from: from.clone(), ..column }).collect();
             return Self { columns, rest: Some(from), cardinality, influence };
         }
         let both = self.columns.into_iter().zip(&other.columns);
-        let columns = both.map(|(left, right)| OutColumn { from: either(&left.from, &right.from), name: left.name });
+        let columns =
+            both.map(|(left, right)| OutColumn { from: either(&left.from, &right.from), name: left.name });
         Self { columns: columns.collect(), rest: None, cardinality, influence }
     }
 }

@@ -1,12 +1,12 @@
 //! `SET`, `RESET`, `set_config`, `SHOW`.
 
+use super::StatementKind;
 use super::effect;
 use super::names;
 use super::scope::{OutColumn, Rowset, opaque};
 use super::state::StateChange;
 use super::statement::Facts;
 use super::walk::Walk;
-use super::StatementKind;
 use pg_query::protobuf::{VariableSetKind, VariableSetStmt};
 use proxy_policy::Provenance;
 
@@ -35,7 +35,9 @@ impl Walk<'_> {
                 // The value is the present one: nothing changes but how long it lasts.
                 self.write(effect::SET, "setting", &name);
             }
-            VariableSetKind::Undefined | VariableSetKind::VarSetValue => self.set_values(&name, Some(&values), set.is_local),
+            VariableSetKind::Undefined | VariableSetKind::VarSetValue => {
+                self.set_values(&name, Some(&values), set.is_local)
+            }
         }
         let kind = StatementKind::Set { name, value: Some(values.join(", ")), local: set.is_local };
         Facts::of(kind, "SET")
@@ -44,7 +46,8 @@ impl Walk<'_> {
     /// One setting given as one text, as `set_config` has it.
     pub(super) fn set_setting(&mut self, name: &str, value: Option<&str>, local: bool) {
         let name = name.to_ascii_lowercase();
-        let values = value.map(|value| if name == "search_path" { list(value) } else { vec![value.to_owned()] });
+        let values =
+            value.map(|value| if name == "search_path" { list(value) } else { vec![value.to_owned()] });
         self.set_values(&name, values.as_deref(), local);
     }
 
@@ -53,7 +56,9 @@ impl Walk<'_> {
         match name {
             "role" | "session_authorization" => {
                 self.write(effect::SET, "setting", "role");
-                let role = first.filter(|role| !role.eq_ignore_ascii_case("none") && !role.eq_ignore_ascii_case("default"));
+                let role = first.filter(|role| {
+                    !role.eq_ignore_ascii_case("none") && !role.eq_ignore_ascii_case("default")
+                });
                 self.change(StateChange::Role(role.map(str::to_owned)));
                 return;
             }
@@ -75,8 +80,10 @@ impl Walk<'_> {
     pub(super) fn show_setting(&mut self, name: &str) -> Facts {
         self.read(effect::TRANSACTION, "setting", &name.to_ascii_lowercase());
         let from = if name.contains('.') { opaque() } else { Provenance::default() };
-        let names: &[&str] = if name.eq_ignore_ascii_case("all") { &["name", "setting", "description"] } else { &[name] };
-        let columns = names.iter().map(|name| OutColumn { name: (*name).to_owned(), from: from.clone() }).collect();
+        let names: &[&str] =
+            if name.eq_ignore_ascii_case("all") { &["name", "setting", "description"] } else { &[name] };
+        let columns =
+            names.iter().map(|name| OutColumn { name: (*name).to_owned(), from: from.clone() }).collect();
         Facts::rows(StatementKind::Query, "SHOW", Rowset { columns, ..Rowset::default() })
     }
 }
@@ -87,7 +94,10 @@ fn is_utf8(name: &str) -> bool {
 }
 
 fn is_true(value: &str) -> bool {
-    matches!(value.to_ascii_lowercase().as_str(), "on" | "true" | "t" | "tr" | "tru" | "yes" | "ye" | "y" | "1")
+    matches!(
+        value.to_ascii_lowercase().as_str(),
+        "on" | "true" | "t" | "tr" | "tru" | "yes" | "ye" | "y" | "1"
+    )
 }
 
 /// A comma-separated list of identifiers, quoted ones unquoted.

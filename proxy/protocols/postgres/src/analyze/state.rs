@@ -218,7 +218,8 @@ impl SessionState {
     fn apply_transactional(&mut self, change: &StateChange) {
         match change {
             StateChange::SearchPath { path, local } => {
-                let path = path.clone().or_else(|| self.initial.as_ref().map(|initial| initial.search_path.clone()));
+                let path =
+                    path.clone().or_else(|| self.initial.as_ref().map(|initial| initial.search_path.clone()));
                 let before = std::mem::replace(&mut self.search_path, path.unwrap_or_default());
                 if *local {
                     self.after_transaction.get_or_insert(before);
@@ -245,7 +246,8 @@ impl SessionState {
                 self.transaction = Arc::default();
             }
             StateChange::RolledBackTo(name) => {
-                let position = self.transaction.iter().rposition(|snapshot| snapshot.savepoint.as_ref() == Some(name));
+                let position =
+                    self.transaction.iter().rposition(|snapshot| snapshot.savepoint.as_ref() == Some(name));
                 let found = position.and_then(|position| self.transaction.get(position)).cloned();
                 self.restore(found);
                 if let Some(position) = position {

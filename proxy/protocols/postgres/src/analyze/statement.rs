@@ -8,8 +8,8 @@ use super::state::{Prepared, StateChange};
 use super::walk::Walk;
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
-    DeclareCursorStmt, DiscardMode, ExecuteStmt, ExplainStmt, FetchStmt, Node, PrepareStmt, SelectStmt, TransactionStmt,
-    TransactionStmtKind,
+    DeclareCursorStmt, DiscardMode, ExecuteStmt, ExplainStmt, FetchStmt, Node, PrepareStmt, SelectStmt,
+    TransactionStmt, TransactionStmtKind,
 };
 use proxy_policy::{Access, Provenance};
 use std::sync::Arc;
@@ -49,7 +49,10 @@ impl Walk<'_> {
         match node.node.as_ref() {
             Some(NodeEnum::SelectStmt(select)) => self.top_select(select),
             Some(
-                kind @ (NodeEnum::InsertStmt(_) | NodeEnum::UpdateStmt(_) | NodeEnum::DeleteStmt(_) | NodeEnum::MergeStmt(_)),
+                kind @ (NodeEnum::InsertStmt(_)
+                | NodeEnum::UpdateStmt(_)
+                | NodeEnum::DeleteStmt(_)
+                | NodeEnum::MergeStmt(_)),
             ) => self.top_change(node, kind),
             Some(NodeEnum::TransactionStmt(transaction)) => self.transaction(transaction),
             Some(NodeEnum::VariableSetStmt(set)) => self.set_statement(set),
@@ -202,7 +205,8 @@ impl Walk<'_> {
             if self.depth_since(mark) > KEPT_DEPTH_MAX {
                 self.give_up("too deep to be prepared");
             } else {
-                let statement = Prepared::new(text.to_owned(), Some(Arc::new(query.clone())), false, &self.state);
+                let statement =
+                    Prepared::new(text.to_owned(), Some(Arc::new(query.clone())), false, &self.state);
                 self.change(StateChange::Prepared { name: name.clone(), statement });
             }
         }
@@ -212,7 +216,11 @@ impl Walk<'_> {
     fn execute(&mut self, execute: &ExecuteStmt) -> Facts {
         self.all_of(&execute.params);
         let rows = self.executed(&execute.name);
-        Facts { kind: StatementKind::Execute { name: execute.name.clone() }, operation: "EXECUTE".to_owned(), rows }
+        Facts {
+            kind: StatementKind::Execute { name: execute.name.clone() },
+            operation: "EXECUTE".to_owned(),
+            rows,
+        }
     }
 
     /// What running a prepared statement does, and its rows if it returns any. The server plans it again at some times

@@ -12,8 +12,8 @@ use super::walk::Walk;
 use crate::catalogue::{Column, Relation, RelationKind, Resolved};
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
-    AlterTableCmd, AlterTableStmt, AlterTableType, ColumnDef, CreateStmt, CreateTableAsStmt, DropStmt, IndexStmt,
-    IntoClause, Node, ObjectType, RangeVar, RenameStmt, ViewStmt,
+    AlterTableCmd, AlterTableStmt, AlterTableType, ColumnDef, CreateStmt, CreateTableAsStmt, DropStmt,
+    IndexStmt, IntoClause, Node, ObjectType, RangeVar, RenameStmt, ViewStmt,
 };
 use proxy_policy::{Access, Provenance};
 use std::sync::{Arc, OnceLock};
@@ -70,11 +70,21 @@ impl Walk<'_> {
                 utility("ALTER … RENAME")
             }
             NodeEnum::AlterObjectSchemaStmt(alter) => {
-                self.moved(alter.relation.as_ref(), alter.object.as_deref(), alter.object_type(), effect::ALTER);
+                self.moved(
+                    alter.relation.as_ref(),
+                    alter.object.as_deref(),
+                    alter.object_type(),
+                    effect::ALTER,
+                );
                 utility("ALTER … SET SCHEMA")
             }
             NodeEnum::AlterOwnerStmt(alter) => {
-                self.moved(alter.relation.as_ref(), alter.object.as_deref(), alter.object_type(), effect::GRANT);
+                self.moved(
+                    alter.relation.as_ref(),
+                    alter.object.as_deref(),
+                    alter.object_type(),
+                    effect::GRANT,
+                );
                 utility("ALTER … OWNER")
             }
             _ => None,
@@ -116,7 +126,9 @@ impl Walk<'_> {
 
     /// From now on only the server knows the columns of this relation.
     fn forget_columns(&mut self, relation: &RangeVar) {
-        if let Resolved::Known(known) = self.catalogue.resolve(&self.state, &relation.schemaname, &relation.relname) {
+        if let Resolved::Known(known) =
+            self.catalogue.resolve(&self.state, &relation.schemaname, &relation.relname)
+        {
             let changed = Relation { open: true, facts: OnceLock::new(), ..(*known).clone() };
             self.change(StateChange::Created(Arc::new(changed)));
         }
@@ -209,8 +221,11 @@ impl Walk<'_> {
         self.schema_changed();
         let rows = rows.renamed(&names::strings(&into.col_names));
         let (schema, name) = self.new_name(relation);
-        let columns: Vec<Column> =
-            rows.columns.iter().map(|column| Column { name: column.name.clone(), ..Column::default() }).collect();
+        let columns: Vec<Column> = rows
+            .columns
+            .iter()
+            .map(|column| Column { name: column.name.clone(), ..Column::default() })
+            .collect();
         if rows.rest.is_some() {
             self.flow(rows.all(), format!("{schema}.{name}.*"));
         } else {
@@ -233,7 +248,11 @@ impl Walk<'_> {
                 self.write(effect::ALTER, "relation", &name);
             }
         }
-        let columns = rows.columns.iter().map(|column| Column { name: column.name.clone(), ..Column::default() }).collect();
+        let columns = rows
+            .columns
+            .iter()
+            .map(|column| Column { name: column.name.clone(), ..Column::default() })
+            .collect();
         let open = rows.rest.is_some();
         let facts = ViewFacts { rows, touches: self.touches.clone(), ..ViewFacts::default() };
         self.created(Some(relation), (!open).then_some((columns, Some(facts))));
@@ -243,7 +262,8 @@ impl Walk<'_> {
         let Some(relation) = index.relation.as_ref() else { return };
         let name = if index.idxname.is_empty() { relation.relname.clone() } else { index.idxname.clone() };
         let schema = self.relation_names(&relation.schemaname, &relation.relname);
-        let schema = schema.first().and_then(|name| name.split_once('.')).map(|(schema, _)| schema.to_owned());
+        let schema =
+            schema.first().and_then(|name| name.split_once('.')).map(|(schema, _)| schema.to_owned());
         self.write(effect::CREATE, "index", &format!("{}.{name}", schema.unwrap_or_default()));
         let (rows, _) = self.rows_by_name(relation);
         self.enter(vec![(relation.relname.clone(), rows)]);
@@ -252,7 +272,10 @@ impl Walk<'_> {
                 let mut from = self.derived(element.expr.as_deref());
                 if !element.name.is_empty() {
                     let fields = vec![names::string_node(&element.name)];
-                    absorb(&mut from, &self.column_reference(&pg_query::protobuf::ColumnRef { fields, location: 0 }));
+                    absorb(
+                        &mut from,
+                        &self.column_reference(&pg_query::protobuf::ColumnRef { fields, location: 0 }),
+                    );
                 }
                 if index.unique {
                     // Building it compares the values, and an error names one that occurs twice.
@@ -323,7 +346,10 @@ impl Walk<'_> {
                 for relation in self.relation_names(&schema, &name) {
                     self.write(effect::DROP, "relation", &relation);
                     if let Some((schema, name)) = relation.split_once('.') {
-                        self.change(StateChange::Dropped { schema: schema.to_owned(), name: name.to_owned() });
+                        self.change(StateChange::Dropped {
+                            schema: schema.to_owned(),
+                            name: name.to_owned(),
+                        });
                     }
                 }
                 continue;
@@ -375,7 +401,13 @@ impl Walk<'_> {
         self.forget_columns(relation);
     }
 
-    fn moved(&mut self, relation: Option<&RangeVar>, object: Option<&Node>, kind: ObjectType, effect: &'static str) {
+    fn moved(
+        &mut self,
+        relation: Option<&RangeVar>,
+        object: Option<&Node>,
+        kind: ObjectType,
+        effect: &'static str,
+    ) {
         if let Some(relation) = relation {
             let (rows, _) = self.rows_by_name(relation);
             for name in self.relation_names(&relation.schemaname, &relation.relname) {

@@ -59,7 +59,12 @@ impl Walk<'_> {
             return Rowset { columns, ..rows };
         }
         self.enter(Vec::new());
-        let source = super::scope::Source { alias: source.relname.clone(), rows, unknown, ..super::scope::Source::default() };
+        let source = super::scope::Source {
+            alias: source.relname.clone(),
+            rows,
+            unknown,
+            ..super::scope::Source::default()
+        };
         let slots = self.add_source(source);
         self.show(slots);
         let mut columns = Vec::new();
@@ -74,9 +79,12 @@ impl Walk<'_> {
 
     fn generated_columns(&self, relation: &RangeVar) -> Vec<String> {
         match self.catalogue.resolve(&self.state, &relation.schemaname, &relation.relname) {
-            crate::catalogue::Resolved::Known(known) => {
-                known.columns.iter().filter(|column| column.generated.is_some()).map(|column| column.name.clone()).collect()
-            }
+            crate::catalogue::Resolved::Known(known) => known
+                .columns
+                .iter()
+                .filter(|column| column.generated.is_some())
+                .map(|column| column.name.clone())
+                .collect(),
             crate::catalogue::Resolved::Unknown(_) => Vec::new(),
         }
     }
@@ -126,7 +134,11 @@ impl Walk<'_> {
                 Facts::of(StatementKind::Listen, "LISTEN")
             }
             NodeEnum::UnlistenStmt(unlisten) => {
-                self.read(effect::NOTIFY, "channel", if unlisten.conditionname.is_empty() { "*" } else { &unlisten.conditionname });
+                self.read(
+                    effect::NOTIFY,
+                    "channel",
+                    if unlisten.conditionname.is_empty() { "*" } else { &unlisten.conditionname },
+                );
                 Facts::of(StatementKind::Listen, "UNLISTEN")
             }
             NodeEnum::ConstraintsSetStmt(_) => {
@@ -153,7 +165,8 @@ impl Walk<'_> {
         let utility = |operation: &str| Facts::of(StatementKind::Utility, operation);
         match kind {
             NodeEnum::AlterSystemStmt(alter) => {
-                let name = alter.setstmt.as_ref().map(|set| set.name.to_ascii_lowercase()).unwrap_or_default();
+                let name =
+                    alter.setstmt.as_ref().map(|set| set.name.to_ascii_lowercase()).unwrap_or_default();
                 self.write(effect::ADMINISTER, "setting", &name);
                 utility("ALTER SYSTEM")
             }
@@ -223,7 +236,9 @@ impl Walk<'_> {
     fn each_relation(&mut self, nodes: &[Node], effect: &'static str, unbounded: bool) {
         for node in nodes {
             match node.node.as_ref() {
-                Some(NodeEnum::RangeVar(relation)) => self.touch_relation(relation, effect, Access::Write, unbounded),
+                Some(NodeEnum::RangeVar(relation)) => {
+                    self.touch_relation(relation, effect, Access::Write, unbounded)
+                }
                 _ => self.give_up("a relation that the analyser does not know"),
             }
         }

@@ -1,7 +1,7 @@
 //! Building a catalogue: the queries for a server, and the rows they answer with.
 
-use super::model::{Column, Function, Relation, RelationKind};
 use super::Catalogue;
+use super::model::{Column, Function, Relation, RelationKind};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -105,7 +105,8 @@ impl Catalogue {
     pub fn build<'a>(rows: impl IntoIterator<Item = &'a str>) -> Result<Self, CatalogueError> {
         let mut parsed = Vec::new();
         for (index, text) in rows.into_iter().enumerate() {
-            let row = serde_json::from_str(text).map_err(|source| CatalogueError::Row { row: index + 1, source })?;
+            let row = serde_json::from_str(text)
+                .map_err(|source| CatalogueError::Row { row: index + 1, source })?;
             parsed.push(row);
         }
         Ok(Self::from_rows(parsed))
@@ -151,7 +152,9 @@ impl Catalogue {
     fn add(&mut self, row: Row) {
         match row {
             Row::Relation(relation) => self.add_relation(*relation),
-            Row::Function(function) => self.functions.entry(function.name.clone()).or_default().push(function),
+            Row::Function(function) => {
+                self.functions.entry(function.name.clone()).or_default().push(function)
+            }
             Row::Operator { schema, name } => self.operators.entry(name).or_default().push(schema),
             Row::Cast { schema, name } => {
                 // Types every server has are the ends of most such casts; they do not make every cast suspect.
@@ -189,7 +192,10 @@ impl Relation {
             schema: schema.to_owned(),
             name: name.to_owned(),
             kind: RelationKind::Table,
-            columns: columns.iter().map(|name| Column { name: (*name).to_owned(), ..Column::default() }).collect(),
+            columns: columns
+                .iter()
+                .map(|name| Column { name: (*name).to_owned(), ..Column::default() })
+                .collect(),
             ..Self::default()
         }
     }

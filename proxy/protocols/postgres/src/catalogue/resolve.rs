@@ -28,9 +28,16 @@ impl Catalogue {
         if let Some(relation) = path.iter().find_map(|schema| self.find(state, schema, name)) {
             return Resolved::Known(relation);
         }
-        let candidates: Vec<String> =
-            path.iter().filter(|s| !matches!(s.as_str(), "pg_catalog" | "pg_temp")).map(|s| format!("{s}.{name}")).collect();
-        if candidates.is_empty() { Resolved::Unknown(vec![format!("public.{name}")]) } else { Resolved::Unknown(candidates) }
+        let candidates: Vec<String> = path
+            .iter()
+            .filter(|s| !matches!(s.as_str(), "pg_catalog" | "pg_temp"))
+            .map(|s| format!("{s}.{name}"))
+            .collect();
+        if candidates.is_empty() {
+            Resolved::Unknown(vec![format!("public.{name}")])
+        } else {
+            Resolved::Unknown(candidates)
+        }
     }
 
     fn find(&self, state: &SessionState, schema: &str, name: &str) -> Option<Arc<Relation>> {
@@ -46,7 +53,9 @@ impl Catalogue {
         for schema in &state.search_path {
             let schema = if schema == "$user" { state.role.as_str() } else { schema.as_str() };
             let schema = if schema.starts_with("pg_temp") { "pg_temp" } else { schema };
-            let usable = schema == "pg_temp" || state.has_schema(schema) || self.schemas.get(schema).copied().unwrap_or(false);
+            let usable = schema == "pg_temp"
+                || state.has_schema(schema)
+                || self.schemas.get(schema).copied().unwrap_or(false);
             if usable && !path.iter().any(|known| known == schema) {
                 path.push(schema.to_owned());
             }
@@ -69,7 +78,13 @@ impl Catalogue {
 
     /// Functions outside PostgreSQL's own that a call by this name can reach, as `schema.name`. An unqualified name
     /// reaches every schema of the path: which overload wins depends on types, which are not followed.
-    pub(crate) fn user_functions(&self, state: &SessionState, schema: &str, name: &str, arguments: usize) -> Vec<String> {
+    pub(crate) fn user_functions(
+        &self,
+        state: &SessionState,
+        schema: &str,
+        name: &str,
+        arguments: usize,
+    ) -> Vec<String> {
         let path = if schema.is_empty() { self.effective_path(state) } else { vec![schema.to_owned()] };
         let mut found: Vec<String> = Vec::new();
         for function in self.functions.get(name).into_iter().flatten() {
@@ -87,6 +102,10 @@ impl Catalogue {
     pub(crate) fn user_operators(&self, state: &SessionState, schema: &str, name: &str) -> Vec<String> {
         let Some(schemas) = self.operators.get(name) else { return Vec::new() };
         let path = if schema.is_empty() { self.effective_path(state) } else { vec![schema.to_owned()] };
-        schemas.iter().filter(|schema| path.contains(schema)).map(|schema| format!("{schema}.{name}")).collect()
+        schemas
+            .iter()
+            .filter(|schema| path.contains(schema))
+            .map(|schema| format!("{schema}.{name}"))
+            .collect()
     }
 }

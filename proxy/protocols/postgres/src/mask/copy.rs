@@ -56,8 +56,10 @@ impl CopyFormat {
                 _ => None,
             })
             .collect::<Option<_>>()?;
-        let text_of = |name: &str| options.iter().find(|option| option.defname == name).map(|option| word(option));
-        let known = ["format", "delimiter", "null", "quote", "escape", "header", "force_quote", "encoding", "freeze"];
+        let text_of =
+            |name: &str| options.iter().find(|option| option.defname == name).map(|option| word(option));
+        let known =
+            ["format", "delimiter", "null", "quote", "escape", "header", "force_quote", "encoding", "freeze"];
         if options.iter().any(|option| !known.contains(&option.defname.as_str())) {
             return None;
         }
@@ -171,7 +173,12 @@ impl RowMasker<'_> {
         body.end()
     }
 
-    fn copied_line(&mut self, line: &[u8], writing: Writing<'_>, out: &mut BytesMut) -> Result<(), Malformed> {
+    fn copied_line(
+        &mut self,
+        line: &[u8],
+        writing: Writing<'_>,
+        out: &mut BytesMut,
+    ) -> Result<(), Malformed> {
         let line = line.strip_suffix(b"\n").ok_or(Malformed("a copied row has no end"))?;
         let fields = writing.split(line)?;
         let aligned = self.is_aligned(fields.len());
@@ -183,7 +190,11 @@ impl RowMasker<'_> {
                 out.put_slice(field);
                 continue;
             };
-            let masked = if aligned { self.copied_field(index, &value) } else { self.misaligned().map(Cow::into_owned) };
+            let masked = if aligned {
+                self.copied_field(index, &value)
+            } else {
+                self.misaligned().map(Cow::into_owned)
+            };
             match masked {
                 Some(masked) if masked == *value => out.put_slice(field),
                 Some(masked) => writing.write(&masked, out),
@@ -256,7 +267,8 @@ impl Writing<'_> {
         let mut quoted = false;
         let mut bytes = field.iter().copied().peekable();
         while let Some(byte) = bytes.next() {
-            if quoted && byte == escape && bytes.peek().is_some_and(|next| *next == quote || *next == escape) {
+            if quoted && byte == escape && bytes.peek().is_some_and(|next| *next == quote || *next == escape)
+            {
                 value.extend(bytes.next());
             } else if byte == quote {
                 quoted = !quoted;
@@ -393,7 +405,8 @@ mod tests {
     fn options_that_are_not_known_have_no_format() {
         assert_eq!(CopyFormat::of("copy t to stdout (encoding 'SJIS')", 0), None);
         assert_eq!(CopyFormat::of("select 1", 0), None);
-        let dialect = Dialect { delimiter: b';', null: b"-".to_vec(), quote: b'\'', escape: b'\'', header: false };
+        let dialect =
+            Dialect { delimiter: b';', null: b"-".to_vec(), quote: b'\'', escape: b'\'', header: false };
         let sql = "select 1; copy t to stdout with delimiter ';' null '-' csv quote ''''";
         assert_eq!(CopyFormat::of(sql, 1), Some(CopyFormat::Csv(dialect)));
     }

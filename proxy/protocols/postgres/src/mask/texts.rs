@@ -82,7 +82,11 @@ pub(crate) fn notification(frame: &[u8], mut texts: Texts<'_>, out: &mut BytesMu
 ///
 /// # Errors
 /// The message cannot be read; then nothing of it may pass.
-pub(crate) fn parameter_status(frame: &[u8], mut texts: Texts<'_>, out: &mut BytesMut) -> Result<(), Malformed> {
+pub(crate) fn parameter_status(
+    frame: &[u8],
+    mut texts: Texts<'_>,
+    out: &mut BytesMut,
+) -> Result<(), Malformed> {
     let mut body = Body::new(crate::frame::body(frame));
     let (name, value) = (body.cstring()?, body.cstring()?);
     body.end()?;

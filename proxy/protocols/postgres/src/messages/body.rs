@@ -50,7 +50,8 @@ impl<'a> Body<'a> {
         match self.i32()? {
             -1 => Ok(None),
             length => {
-                let length = usize::try_from(length).ok().ok_or(Malformed("a value has a negative length"))?;
+                let length =
+                    usize::try_from(length).ok().ok_or(Malformed("a value has a negative length"))?;
                 self.bytes(length).map(Some)
             }
         }

@@ -130,7 +130,8 @@ impl Relay {
             Intent::Execute { portal, shapes, .. } => {
                 self.batch.sent = true;
                 self.batch.commands = true;
-                self.batch.control |= running.analysis.statements.iter().any(|one| controls_transaction(&one.kind));
+                self.batch.control |=
+                    running.analysis.statements.iter().any(|one| controls_transaction(&one.kind));
                 let shapes = shapes.unwrap_or_default();
                 self.queue.push_back(Expect::Execute(Box::new(Running { portal, shapes, ..running })));
             }

@@ -21,7 +21,8 @@ impl Relay {
     /// Takes whole messages of the client, until one has to wait.
     pub(super) async fn take_client(&mut self) -> Result<(), Ending> {
         while self.waiting.is_none() && self.upstream.output.len() < HIGH_WATER {
-            let Some(header) = frame::header(&self.client.input, self.options.limits.client_message_bytes)? else {
+            let Some(header) = frame::header(&self.client.input, self.options.limits.client_message_bytes)?
+            else {
                 break;
             };
             let Some(kind) = Frontend::of(header.tag) else {
@@ -47,9 +48,11 @@ impl Relay {
             return false;
         }
         let waits = match kind {
-            Frontend::Query | Frontend::Parse | Frontend::Bind | Frontend::Execute | Frontend::FunctionCall => {
-                !self.discarding
-            }
+            Frontend::Query
+            | Frontend::Parse
+            | Frontend::Bind
+            | Frontend::Execute
+            | Frontend::FunctionCall => !self.discarding,
             // Goodbye does not cut off what was asked for before.
             Frontend::Terminate => true,
             Frontend::Describe
@@ -221,9 +224,7 @@ impl Relay {
     /// The server copies in, or will as soon as it reads what was sent, for a command that has its permit.
     fn copy(&mut self, kind: Frontend, frame: &Bytes) {
         let copying = self.queue.iter().any(|expected| match expected {
-            Expect::Execute(running) | Expect::Query(running) => {
-                running.copying_in || running.may_copy_in()
-            }
+            Expect::Execute(running) | Expect::Query(running) => running.copying_in || running.may_copy_in(),
             Expect::Parse { .. }
             | Expect::Bind { .. }
             | Expect::Close { .. }
@@ -267,7 +268,8 @@ impl Relay {
     fn too_many(&self, names: usize) -> Option<Refusal> {
         let limit = self.options.limits.names;
         (names >= limit).then(|| {
-            let message = format!("the session has {limit} prepared statements or portals, which is the limit");
+            let message =
+                format!("the session has {limit} prepared statements or portals, which is the limit");
             refusal(RefusalKind::TooLarge, message, "close those that are no longer needed")
         })
     }

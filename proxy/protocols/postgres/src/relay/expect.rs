@@ -3,9 +3,9 @@
 
 use super::names::Portal;
 use crate::analyze::{Analysis, StatementKind};
+use crate::frontend::refusal;
 use crate::mask::{ColumnMask, CopyFormat, RowPlan, Shape};
 use crate::messages::{Column, Malformed};
-use crate::frontend::refusal;
 use bytes::{Bytes, BytesMut};
 use proxy_core::gate::Permit;
 use proxy_core::mask::MaskCounts;
@@ -200,7 +200,10 @@ impl Running {
             Some(Outputs::Columns(columns)) => columns.get(index).and_then(|column| column.sources.first()),
             Some(Outputs::None | Outputs::Unaligned(_)) | None => None,
         };
-        source.map_or_else(|| format!("column {}", index.saturating_add(1)), |source| format!("column {source}"))
+        source.map_or_else(
+            || format!("column {}", index.saturating_add(1)),
+            |source| format!("column {source}"),
+        )
     }
 }
 

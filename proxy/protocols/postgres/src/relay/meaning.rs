@@ -93,7 +93,8 @@ impl Meaning {
         let touches = match analysis.command.effects {
             Effects::Known(touches) | Effects::Unknown { touches, .. } => touches,
         };
-        let why = "an earlier error or rollback left open what names mean in this session; connect again".to_owned();
+        let why = "an earlier error or rollback left open what names mean in this session; connect again"
+            .to_owned();
         analysis.command.effects = Effects::Unknown { why, touches };
         Arc::new(analysis)
     }
@@ -149,7 +150,8 @@ impl Meaning {
         let loaded = self.slot.load(&self.options, &self.credentials, &self.state.database, moment).await;
         loaded.map_err(|error| {
             tracing::error!(error = %Chain(&error), "load catalogue");
-            let message = "the catalogue cannot be loaded, so the gateway cannot tell what the statement does";
+            let message =
+                "the catalogue cannot be loaded, so the gateway cannot tell what the statement does";
             refusal(RefusalKind::Unavailable, message, "try again later; nothing was run")
         })
     }

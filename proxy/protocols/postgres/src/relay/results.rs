@@ -15,9 +15,10 @@ impl Relay {
     /// Whether a message passes as it is, even before all of it is there.
     pub(super) fn passes_untouched(&self, kind: Backend) -> bool {
         match (kind, self.queue.front()) {
-            (Backend::DataRow | Backend::CopyData, Some(Expect::Execute(running) | Expect::Query(running))) => {
-                running.plan == RowPlan::Clear && running.completion.is_empty()
-            }
+            (
+                Backend::DataRow | Backend::CopyData,
+                Some(Expect::Execute(running) | Expect::Query(running)),
+            ) => running.plan == RowPlan::Clear && running.completion.is_empty(),
             _ => false,
         }
     }
@@ -32,7 +33,8 @@ impl Relay {
             end = end.saturating_add(header.length);
             count = count.saturating_add(1);
         }
-        if let (b'D', Some(Expect::Execute(running) | Expect::Query(running))) = (tag, self.queue.front_mut()) {
+        if let (b'D', Some(Expect::Execute(running) | Expect::Query(running))) = (tag, self.queue.front_mut())
+        {
             running.rows = running.rows.saturating_add(count);
         }
         end
@@ -86,7 +88,9 @@ impl Relay {
     }
 
     fn row(&mut self, frame: &Bytes) -> Result<(), Ending> {
-        let Some(Expect::Execute(running) | Expect::Query(running)) = self.queue.front_mut() else { return Ok(()) };
+        let Some(Expect::Execute(running) | Expect::Query(running)) = self.queue.front_mut() else {
+            return Ok(());
+        };
         running.rows = running.rows.saturating_add(1);
         let mut out = BytesMut::with_capacity(frame.len().saturating_add(64));
         let Running { plan, shapes, permit, counts, .. } = &mut **running;
@@ -139,7 +143,9 @@ impl Relay {
 
     /// One row of a copy: the server sends each in a message of its own.
     fn copy_data(&mut self, frame: &Bytes) -> Result<(), Ending> {
-        let Some(Expect::Execute(running) | Expect::Query(running)) = self.queue.front_mut() else { return Ok(()) };
+        let Some(Expect::Execute(running) | Expect::Query(running)) = self.queue.front_mut() else {
+            return Ok(());
+        };
         running.rows = running.rows.saturating_add(1);
         let Running { plan, shapes, permit, counts, format, .. } = &mut **running;
         let Some(format) = format else {

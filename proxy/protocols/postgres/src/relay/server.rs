@@ -38,7 +38,8 @@ impl Relay {
             }
             let limit = self.options.limits.masked_message_bytes;
             if header.length > limit {
-                let message = format!("a row or message of {} bytes is over the limit of {limit}", header.length);
+                let message =
+                    format!("a row or message of {} bytes is over the limit of {limit}", header.length);
                 let hint = "select less of it: it has to be masked as a whole";
                 return Err(crate::frontend::refusal(RefusalKind::TooLarge, message, hint).into());
             }
@@ -206,8 +207,7 @@ impl Relay {
             )
             .into());
         }
-        let texts =
-            Texts { masker: self.gate.masker(), counts: &mut MaskCounts::default(), withhold: false };
+        let texts = Texts { masker: self.gate.masker(), counts: &mut MaskCounts::default(), withhold: false };
         mask::parameter_status(frame, texts, &mut self.client.output).map_err(malformed)
     }
 
@@ -240,7 +240,10 @@ impl Relay {
             }
             front => {
                 // Planning evaluates constants, so that only there a value could be quoted.
-                let may_quote = !matches!(front, Some(Expect::Parse { .. } | Expect::Describe { .. } | Expect::Close { .. }));
+                let may_quote = !matches!(
+                    front,
+                    Some(Expect::Parse { .. } | Expect::Describe { .. } | Expect::Close { .. })
+                );
                 let texts = Texts {
                     masker: self.gate.masker(),
                     counts: &mut MaskCounts::default(),

@@ -8,10 +8,10 @@
 //!   packet tells whether a client has an OAuth flow: libpq 18 sends the same packet with and without one.
 
 use super::{Arrival, StartupError, refuse};
+use crate::frame;
 use crate::frontend::{self, Severity};
 use crate::messages::{self, Body, Malformed};
 use crate::wire::{Read, Transport, Wire};
-use crate::frame;
 use bytes::{Bytes, BytesMut};
 use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::startup::Authentication;
@@ -77,7 +77,10 @@ async fn by_password(wire: &mut Wire<Transport>) -> Result<Credential, StartupEr
     token(wire, messages::text(&body)).await
 }
 
-async fn by_sasl(wire: &mut Wire<Transport>, authenticator: &dyn Authenticate) -> Result<Credential, StartupError> {
+async fn by_sasl(
+    wire: &mut Wire<Transport>,
+    authenticator: &dyn Authenticate,
+) -> Result<Credential, StartupError> {
     ask(wire, Authentication::SASL(vec!["OAUTHBEARER".to_owned()])).await?;
     let body = answer(wire).await?;
     let message = match initial_response(&body) {
@@ -92,11 +95,15 @@ async fn by_sasl(wire: &mut Wire<Transport>, authenticator: &dyn Authenticate) -
     token(wire, Ok(text)).await
 }
 
-async fn token(wire: &mut Wire<Transport>, text: Result<&str, Malformed>) -> Result<Credential, StartupError> {
+async fn token(
+    wire: &mut Wire<Transport>,
+    text: Result<&str, Malformed>,
+) -> Result<Credential, StartupError> {
     match text {
         Ok("") => {
             let hint = "give an OIDC token as the password";
-            Err(refuse(wire, frontend::refusal(RefusalKind::Authentication, "the password is empty", hint)).await)
+            Err(refuse(wire, frontend::refusal(RefusalKind::Authentication, "the password is empty", hint))
+                .await)
         }
         Ok(text) => Ok(Credential::Token(Secret::new(text.to_owned()))),
         Err(malformed) => Err(refuse(wire, wrong(malformed)).await),
@@ -195,9 +202,13 @@ mod tests {
 
     #[test]
     fn anything_else_is_malformed() {
-        for text in ["", "n,,\u{1}auth=Bearer x", "y,,\u{1}auth=Bearer x\u{1}\u{1}", "n,,\u{1}auth=Basic x\u{1}\u{1}",
-            "n,,\u{1}auth=Bearer x\u{1}auth=Bearer y\u{1}\u{1}"]
-        {
+        for text in [
+            "",
+            "n,,\u{1}auth=Bearer x",
+            "y,,\u{1}auth=Bearer x\u{1}\u{1}",
+            "n,,\u{1}auth=Basic x\u{1}\u{1}",
+            "n,,\u{1}auth=Bearer x\u{1}auth=Bearer y\u{1}\u{1}",
+        ] {
             assert!(initial_response(&response("OAUTHBEARER", text)).is_err(), "{text:?}");
         }
         assert!(initial_response(&response("SCRAM-SHA-256", "n,,\u{1}auth=Bearer x\u{1}\u{1}")).is_err());

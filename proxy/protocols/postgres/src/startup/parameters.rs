@@ -62,7 +62,11 @@ impl Parameters {
             parameters.take(name, value)?;
         }
         if parameters.user.is_empty() {
-            return Err(refusal(RefusalKind::Authentication, "no user name was given", "give one of the offered roles"));
+            return Err(refusal(
+                RefusalKind::Authentication,
+                "no user name was given",
+                "give one of the offered roles",
+            ));
         }
         if parameters.database.is_empty() {
             parameters.database.clone_from(&parameters.user);
@@ -117,7 +121,8 @@ impl Parameters {
             "application_name" => value.clone_into(&mut self.application_name),
             _ if SETTINGS.contains(&name.as_str()) => self.settings.push((name, value.to_owned())),
             _ => {
-                let shown: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').take(63).collect();
+                let shown: String =
+                    name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').take(63).collect();
                 return Err(refusal(
                     RefusalKind::Denied,
                     format!("the setting {shown} may not be given at the start of a session"),
@@ -131,8 +136,9 @@ impl Parameters {
     /// `options`: `-c name=value` and `--name=value`, a backslash before a character takes it as it is
     /// (`pg_split_opts`).
     fn options(&mut self, text: &str) -> Result<(), Refusal> {
-        let unreadable =
-            || refusal(RefusalKind::Denied, "options may hold only -c name=value", "leave other switches out");
+        let unreadable = || {
+            refusal(RefusalKind::Denied, "options may hold only -c name=value", "leave other switches out")
+        };
         let mut words = split(text).into_iter();
         while let Some(word) = words.next() {
             let assignment = match word.strip_prefix("--") {
@@ -183,7 +189,8 @@ mod tests {
 
     #[test]
     fn options_are_read_as_the_server_reads_them() {
-        let options = r"-c statement_timeout=5s --timezone=Europe/Berlin -cwork_mem=4MB -c application_name=a\ b";
+        let options =
+            r"-c statement_timeout=5s --timezone=Europe/Berlin -cwork_mem=4MB -c application_name=a\ b";
         let read = read(&[("user", "app"), ("options", options)]).unwrap();
         assert_eq!(read.application_name, "a b");
         assert_eq!(read.settings.len(), 3);
@@ -191,9 +198,13 @@ mod tests {
 
     #[test]
     fn what_changes_the_meaning_of_statements_is_refused() {
-        for options in ["-c role=admin", "-c standard_conforming_strings=off", "-d 5",
-            "-c session_preload_libraries=x", "-c client_encoding=SJIS"]
-        {
+        for options in [
+            "-c role=admin",
+            "-c standard_conforming_strings=off",
+            "-d 5",
+            "-c session_preload_libraries=x",
+            "-c client_encoding=SJIS",
+        ] {
             assert!(read(&[("user", "app"), ("options", options)]).is_err(), "{options}");
         }
         assert!(read(&[("user", "app"), ("replication", "database")]).is_err());

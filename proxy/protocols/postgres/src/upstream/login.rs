@@ -6,7 +6,9 @@ use crate::messages::{Body, Malformed};
 use crate::options::Credentials;
 use crate::wire::{Transport, Wire};
 use bytes::{BufMut, BytesMut};
-use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramSha256};
+use postgres_protocol::authentication::sasl::{
+    ChannelBinding, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramSha256,
+};
 use postgres_protocol::message::frontend;
 
 /// Answers what the server asks until it is satisfied.
@@ -24,7 +26,9 @@ pub(super) async fn prove(
                 frontend::password_message(password, &mut wire.output).map_err(failed("write password"))?;
                 accepted(wire).await
             }
-            Transport::Plain(_) | Transport::Client(_) => Err(UpstreamError::Method("a cleartext password without TLS")),
+            Transport::Plain(_) | Transport::Client(_) => {
+                Err(UpstreamError::Method("a cleartext password without TLS"))
+            }
         },
         5 => Err(UpstreamError::Method("an MD5 password")),
         10 => scram(wire, credentials, binding, &data).await,

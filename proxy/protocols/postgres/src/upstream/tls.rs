@@ -35,7 +35,8 @@ pub(super) async fn protect(
     if config.alpn_protocols.is_empty() {
         Arc::make_mut(&mut config).alpn_protocols.push(ALPN.to_vec());
     }
-    let stream = TlsConnector::from(config).connect(name, socket).await.map_err(failed("TLS to the server"))?;
+    let stream =
+        TlsConnector::from(config).connect(name, socket).await.map_err(failed("TLS to the server"))?;
     let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
     let binding = certificate.and_then(|certificate| server_end_point(certificate));
     Ok((Transport::Upstream(Box::new(stream)), binding))
@@ -50,7 +51,9 @@ fn server_end_point(certificate: &[u8]) -> Option<Vec<u8>> {
     let (algorithm, _) = element(after, 0x30)?;
     let (oid, _) = element(algorithm, 0x06)?;
     match oid {
-        RSA_MD5 | RSA_SHA1 | ECDSA_SHA1 | RSA_SHA256 | ECDSA_SHA256 => Some(Sha256::digest(certificate).to_vec()),
+        RSA_MD5 | RSA_SHA1 | ECDSA_SHA1 | RSA_SHA256 | ECDSA_SHA256 => {
+            Some(Sha256::digest(certificate).to_vec())
+        }
         RSA_SHA384 | ECDSA_SHA384 => Some(Sha384::digest(certificate).to_vec()),
         RSA_SHA512 | ECDSA_SHA512 => Some(Sha512::digest(certificate).to_vec()),
         _ => None,
@@ -93,9 +96,11 @@ mod tests {
 
     #[test]
     fn the_certificates_own_hash_function_is_used() {
-        for (algorithm, bytes) in [(&rcgen::PKCS_ECDSA_P256_SHA256, 32), (&rcgen::PKCS_ECDSA_P384_SHA384, 48)] {
+        for (algorithm, bytes) in [(&rcgen::PKCS_ECDSA_P256_SHA256, 32), (&rcgen::PKCS_ECDSA_P384_SHA384, 48)]
+        {
             let key = rcgen::KeyPair::generate_for(algorithm).unwrap();
-            let certificate = rcgen::CertificateParams::new(vec!["db".to_owned()]).unwrap().self_signed(&key).unwrap();
+            let certificate =
+                rcgen::CertificateParams::new(vec!["db".to_owned()]).unwrap().self_signed(&key).unwrap();
             let expected = if bytes == 32 {
                 Sha256::digest(certificate.der()).to_vec()
             } else {

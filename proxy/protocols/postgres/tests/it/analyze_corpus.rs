@@ -20,10 +20,19 @@ pub(crate) fn catalogue() -> Catalogue {
         relation
     };
     let function = |name: &str, arguments| {
-        Row::Function(Function { schema: "public".into(), name: name.into(), arguments_min: arguments, arguments_max: Some(arguments) })
+        Row::Function(Function {
+            schema: "public".into(),
+            name: name.into(),
+            arguments_min: arguments,
+            arguments_max: Some(arguments),
+        })
     };
     let mut people = Relation::simple("public", "people", &["id", "name"]);
-    people.columns.push(Column { name: "initials".into(), generated: Some("public.getssn(id)".into()), ..Column::default() });
+    people.columns.push(Column {
+        name: "initials".into(),
+        generated: Some("public.getssn(id)".into()),
+        ..Column::default()
+    });
     let mut partition = table(2, "customers_old", &["id", "name", "ssn", "doc"]);
     partition.parents = vec![1];
     let mut sequence = table(6, "seq", &["last_value", "log_cnt", "is_called"]);
@@ -37,7 +46,12 @@ pub(crate) fn catalogue() -> Catalogue {
         table(5, "log", &["id", "message"]),
         people,
         sequence,
-        view(plain, "customer_view", &["id", "national_id"], "SELECT customers.id, customers.ssn AS national_id FROM public.customers;"),
+        view(
+            plain,
+            "customer_view",
+            &["id", "national_id"],
+            "SELECT customers.id, customers.ssn AS national_id FROM public.customers;",
+        ),
         view(plain, "outer_view", &["v"], "SELECT customer_view.national_id AS v FROM public.customer_view;"),
         view(plain, "vv", &["id", "t"], "SELECT victim.id, victim.t FROM public.victim;"),
         view(plain, "vf", &["fd"], "SELECT public.fd() AS fd;"),
@@ -88,13 +102,17 @@ fn outputs_masked(command: &Command) -> bool {
 fn is_refused(command: &Command) -> bool {
     match &command.effects {
         Effects::Unknown { .. } => true,
-        Effects::Known(touches) => touches.iter().any(|touch| !matches!(touch.effect, "Select" | "Transaction")),
+        Effects::Known(touches) => {
+            touches.iter().any(|touch| !matches!(touch.effect, "Select" | "Transaction"))
+        }
     }
 }
 
 fn touches(command: &Command) -> Vec<String> {
     match &command.effects {
-        Effects::Unknown { touches, .. } | Effects::Known(touches) => touches.iter().map(ToString::to_string).collect(),
+        Effects::Unknown { touches, .. } | Effects::Known(touches) => {
+            touches.iter().map(ToString::to_string).collect()
+        }
     }
 }
 
@@ -108,7 +126,9 @@ fn holds(expected: &str, analysis: &Analysis) -> bool {
         ("refused", _) => is_refused(command),
         ("reads", _) => command.reads.iter().any(|column| MASKED.contains(&column.0.as_str())),
         ("predicates", _) => command.predicates.iter().any(|column| MASKED.contains(&column.0.as_str())),
-        ("touch", wanted) => touches(command).iter().any(|touch| touch == wanted || touch.split(' ').next() == Some(wanted)),
+        ("touch", wanted) => {
+            touches(command).iter().any(|touch| touch == wanted || touch.split(' ').next() == Some(wanted))
+        }
         ("not", unwanted) => !touches(command).iter().any(|touch| touch.contains(unwanted)),
         ("columns", count) => match command.outputs.last() {
             Some(Outputs::Columns(columns)) => columns.len().to_string() == count,
@@ -127,8 +147,12 @@ fn run(corpus: &str) {
         let analysis = analyzer.analyze(&case.sql, &state, &catalogue);
         for expected in case.expected.iter().filter(|expected| !holds(expected, &analysis)) {
             let command = &analysis.command;
-            writeln!(failures, "{}: not {expected}\n  {}\n  {:?}\n  {:?}\n  flows {:?}\n  unresolved {:?}", case.name, case.sql, command.effects, command.outputs, command.flows, analysis.unresolved)
-                .expect("a String takes it");
+            writeln!(
+                failures,
+                "{}: not {expected}\n  {}\n  {:?}\n  {:?}\n  flows {:?}\n  unresolved {:?}",
+                case.name, case.sql, command.effects, command.outputs, command.flows, analysis.unresolved
+            )
+            .expect("a String takes it");
         }
     }
     assert!(failures.is_empty(), "{failures}");

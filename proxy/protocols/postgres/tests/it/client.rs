@@ -51,7 +51,11 @@ impl tokio_postgres::tls::TlsStream for TlsSocket {
 }
 
 impl AsyncRead for TlsSocket {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().0).poll_read(cx, buffer)
     }
 }
@@ -197,7 +201,11 @@ pub fn tags(messages: &[Message]) -> String {
 
 /// A field of the first `ErrorResponse` or `NoticeResponse`.
 pub fn field(messages: &[Message], tag: char, field: char) -> String {
-    let message = messages.iter().find(|message| message.tag == tag).unwrap_or_else(|| panic!("no {tag}: {messages:?}"));
-    let mut fields = message.body.split(|byte| *byte == 0).map(|text| String::from_utf8_lossy(text).into_owned());
+    let message = messages
+        .iter()
+        .find(|message| message.tag == tag)
+        .unwrap_or_else(|| panic!("no {tag}: {messages:?}"));
+    let mut fields =
+        message.body.split(|byte| *byte == 0).map(|text| String::from_utf8_lossy(text).into_owned());
     fields.find(|text| text.starts_with(field)).map(|text| text[1..].to_owned()).unwrap_or_default()
 }

@@ -1,8 +1,8 @@
 //! The gateway in this process: real sockets, a real audit log, real policies; tokens are the test's own words, and
 //! approvals are scripted.
 
-use crate::server::{Certificates, PASSWORD, Server, binaries};
 use crate::client::{Raw, Tls};
+use crate::server::{Certificates, PASSWORD, Server, binaries};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -170,7 +170,10 @@ impl Gateway {
             instance: "test".to_owned(),
         });
         let drain = CancellationToken::new();
-        let credentials = |role: &str| Credentials { username: role.to_owned(), password: Secret::new(PASSWORD.to_owned()) };
+        let credentials = |role: &str| Credentials {
+            username: role.to_owned(),
+            password: Secret::new(PASSWORD.to_owned()),
+        };
         let mut options = Options {
             host: "localhost".to_owned(),
             port: server.port,
@@ -196,7 +199,18 @@ impl Gateway {
                 });
             }
         });
-        Some(Self { server, database, certificates, port, approvals, resource, changes, drain, directory, accepting })
+        Some(Self {
+            server,
+            database,
+            certificates,
+            port,
+            approvals,
+            resource,
+            changes,
+            drain,
+            directory,
+            accepting,
+        })
     }
 
     /// tokio-postgres, connected through the gateway.
@@ -209,7 +223,8 @@ impl Gateway {
     /// As [`Gateway::connect`], with the connection for whoever wants its messages.
     pub async fn connection(
         &self,
-    ) -> (tokio_postgres::Client, tokio_postgres::Connection<tokio_postgres::Socket, crate::client::TlsSocket>) {
+    ) -> (tokio_postgres::Client, tokio_postgres::Connection<tokio_postgres::Socket, crate::client::TlsSocket>)
+    {
         self.config(TOKEN).connect(self.tls()).await.unwrap()
     }
 
@@ -254,7 +269,9 @@ impl Gateway {
     /// Everything in the log's files, byte for byte where it is text.
     pub fn log(&self) -> String {
         let files = std::fs::read_dir(self.directory.path().join("log")).unwrap();
-        files.map(|file| String::from_utf8_lossy(&std::fs::read(file.unwrap().path()).unwrap()).into_owned()).collect()
+        files
+            .map(|file| String::from_utf8_lossy(&std::fs::read(file.unwrap().path()).unwrap()).into_owned())
+            .collect()
     }
 }
 

@@ -98,12 +98,7 @@ async fn a_client_that_goes_away_withdraws_its_request_within_a_second() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancel_request_cancels_a_held_command_and_a_running_one() {
-    let Some(gateway) = Gateway::start(
-        &RULES.replace("Select,", "Select, Call,"),
-        TABLE,
-    )
-    .await
-    else {
+    let Some(gateway) = Gateway::start(&RULES.replace("Select,", "Select, Call,"), TABLE).await else {
         return;
     };
     let _answer = gateway.approvals.next();
@@ -116,7 +111,8 @@ async fn a_cancel_request_cancels_a_held_command_and_a_running_one() {
     assert_eq!((tags(&refused), field(&refused, 'E', 'C')), ("EZ".to_owned(), "57014".to_owned()));
     raw.query("select pg_sleep(30)").send().await;
     until("running", || {
-        let sql = "select count(*) from pg_stat_activity where query = 'select pg_sleep(30)' and state = 'active'";
+        let sql =
+            "select count(*) from pg_stat_activity where query = 'select pg_sleep(30)' and state = 'active'";
         gateway.server.sql(&gateway.database, sql) == "1"
     })
     .await;

@@ -51,7 +51,9 @@ async fn bytes_before_the_handshake_never_survive_it() {
 async fn garbage_and_half_open_connections_end() {
     let quick = |options: &mut Options| options.limits.handshake = Duration::from_secs(1);
     let Some(gateway) = Gateway::start_with(ALL, "", |_| {}, quick).await else { return };
-    for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0; 64], &[0xff; 64], b"\x16\x03\x01\0\x05hello", b"", b"\0\0"] {
+    for garbage in
+        [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0; 64], &[0xff; 64], b"\x16\x03\x01\0\x05hello", b"", b"\0\0"]
+    {
         says(&gateway, garbage).await;
     }
     let mut raw = gateway.raw().await;
@@ -75,7 +77,11 @@ async fn unknown_oversized_and_malformed_messages_end_the_session_with_a_reason(
         raw.out.put_slice(bytes);
         raw.send().await;
         let answer = raw.read().await;
-        assert_eq!((answer.tag, field(&[answer.clone()], 'E', 'C').as_str()), ('E', code), "{bytes:?}: {answer:?}");
+        assert_eq!(
+            (answer.tag, field(&[answer.clone()], 'E', 'C').as_str()),
+            ('E', code),
+            "{bytes:?}: {answer:?}"
+        );
         assert!(raw.try_read().await.is_none());
     }
 }
@@ -105,7 +111,8 @@ async fn a_bad_token_a_foreign_role_and_replication_are_refused() {
 async fn a_session_ends_when_its_token_expires() {
     let Some(gateway) = Gateway::start(ALL, "").await else { return };
     let client = {
-        let (client, connection) = gateway.config(&format!("{TOKEN}-2")).connect(gateway.tls()).await.unwrap();
+        let (client, connection) =
+            gateway.config(&format!("{TOKEN}-2")).connect(gateway.tls()).await.unwrap();
         tokio::spawn(connection);
         client
     };
@@ -144,7 +151,8 @@ async fn protocol_3_2_gets_long_keys_and_an_unknown_minor_version_is_negotiated(
 async fn a_token_is_taken_by_oauthbearer_when_the_client_asks_for_it() {
     let Some(gateway) = Gateway::start(ALL, "").await else { return };
     let mut raw = Raw::connect(&gateway).await;
-    let parameters = format!("user\0app\0database\0{}\0options\0-c portcullis.auth=oauthbearer\0\0", gateway.database);
+    let parameters =
+        format!("user\0app\0database\0{}\0options\0-c portcullis.auth=oauthbearer\0\0", gateway.database);
     raw.out.put_slice(&startup(196_608, parameters.as_bytes()));
     raw.send().await;
     assert_eq!(raw.read().await.body, b"\0\0\0\x0aOAUTHBEARER\0\0");

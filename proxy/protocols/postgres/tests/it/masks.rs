@@ -29,7 +29,8 @@ fn cells(messages: &[SimpleQueryMessage]) -> Vec<Vec<Option<String>>> {
 async fn masked_columns_are_masked_in_text_and_in_binary() {
     let Some(gateway) = Gateway::start(RULES, CUSTOMERS).await else { return };
     let client = gateway.connect().await;
-    let rows = cells(&client.simple_query("select id, name, ssn, doc from customers order by id").await.unwrap());
+    let rows =
+        cells(&client.simple_query("select id, name, ssn, doc from customers order by id").await.unwrap());
     assert_eq!(rows[0][..2], [Some("1".to_owned()), Some("ada".to_owned())]);
     assert!(rows[0][2].as_ref().unwrap().ends_with("20"), "{rows:?}");
     assert_eq!(rows[1], [Some("2".to_owned()), Some("bob".to_owned()), None, None]);
@@ -49,7 +50,11 @@ async fn rows_without_a_description_are_masked_as_well() {
     let answer = raw.answer().await;
     assert_eq!(tags(&answer), "12DCZ");
     assert_eq!(answer[2].body, b"\0\x02\xff\xff\xff\xff\0\0\0\x03ada");
-    raw.query("begin; declare c cursor for select ssn from customers order by id").execute("c").sync().send().await;
+    raw.query("begin; declare c cursor for select ssn from customers order by id")
+        .execute("c")
+        .sync()
+        .send()
+        .await;
     raw.answer().await;
     let answer = raw.answer().await;
     assert!(!format!("{answer:?}").contains(CANARY), "{answer:?}");
@@ -82,7 +87,10 @@ async fn copies_are_masked_in_every_format() {
         assert!(tags(&answer).starts_with('H') && tags(&answer).ends_with("cCZ"), "{sql}: {answer:?}");
         assert!(!format!("{answer:?}").contains(CANARY), "{sql}: {answer:?}");
         let data = format!("{answer:?}");
-        assert!(data.contains("ada") || data.contains("fine") || sql.contains("(ssn, id)"), "{sql}: {answer:?}");
+        assert!(
+            data.contains("ada") || data.contains("fine") || sql.contains("(ssn, id)"),
+            "{sql}: {answer:?}"
+        );
     }
     assert!(!gateway.log().contains(CANARY));
 }
@@ -98,7 +106,10 @@ async fn errors_and_notifications_do_not_quote_masked_values() {
     let answer = raw.answer().await;
     assert_eq!(tags(&answer[answer.len() - 2..]), "EZ");
     assert_eq!(field(&answer, 'E', 'C'), "22P02");
-    assert!(field(&answer, 'E', 'M').contains("withheld") && !format!("{answer:?}").contains(CANARY), "{answer:?}");
+    assert!(
+        field(&answer, 'E', 'M').contains("withheld") && !format!("{answer:?}").contains(CANARY),
+        "{answer:?}"
+    );
     raw.query("select 1/0").send().await;
     assert_eq!(field(&raw.answer().await, 'E', 'M'), "division by zero");
     raw.query("listen ch").send().await;

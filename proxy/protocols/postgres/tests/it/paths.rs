@@ -102,7 +102,10 @@ async fn large_results_stream_and_are_counted() {
 async fn what_changes_names_is_awaited_within_a_pipeline() {
     let Some(gateway) = Gateway::start(ALL, USERS).await else { return };
     let mut raw = gateway.raw().await;
-    raw.extended("create table fresh(a int)").extended("insert into fresh values (1)").extended("table fresh").sync();
+    raw.extended("create table fresh(a int)")
+        .extended("insert into fresh values (1)")
+        .extended("table fresh")
+        .sync();
     raw.send().await;
     assert_eq!(tags(&raw.answer().await), "12C12C12DCZ");
 }

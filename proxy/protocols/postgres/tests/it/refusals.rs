@@ -18,7 +18,11 @@ async fn a_refusal_leaves_session_and_transaction_usable_and_names_its_rule() {
     let mut raw = gateway.raw().await;
     raw.query("begin").send().await;
     assert_eq!(raw.answer().await.last().unwrap().body, b"T");
-    raw.query("insert into t values (2, 'two')").query("delete from t where id = 4711").query("commit").send().await;
+    raw.query("insert into t values (2, 'two')")
+        .query("delete from t where id = 4711")
+        .query("commit")
+        .send()
+        .await;
     assert_eq!(tags(&raw.answer().await), "CZ");
     let refused = raw.answer().await;
     assert_eq!((tags(&refused), &refused[1].body[..]), ("EZ".to_owned(), &b"T"[..]));
@@ -54,7 +58,12 @@ async fn a_denied_text_is_refused_when_it_is_parsed_and_the_rest_is_discarded() 
 async fn a_refusal_within_a_pipeline_rolls_back_what_the_pipeline_did() {
     let Some(gateway) = Gateway::start(RULES, TABLE).await else { return };
     let mut raw = gateway.raw().await;
-    raw.extended("insert into t values (4, 'x')").extended("delete from t").extended("select 1").sync().send().await;
+    raw.extended("insert into t values (4, 'x')")
+        .extended("delete from t")
+        .extended("select 1")
+        .sync()
+        .send()
+        .await;
     let answer = raw.answer().await;
     assert_eq!(tags(&answer), "12CEZ");
     assert_eq!(field(&answer, 'E', 'C'), "42501");

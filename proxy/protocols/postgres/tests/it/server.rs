@@ -55,13 +55,14 @@ impl Certificates {
 
     /// Serves the certificate.
     pub fn server(&self) -> rustls::ServerConfig {
-        let mut config =
-            rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-                .with_safe_default_protocol_versions()
-                .unwrap()
-                .with_no_client_auth()
-                .with_single_cert(vec![self.certificate.clone()], self.key())
-                .unwrap();
+        let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(
+            rustls::crypto::aws_lc_rs::default_provider(),
+        ))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![self.certificate.clone()], self.key())
+        .unwrap();
         config.alpn_protocols = vec![b"postgresql".to_vec()];
         config
     }
@@ -117,10 +118,16 @@ impl Server {
         if is_root() {
             run(Command::new("chown").args(["-R", "postgres"]).arg(directory.path()));
         }
-        run(unprivileged(&binaries.join("initdb"))
-            .arg("-D")
-            .arg(&data)
-            .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"]));
+        run(unprivileged(&binaries.join("initdb")).arg("-D").arg(&data).args([
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--locale=C.UTF-8",
+            "-N",
+        ]));
         std::fs::write(
             data.join("pg_hba.conf"),
             "local all postgres trust\nhostssl all md5role 127.0.0.1/32 md5\nhostssl all all 127.0.0.1/32 scram-sha-256\n",
@@ -133,7 +140,16 @@ impl Server {
             .arg(&data)
             .args(["-p", &port.to_string(), "-k"])
             .arg(directory.path())
-            .args(["-c", "listen_addresses=127.0.0.1", "-c", "ssl=on", "-c", "fsync=off", "-c", "log_statement=all"])
+            .args([
+                "-c",
+                "listen_addresses=127.0.0.1",
+                "-c",
+                "ssl=on",
+                "-c",
+                "fsync=off",
+                "-c",
+                "log_statement=all",
+            ])
             .args(["-c", &format!("ssl_cert_file={}", certificate.display())])
             .args(["-c", &format!("ssl_key_file={}", key.display())])
             .stderr(log)
