@@ -30,6 +30,9 @@ impl Watcher {
     /// Waits for a change and returns what is there now: a broken directory once, not at every look.
     ///
     /// Cancel safe.
+    ///
+    /// # Errors
+    /// The directory cannot be read: what is returned says where and why.
     pub async fn change(&mut self) -> Look {
         let mut candidate = None;
         loop {
@@ -38,7 +41,7 @@ impl Watcher {
             if now == self.known {
                 candidate = None;
             } else if candidate.as_ref() == Some(&now) {
-                self.known = now.clone();
+                self.known.clone_from(&now);
                 return now;
             } else {
                 candidate = Some(now);

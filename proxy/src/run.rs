@@ -181,20 +181,17 @@ impl Process {
         tracing::info!("told to stop: draining; a second signal ends at once");
         self.status.send_modify(|status| status.draining = true);
         let hurry = CancellationToken::new();
-        let drained = {
-            let drained = self.gateway.drain(hurry.clone());
-            tokio::pin!(drained);
-            tokio::select! {
-                () = &mut drained => true,
-                () = signals.stop() => {
-                    tracing::warn!("told to stop again: ending sessions");
-                    hurry.cancel();
-                    drained.await;
-                    false
-                }
-            }
+        let hurried = async {
+            signals.stop().await;
+            tracing::warn!("told to stop again: ending sessions");
+            hurry.cancel();
+            std::future::pending::<()>().await;
         };
-        tracing::info!(in_time = drained, "drained");
+        tokio::select! {
+            () = self.gateway.drain(hurry.clone()) => {}
+            () = hurried => {}
+        }
+        tracing::info!(in_time = !hurry.is_cancelled(), "drained");
         self.admin_stop.cancel();
         self.admin.abort_handle().abort();
     }

@@ -53,7 +53,7 @@ pub(super) fn mint(
     now: Timestamp,
 ) -> anyhow::Result<String> {
     ensure!(request.ttl_seconds <= MAX_TTL, "a token of this issuer lives a day at most");
-    let issued = now.as_second();
+    let now = now.as_second();
     let audience = match request.audience {
         Audience::Many(list) => match <[String; 1]>::try_from(list) {
             Ok([one]) => json!(one),
@@ -66,9 +66,9 @@ pub(super) fn mint(
         "sub": request.subject,
         "aud": audience,
         "groups": request.groups,
-        "iat": issued,
-        "nbf": issued,
-        "exp": issued.saturating_add(i64::from(request.ttl_seconds)),
+        "iat": now,
+        "nbf": now,
+        "exp": now.saturating_add(i64::from(request.ttl_seconds)),
         "jti": uuid::Uuid::new_v4().to_string(),
     });
     let mut claims = request.claims;

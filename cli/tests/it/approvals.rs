@@ -44,7 +44,7 @@ impl Gateway {
             in_transaction: true,
             rule: RuleRef { policy: "agents".to_owned(), generation: 0, rule: "destructive".to_owned() },
             terms: ApprovalTerms {
-                timeout: Duration::from_secs(60),
+                timeout: Duration::from_mins(1),
                 reviewers,
                 on_disconnect: OnDisconnect::Withdraw,
             },

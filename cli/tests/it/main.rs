@@ -1,5 +1,7 @@
 //! The command line as its user runs it.
 
+#![cfg(test)]
+
 mod approvals;
 mod audit;
 mod dev_issuer;

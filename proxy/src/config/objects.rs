@@ -42,7 +42,7 @@ pub struct Objects {
     pub policies: Vec<Located<Policy>>,
     /// Secrets, decoded.
     pub secrets: BTreeMap<Name, Located<Values<Secret<String>>>>,
-    /// ConfigMaps.
+    /// The `ConfigMap`s.
     pub config_maps: BTreeMap<Name, Located<Values<String>>>,
 }
 

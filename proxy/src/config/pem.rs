@@ -1,4 +1,4 @@
-//! Certificates and keys as Secrets and ConfigMaps carry them.
+//! Certificates and keys as Secrets and `ConfigMap`s carry them.
 
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;

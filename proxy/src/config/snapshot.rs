@@ -1,6 +1,7 @@
 //! The files of a directory as they were at one moment, and a digest to tell two moments apart.
 
 use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::Path;
 
@@ -52,7 +53,10 @@ impl Snapshot {
                 hash.update(part);
             }
         }
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hash.finalize().iter().fold(String::with_capacity(64), |mut hex, byte| {
+            write!(hex, "{byte:02x}").unwrap_or_default();
+            hex
+        })
     }
 }
 

@@ -24,9 +24,10 @@ impl AuthnError {
 
     /// What the client is told.
     pub fn refusal(&self) -> Refusal {
-        let kind = match self.reason {
-            AuthnReason::KeysUnavailable => RefusalKind::Unavailable,
-            _ => RefusalKind::Authentication,
+        let kind = if matches!(self.reason, AuthnReason::KeysUnavailable) {
+            RefusalKind::Unavailable
+        } else {
+            RefusalKind::Authentication
         };
         Refusal { kind, rule: None, message: self.reason.to_string(), hint: self.hint() }
     }
@@ -42,7 +43,13 @@ impl AuthnError {
                 format!("if the issuer has just changed its keys, try again in a few seconds; else {}", self.ask())
             }
             AuthnReason::NotYetValid => format!("check the clocks of issuer and gateway, then {}", self.ask()),
-            _ => self.ask(),
+            AuthnReason::BadSignature
+            | AuthnReason::Expired
+            | AuthnReason::Malformed(_)
+            | AuthnReason::TooLong
+            | AuthnReason::UnsupportedAlgorithm
+            | AuthnReason::UntrustedIssuer
+            | AuthnReason::WrongAudience => self.ask(),
         }
     }
 

@@ -9,6 +9,7 @@
 use super::fetch::Endpoint;
 use super::token::Token;
 use super::{AuthnReason, SetupError};
+use crate::gate::Chain;
 use arc_swap::ArcSwapOption;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, crypto};
@@ -35,9 +36,9 @@ pub struct Freshness {
 impl Default for Freshness {
     fn default() -> Self {
         Self {
-            refresh_every: Duration::from_secs(5 * 60),
+            refresh_every: Duration::from_mins(5),
             minimum_interval: Duration::from_secs(5),
-            stale_after: Duration::from_secs(60 * 60),
+            stale_after: Duration::from_hours(1),
         }
     }
 }
@@ -46,7 +47,7 @@ impl Default for Freshness {
 struct Key {
     id: Option<String>,
     algorithms: Vec<Algorithm>,
-    key: DecodingKey,
+    decoding: DecodingKey,
 }
 
 /// What an issuer published, and when we began to ask for it.
@@ -140,25 +141,24 @@ impl KeyCache {
         let began = Instant::now();
         // Noted before the fetch, so that a cancelled one counts as well.
         *last_attempt = Some(Attempt { began, succeeded: false });
-        let succeeded = match self.endpoint.fetch().await {
-            Ok(raw) => {
-                let keys: Vec<Key> = raw.into_iter().take(MAX_KEYS).filter_map(Key::read).collect();
-                tracing::debug!(
-                    issuer = self.endpoint.issuer(),
-                    keys = keys.len(),
-                    "fetched the issuer's keys"
-                );
-                self.current.store(Some(Arc::new(KeySet { keys, asked_at: began })));
-                true
-            }
-            Err(error) => {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::warn!(issuer = self.endpoint.issuer(), %error, cause, "cannot fetch the issuer's keys");
-                false
-            }
-        };
+        let succeeded = self.fetch(began).await;
         *last_attempt = Some(Attempt { began, succeeded });
         succeeded
+    }
+
+    /// Fetches the keys and takes them over. Returns whether that succeeded; if not, the log says why.
+    async fn fetch(&self, began: Instant) -> bool {
+        let raw = match self.endpoint.fetch().await {
+            Ok(raw) => raw,
+            Err(error) => {
+                let issuer = self.endpoint.issuer();
+                tracing::warn!(issuer, error = %Chain(&error), "cannot fetch the issuer's keys");
+                return false;
+            }
+        };
+        let keys: Vec<Key> = raw.into_iter().take(MAX_KEYS).filter_map(Key::read).collect();
+        self.current.store(Some(Arc::new(KeySet { keys, asked_at: began })));
+        true
     }
 }
 
@@ -211,39 +211,51 @@ impl Key {
         if !signs || !verifies || algorithms.is_empty() {
             return None;
         }
-        let key = DecodingKey::from_jwk(&jwk).ok()?;
-        Some(Self { id: jwk.common.key_id, algorithms, key })
+        let decoding = DecodingKey::from_jwk(&jwk).ok()?;
+        Some(Self { id: jwk.common.key_id, algorithms, decoding })
     }
 
     fn signed(&self, token: &Token<'_>) -> bool {
         // An error means a signature or key of the wrong shape: not signed by this key.
-        crypto::verify(token.signature, token.signed.as_bytes(), &self.key, token.algorithm).unwrap_or(false)
+        crypto::verify(token.signature, token.signed.as_bytes(), &self.decoding, token.algorithm)
+            .unwrap_or(false)
     }
 }
 
 /// The algorithms that a key is for: its `alg`, or those of its type. Empty: none that is accepted.
 fn algorithms(jwk: &Jwk) -> Vec<Algorithm> {
-    let of_type: &[Algorithm] = match &jwk.algorithm {
-        AlgorithmParameters::RSA(_) => &[
-            Algorithm::RS256,
-            Algorithm::RS384,
-            Algorithm::RS512,
-            Algorithm::PS256,
-            Algorithm::PS384,
-            Algorithm::PS512,
-        ],
-        AlgorithmParameters::EllipticCurve(key) => match key.curve {
-            EllipticCurve::P256 => &[Algorithm::ES256],
-            EllipticCurve::P384 => &[Algorithm::ES384],
-            _ => &[],
-        },
-        AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => &[Algorithm::EdDSA],
-        _ => &[],
-    };
     let stated = jwk.common.key_algorithm;
+    let mut of_type = algorithms_of_type(&jwk.algorithm).to_vec();
+    of_type.retain(|algorithm| stated.is_none_or(|stated| stated == KeyAlgorithm::from(*algorithm)));
     of_type
-        .iter()
-        .copied()
-        .filter(|algorithm| stated.is_none_or(|stated| stated == KeyAlgorithm::from(*algorithm)))
-        .collect()
 }
+
+/// The library may learn further types and curves at any time; what is not named here is not accepted.
+const fn algorithms_of_type(parameters: &AlgorithmParameters) -> &'static [Algorithm] {
+    if let AlgorithmParameters::RSA(_) = parameters {
+        &RSA
+    } else if let AlgorithmParameters::EllipticCurve(key) = parameters
+        && matches!(key.curve, EllipticCurve::P256)
+    {
+        &[Algorithm::ES256]
+    } else if let AlgorithmParameters::EllipticCurve(key) = parameters
+        && matches!(key.curve, EllipticCurve::P384)
+    {
+        &[Algorithm::ES384]
+    } else if let AlgorithmParameters::OctetKeyPair(key) = parameters
+        && matches!(key.curve, EllipticCurve::Ed25519)
+    {
+        &[Algorithm::EdDSA]
+    } else {
+        &[]
+    }
+}
+
+const RSA: [Algorithm; 6] = [
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+];

@@ -93,7 +93,7 @@ fn allowed(name: &str) -> Result<Algorithm, AuthnReason> {
     }
 }
 
-/// An ID token, an access token (RFC 9068) or no type; never a logout token, a DPoP proof or the like.
+/// An ID token, an access token (RFC 9068) or no type; never a logout token, a `DPoP` proof or the like.
 fn check_type(typ: Option<&str>) -> Result<(), AuthnReason> {
     let Some(typ) = typ else { return Ok(()) };
     let typ = typ.to_ascii_lowercase();

@@ -77,6 +77,7 @@ pub(crate) fn put_ready(status: TransactionStatus, out: &mut BytesMut) {
 }
 
 /// Appends one message.
+#[expect(clippy::needless_pass_by_value, reason = "a message is built to be sent, and then gone")]
 pub(crate) fn put(message: PgWireBackendMessage, out: &mut BytesMut) {
     let before = out.len();
     if let Err(error) = message.encode(out) {

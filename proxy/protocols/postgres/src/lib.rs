@@ -30,6 +30,8 @@ mod cancel;
 pub mod catalogue;
 mod frame;
 mod frontend;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod mask;
 mod messages;
 pub mod options;

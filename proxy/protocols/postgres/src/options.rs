@@ -75,7 +75,7 @@ impl Default for Limits {
             masked_message_bytes: 64 << 20,
             names: 10_000,
             notice_every: Duration::from_secs(15),
-            catalogue_age: Duration::from_secs(60),
+            catalogue_age: Duration::from_mins(1),
         }
     }
 }

@@ -30,6 +30,7 @@ use proxy_core::gate::Gate;
 use proxy_core::refusal::Refusal;
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -237,38 +238,49 @@ fn poll_sides(
     cx: &mut Context<'_>,
 ) -> Poll<Result<Event, Ending>> {
     let full = client.output.len() >= HIGH_WATER || upstream.output.len() >= HIGH_WATER;
-    if let Poll::Ready(Err(error)) = client.poll_drain(cx) {
-        tracing::debug!(%error, "write to the client");
+    if !drained(client.poll_drain(cx), "write to the client") {
         return Poll::Ready(Ok(Event::ClientEnd));
     }
-    if let Poll::Ready(Err(error)) = upstream.poll_drain(cx) {
-        tracing::debug!(%error, "write to the server");
+    if !drained(upstream.poll_drain(cx), "write to the server") {
         return Poll::Ready(Ok(Event::ServerEnd));
     }
     let mut moved = full && client.output.len() < HIGH_WATER && upstream.output.len() < HIGH_WATER;
     if client.output.len() < HIGH_WATER {
-        match upstream.poll_fill(cx) {
-            Poll::Ready(Ok(Read::Bytes)) => moved = true,
-            Poll::Ready(Ok(Read::End)) => return Poll::Ready(Ok(Event::ServerEnd)),
-            Poll::Ready(Err(error)) => {
-                tracing::debug!(%error, "read from the server");
-                return Poll::Ready(Ok(Event::ServerEnd));
-            }
+        match filled(upstream.poll_fill(cx), "read from the server") {
+            Poll::Ready(Read::Bytes) => moved = true,
+            Poll::Ready(Read::End) => return Poll::Ready(Ok(Event::ServerEnd)),
             Poll::Pending => {}
         }
     }
     if read_client {
-        match client.poll_fill(cx) {
-            Poll::Ready(Ok(Read::Bytes)) => moved = true,
-            Poll::Ready(Ok(Read::End)) => return Poll::Ready(Ok(Event::ClientEnd)),
-            Poll::Ready(Err(error)) => {
-                tracing::debug!(%error, "read from the client");
-                return Poll::Ready(Ok(Event::ClientEnd));
-            }
+        match filled(client.poll_fill(cx), "read from the client") {
+            Poll::Ready(Read::Bytes) => moved = true,
+            Poll::Ready(Read::End) => return Poll::Ready(Ok(Event::ClientEnd)),
             Poll::Pending => {}
         }
     }
     if moved { Poll::Ready(Ok(Event::Moved)) } else { Poll::Pending }
+}
+
+/// Whether a side still takes what is written to it.
+fn drained(written: Poll<io::Result<()>>, what: &'static str) -> bool {
+    match written {
+        Poll::Ready(Err(error)) => {
+            tracing::debug!(%error, what);
+            false
+        }
+        Poll::Ready(Ok(())) | Poll::Pending => true,
+    }
+}
+
+/// A side that fails has come to its end.
+fn filled(read: Poll<io::Result<Read>>, what: &'static str) -> Poll<Read> {
+    read.map(|read| {
+        read.unwrap_or_else(|error| {
+            tracing::debug!(%error, what);
+            Read::End
+        })
+    })
 }
 
 /// Bytes for one side above which the other is not read.

@@ -127,7 +127,7 @@ impl Postgres {
     pub async fn turn_away(&self, socket: TcpStream) -> Result<(), SessionError> {
         let opening = startup::open(socket, self.tls.load_full());
         let opened = tokio::time::timeout(self.options.limits.handshake, opening).await;
-        match opened.map_err(|_| SessionError::Handshake)?? {
+        match opened.or(Err(SessionError::Handshake))?? {
             Opening::Session(mut arrival) => {
                 let message = "the gateway has as many sessions of this resource as it may";
                 let hint = "try again later, or close sessions that are idle";
@@ -159,7 +159,7 @@ impl Postgres {
             Ok::<_, StartupError>(verified.map(|verified| (arrival, verified)))
         };
         let opened = tokio::time::timeout(self.options.limits.handshake, handshake).await;
-        let Some((arrival, verified)) = opened.map_err(|_| SessionError::Handshake)?? else { return Ok(()) };
+        let Some((arrival, verified)) = opened.or(Err(SessionError::Handshake))?? else { return Ok(()) };
         drop(unauthenticated);
         let Some(relay) = self.begin(*arrival, verified, peer).await? else { return Ok(()) };
         relay.run().await;
@@ -270,6 +270,25 @@ impl Postgres {
     }
 }
 
+#[cfg(fuzzing)]
+impl Postgres {
+    /// As [`Postgres::begin`], with a server that is reached already and what it would answer about its catalogue.
+    pub(crate) async fn begin_at(
+        &self,
+        arrival: Arrival,
+        verified: Verified,
+        (upstream, catalogue): (Upstream, Arc<crate::catalogue::Catalogue>),
+    ) -> Option<Relay> {
+        let credentials = self.options.roles.get(&arrival.parameters.user)?.clone();
+        let database = &arrival.parameters.database;
+        self.snapshots.slot(database, &credentials.username).keep(catalogue, std::time::Instant::now());
+        let connect = connect_command(&arrival.parameters.user, database);
+        let session = session(&arrival, verified, SocketAddr::from(([127, 0, 0, 1], 1)));
+        let gate = Gate::open(session, Arc::clone(&self.resource), connect).await.ok()?;
+        Some(self.greet(arrival, gate, upstream, (credentials, vec!["public".to_owned()])))
+    }
+}
+
 fn session(arrival: &Arrival, verified: Verified, peer: SocketAddr) -> Session {
     Session {
         id: uuid::Uuid::now_v7().to_string(),
@@ -315,7 +334,11 @@ fn unreachable(error: &UpstreamError) -> Refusal {
             format!("the server refused the session (SQLSTATE {code})"),
             "check the database's name, or ask whoever runs the gateway about the role's credentials",
         ),
-        _ => {
+        UpstreamError::Deadline(_)
+        | UpstreamError::Io { .. }
+        | UpstreamError::NoTls
+        | UpstreamError::Method(_)
+        | UpstreamError::Malformed(_) => {
             ("the server cannot be reached".to_owned(), "try again later, and tell whoever runs the gateway")
         }
     };

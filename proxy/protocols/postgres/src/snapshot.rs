@@ -12,7 +12,10 @@ use std::time::{Duration, Instant};
 
 /// All catalogues of one resource. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Snapshots(Arc<Mutex<HashMap<(String, String), Arc<Slot>>>>);
+pub(crate) struct Snapshots(Arc<Mutex<Slots>>);
+
+/// By database and role.
+type Slots = HashMap<(String, String), Arc<Slot>>;
 
 /// The catalogue of one database as one role sees it.
 #[derive(Debug, Default)]
@@ -84,9 +87,14 @@ impl Slot {
             .unwrap_or(Err(UpstreamError::Deadline(LOAD_TIMEOUT)))?;
         let catalogue = Arc::new(Catalogue::build(rows.iter().map(String::as_str))?);
         tracing::debug!(database, rows = rows.len(), took = ?at.elapsed(), "catalogue loaded");
-        let loaded = Loaded { catalogue: Arc::clone(&catalogue), at };
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(loaded);
+        self.keep(Arc::clone(&catalogue), at);
         Ok(catalogue)
+    }
+
+    /// What is known from now on, of which loading began at `at`.
+    pub(crate) fn keep(&self, catalogue: Arc<Catalogue>, at: Instant) {
+        let loaded = Loaded { catalogue, at };
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(loaded);
     }
 }
 

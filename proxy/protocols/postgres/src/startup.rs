@@ -112,7 +112,7 @@ enum Alpn {
 }
 
 async fn handshake(socket: TcpStream, tls: Arc<ServerConfig>, alpn: Alpn) -> Result<Opening, StartupError> {
-    let mut stream = TlsAcceptor::from(tls).accept(socket).await?;
+    let stream = TlsAcceptor::from(tls).accept(socket).await?;
     let (_, connection) = stream.get_ref();
     if alpn == Alpn::Required && connection.alpn_protocol() != Some(ALPN) {
         return Err(Malformed("direct TLS without the ALPN protocol postgresql").into());
@@ -121,12 +121,17 @@ async fn handshake(socket: TcpStream, tls: Arc<ServerConfig>, alpn: Alpn) -> Res
     let suite =
         connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or_default();
     let transport = format!("{} {suite}", version.replace("TLSv1_", "TLSv1."));
+    arrive(Transport::Client(Box::new(stream)), transport).await
+}
+
+/// Reads what a client asks for, over a transport that is protected as `transport` says.
+pub(crate) async fn arrive(mut stream: Transport, transport: String) -> Result<Opening, StartupError> {
     let packet = read_packet(&mut stream).await?;
     let code = code(&packet)?;
     if code == CANCEL_REQUEST {
         return cancel(&packet);
     }
-    let mut wire = Wire::new(Transport::Client(Box::new(stream)));
+    let mut wire = Wire::new(stream);
     if code >> 16 != 3 {
         let refusal =
             frontend::refusal(RefusalKind::Protocol, "only protocol 3 is spoken here", "upgrade the client");

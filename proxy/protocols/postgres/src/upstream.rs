@@ -86,6 +86,15 @@ async fn connect_unbounded(options: &Options, login: Login<'_>) -> Result<Upstre
         UpstreamTls::Disable => (Transport::Plain(socket), None),
         UpstreamTls::Require(config) => tls::protect(socket, &options.host, config).await?,
     };
+    log_in(transport, binding, login).await
+}
+
+/// Proves who we are, and takes what the server says up to its first `ReadyForQuery`.
+pub(crate) async fn log_in(
+    transport: Transport,
+    binding: Option<Vec<u8>>,
+    login: Login<'_>,
+) -> Result<Upstream, UpstreamError> {
     let mut wire = Wire::new(transport);
     let mut parameters = vec![
         ("user", login.credentials.username.as_str()),

@@ -47,7 +47,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { open_per_identity: 20, retention: Duration::from_secs(7 * 24 * 60 * 60) }
+        Self { open_per_identity: 20, retention: Duration::from_hours(7 * 24) }
     }
 }
 

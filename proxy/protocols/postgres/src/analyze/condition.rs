@@ -17,13 +17,13 @@ const ROUNDS: usize = 64;
 impl Walk<'_> {
     /// Takes in a condition of the innermost level: `WHERE`, `ON`, `HAVING`.
     pub(super) fn condition(&mut self, node: &Node) {
-        if let Some(NodeEnum::BoolExpr(expression)) = node.node.as_ref() {
-            if expression.boolop() == BoolExprType::AndExpr {
-                for arm in &expression.args {
-                    self.deeper(|walk| walk.condition(arm));
-                }
-                return;
+        if let Some(NodeEnum::BoolExpr(expression)) = node.node.as_ref()
+            && expression.boolop() == BoolExprType::AndExpr
+        {
+            for arm in &expression.args {
+                self.deeper(|walk| walk.condition(arm));
             }
+            return;
         }
         let mark = self.referenced.len();
         let from = self.expression(node);

@@ -170,12 +170,12 @@ impl Walk<'_> {
             (part.arg.as_deref(), part.indirection.first().and_then(names::string))
         {
             let parts = names::strings(&reference.fields);
-            if let [alias] = parts.as_slice() {
-                if self.is_row_of(alias, field) {
-                    let fields = [alias.as_str(), field].map(names::string_node).to_vec();
-                    let direct = pg_query::protobuf::ColumnRef { fields, location: 0 };
-                    return self.column_reference(&direct);
-                }
+            if let [alias] = parts.as_slice()
+                && self.is_row_of(alias, field)
+            {
+                let fields = [alias.as_str(), field].map(names::string_node).to_vec();
+                let direct = pg_query::protobuf::ColumnRef { fields, location: 0 };
+                return self.column_reference(&direct);
             }
         }
         let mut from = self.derived(part.arg.as_deref());
@@ -199,7 +199,7 @@ impl Walk<'_> {
             SubLinkType::ExistsSublink => absorb(&mut from, &rows.influence),
             SubLinkType::ExprSublink if link.testexpr.is_none() => {
                 let value = rows.columns.first().filter(|_| rows.columns.len() == 1 && rows.rest.is_none());
-                let bare = value.map(|column| column.from.clone()).unwrap_or_else(|| rows.all());
+                let bare = value.map_or_else(|| rows.all(), |column| column.from.clone());
                 if bare.sources.is_empty() && !bare.opaque {
                     // A constant tells only whether there was a row.
                     absorb(&mut from, &rows.influence);

@@ -180,7 +180,7 @@ impl Walk<'_> {
             self.add_source(Source { alias: alias.aliasname.clone(), rows, ..Source::default() });
         }
         match &join.alias {
-            Some(alias) => self.aliased_join(slots, start, alias),
+            Some(alias) => self.aliased_join(&slots, start, alias),
             None => slots,
         }
     }
@@ -237,9 +237,9 @@ impl Walk<'_> {
         }
     }
 
-    fn aliased_join(&mut self, slots: Vec<Slot>, start: usize, alias: &Alias) -> Vec<Slot> {
+    fn aliased_join(&mut self, slots: &[Slot], start: usize, alias: &Alias) -> Vec<Slot> {
         self.close();
-        let rows = self.rows_of_slots(&slots, start).renamed(&names::strings(&alias.colnames));
+        let rows = self.rows_of_slots(slots, start).renamed(&names::strings(&alias.colnames));
         let depth = self.levels.len().saturating_sub(1);
         let places = slots.iter().flat_map(|slot| slot.places.iter());
         let keys: Vec<Key> =

@@ -30,7 +30,7 @@ impl Walk<'_> {
             let names = call
                 .filter(|call| !defined.is_empty() || !self.is_overloaded(call))
                 .and_then(|call| returned_names(call, defined));
-            let named = names.map(|mut names| {
+            let names = names.map(|mut names| {
                 if let (true, [only], Some(alias)) =
                     (single && defined.is_empty(), names.as_mut_slice(), alias)
                 {
@@ -39,7 +39,7 @@ impl Walk<'_> {
                 names
             });
             let from = Provenance { verbatim: false, ..from };
-            columns = columns.zip(named).map(|(mut columns, names)| {
+            columns = columns.zip(names).map(|(mut columns, names)| {
                 columns.extend(names.into_iter().map(|name| OutColumn { name, from: from.clone() }));
                 columns
             });

@@ -221,7 +221,7 @@ impl Walk<'_> {
             match node.node.as_ref() {
                 Some(NodeEnum::ResTarget(assignment)) => {
                     let from = self.assigned(assignment);
-                    self.store(target, &assignment.name, from);
+                    self.store(target, &assignment.name, &from);
                 }
                 _ => self.give_up("a construct in SET that the analyser does not know"),
             }
@@ -244,39 +244,39 @@ impl Walk<'_> {
     }
 
     /// Rows of a query stored into columns, those named or all in order.
-    pub(super) fn store_rows(&mut self, target: &RangeVar, named: &[String], rows: &Rowset) {
+    pub(super) fn store_rows(&mut self, target: &RangeVar, listed: &[String], rows: &Rowset) {
         let (into, _) = self.rows_by_name(target);
-        let names: Vec<String> = if named.is_empty() {
+        let names: Vec<String> = if listed.is_empty() {
             into.columns.iter().map(|column| column.name.clone()).collect()
         } else {
-            named.to_vec()
+            listed.to_vec()
         };
         let aligned = rows.rest.is_none() && rows.columns.len() <= names.len();
         if !aligned {
-            self.store(target, "*", rows.all());
+            self.store(target, "*", &rows.all());
             return;
         }
         for (column, name) in rows.columns.iter().zip(&names) {
-            self.store(target, name, column.from.clone());
+            self.store(target, name, &column.from);
         }
     }
 
     /// A value stored into a column, and into whatever column of a table a view's column stands for.
-    pub(super) fn store(&mut self, target: &RangeVar, name: &str, from: Provenance) {
+    pub(super) fn store(&mut self, target: &RangeVar, name: &str, from: &Provenance) {
         if from.sources.is_empty() && !from.opaque {
             return;
         }
         let (rows, candidates) = self.rows_by_name(target);
-        let behind: Vec<ColumnName> = match rows.columns.iter().find(|column| column.name == name) {
-            Some(column) => column.from.sources.iter().cloned().collect(),
-            None => {
+        let behind: Vec<ColumnName> =
+            if let Some(column) = rows.columns.iter().find(|column| column.name == name) {
+                column.from.sources.iter().cloned().collect()
+            } else {
                 let mut relations = candidates;
                 if relations.is_empty() {
                     relations = self.relation_names(&target.schemaname, &target.relname);
                 }
                 relations.iter().map(|relation| ColumnName(format!("{relation}.{name}"))).collect()
-            }
-        };
+            };
         for column in behind {
             self.flow(from.clone(), column.0);
         }

@@ -13,6 +13,9 @@ use proxy_policy::{Access, Provenance};
 /// Rounds after which a recursive query that still finds new sources is taken to carry anything.
 const RECURSION_ROUNDS: usize = 16;
 
+/// A column's name, and where it comes from: level, source and column.
+type NamedPlaces = (String, Vec<(usize, usize, usize)>);
+
 impl Walk<'_> {
     /// A statement that yields rows, wherever one may stand.
     pub(super) fn query_node(&mut self, node: &Node) -> Rowset {
@@ -123,12 +126,11 @@ impl Walk<'_> {
     pub(super) fn targets(&mut self, targets: &[Node]) -> Rowset {
         let mut rows = Rowset::default();
         for target in targets {
-            match target.node.as_ref() {
-                Some(NodeEnum::ResTarget(target)) => self.target(target, &mut rows),
-                _ => {
-                    let from = self.expression(target);
-                    rows.columns.push(OutColumn { name: names::output_name(target), from });
-                }
+            if let Some(NodeEnum::ResTarget(target)) = target.node.as_ref() {
+                self.target(target, &mut rows);
+            } else {
+                let from = self.expression(target);
+                rows.columns.push(OutColumn { name: names::output_name(target), from });
             }
         }
         rows
@@ -157,7 +159,7 @@ impl Walk<'_> {
     /// `*` or `alias.*`.
     fn expand(&mut self, parts: &[String], rows: &mut Rowset) {
         let depth = self.levels.len().saturating_sub(1);
-        let places: Vec<(String, Vec<(usize, usize, usize)>)> = match parts {
+        let places: Vec<NamedPlaces> = match parts {
             [] => {
                 let slots = self.levels.last().map(|level| level.slots.clone()).unwrap_or_default();
                 let place =
@@ -206,7 +208,7 @@ impl Walk<'_> {
         }
     }
 
-    fn columns_of(&self, sources: &[(usize, usize)]) -> Vec<(String, Vec<(usize, usize, usize)>)> {
+    fn columns_of(&self, sources: &[(usize, usize)]) -> Vec<NamedPlaces> {
         let mut columns = Vec::new();
         for (level, source) in sources {
             let Some(rows) = self.levels.get(*level).and_then(|l| l.sources.get(*source)).map(|s| &s.rows)

@@ -64,7 +64,7 @@ impl Walk<'_> {
         unbounded: bool,
     ) {
         let add = |walk: &mut Self, name: String| {
-            walk.add(Touch { effect, object: "relation", name, access, unbounded })
+            walk.add(Touch { effect, object: "relation", name, access, unbounded });
         };
         add(self, relation.qualified());
         for parent in self.ancestors(relation) {
@@ -199,12 +199,11 @@ impl Walk<'_> {
             [one] => one.stmt.as_deref().and_then(|node| node.node.as_ref()),
             _ => None,
         });
-        let rows = match statement {
-            Some(NodeEnum::SelectStmt(select)) => walk.select(select),
-            _ => {
-                walk.give_up(&format!("the definition of the view {name} cannot be read"));
-                Rowset::open(opaque())
-            }
+        let rows = if let Some(NodeEnum::SelectStmt(select)) = statement {
+            walk.select(select)
+        } else {
+            walk.give_up(&format!("the definition of the view {name} cannot be read"));
+            Rowset::open(opaque())
         };
         ViewFacts {
             rows,

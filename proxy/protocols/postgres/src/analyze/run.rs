@@ -82,7 +82,7 @@ fn analyse_here(subject: Subject<'_>, state: &SessionState, catalogue: &Catalogu
             }]
         }
         Subject::Cursor(name, _) => {
-            let rows = walk.fetched(name);
+            let rows = Some(walk.fetched(name));
             vec![Facts {
                 kind: StatementKind::Fetch { cursor: name.to_owned() },
                 operation: "FETCH".to_owned(),
@@ -107,12 +107,11 @@ fn one(walk: &mut Walk<'_>, raw: &RawStmt, text: &str) -> Facts {
     let length = usize::try_from(raw.stmt_len).ok().filter(|length| *length > 0);
     let part = text.get(start..).unwrap_or_default();
     let part = length.and_then(|length| part.get(..length)).unwrap_or(part);
-    match raw.stmt.as_deref() {
-        Some(node) => walk.statement(node, part),
-        None => {
-            walk.give_up("a kind of statement that the analyser does not know");
-            Facts::of(StatementKind::Utility, "UNKNOWN")
-        }
+    if let Some(node) = raw.stmt.as_deref() {
+        walk.statement(node, part)
+    } else {
+        walk.give_up("a kind of statement that the analyser does not know");
+        Facts::of(StatementKind::Utility, "UNKNOWN")
     }
 }
 

@@ -36,7 +36,7 @@ impl Walk<'_> {
                 self.write(effect::SET, "setting", &name);
             }
             VariableSetKind::Undefined | VariableSetKind::VarSetValue => {
-                self.set_values(&name, Some(&values), set.is_local)
+                self.set_values(&name, Some(&values), set.is_local);
             }
         }
         let kind = StatementKind::Set { name, value: Some(values.join(", ")), local: set.is_local };

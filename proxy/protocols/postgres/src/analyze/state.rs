@@ -314,6 +314,7 @@ impl SessionState {
     }
 
     /// What the session did to a relation: `Some(None)` is dropped.
+    #[expect(clippy::option_option, reason = "untouched, dropped and replaced are three things")]
     pub(crate) fn overlay(&self, schema: &str, name: &str) -> Option<Option<&Arc<Relation>>> {
         if self.relations.is_empty() {
             return None;

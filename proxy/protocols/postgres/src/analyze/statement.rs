@@ -292,22 +292,21 @@ impl Walk<'_> {
         let cursor = fetch.portalname.clone();
         let rows = self.fetched(&cursor);
         let operation = if fetch.ismove { "MOVE" } else { "FETCH" };
-        let rows = if fetch.ismove { None } else { rows };
+        let rows = (!fetch.ismove).then_some(rows);
         Facts { kind: StatementKind::Fetch { cursor }, operation: operation.to_owned(), rows }
     }
 
     /// What reading on from a cursor does, and its rows.
-    pub(super) fn fetched(&mut self, cursor: &str) -> Option<Rowset> {
+    pub(super) fn fetched(&mut self, cursor: &str) -> Rowset {
         let cursor = self.state.cursor(cursor).cloned();
-        match cursor.and_then(|cursor| cursor.statement().cloned().map(|query| (cursor, query))) {
-            Some((cursor, query)) => {
-                let state = cursor.state_then(&self.state);
-                Some(self.under(state, |walk| walk.query_node(&query)))
-            }
-            None => {
-                self.give_up("FETCH from a cursor that this session did not declare");
-                Some(Rowset::open(opaque()))
-            }
+        if let Some((cursor, query)) =
+            cursor.and_then(|cursor| cursor.statement().cloned().map(|query| (cursor, query)))
+        {
+            let state = cursor.state_then(&self.state);
+            self.under(state, |walk| walk.query_node(&query))
+        } else {
+            self.give_up("FETCH from a cursor that this session did not declare");
+            Rowset::open(opaque())
         }
     }
 }

@@ -90,6 +90,7 @@ impl Walk<'_> {
     }
 
     /// Statements about what exists, other than its definition.
+    #[expect(clippy::too_many_lines, reason = "a table: one arm a kind of statement")]
     pub(super) fn utility(&mut self, kind: &NodeEnum) -> Facts {
         let utility = |operation: &str| Facts::of(StatementKind::Utility, operation);
         match kind {
@@ -215,17 +216,14 @@ impl Walk<'_> {
 
     fn grant(&mut self, grant: &GrantStmt) {
         for object in &grant.objects {
-            match object.node.as_ref() {
-                Some(NodeEnum::RangeVar(relation)) => {
-                    for name in self.relation_names(&relation.schemaname, &relation.relname) {
-                        self.write(effect::GRANT, "relation", &name);
-                    }
+            if let Some(NodeEnum::RangeVar(relation)) = object.node.as_ref() {
+                for name in self.relation_names(&relation.schemaname, &relation.relname) {
+                    self.write(effect::GRANT, "relation", &name);
                 }
-                _ => {
-                    let (schema, name) = names::object(object);
-                    let name = if schema.is_empty() { name } else { format!("{schema}.{name}") };
-                    self.write(effect::GRANT, super::definition::object_kind(grant.objtype()), &name);
-                }
+            } else {
+                let (schema, name) = names::object(object);
+                let name = if schema.is_empty() { name } else { format!("{schema}.{name}") };
+                self.write(effect::GRANT, super::definition::object_kind(grant.objtype()), &name);
             }
         }
         if grant.objects.is_empty() {
@@ -237,7 +235,7 @@ impl Walk<'_> {
         for node in nodes {
             match node.node.as_ref() {
                 Some(NodeEnum::RangeVar(relation)) => {
-                    self.touch_relation(relation, effect, Access::Write, unbounded)
+                    self.touch_relation(relation, effect, Access::Write, unbounded);
                 }
                 _ => self.give_up("a relation that the analyser does not know"),
             }

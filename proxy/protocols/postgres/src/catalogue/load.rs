@@ -153,7 +153,7 @@ impl Catalogue {
         match row {
             Row::Relation(relation) => self.add_relation(*relation),
             Row::Function(function) => {
-                self.functions.entry(function.name.clone()).or_default().push(function)
+                self.functions.entry(function.name.clone()).or_default().push(function);
             }
             Row::Operator { schema, name } => self.operators.entry(name).or_default().push(schema),
             Row::Cast { schema, name } => {

@@ -41,19 +41,17 @@ impl CopyFormat {
     pub(crate) fn of(text: &str, index: usize) -> Option<Self> {
         let tree = pg_query::parse(text, 0).ok()?.protobuf;
         let node = tree.stmts.get(index)?.stmt.as_ref()?.node.as_ref()?;
-        match node {
-            NodeEnum::CopyStmt(statement) => Self::of_statement(statement),
-            _ => None,
-        }
+        let NodeEnum::CopyStmt(statement) = node else { return None };
+        Self::of_statement(statement)
     }
 
     fn of_statement(statement: &CopyStmt) -> Option<Self> {
         let options: Vec<&DefElem> = statement
             .options
             .iter()
-            .map(|option| match option.node.as_ref()? {
-                NodeEnum::DefElem(element) => Some(&**element),
-                _ => None,
+            .map(|option| {
+                let NodeEnum::DefElem(element) = option.node.as_ref()? else { return None };
+                Some(&**element)
             })
             .collect::<Option<_>>()?;
         let text_of =
@@ -69,7 +67,7 @@ impl CopyFormat {
                 return None;
             }
         }
-        let format = text_of("format").map_or_else(|| Some("text".to_owned()), |format| format)?;
+        let format = text_of("format").unwrap_or_else(|| Some("text".to_owned()))?;
         let byte = |name: &str, default: u8| match text_of(name) {
             None => Some(default),
             Some(value) => match value?.as_bytes() {
@@ -105,11 +103,15 @@ impl CopyFormat {
 
 /// The value of an option, if it is a word or a number.
 fn word(option: &DefElem) -> Option<String> {
-    match option.arg.as_ref()?.node.as_ref()? {
-        NodeEnum::String(text) => Some(text.sval.clone()),
-        NodeEnum::Integer(number) => Some(number.ival.to_string()),
-        NodeEnum::Boolean(flag) => Some(flag.boolval.to_string()),
-        _ => None,
+    let value = option.arg.as_ref()?.node.as_ref()?;
+    if let NodeEnum::String(text) = value {
+        Some(text.sval.clone())
+    } else if let NodeEnum::Integer(number) = value {
+        Some(number.ival.to_string())
+    } else if let NodeEnum::Boolean(flag) = value {
+        Some(flag.boolval.to_string())
+    } else {
+        None
     }
 }
 

@@ -174,9 +174,9 @@ impl Relay {
 
     /// What a statement's name will mean once all that was sent has been answered.
     fn statement(&self, name: &str) -> (Source, Option<Arc<[crate::mask::Shape]>>) {
-        let pending = self.queue.iter().rev().find_map(|expected| match expected {
-            Expect::Parse { name: parsed, text } if parsed == name => Some(Arc::clone(text)),
-            _ => None,
+        let pending = self.queue.iter().rev().find_map(|expected| {
+            let Expect::Parse { name: parsed, text } = expected else { return None };
+            (parsed == name).then(|| Arc::clone(text))
         });
         if let Some(text) = pending {
             return (Source::Text(text), None);
@@ -192,9 +192,9 @@ impl Relay {
         let name = body.text()?;
         body.i32()?;
         body.end()?;
-        let pending = self.queue.iter().rev().find_map(|expected| match expected {
-            Expect::Bind { name: bound, portal } if bound == name => Some(portal.clone()),
-            _ => None,
+        let pending = self.queue.iter().rev().find_map(|expected| {
+            let Expect::Bind { name: bound, portal } = expected else { return None };
+            (bound == name).then(|| portal.clone())
         });
         let portal = pending.or_else(|| self.names.portals.get(name).cloned());
         let source = match &portal {

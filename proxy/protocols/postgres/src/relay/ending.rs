@@ -93,10 +93,10 @@ impl Relay {
         }
         if matches!(ending, Ending::ServerGone | Ending::Refused(_) | Ending::ServerProtocol(_)) {
             // What is about to be written belongs on the record first.
-            if let Some(Expect::Execute(running) | Expect::Query(running)) = self.queue.front_mut() {
-                if self.gate.before_release(&mut running.permit).is_err() {
-                    self.client.output.clear();
-                }
+            if let Some(Expect::Execute(running) | Expect::Query(running)) = self.queue.front_mut()
+                && self.gate.before_release(&mut running.permit).is_err()
+            {
+                self.client.output.clear();
             }
         }
         // Permits that are dropped unfinished are on record as aborted.

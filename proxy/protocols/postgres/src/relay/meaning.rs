@@ -180,10 +180,8 @@ impl Meaning {
         let before = self.state.clone();
         self.transaction.changed_catalogue |= analysis.catalogue_changed;
         for change in &analysis.state_changes {
-            let change = match change {
-                StateChange::Committed if undone => &StateChange::RolledBack,
-                other => other,
-            };
+            let rolled_back = undone && matches!(change, StateChange::Committed);
+            let change = if rolled_back { &StateChange::RolledBack } else { change };
             self.state.apply(std::slice::from_ref(change));
         }
         if analysis.statements.iter().any(|one| ends_transaction(&one.kind)) {

@@ -83,7 +83,18 @@ impl Relay {
                 }
                 self.release_after_completion(&frame)
             }
-            _ => self.release_after_completion(&frame),
+            Backend::CopyDone
+            | Backend::RowDescription
+            | Backend::ParseComplete
+            | Backend::BindComplete
+            | Backend::CloseComplete
+            | Backend::ParameterDescription
+            | Backend::NoData
+            | Backend::ErrorResponse
+            | Backend::NoticeResponse
+            | Backend::NotificationResponse
+            | Backend::ParameterStatus
+            | Backend::ReadyForQuery => self.release_after_completion(&frame),
         }
     }
 
@@ -131,9 +142,9 @@ impl Relay {
             running.copying_in = !ended;
             let copies = running.copies;
             let mut first = true;
-            self.queue.retain(|expected| match expected {
-                Expect::Sync { copies: at } if *at == copies => std::mem::replace(&mut first, false) && ended,
-                _ => true,
+            self.queue.retain(|expected| {
+                let ignored = matches!(expected, Expect::Sync { copies: at } if *at == copies);
+                !ignored || (std::mem::replace(&mut first, false) && ended)
             });
         }
         if !ended {

@@ -27,7 +27,7 @@ impl Relay {
                 continue;
             }
             let header = frame::header(&self.upstream.input, i32::MAX.unsigned_abs() as usize);
-            let header = header.map_err(|_| Ending::ServerProtocol("an impossible length"))?;
+            let header = header.or(Err(Ending::ServerProtocol("an impossible length")))?;
             let Some(header) = header else { break };
             let Some(kind) = Backend::of(header.tag) else {
                 return Err(Ending::ServerProtocol("an unknown message"));
@@ -47,7 +47,7 @@ impl Relay {
                 break;
             }
             let frame = self.upstream.input.split_to(header.length).freeze();
-            self.from_server(kind, frame).await?;
+            self.server_message(kind, frame).await?;
             self.answer();
         }
         Ok(())
@@ -61,7 +61,7 @@ impl Relay {
         self.release(&span)
     }
 
-    async fn from_server(&mut self, kind: Backend, frame: Bytes) -> Result<(), Ending> {
+    async fn server_message(&mut self, kind: Backend, frame: Bytes) -> Result<(), Ending> {
         match kind {
             Backend::NoticeResponse => self.notice(&frame),
             Backend::NotificationResponse => self.notification(&frame),
@@ -164,21 +164,18 @@ impl Relay {
 
     fn notice(&mut self, frame: &Bytes) -> Result<(), Ending> {
         let mut out = BytesMut::new();
-        match self.queue.front_mut() {
-            Some(Expect::Execute(running) | Expect::Query(running)) => {
-                let withhold = running.permit.mask().tainted;
-                let texts = Texts { masker: running.permit.masker(), counts: &mut running.counts, withhold };
-                mask::report(frame, texts, &mut out).map_err(malformed)?;
-                self.release(&out)
-            }
-            _ => {
-                let texts = Texts {
-                    masker: self.gate.masker(),
-                    counts: &mut MaskCounts::default(),
-                    withhold: self.gate.masks_columns(),
-                };
-                mask::report(frame, texts, &mut self.client.output).map_err(malformed)
-            }
+        if let Some(Expect::Execute(running) | Expect::Query(running)) = self.queue.front_mut() {
+            let withhold = running.permit.mask().tainted;
+            let texts = Texts { masker: running.permit.masker(), counts: &mut running.counts, withhold };
+            mask::report(frame, texts, &mut out).map_err(malformed)?;
+            self.release(&out)
+        } else {
+            let texts = Texts {
+                masker: self.gate.masker(),
+                counts: &mut MaskCounts::default(),
+                withhold: self.gate.masks_columns(),
+            };
+            mask::report(frame, texts, &mut self.client.output).map_err(malformed)
         }
     }
 
@@ -260,11 +257,11 @@ impl Relay {
     /// After an error the server ignores everything up to `Sync`: whatever was sent before it is not answered.
     fn skip_to_sync(&mut self) {
         while let Some(expected) = self.queue.front() {
-            match expected {
-                Expect::Sync { .. } => return,
-                // A permit that is dropped is on record as aborted.
-                _ => self.drop_front(),
+            if let Expect::Sync { .. } = expected {
+                return;
             }
+            // A permit that is dropped is on record as aborted.
+            self.drop_front();
         }
         self.discarding = true;
     }
@@ -282,7 +279,7 @@ impl Relay {
         let status = body.u8().map_err(malformed)?;
         body.end().map_err(malformed)?;
         let status = TransactionStatus::try_from(status)
-            .map_err(|_| Ending::ServerProtocol("an unknown transaction status"))?;
+            .or(Err(Ending::ServerProtocol("an unknown transaction status")))?;
         match self.queue.pop_front() {
             Some(Expect::Query(running)) => {
                 let completion = running.completion.clone();
@@ -337,7 +334,18 @@ impl Relay {
                     self.names.portals.remove(cursor);
                 }
                 StateChange::Closed(None) => self.names.portals.clear(),
-                _ => {}
+                StateChange::Created(_)
+                | StateChange::Dropped { .. }
+                | StateChange::SchemaCreated(_)
+                | StateChange::SearchPath { .. }
+                | StateChange::Role(_)
+                | StateChange::TemporaryDiscarded
+                | StateChange::Begin
+                | StateChange::Committed
+                | StateChange::LocalEnds
+                | StateChange::RolledBack
+                | StateChange::Savepoint(_)
+                | StateChange::RolledBackTo(_) => {}
             }
         }
     }

@@ -19,9 +19,9 @@ use tokio_rustls::client::TlsStream;
 
 /// Makes TLS for tokio-postgres.
 #[derive(Clone)]
-pub struct Tls(pub Arc<rustls::ClientConfig>);
+pub(crate) struct Tls(pub(crate) Arc<rustls::ClientConfig>);
 
-pub struct TlsSocket(TlsStream<Socket>);
+pub(crate) struct TlsSocket(TlsStream<Socket>);
 
 impl MakeTlsConnect<Socket> for Tls {
     type Stream = TlsSocket;
@@ -73,17 +73,17 @@ impl AsyncWrite for TlsSocket {
 }
 
 /// A client that speaks bytes.
-pub struct Raw {
-    pub stream: TlsStream<TcpStream>,
-    pub out: BytesMut,
-    pub key: (i32, Vec<u8>),
+pub(crate) struct Raw {
+    pub(crate) stream: TlsStream<TcpStream>,
+    pub(crate) out: BytesMut,
+    pub(crate) key: (i32, Vec<u8>),
 }
 
 /// One message of a server.
 #[derive(Clone, Eq, PartialEq)]
-pub struct Message {
-    pub tag: char,
-    pub body: Vec<u8>,
+pub(crate) struct Message {
+    pub(crate) tag: char,
+    pub(crate) body: Vec<u8>,
 }
 
 impl std::fmt::Debug for Message {
@@ -93,7 +93,7 @@ impl std::fmt::Debug for Message {
 }
 
 impl Raw {
-    pub async fn connect(gateway: &Gateway) -> Self {
+    pub(crate) async fn connect(gateway: &Gateway) -> Self {
         let mut socket = TcpStream::connect(("127.0.0.1", gateway.port)).await.unwrap();
         socket.write_all(&[0, 0, 0, 8, 4, 210, 22, 47]).await.unwrap();
         assert_eq!(socket.read_u8().await.unwrap(), b'S');
@@ -102,7 +102,7 @@ impl Raw {
         Self { stream, out: BytesMut::new(), key: (0, Vec::new()) }
     }
 
-    pub async fn start(&mut self, parameters: &[(&str, &str)]) {
+    pub(crate) async fn start(&mut self, parameters: &[(&str, &str)]) {
         frontend::startup_message(parameters.iter().copied(), &mut self.out).unwrap();
         self.send().await;
         assert_eq!(self.read().await.tag, 'R');
@@ -122,18 +122,18 @@ impl Raw {
         }
     }
 
-    pub async fn send(&mut self) {
+    pub(crate) async fn send(&mut self) {
         let out = self.out.split();
         self.stream.write_all(&out).await.unwrap();
         self.stream.flush().await.unwrap();
     }
 
-    pub async fn read(&mut self) -> Message {
+    pub(crate) async fn read(&mut self) -> Message {
         self.try_read().await.unwrap()
     }
 
     /// The next message, or `None` at the end of the stream.
-    pub async fn try_read(&mut self) -> Option<Message> {
+    pub(crate) async fn try_read(&mut self) -> Option<Message> {
         let next = async {
             let tag = char::from(self.stream.read_u8().await.ok()?);
             let length = self.stream.read_u32().await.ok()?;
@@ -145,7 +145,7 @@ impl Raw {
     }
 
     /// Everything up to `ReadyForQuery`, that included.
-    pub async fn answer(&mut self) -> Vec<Message> {
+    pub(crate) async fn answer(&mut self) -> Vec<Message> {
         let mut messages = Vec::new();
         loop {
             let message = self.read().await;
@@ -157,17 +157,17 @@ impl Raw {
         }
     }
 
-    pub fn query(&mut self, sql: &str) -> &mut Self {
+    pub(crate) fn query(&mut self, sql: &str) -> &mut Self {
         frontend::query(sql, &mut self.out).unwrap();
         self
     }
 
-    pub fn parse(&mut self, name: &str, sql: &str) -> &mut Self {
+    pub(crate) fn parse(&mut self, name: &str, sql: &str) -> &mut Self {
         frontend::parse(name, sql, [], &mut self.out).unwrap();
         self
     }
 
-    pub fn bind(&mut self, portal: &str, statement: &str) -> &mut Self {
+    pub(crate) fn bind(&mut self, portal: &str, statement: &str) -> &mut Self {
         self.out.put_u8(b'B');
         self.out.put_u32(u32::try_from(4 + portal.len() + statement.len() + 2 + 6).unwrap());
         self.out.put_slice(portal.as_bytes());
@@ -178,34 +178,34 @@ impl Raw {
         self
     }
 
-    pub fn execute(&mut self, portal: &str) -> &mut Self {
+    pub(crate) fn execute(&mut self, portal: &str) -> &mut Self {
         frontend::execute(portal, 0, &mut self.out).unwrap();
         self
     }
 
-    pub fn sync(&mut self) -> &mut Self {
+    pub(crate) fn sync(&mut self) -> &mut Self {
         frontend::sync(&mut self.out);
         self
     }
 
     /// Parse, Bind and Execute of the unnamed statement.
-    pub fn extended(&mut self, sql: &str) -> &mut Self {
+    pub(crate) fn extended(&mut self, sql: &str) -> &mut Self {
         self.parse("", sql).bind("", "").execute("")
     }
 }
 
 /// Tags of messages, in order.
-pub fn tags(messages: &[Message]) -> String {
+pub(crate) fn tags(messages: &[Message]) -> String {
     messages.iter().map(|message| message.tag).collect()
 }
 
 /// A field of the first `ErrorResponse` or `NoticeResponse`.
-pub fn field(messages: &[Message], tag: char, field: char) -> String {
+pub(crate) fn field(messages: &[Message], tag: char, field: char) -> String {
     let message = messages
         .iter()
         .find(|message| message.tag == tag)
         .unwrap_or_else(|| panic!("no {tag}: {messages:?}"));
     let mut fields =
         message.body.split(|byte| *byte == 0).map(|text| String::from_utf8_lossy(text).into_owned());
-    fields.find(|text| text.starts_with(field)).map(|text| text[1..].to_owned()).unwrap_or_default()
+    fields.find(|text| text.starts_with(field)).map(|text| text.split_at(1).1.to_owned()).unwrap_or_default()
 }

@@ -24,7 +24,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub const TOKEN: &str = "a-good-token";
+pub(crate) const TOKEN: &str = "a-good-token";
 
 /// Knows one token.
 #[derive(Debug)]
@@ -62,10 +62,10 @@ impl Authenticate for OneToken {
 
 /// Answers questions when the test says so.
 #[derive(Debug, Default)]
-pub struct Scripted {
-    pub questions: Mutex<Vec<Question>>,
+pub(crate) struct Scripted {
+    pub(crate) questions: Mutex<Vec<Question>>,
     answers: Mutex<VecDeque<watch::Receiver<Option<Outcome>>>>,
-    pub withdrawn: Arc<Mutex<u32>>,
+    pub(crate) withdrawn: Arc<Mutex<u32>>,
 }
 
 #[derive(Debug)]
@@ -77,7 +77,7 @@ struct ScriptedPending {
 
 impl Scripted {
     /// The next question will be answered through what this returns.
-    pub fn next(&self) -> watch::Sender<Option<Outcome>> {
+    pub(crate) fn next(&self) -> watch::Sender<Option<Outcome>> {
         let (sender, receiver) = watch::channel(None);
         self.answers.lock().unwrap().push_back(receiver);
         sender
@@ -99,16 +99,16 @@ impl Approvals for Scripted {
 
 #[async_trait]
 impl Pending for ScriptedPending {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "orders-1"
     }
-    fn uid(&self) -> &str {
+    fn uid(&self) -> &'static str {
         "uid-1"
     }
     async fn outcome(&mut self) -> Result<Outcome, ApprovalError> {
         let outcome = self.answer.wait_for(Option::is_some).await.map(|outcome| outcome.clone().unwrap());
         self.done = outcome.is_ok();
-        outcome.map_err(|_| ApprovalError { step: "follow approval request".to_owned(), source: None })
+        outcome.or(Err(ApprovalError { step: "follow approval request".to_owned(), source: None }))
     }
 }
 
@@ -121,27 +121,27 @@ impl Drop for ScriptedPending {
 }
 
 /// A gateway in front of one database.
-pub struct Gateway {
-    pub server: Arc<Server>,
-    pub database: String,
-    pub certificates: Arc<Certificates>,
-    pub port: u16,
-    pub approvals: Arc<Scripted>,
-    pub resource: Arc<ResourceContext>,
-    pub changes: watch::Sender<u64>,
-    pub drain: CancellationToken,
-    pub directory: TempDir,
+pub(crate) struct Gateway {
+    pub(crate) server: Arc<Server>,
+    pub(crate) database: String,
+    pub(crate) certificates: Arc<Certificates>,
+    pub(crate) port: u16,
+    pub(crate) approvals: Arc<Scripted>,
+    pub(crate) resource: Arc<ResourceContext>,
+    pub(crate) changes: watch::Sender<u64>,
+    pub(crate) drain: CancellationToken,
+    pub(crate) directory: TempDir,
     accepting: tokio::task::JoinHandle<()>,
 }
 
 impl Gateway {
     /// Starts one with these policy rules (YAML of `spec.rules` and `spec.masking`) before a database that these
     /// statements fill. `None`: skipped.
-    pub async fn start(policy: &str, sql: &str) -> Option<Self> {
+    pub(crate) async fn start(policy: &str, sql: &str) -> Option<Self> {
         Self::start_with(policy, sql, |_| {}, |_| {}).await
     }
 
-    pub async fn start_with(
+    pub(crate) async fn start_with(
         policy: &str,
         sql: &str,
         adjust_spool: impl FnOnce(&mut SpoolOptions),
@@ -188,17 +188,7 @@ impl Gateway {
         let postgres = Arc::new(Postgres::new(options, Arc::clone(&resource), Arc::new(OneToken), tls));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let accepting = tokio::spawn(async move {
-            loop {
-                let (socket, peer) = listener.accept().await.unwrap();
-                let postgres = Arc::clone(&postgres);
-                tokio::spawn(async move {
-                    if let Err(error) = postgres.serve(socket, peer).await {
-                        println!("gateway: {}", proxy_core::gate::Chain(&error));
-                    }
-                });
-            }
-        });
+        let accepting = tokio::spawn(accept(listener, postgres));
         Some(Self {
             server,
             database,
@@ -214,40 +204,44 @@ impl Gateway {
     }
 
     /// tokio-postgres, connected through the gateway.
-    pub async fn connect(&self) -> tokio_postgres::Client {
+    pub(crate) async fn connect(&self) -> tokio_postgres::Client {
         let (client, connection) = self.connection().await;
         tokio::spawn(async move { connection.await.ok() });
         client
     }
 
     /// As [`Gateway::connect`], with the connection for whoever wants its messages.
-    pub async fn connection(
+    pub(crate) async fn connection(
         &self,
     ) -> (tokio_postgres::Client, tokio_postgres::Connection<tokio_postgres::Socket, crate::client::TlsSocket>)
     {
         self.config(TOKEN).connect(self.tls()).await.unwrap()
     }
 
-    pub fn config(&self, token: &str) -> tokio_postgres::Config {
+    pub(crate) fn config(&self, token: &str) -> tokio_postgres::Config {
         let mut config = tokio_postgres::Config::new();
         config.host("localhost").port(self.port).user("app").dbname(&self.database).password(token);
         config.ssl_mode(tokio_postgres::config::SslMode::Require);
         config
     }
 
-    pub fn tls(&self) -> Tls {
+    pub(crate) fn tls(&self) -> Tls {
         Tls(Arc::new(self.certificates.client()))
     }
 
     /// A client that speaks bytes, authenticated and ready.
-    pub async fn raw(&self) -> Raw {
+    pub(crate) async fn raw(&self) -> Raw {
         let mut raw = Raw::connect(self).await;
         raw.start(&[("user", "app"), ("database", &self.database)]).await;
         raw
     }
 
     /// Runs `psql` through the gateway.
-    pub async fn psql(&self, arguments: &[&str], environment: &[(&str, &str)]) -> std::process::Output {
+    pub(crate) async fn psql(
+        &self,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> std::process::Output {
         let authority = self.certificates.write_authority(self.directory.path());
         let mut command = tokio::process::Command::new(binaries().unwrap().join("psql"));
         command
@@ -261,13 +255,13 @@ impl Gateway {
         command.output().await.unwrap()
     }
 
-    pub fn put_in_force(&self, policy: &str) {
+    pub(crate) fn put_in_force(&self, policy: &str) {
         self.resource.policies.store(Arc::new(policies(policy)));
         self.changes.send_modify(|count| *count += 1);
     }
 
     /// Everything in the log's files, byte for byte where it is text.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         let files = std::fs::read_dir(self.directory.path().join("log")).unwrap();
         files
             .map(|file| String::from_utf8_lossy(&std::fs::read(file.unwrap().path()).unwrap()).into_owned())
@@ -290,7 +284,19 @@ fn policies(spec: &str) -> PolicySet {
     };
     let head = "apiVersion: portcullis.dev/v1alpha1\nkind: Policy\nmetadata: {name: agents, namespace: shop}\nspec:\n  \
                 targetRefs: [{name: orders}]\n  subjects: [{group: agents}]\n";
-    let indented: String = spec.lines().map(|line| format!("  {line}\n")).collect();
-    let policy = serde_yaml_ng::from_str(&format!("{head}{indented}")).unwrap();
+    let indented = spec.replace('\n', "\n  ");
+    let policy = serde_yaml_ng::from_str(&format!("{head}  {indented}")).unwrap();
     compile(&facts, &[policy]).unwrap()
+}
+
+async fn accept(listener: TcpListener, postgres: Arc<Postgres>) {
+    loop {
+        let (socket, peer) = listener.accept().await.unwrap();
+        let postgres = Arc::clone(&postgres);
+        tokio::spawn(async move {
+            if let Err(error) = postgres.serve(socket, peer, ()).await {
+                println!("gateway: {}", proxy_core::gate::Chain(&error));
+            }
+        });
+    }
 }

@@ -78,7 +78,7 @@ async fn unknown_oversized_and_malformed_messages_end_the_session_with_a_reason(
         raw.send().await;
         let answer = raw.read().await;
         assert_eq!(
-            (answer.tag, field(&[answer.clone()], 'E', 'C').as_str()),
+            (answer.tag, field(std::slice::from_ref(&answer), 'E', 'C').as_str()),
             ('E', code),
             "{bytes:?}: {answer:?}"
         );

@@ -1,5 +1,7 @@
 //! PostgreSQL through the gate, between real clients and a real server where a user would have them.
 
+#![cfg(test)]
+
 mod analyze_corpus;
 mod client;
 mod gateway;

@@ -18,9 +18,9 @@ const CUSTOMERS: &str = "create table customers(id int primary key, name text, s
     create table notes(id int, body text); insert into notes values (1, 'call 078-05-1120 back'), (2, 'fine')";
 
 fn cells(messages: &[SimpleQueryMessage]) -> Vec<Vec<Option<String>>> {
-    let rows = messages.iter().filter_map(|message| match message {
-        SimpleQueryMessage::Row(row) => Some((0..row.len()).map(|i| row.get(i).map(str::to_owned)).collect()),
-        _ => None,
+    let rows = messages.iter().filter_map(|message| {
+        let SimpleQueryMessage::Row(row) = message else { return None };
+        Some((0..row.len()).map(|i| row.get(i).map(str::to_owned)).collect())
     });
     rows.collect()
 }

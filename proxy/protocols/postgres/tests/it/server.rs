@@ -11,16 +11,16 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// A certificate authority, and what it signed for `localhost`.
-pub struct Certificates {
-    pub authority: CertificateDer<'static>,
-    pub certificate: CertificateDer<'static>,
+pub(crate) struct Certificates {
+    pub(crate) authority: CertificateDer<'static>,
+    pub(crate) certificate: CertificateDer<'static>,
     key: KeyPair,
     authority_pem: String,
     certificate_pem: String,
 }
 
 impl Certificates {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         // Another name than the leaf's: OpenSSL takes a certificate that names itself as issuer for self-signed.
         params.distinguished_name.push(rcgen::DnType::CommonName, "test authority");
@@ -38,12 +38,12 @@ impl Certificates {
         }
     }
 
-    pub fn key(&self) -> PrivateKeyDer<'static> {
+    pub(crate) fn key(&self) -> PrivateKeyDer<'static> {
         PrivatePkcs8KeyDer::from(self.key.serialize_der()).into()
     }
 
     /// Trusts the authority.
-    pub fn client(&self) -> rustls::ClientConfig {
+    pub(crate) fn client(&self) -> rustls::ClientConfig {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(self.authority.clone()).unwrap();
         rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
@@ -54,7 +54,7 @@ impl Certificates {
     }
 
     /// Serves the certificate.
-    pub fn server(&self) -> rustls::ServerConfig {
+    pub(crate) fn server(&self) -> rustls::ServerConfig {
         let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(
             rustls::crypto::aws_lc_rs::default_provider(),
         ))
@@ -68,7 +68,7 @@ impl Certificates {
     }
 
     /// Writes the authority where libpq finds it.
-    pub fn write_authority(&self, directory: &Path) -> PathBuf {
+    pub(crate) fn write_authority(&self, directory: &Path) -> PathBuf {
         let file = directory.join("ca.crt");
         std::fs::write(&file, &self.authority_pem).unwrap();
         file
@@ -76,22 +76,22 @@ impl Certificates {
 }
 
 /// A running server.
-pub struct Server {
+pub(crate) struct Server {
     process: Child,
     directory: TempDir,
-    pub certificates: Certificates,
-    pub port: u16,
+    pub(crate) certificates: Certificates,
+    pub(crate) port: u16,
     databases: AtomicU32,
 }
 
 static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
 
 /// Password of every role but `postgres`, which only the Unix socket lets in.
-pub const PASSWORD: &str = "upstream-secret";
+pub(crate) const PASSWORD: &str = "upstream-secret";
 
 impl Server {
     /// The server, started if it does not run. `None` after a printed skip: PostgreSQL is not installed.
-    pub fn shared() -> Option<Arc<Self>> {
+    pub(crate) fn shared() -> Option<Arc<Self>> {
         let mut shared = SHARED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(server) = shared.upgrade() {
             return Some(server);
@@ -156,7 +156,7 @@ impl Server {
             .spawn()
             .unwrap();
         let server = Self { process, directory, certificates, port, databases: AtomicU32::new(0) };
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         while server.try_sql("postgres", "select 1").is_err() {
             assert!(Instant::now() < deadline, "PostgreSQL did not start: {}", server.log());
             std::thread::sleep(Duration::from_millis(50));
@@ -166,7 +166,7 @@ impl Server {
     }
 
     /// Makes a database that `app` owns, with what these statements put there.
-    pub fn database(&self, sql: &str) -> String {
+    pub(crate) fn database(&self, sql: &str) -> String {
         let name = format!("d{}", self.databases.fetch_add(1, Ordering::Relaxed));
         self.sql("postgres", &format!("create database {name} owner app"));
         self.sql(&name, &format!("grant all on schema public to app; set role app; {sql}"));
@@ -174,7 +174,7 @@ impl Server {
     }
 
     /// Runs SQL as the superuser.
-    pub fn sql(&self, database: &str, sql: &str) -> String {
+    pub(crate) fn sql(&self, database: &str, sql: &str) -> String {
         self.try_sql(database, sql).unwrap()
     }
 
@@ -191,7 +191,7 @@ impl Server {
     }
 
     /// What the server logged: every statement that reached it.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
 }
@@ -204,7 +204,7 @@ impl Drop for Server {
 }
 
 /// Where PostgreSQL's programs are.
-pub fn binaries() -> Option<PathBuf> {
+pub(crate) fn binaries() -> Option<PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
     let mut found: Vec<PathBuf> = versions.flatten().map(|entry| entry.path().join("bin")).collect();
     found.sort();

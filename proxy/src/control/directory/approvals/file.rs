@@ -20,7 +20,7 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 /// Longest file that is read, in bytes: the schema's limits allow less than half of it.
 const MAX_FILE: u64 = 1024 * 1024;
 /// Age at which a temporary file must be that of a dead writer.
-const ABANDONED: Duration = Duration::from_secs(60 * 60);
+const ABANDONED: Duration = Duration::from_hours(1);
 
 /// A directory of requests.
 #[derive(Debug)]

@@ -129,13 +129,16 @@ impl DirectoryPending {
             tracing::warn!(request = self.follower.name, %error, "cannot read an approval request");
         }
         let since = *self.failing_since.get_or_insert_with(Instant::now);
-        match error.kind() {
-            ErrorKind::NotFound if since.elapsed() >= MISSING_PATIENCE => Ok(Some(Outcome::Withdrawn)),
-            // Whoever edits it may still put it right.
-            ErrorKind::NotFound | ErrorKind::InvalidData => Ok(None),
-            _ if since.elapsed() >= FAILURE_PATIENCE => Err(failed("read the approval request", error)),
-            _ => Ok(None),
+        let missing = error.kind() == ErrorKind::NotFound;
+        if missing && since.elapsed() >= MISSING_PATIENCE {
+            return Ok(Some(Outcome::Withdrawn));
         }
+        // Whoever edits it may still put it right.
+        let may_come_right = missing || error.kind() == ErrorKind::InvalidData;
+        if !may_come_right && since.elapsed() >= FAILURE_PATIENCE {
+            return Err(failed("read the approval request", error));
+        }
+        Ok(None)
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Weak;
 use std::time::Duration;
 
 /// How often the directory is swept.
-const EVERY: Duration = Duration::from_secs(60);
+const EVERY: Duration = Duration::from_mins(1);
 
 /// Sweeps at once, then every minute, until the store is gone.
 pub(super) async fn regularly(shared: Weak<Shared>) {

@@ -95,7 +95,7 @@ fn question(digest: &str, on_disconnect: OnDisconnect) -> Question {
         effect_digest: "effect".to_owned(),
         in_transaction: false,
         rule: RuleRef { policy: "agents".to_owned(), generation: 0, rule: "destructive".to_owned() },
-        terms: ApprovalTerms { timeout: Duration::from_secs(60), reviewers: Vec::new(), on_disconnect },
+        terms: ApprovalTerms { timeout: Duration::from_mins(1), reviewers: Vec::new(), on_disconnect },
     }
 }
 
@@ -191,7 +191,7 @@ async fn a_half_written_or_briefly_missing_file_is_waited_for() {
     let mut pending = room.ask(&question("d", OnDisconnect::Withdraw)).await;
     let file = room.file(pending.name());
     let text = fs::read_to_string(&file).unwrap();
-    fs::write(&file, &text[..text.len() / 2]).unwrap();
+    fs::write(&file, text.split_at(text.len() / 2).0).unwrap();
     assert!(tokio::time::timeout(Duration::from_millis(300), pending.outcome()).await.is_err());
     fs::remove_file(&file).unwrap();
     assert!(tokio::time::timeout(Duration::from_millis(300), pending.outcome()).await.is_err());
