@@ -11,15 +11,15 @@ help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: packages ## An agent's day with the real psql, PostgreSQL and gateway, each step checked
-	@$(CARGO) build -q -p proxy -p portcullis -p e2e --bins
+	@$(CARGO) build -p proxy -p portcullis -p e2e --bins
 	@./target/debug/demo run
 
 up: packages ## The demo's gateway and PostgreSQL, left running; prints a psql line to paste
-	@$(CARGO) build -q -p proxy -p portcullis -p e2e --bins
+	@$(CARGO) build -p proxy -p portcullis -p e2e --bins
 	@./target/debug/demo up
 
 down: ## Stops what `make up` left running
-	@$(CARGO) build -q -p e2e --bins
+	@$(CARGO) build -q -p e2e --bin demo
 	@./target/debug/demo down
 
 test: lint ## Every check and every test

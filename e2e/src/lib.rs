@@ -7,4 +7,5 @@ pub mod gateway;
 pub mod issuer;
 pub mod postgres;
 pub mod process;
+pub mod shop;
 pub mod tools;

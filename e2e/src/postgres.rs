@@ -23,6 +23,8 @@ impl Postgres {
     /// # Errors
     /// PostgreSQL is not installed or does not start; with its log.
     pub fn start(settings: &[&str]) -> Result<Self> {
+        // Asked first: without the package there is no user to give the directory to either.
+        let program = tools::need("postgres")?;
         let directory = tempfile::Builder::new().prefix("portcullis-postgres-").tempdir()?;
         let authority = Authority::new(directory.path())?;
         let data = directory.path().join("data");
@@ -31,7 +33,7 @@ impl Postgres {
         initialise(&data)?;
         std::fs::write(data.join("pg_hba.conf"), HOST_BASED_AUTHENTICATION)?;
         let port = tools::free_port()?;
-        let mut command = tools::unprivileged(&tools::need("postgres")?);
+        let mut command = tools::unprivileged(&program);
         command.arg("-D").arg(&data).args(["-p", &port.to_string(), "-k"]).arg(directory.path());
         let certificate = format!("ssl_cert_file={}", directory.path().join("server.crt").display());
         let key = format!("ssl_key_file={}", directory.path().join("server.key").display());
@@ -74,6 +76,11 @@ impl Postgres {
     /// The server's own directory, which also holds its Unix socket.
     pub fn directory(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// The process that all others of the server are children of.
+    pub const fn process(&self) -> &Process {
+        &self.process
     }
 
     /// What the server logged.

@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result, bail};
 use std::io::{BufRead as _, BufReader, Read};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -51,6 +52,9 @@ impl Process {
             }
             if let Some(status) = self.child.try_wait()? {
                 bail!("{} ended ({status}) before {what}:\n{}", self.name, self.log());
+            }
+            if interrupted() {
+                bail!("{what}: interrupted");
             }
             if Instant::now() > deadline {
                 bail!("{} did not print {what} in {DEADLINE:?}:\n{}", self.name, self.log());
@@ -105,11 +109,25 @@ pub fn wait_until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> Re
         if let Some(value) = condition() {
             return Ok(value);
         }
+        if interrupted() {
+            bail!("{what}: interrupted");
+        }
         if Instant::now() > deadline {
             bail!("{what}: not within {DEADLINE:?}");
         }
         std::thread::sleep(POLL);
     }
+}
+
+/// Lets every wait of this program, now and later, end with an error: whoever waits returns, and what it started ends
+/// with its values. Waiting for a process's end is no such wait, for that is how it ends.
+pub fn interrupt() {
+    INTERRUPTED.store(true, Ordering::Relaxed);
+}
+
+/// Whether [`interrupt`] was called.
+pub fn interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
 }
 
 fn collect(stream: Option<impl Read + Send + 'static>, output: &Arc<Mutex<Vec<String>>>) {
@@ -123,6 +141,8 @@ fn collect(stream: Option<impl Read + Send + 'static>, output: &Arc<Mutex<Vec<St
         }
     });
 }
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Longer than anything takes on a loaded two-core machine.
 const DEADLINE: Duration = Duration::from_mins(1);

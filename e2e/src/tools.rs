@@ -21,7 +21,7 @@ pub fn find(program: &str) -> Option<PathBuf> {
 /// The program is not there.
 pub fn need(program: &str) -> Result<PathBuf> {
     find(program).with_context(|| {
-        format!("{program} is not installed: run `make tools` or install its Debian package")
+        format!("{program} is not installed: run `make packages` or install its Debian package")
     })
 }
 

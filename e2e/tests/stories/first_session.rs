@@ -1,7 +1,8 @@
 //! An agent's first session: a masked answer, a refusal, a hold that is approved, and the record of all of it.
 
-use crate::scene::{Answer, CANARY, Scene};
+use crate::scene::{Answer, Scene};
 use e2e::process::wait_until;
+use e2e::shop::CANARY;
 
 #[test]
 fn an_allowed_query_comes_back_masked() {

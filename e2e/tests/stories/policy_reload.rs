@@ -1,6 +1,6 @@
 //! Policies change while sessions live.
 
-use crate::scene::{Prepared, Scene};
+use crate::scene::{Scene, prepare};
 use e2e::process::{Process, wait_until};
 use std::io::Write as _;
 use std::process::Stdio;
@@ -68,7 +68,7 @@ fn an_identity_that_loses_access_loses_its_session() {
 
 #[test]
 fn a_broken_configuration_is_refused_with_file_path_and_reason() {
-    let Some(prepared) = Prepared::new() else { return };
+    let Some(prepared) = prepare() else { return };
     let file = prepared.setup.config().join("policy.yaml");
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(

@@ -1,6 +1,7 @@
 //! What must not be seen is nowhere: not in an answer, a record, a log, an approval request or a metric.
 
-use crate::scene::{CANARY, Scene};
+use crate::scene::Scene;
+use e2e::shop::CANARY;
 use std::path::{Path, PathBuf};
 
 #[test]
