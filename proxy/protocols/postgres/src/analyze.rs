@@ -27,6 +27,7 @@ mod relation;
 mod run;
 mod scope;
 mod setting;
+mod shape;
 mod state;
 mod statement;
 mod table;
@@ -41,13 +42,21 @@ use crate::catalogue::Catalogue;
 use lru::LruCache;
 use proxy_policy::Command;
 use run::Subject;
+use shape::{Pattern, Shape};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Turns texts into analyses, and remembers them.
 #[derive(Debug)]
 pub struct Analyzer {
-    remembered: Mutex<LruCache<Key, Arc<Analysis>>>,
+    remembered: Mutex<LruCache<Key, Remembered>>,
+}
+
+/// What is remembered of a text, or of all texts of one shape.
+#[derive(Clone, Debug)]
+enum Remembered {
+    Analysis(Arc<Analysis>),
+    Pattern(Arc<Pattern>),
 }
 
 /// Everything that an analysis depends on.
@@ -197,20 +206,48 @@ impl Analyzer {
     }
 
     fn remembered(&self, subject: Subject<'_>, state: &SessionState, catalogue: &Catalogue) -> Arc<Analysis> {
-        let key = Key {
-            subject: subject.kind(),
-            text: subject.key().to_owned(),
+        let key = |kind: u8, text: &str| Key {
+            subject: kind,
+            text: text.to_owned(),
             role: state.role.clone(),
             database: state.database.clone(),
             search_path: state.search_path.clone(),
             history: state.history(),
             generation: catalogue.generation(),
         };
-        if let Some(found) = self.remembered.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
-            return Arc::clone(found);
+        let shaped = match subject {
+            Subject::Text(text) => Shape::of(text).map(|shape| (text, key(SHAPE, &shape.text), shape)),
+            Subject::Prepared(..) | Subject::Cursor(..) => None,
+        };
+        if let Some((text, key, shape)) = &shaped
+            && let Some(Remembered::Pattern(pattern)) = self.recall(key)
+        {
+            return Arc::new(pattern.filled(text, shape));
         }
-        let analysis = Arc::new(run::analyse(subject, state, catalogue));
-        self.remembered.lock().unwrap_or_else(PoisonError::into_inner).put(key, Arc::clone(&analysis));
+        let own = key(subject.kind(), subject.key());
+        if let Some(Remembered::Analysis(found)) = self.recall(&own) {
+            return found;
+        }
+        let run::Analysed { analysis, literal_sensitive } = run::analyse(subject, state, catalogue);
+        let shaped = shaped.filter(|_| !literal_sensitive);
+        let pattern =
+            shaped.and_then(|(text, key, shape)| Some((key, Pattern::of(&analysis, &shape, text)?)));
+        let analysis = Arc::new(analysis);
+        match pattern {
+            Some((key, pattern)) => self.remember(key, Remembered::Pattern(Arc::new(pattern))),
+            None => self.remember(own, Remembered::Analysis(Arc::clone(&analysis))),
+        }
         analysis
     }
+
+    fn recall(&self, key: &Key) -> Option<Remembered> {
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    fn remember(&self, key: Key, what: Remembered) {
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner).put(key, what);
+    }
 }
+
+/// Tells the keys of shapes from those of [`Subject`]s.
+const SHAPE: u8 = u8::MAX;

@@ -51,8 +51,15 @@ impl<'a> Subject<'a> {
     }
 }
 
+/// An analysis, and whether it holds for no other literals.
+#[derive(Debug)]
+pub(super) struct Analysed {
+    pub(super) analysis: Analysis,
+    pub(super) literal_sensitive: bool,
+}
+
 /// Analyses a subject on a thread with room for deep trees.
-pub(super) fn analyse(subject: Subject<'_>, state: &SessionState, catalogue: &Catalogue) -> Analysis {
+pub(super) fn analyse(subject: Subject<'_>, state: &SessionState, catalogue: &Catalogue) -> Analysed {
     let work = || catch_unwind(AssertUnwindSafe(|| analyse_here(subject, state, catalogue)));
     let analysis = thread::scope(|scope| {
         let builder = thread::Builder::new().name("analyse".to_owned()).stack_size(STACK);
@@ -64,7 +71,7 @@ pub(super) fn analyse(subject: Subject<'_>, state: &SessionState, catalogue: &Ca
     analysis.unwrap_or_else(|| failed(subject, state, "the analyser failed"))
 }
 
-fn analyse_here(subject: Subject<'_>, state: &SessionState, catalogue: &Catalogue) -> Analysis {
+fn analyse_here(subject: Subject<'_>, state: &SessionState, catalogue: &Catalogue) -> Analysed {
     let mut walk = Walk::new(catalogue, state.clone());
     let facts = match subject {
         Subject::Text(text) => match super::parse::parse(text) {
@@ -93,7 +100,8 @@ fn analyse_here(subject: Subject<'_>, state: &SessionState, catalogue: &Catalogu
     if !walk.state.in_transaction() {
         walk.change_if_local();
     }
-    assemble(subject, state, walk, facts)
+    let literal_sensitive = walk.literal_sensitive;
+    Analysed { analysis: assemble(subject, state, walk, facts), literal_sensitive }
 }
 
 /// The grammar quotes what it stumbled over, which may be a secret.
@@ -183,7 +191,7 @@ fn canonical(scanned: Option<&Scanned<'_>>, text: &str, touches: &[Touch]) -> St
 }
 
 /// What is answered for a text that could not be analysed.
-fn failed(subject: Subject<'_>, state: &SessionState, why: &str) -> Analysis {
+fn failed(subject: Subject<'_>, state: &SessionState, why: &str) -> Analysed {
     let text = subject.text();
     let masked_text = Scanned::of(text).map_or_else(|| unreadable(text), |scanned| scanned.masked());
     let command = Command {
@@ -201,13 +209,14 @@ fn failed(subject: Subject<'_>, state: &SessionState, why: &str) -> Analysis {
         flows: Vec::new(),
         changes: true,
     };
-    Analysis {
+    let analysis = Analysis {
         command,
         statements: Vec::new(),
         unresolved: Vec::new(),
         state_changes: Vec::new(),
         catalogue_changed: false,
-    }
+    };
+    Analysed { analysis, literal_sensitive: true }
 }
 
 impl Walk<'_> {
