@@ -150,6 +150,22 @@ fn links_between_documents_lead_somewhere() {
     }
 }
 
+#[test]
+fn every_test_that_the_threats_name_exists() {
+    let text = std::fs::read_to_string(repository().join("docs/threats.md")).unwrap();
+    let rows = text.lines().filter(|line| line.starts_with("| ") && line.contains('`'));
+    let last = rows.filter_map(|line| line.trim_end_matches('|').rsplit('|').next());
+    let named: BTreeSet<&str> = last.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    assert!(named.len() > 40, "the table is not read: {named:?}");
+    let sources: Vec<String> =
+        sources(".").iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
+    let missing: Vec<_> = named
+        .into_iter()
+        .filter(|name| !sources.iter().any(|source| source.contains(&format!("fn {name}("))))
+        .collect();
+    assert!(missing.is_empty(), "docs/threats.md names tests that are not there: {missing:?}");
+}
+
 fn packages() -> BTreeMap<String, Value> {
     let text = cargo(&["metadata", "--no-deps", "--format-version", "1"]);
     let metadata: Value = serde_json::from_str(&text).unwrap();
