@@ -5,6 +5,7 @@
 mod approvals;
 mod audit;
 mod dev_issuer;
+mod policy;
 
 use std::path::Path;
 use std::process::{Command, Output};

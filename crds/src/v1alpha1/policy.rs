@@ -182,7 +182,8 @@ pub struct PostgresqlMatch {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub databases: Vec<String>,
-    /// `true`: only an `Update` or `Delete` that nothing bounds to some rows. `false`: only bounded ones. Omitted: both.
+    /// `true`: only an `Update` or `Delete` that nothing bounds to some rows. `false`: only bounded ones, and whatever
+    /// other effects the rule names. Omitted: both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unbounded: Option<bool>,
 }

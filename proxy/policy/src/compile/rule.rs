@@ -71,14 +71,17 @@ impl Rule {
     /// Whether the rule is about a touch, `effect` being the touch's kind.
     pub(crate) fn matches(&self, touch: &Touch, effect: EffectSet, command: &Command) -> bool {
         self.effects.meets(effect)
-            && self.matches_bound(touch)
+            && self.matches_bound(touch, effect)
             && self.matches_object(touch)
             && self.matches_database(touch, command)
     }
 
-    fn matches_bound(&self, touch: &Touch) -> bool {
-        self.unbounded.is_none_or(|unbounded| {
-            matches!(touch.effect, "Update" | "Delete") && touch.unbounded == unbounded
+    /// Only an `Update` or `Delete` can be unbounded. Other kinds are never meant by `unbounded: true`, and by
+    /// `unbounded: false` only if the rule names them: an `Allow` of whatever is bounded must not cover a `Drop`.
+    fn matches_bound(&self, touch: &Touch, effect: EffectSet) -> bool {
+        self.unbounded.is_none_or(|unbounded| match touch.effect {
+            "Update" | "Delete" => touch.unbounded == unbounded,
+            _ => !unbounded && self.named.meets(effect),
         })
     }
 

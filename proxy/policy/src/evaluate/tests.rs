@@ -168,6 +168,24 @@ fn a_rule_for_relations_covers_no_other_kind_of_object() {
 }
 
 #[test]
+fn only_changes_of_rows_can_be_unbounded_and_other_kinds_are_meant_only_if_named() {
+    let everything = Touch { unbounded: true, ..touch("Update", "public.t") };
+    let rule = |match_: &str| {
+        set(&[("a", &format!("{{rules: [{{name: r, action: Allow, postgresql: {{{match_}}}}}]}}"))])
+    };
+    let bounded = rule("effects: [Insert, Update], unbounded: false");
+    assert_eq!(short(&evaluate(&bounded, vec![touch("Insert", "public.t")])), "Allow a/r");
+    assert_eq!(short(&evaluate(&bounded, vec![touch("Update", "public.t")])), "Allow a/r");
+    assert_eq!(short(&evaluate(&bounded, vec![everything.clone()])), "Deny /default-deny");
+    let of_every_kind = rule("unbounded: false");
+    assert_eq!(short(&evaluate(&of_every_kind, vec![touch("Update", "public.t")])), "Allow a/r");
+    assert_eq!(short(&evaluate(&of_every_kind, vec![touch("Drop", "public.t")])), "Deny /default-deny");
+    let unbounded = rule("effects: [Insert, Update], unbounded: true");
+    assert_eq!(short(&evaluate(&unbounded, vec![everything])), "Allow a/r");
+    assert_eq!(short(&evaluate(&unbounded, vec![touch("Insert", "public.t")])), "Deny /default-deny");
+}
+
+#[test]
 fn whoever_may_read_some_relation_may_select_a_constant() {
     let read = || vec![touch("Select", "")];
     let spec = |action: &str, effect: &str| {
