@@ -3,6 +3,8 @@
 //!
 //! The programs are in `e2e/clients`; what the policies here allow is in [`stage`].
 
+#![cfg(test)]
+
 mod observed;
 mod programs;
 mod stage;

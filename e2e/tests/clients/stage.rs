@@ -73,8 +73,10 @@ impl Stage {
     /// Something does not start; with its log.
     pub(crate) fn start_with(issuers: &[Value], arguments: &[String]) -> Result<Self> {
         let postgres = Postgres::start(&["timezone=UTC", "fsync=off"])?;
-        postgres.sql("postgres", &format!("create role app login password '{PASSWORD}'"))?;
-        postgres.sql("postgres", &format!("create role visitor login password '{PASSWORD}'"))?;
+        let quoted = PASSWORD.replace('\'', "''");
+        for role in ["app", "visitor"] {
+            postgres.sql("postgres", &format!("create role {role} login password '{quoted}'"))?;
+        }
         postgres.sql("postgres", "create database shop owner app")?;
         postgres.sql(RESOURCE, "alter schema public owner to app")?;
         let seed = std::fs::read_to_string(crate::programs::sources("seed.sql"))?;

@@ -68,7 +68,7 @@ fn recorded(scene: &Scene) -> BTreeMap<String, usize> {
                     clients.insert(session, record.text(key::CLIENT_NAME).unwrap_or_default().to_owned());
                 }
                 "portcullis.statement" if record.text(key::OPERATION) == Some("INSERT") => {
-                    assert_eq!(record.text(key::VERDICT), Some("allow"));
+                    assert_eq!(record.text(key::VERDICT), Some("allow"), "{record:?}");
                     *counts.entry(clients[&session].clone()).or_default() += 1;
                 }
                 _ => {}

@@ -42,7 +42,9 @@ fn a_token_that_is_not_good_is_refused_with_a_reason_and_appears_nowhere() {
     for (kind, token) in &bad {
         let answer = scene.run("readonly", token, "select 1");
         assert!(!answer.success && answer.out.is_empty(), "{kind}: {answer:?}");
-        assert!(answer.err.contains("28") || answer.err.contains("no password"), "{kind}: {answer:?}");
+        let told =
+            answer.err.contains("FATAL:") && answer.err.contains("HINT:") && answer.err.contains("token");
+        assert!(told || answer.err.contains("no password"), "{kind}: {answer:?}");
     }
     assert_eq!(scene.run("readonly", &good, "select 1").out, "1");
     let log = scene.gateway.log();
@@ -54,11 +56,12 @@ fn a_token_that_is_not_good_is_refused_with_a_reason_and_appears_nowhere() {
 #[test]
 fn a_token_of_eight_kibibytes_works() {
     let Some(scene) = Scene::start() else { return };
-    let groups: Vec<String> = (0..300).map(|n| format!("a-group-with-a-long-name-{n:03}")).collect();
+    let groups: Vec<String> = (0..200).map(|n| format!("a-group-with-a-rather-long-name-{n:03}")).collect();
     let groups: Vec<&str> = groups.iter().map(String::as_str).chain(["agents"]).collect();
     let token = scene.issuer.token("ci-bot", &groups, "orders.shop").unwrap();
     assert!(token.len() > 8 * 1024, "{}", token.len());
-    assert_eq!(scene.run("readonly", &token, "select 1").out, "1");
+    let answer = scene.run("readonly", &token, "select 1");
+    assert_eq!(answer.out, "1", "{answer:?}");
 }
 
 #[test]
@@ -102,7 +105,8 @@ fn a_session_ends_when_its_token_expires() {
     let token = scene.issuer.mint(&json!({"sub": "ci-bot", "groups": ["agents"], "aud": "orders.shop",
         "claims": {"exp": now + 3}}));
     let mut psql = scene.psql("readonly", &token.unwrap());
-    let done = psql.args(["-At", "-c", "select 'alive'", "-c", "\\watch i=0.2 c=600"]).output().unwrap();
+    let again = scene.again_and_again("select 'alive'");
+    let done = psql.arg("-At").arg("-f").arg(again).output().unwrap();
     let said = String::from_utf8_lossy(&done.stderr);
     assert!(said.contains("expired"), "{said}");
 }

@@ -57,7 +57,7 @@ fn an_identity_that_loses_access_loses_its_session() {
     let Some(scene) = Scene::start() else { return };
     let mut session = scene.psql("readonly", &scene.token("ci-bot"));
     // psql notices the end of its session at the next command, so it asks again and again.
-    session.args(["-At", "-c", "select 'alive'", "-c", "\\watch i=0.2 c=200"]);
+    session.arg("-At").arg("-f").arg(scene.again_and_again("select 'alive'"));
     let mut session = Process::start("psql", &mut session).unwrap();
     session.wait_for_line("an answer", |line| line.contains("alive").then_some(())).unwrap();
     let policy = scene.gateway.config().join("policy.yaml");

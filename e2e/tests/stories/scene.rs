@@ -3,6 +3,7 @@
 use e2e::shop::{Prepared, Shop};
 use e2e::tools;
 use std::ops::{Deref, DerefMut};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
 /// A running shop, whose failures are the story's.
@@ -36,6 +37,13 @@ impl Scene {
         Answer::new(
             &self.psql(role, token).args(["-At", "-v", "VERBOSITY=verbose", "-c", sql]).output().unwrap(),
         )
+    }
+
+    /// A script that asks the same five times a second until the session ends.
+    pub(crate) fn again_and_again(&self, sql: &str) -> PathBuf {
+        let script = self.gateway.state().join("again.sql");
+        std::fs::write(&script, format!("\\set ON_ERROR_STOP on\n{sql} \\watch 0.2\n")).unwrap();
+        script
     }
 
     /// Starts one psql command line and does not wait for it.
