@@ -311,7 +311,7 @@ fn connect_command(role: &str, database: &str) -> Arc<Command> {
         unbounded: false,
     };
     Arc::new(Command {
-        operation: "connect".to_owned(),
+        operation: "CONNECT".to_owned(),
         text: String::new(),
         masked_text: String::new(),
         canonical: format!("connect {database}"),
