@@ -22,7 +22,17 @@ pub(crate) struct Texts<'a> {
 ///
 /// # Errors
 /// The message cannot be read; then nothing of it may pass.
-pub(crate) fn report(frame: &[u8], mut texts: Texts<'_>, out: &mut BytesMut) -> Result<(), Malformed> {
+pub(crate) fn report(frame: &[u8], texts: Texts<'_>, out: &mut BytesMut) -> Result<(), Malformed> {
+    let start = out.len();
+    let done = put_report(frame, texts, out);
+    if done.is_err() {
+        // Half a message would make the client misread whatever is said behind it.
+        out.truncate(start);
+    }
+    done
+}
+
+fn put_report(frame: &[u8], mut texts: Texts<'_>, out: &mut BytesMut) -> Result<(), Malformed> {
     let mut body = Body::new(frame);
     let tag = body.u8()?;
     body.u32()?;
@@ -115,4 +125,20 @@ fn put_field(field: u8, value: &[u8], out: &mut BytesMut) {
 /// A NUL of a mask's own would cut the message short.
 fn without_nul(text: &[u8]) -> Vec<u8> {
     text.iter().map(|byte| if *byte == 0 { b' ' } else { *byte }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Texts, report};
+    use bytes::BytesMut;
+    use proxy_core::mask::{MaskCounts, Masker};
+
+    #[test]
+    fn nothing_is_left_of_a_report_that_cannot_be_read() {
+        let (masker, mut counts) = (Masker::new(&[], &[0; 32]), MaskCounts::default());
+        let mut out = BytesMut::from("before");
+        let texts = Texts { masker: &masker, counts: &mut counts, withhold: false };
+        assert!(report(b"N\0\0\0\x0cSERROR\0M", texts, &mut out).is_err());
+        assert_eq!(out, "before");
+    }
 }

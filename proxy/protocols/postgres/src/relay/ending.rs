@@ -68,8 +68,10 @@ impl Ending {
         }
     }
 
-    fn last_words(self) -> Option<Refusal> {
-        match self {
+    /// What the client is told. Nothing while `passing` bytes are missing of a frame that it has the beginning of: it
+    /// would take the words for them.
+    fn last_words(self, passing: usize) -> Option<Refusal> {
+        let words = match self {
             Self::Terminate | Self::ClientGone => None,
             Self::ServerGone => {
                 Some(refusal(RefusalKind::SessionEnded, "the server closed the connection", "connect again"))
@@ -80,7 +82,8 @@ impl Ending {
                 Some(refusal(RefusalKind::SessionEnded, message, "connect again"))
             }
             Self::Refused(refusal) => Some(refusal),
-        }
+        };
+        words.filter(|_| passing == 0)
     }
 }
 
@@ -101,7 +104,7 @@ impl Relay {
         }
         // Permits that are dropped unfinished are on record as aborted.
         self.queue.clear();
-        if let Some(refusal) = ending.last_words() {
+        if let Some(refusal) = ending.last_words(self.passing) {
             frontend::put_refusal(&refusal, Severity::Fatal, &mut self.client.output);
         }
         upstream::goodbye(&mut self.upstream).await;
@@ -115,5 +118,16 @@ impl Relay {
             tracing::debug!("the client takes no goodbye");
         }
         self.gate.close(reason).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Ending;
+
+    #[test]
+    fn words_never_stand_within_a_frame() {
+        assert!(Ending::ServerGone.last_words(0).is_some());
+        assert!(Ending::ServerGone.last_words(7).is_none());
     }
 }
