@@ -3,9 +3,12 @@
 CARGO ?= cargo
 # one story of the whole-system tests: make e2e STORY=first_session
 STORY ?=
+# make fuzz SECONDS=180 TARGET=rows: how long each fuzz target runs, and which one alone
+SECONDS ?= 30
+TARGET ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test lint unit e2e bench docs generate packages
+.PHONY: help demo up down test lint unit e2e fuzz bench docs generate packages
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +39,9 @@ unit: packages ## Unit, golden, property and wire tests
 e2e: packages ## Whole-system stories with real clients and servers; STORY=name runs one
 	$(CARGO) build -p proxy -p portcullis
 	$(CARGO) test -p e2e $(STORY)
+
+fuzz: packages ## Fuzzes the PostgreSQL protocol; SECONDS=30 for each target, TARGET=name runs one
+	CARGO="$(CARGO)" proxy/protocols/postgres/fuzz/run $(SECONDS) $(TARGET)
 
 bench: packages ## Ratios against a direct connection and PgBouncer, in one run
 	$(CARGO) build --release -p proxy -p portcullis -p e2e
