@@ -130,8 +130,8 @@ pub fn identity() -> Identity {
 /// TLS without a certificate: no handshake gets further than its first message, which is all that bytes can reach.
 pub fn tls() -> rustls::ServerConfig {
     #[derive(Debug)]
-    struct None_;
-    impl rustls::server::ResolvesServerCert for None_ {
+    struct NoCertificate;
+    impl rustls::server::ResolvesServerCert for NoCertificate {
         fn resolve(
             &self,
             _hello: rustls::server::ClientHello<'_>,
@@ -144,7 +144,7 @@ pub fn tls() -> rustls::ServerConfig {
         .with_safe_default_protocol_versions()
         .expect("versions")
         .with_no_client_auth()
-        .with_cert_resolver(Arc::new(None_));
+        .with_cert_resolver(Arc::new(NoCertificate));
     config.alpn_protocols = vec![b"postgresql".to_vec()];
     config
 }
