@@ -1,6 +1,7 @@
 //! What the command line and the environment say.
 
 use clap::{Parser, ValueEnum};
+use proxy_audit::export::{ExportOptions, Protocol};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -12,7 +13,7 @@ use std::path::PathBuf;
 ///
 /// Ends after SIGTERM or SIGINT: no new sessions, live ones go on for the drain time of their Resource. A second
 /// signal ends at once.
-#[derive(Clone, Debug, Parser)]
+#[derive(Clone, Parser)]
 #[command(name = "portcullis-proxy", version, after_help = EXIT_CODES)]
 pub struct Args {
     /// Directory of manifests (*.yaml, *.yml, not below it). Symbolic links are followed, so a mounted ConfigMap
@@ -76,6 +77,38 @@ pub struct Args {
     pub log: String,
 }
 
+impl Args {
+    /// Where copies of the audit logs go, if anywhere.
+    ///
+    /// # Errors
+    /// What is wrong with the endpoint or the headers; quotes no value of a header.
+    pub fn export(&self) -> Result<Option<ExportOptions>, String> {
+        let Some(endpoint) = self.otlp_endpoint.as_deref().filter(|endpoint| !endpoint.is_empty()) else {
+            return Ok(None);
+        };
+        let (endpoint, protocol) = match endpoint.split_once("://") {
+            Some(("grpc", rest)) => (format!("http://{rest}"), Protocol::Grpc),
+            Some(("grpcs", rest)) => (format!("https://{rest}"), Protocol::Grpc),
+            Some(("http" | "https", _)) => {
+                let protocol = match self.otlp_protocol {
+                    Some(OtlpProtocol::Grpc) => Protocol::Grpc,
+                    Some(OtlpProtocol::HttpProtobuf) | None => Protocol::HttpProtobuf,
+                };
+                (endpoint.to_owned(), protocol)
+            }
+            _ => return Err(format!("expected grpc://, grpcs://, http:// or https://, found {endpoint}")),
+        };
+        let mut options = ExportOptions::new(endpoint, protocol);
+        for (index, header) in self.otlp_headers.iter().flat_map(|headers| headers.split(',')).enumerate() {
+            let (name, value) = header
+                .split_once('=')
+                .ok_or_else(|| format!("header {}: expected name=value", index.saturating_add(1)))?;
+            options.headers.push((name.trim().to_owned(), value.trim().to_owned()));
+        }
+        Ok(Some(options))
+    }
+}
+
 /// Protocols of OTLP export.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum OtlpProtocol {
@@ -97,3 +130,45 @@ pub enum LogFormat {
 
 const EXIT_CODES: &str = "Exit status: 0 after a drain, 1 when something failed while running, \
 2 when the configuration or the arguments have problems.";
+
+impl std::fmt::Debug for Args {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The headers are secrets.
+        f.debug_struct("Args")
+            .field("config", &self.config)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn export(arguments: &[&str]) -> Result<Option<ExportOptions>, String> {
+        let always = ["portcullis-proxy", "--config", "c", "--state", "s"];
+        Args::parse_from(always.iter().chain(arguments)).export()
+    }
+
+    #[test]
+    fn the_endpoint_says_its_protocol() {
+        let of = |endpoint| export(&["--otlp-endpoint", endpoint]).unwrap().unwrap();
+        assert_eq!(of("grpc://otel:4317").protocol, Protocol::Grpc);
+        assert_eq!(of("grpc://otel:4317").endpoint, "http://otel:4317");
+        assert_eq!(of("grpcs://otel:4317").endpoint, "https://otel:4317");
+        assert_eq!(of("http://otel:4318").protocol, Protocol::HttpProtobuf);
+        assert!(export(&[]).unwrap().is_none());
+        assert!(export(&["--otlp-endpoint", "otel:4317"]).unwrap_err().contains("grpcs://"));
+    }
+
+    #[test]
+    fn headers_are_read_and_never_quoted() {
+        let endpoint = ["--otlp-endpoint", "http://otel:4318", "--otlp-headers"];
+        let options = export(&[&endpoint[..], &["a=1, b=2=3"]].concat()).unwrap().unwrap();
+        assert_eq!(options.headers, [("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2=3".to_owned())]);
+        let error = export(&[&endpoint[..], &["a=1,hunter2"]].concat()).unwrap_err();
+        assert!(error.contains("header 2") && !error.contains("hunter2"), "{error}");
+        let args = Args::parse_from(["p", "--config", "c", "--state", "s", "--otlp-headers", "a=hunter2"]);
+        assert!(!format!("{args:?}").contains("hunter2"));
+    }
+}

@@ -9,6 +9,7 @@
 //! * another port: a new listener; the old one closes, its sessions go on
 //! * a Resource that is gone: its listener closes and its sessions end
 
+mod copies;
 mod live;
 mod log;
 
@@ -21,6 +22,7 @@ use crate::metrics::ProcessMetrics;
 use crate::protocols::{Service, Settings};
 use crate::serve::{self, Admission};
 use crate::state::State;
+use proxy_audit::export::ExportOptions;
 use proxy_core::approval::Approvals;
 use proxy_core::metrics::Metrics;
 use proxy_core::session::ResourceContext;
@@ -38,8 +40,10 @@ pub struct Shared {
     pub state: State,
     /// Address that gateway ports listen on.
     pub listen_address: IpAddr,
-    /// How logs are kept and exported.
+    /// How logs are kept.
     pub log: LogOptions,
+    /// Where copies of the logs go, if anywhere.
+    pub export: Option<ExportOptions>,
     /// Holds commands.
     pub approvals: Arc<dyn Approvals>,
     /// What sessions count.
@@ -213,7 +217,12 @@ impl Gateway {
         let spool = log::open(&self.shared.log, &self.shared.state, key)
             .await
             .map_err(|message| config.place.problem("", message))?;
-        Ok(Arc::new(Live::new(key.clone(), spool, Arc::clone(&config.policies))))
+        let started = self.shared.export.as_ref().map(|options| {
+            copies::Copies::start(options, key, &spool, &self.shared.process)
+                .map_err(|message| config.place.problem("", message))
+        });
+        let copies = started.transpose()?.unwrap_or_default();
+        Ok(Arc::new(Live::new(key.clone(), spool, copies, Arc::clone(&config.policies))))
     }
 
     fn context(&self, key: &ResourceKey, config: &ResourceConfig, live: &Live) -> Arc<ResourceContext> {

@@ -13,6 +13,13 @@ pub struct OutcomeLabels {
     pub outcome: &'static str,
 }
 
+/// Labels of what is measured per Resource.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct ResourceLabels {
+    /// `namespace/name`.
+    pub resource: String,
+}
+
 /// Counters of the process. Cheap to clone; clones share their values.
 #[derive(Clone, Debug, Default)]
 pub struct ProcessMetrics {
@@ -28,6 +35,14 @@ pub struct ProcessMetrics {
     pub connections_active: Gauge,
     /// Accepted sockets.
     pub connections: Counter,
+    /// Records of the audit log that the Collector has not answered for.
+    pub export_lag: Family<ResourceLabels, Gauge>,
+    /// Records that the Collector accepted since the start.
+    pub exported: Family<ResourceLabels, Gauge>,
+    /// Records that the Collector refused since the start.
+    pub export_rejected: Family<ResourceLabels, Gauge>,
+    /// Attempts to export that failed since the start.
+    pub export_retries: Family<ResourceLabels, Gauge>,
 }
 
 impl ProcessMetrics {
@@ -48,5 +63,13 @@ impl ProcessMetrics {
         registry.register("resources", "Resources that are listened for", self.resources.clone());
         registry.register("connections_active", "Open client connections", self.connections_active.clone());
         registry.register("connections", "Accepted client connections", self.connections.clone());
+        let lag = "Audit records that the Collector has not answered for";
+        registry.register("audit_export_lag_records", lag, self.export_lag.clone());
+        let exported = "Audit records that the Collector accepted since the start";
+        registry.register("audit_exported_records", exported, self.exported.clone());
+        let rejected = "Audit records that the Collector refused since the start";
+        registry.register("audit_export_rejected_records", rejected, self.export_rejected.clone());
+        let retries = "Failed attempts to export audit records since the start";
+        registry.register("audit_export_retries", retries, self.export_retries.clone());
     }
 }

@@ -44,6 +44,9 @@ pub enum RunError {
     /// Approval requests cannot be kept.
     #[error("open approval requests")]
     Approvals(#[source] proxy_core::approval::ApprovalError),
+    /// Copies of the audit log cannot be sent as the arguments say.
+    #[error("--otlp-endpoint, --otlp-headers: {0}")]
+    Export(String),
     /// Signals cannot be received, so the gateway could not be told to stop.
     #[error("receive signals")]
     Signals(#[source] std::io::Error),
@@ -95,6 +98,7 @@ impl Process {
         let (status, seen) = watch::channel(Status::default());
         let admin_stop = CancellationToken::new();
         let admin = admin(args.admin_listen, registry, seen, admin_stop.clone()).await?;
+        let export = args.export().map_err(RunError::Export)?;
         let approvals = crate::control::approvals(state.approvals()).map_err(RunError::Approvals)?;
         let log = LogOptions {
             cluster: args.cluster.clone(),
@@ -106,6 +110,7 @@ impl Process {
             state,
             listen_address: args.listen_address,
             log,
+            export,
             approvals,
             metrics,
             process: process.clone(),

@@ -1,14 +1,15 @@
 //! One Resource while it is listened for: what its sessions share, and how they are counted and ended.
 
 use super::LAST_WORDS;
+use super::copies::Copies;
 use crate::config::ResourceKey;
 use crate::protocols::Service;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use proxy_audit::Spool;
 use proxy_policy::PolicySet;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +34,7 @@ pub struct Live {
     policies: Arc<ArcSwap<PolicySet>>,
     changes: watch::Sender<u64>,
     spool: Spool,
+    copies: Mutex<Copies>,
     sessions: TaskTracker,
     open: AtomicUsize,
     draining: CancellationToken,
@@ -41,13 +43,14 @@ pub struct Live {
 
 impl Live {
     /// A Resource without sessions.
-    pub fn new(key: ResourceKey, spool: Spool, policies: Arc<PolicySet>) -> Self {
+    pub(super) fn new(key: ResourceKey, spool: Spool, copies: Copies, policies: Arc<PolicySet>) -> Self {
         Self {
             key,
             current: ArcSwapOption::empty(),
             policies: Arc::new(ArcSwap::new(policies)),
             changes: watch::Sender::new(0),
             spool,
+            copies: Mutex::new(copies),
             sessions: TaskTracker::new(),
             open: AtomicUsize::new(0),
             draining: CancellationToken::new(),
@@ -155,11 +158,13 @@ impl Live {
         self.close().await;
     }
 
-    /// Closes the log.
+    /// Closes the log, and gives its copy a moment to arrive.
     pub(super) async fn close(&self) {
         if let Err(error) = self.spool.close().await {
             tracing::error!(resource = %self.key, error = %proxy_core::gate::Chain(&error), "close audit log");
         }
+        let copies = std::mem::take(&mut *self.copies.lock().unwrap_or_else(PoisonError::into_inner));
+        copies.finish(LAST_WORDS).await;
     }
 }
 
