@@ -9,7 +9,9 @@ mod resolve;
 pub use load::{CatalogueError, Row};
 pub use model::{Column, Function, Relation, RelationKind};
 
-pub(crate) use builtin::{Judgement, builtin_function, is_builtin_operator, is_revealing};
+pub(crate) use builtin::{
+    Judgement, builtin_function, information_schema_function, is_builtin_operator, is_revealing,
+};
 pub(crate) use resolve::Resolved;
 
 use std::collections::{HashMap, HashSet};

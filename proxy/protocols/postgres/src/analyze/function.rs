@@ -4,7 +4,7 @@ use super::effect;
 use super::names;
 use super::scope::{absorb, opaque};
 use super::walk::Walk;
-use crate::catalogue::{Judgement, builtin_function};
+use crate::catalogue::{Judgement, builtin_function, information_schema_function};
 use pg_query::NodeEnum;
 use pg_query::protobuf::{FuncCall, Node};
 use proxy_policy::Provenance;
@@ -40,7 +40,11 @@ impl Walk<'_> {
         mut from: Provenance,
     ) -> Provenance {
         from.verbatim = false;
-        let own = if schema.is_empty() || schema == "pg_catalog" { builtin_function(name) } else { None };
+        let own = match schema {
+            "" | "pg_catalog" => builtin_function(name),
+            "information_schema" => information_schema_function(name),
+            _ => None,
+        };
         let mut reached = self.catalogue.user_functions(&self.state, schema, name, arguments);
         if own.is_none() && reached.is_empty() {
             reached = self.function_candidates(schema, name);
@@ -121,7 +125,16 @@ impl Walk<'_> {
                 let value = args.get(1).and_then(names::constant_string).map(str::to_owned);
                 match literal {
                     Some(setting) if value.is_some() => self.set_setting(&setting, value.as_deref(), false),
-                    Some(_) | None => self.give_up("set_config with a computed name or value"),
+                    // asyncpg turns `jit` off around its own questions, and back to what it was.
+                    Some(setting) if is_plain_setting(&setting) => {
+                        self.write(effect::SET, "setting", &setting.to_ascii_lowercase());
+                    }
+                    Some(_) | None => {
+                        self.give_up("set_config with a computed name or value");
+                        let stored = args.get(1).map(|value| self.expression(value)).unwrap_or_default();
+                        // A name without dots, which no mask covers: whoever reads settings sees them.
+                        self.flow(stored, "a setting".to_owned());
+                    }
                 }
                 Some(Provenance::default())
             }
@@ -155,4 +168,18 @@ impl Walk<'_> {
             _ => None,
         }
     }
+}
+
+/// Settings that are numbers or switches and change no statement's meaning, so that it does not matter to what they are
+/// set, and none of them can hold a text.
+fn is_plain_setting(name: &str) -> bool {
+    const PLAIN: &[&str] = &[
+        "idle_in_transaction_session_timeout",
+        "jit",
+        "lock_timeout",
+        "maintenance_work_mem",
+        "statement_timeout",
+        "work_mem",
+    ];
+    PLAIN.iter().any(|plain| plain.eq_ignore_ascii_case(name))
 }

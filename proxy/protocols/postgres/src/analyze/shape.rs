@@ -107,7 +107,7 @@ impl Pattern {
     /// The analysis of another text of the same shape.
     pub(super) fn filled(&self, text: &str, shape: &Shape<'_>) -> Analysis {
         let mut analysis = self.analysis.clone();
-        analysis.command.text = text.to_owned();
+        text.clone_into(&mut analysis.command.text);
         analysis.command.canonical.clear();
         let numbers = shape.numbers.iter().copied().chain([""]);
         for (part, number) in self.canonical.iter().zip(numbers) {

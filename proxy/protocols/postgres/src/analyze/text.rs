@@ -15,7 +15,9 @@ impl<'a> Scanned<'a> {
         if text.len() > super::parse::TEXT_MAX || text.contains('\0') {
             return None;
         }
-        let mut tokens = pg_query::scan_tokens(text).ok()?;
+        let blank = text.bytes().all(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c));
+        // Of a text without tokens the library makes a slice from a null pointer.
+        let mut tokens = if blank { Vec::new() } else { pg_query::scan_tokens(text).ok()? };
         tokens.retain(|token| !matches!(token.token(), Token::SqlComment | Token::CComment));
         Some(Self { text, tokens })
     }

@@ -198,6 +198,28 @@ const REVEALING_RELATIONS: &[&str] = &[
 /// Columns of system relations that can carry values of the user's: partition bounds, defaults, definitions.
 const REVEALING_COLUMNS: &[&str] = &["relpartbound", "attmissingval"];
 
+/// Functions of `information_schema`, which its own views and pgJDBC's metadata call: all compute from their arguments.
+/// The columns of those that return rows.
+const INFORMATION_SCHEMA: &[(&str, Option<&str>)] = &[
+    ("_pg_char_max_length", None),
+    ("_pg_char_octet_length", None),
+    ("_pg_datetime_precision", None),
+    ("_pg_expandarray", Some("x,n")),
+    ("_pg_index_position", None),
+    ("_pg_interval_type", None),
+    ("_pg_numeric_precision", None),
+    ("_pg_numeric_precision_radix", None),
+    ("_pg_numeric_scale", None),
+    ("_pg_truetypid", None),
+    ("_pg_truetypmod", None),
+];
+
+/// A function of `information_schema` by its name; `None` if there is none.
+pub(crate) fn information_schema_function(name: &str) -> Option<Builtin> {
+    let (_, columns) = INFORMATION_SCHEMA.iter().find(|(known, _)| *known == name)?;
+    Some(Builtin { judgement: Judgement::Harmless, columns: *columns, returns_set: columns.is_some() })
+}
+
 static FUNCTIONS: LazyLock<HashMap<&'static str, Builtin>> = LazyLock::new(|| {
     let mut functions: HashMap<&'static str, Builtin> =
         include_str!("functions.txt").lines().filter_map(entry).collect();
