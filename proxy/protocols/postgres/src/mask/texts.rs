@@ -18,7 +18,8 @@ pub(crate) struct Texts<'a> {
 ///
 /// Withheld: only severity, SQLSTATE, position, and where in the server's source it arose are kept; a message that
 /// could quote a value is replaced, its details are dropped
-/// (<https://www.postgresql.org/docs/18/protocol-error-fields.html>).
+/// (<https://www.postgresql.org/docs/18/protocol-error-fields.html>). The message of a mistake in the statement's own
+/// text is kept: it quotes names that the client wrote.
 ///
 /// # Errors
 /// The message cannot be read; then nothing of it may pass.
@@ -40,6 +41,7 @@ fn put_report(frame: &[u8], mut texts: Texts<'_>, out: &mut BytesMut) -> Result<
     out.put_u8(tag);
     out.put_u32(0);
     let code = crate::upstream::sqlstate(crate::frame::body(frame));
+    let quotes_the_text = quotes_the_text(crate::frame::body(frame), &code);
     loop {
         let field = body.u8()?;
         if field == 0 {
@@ -49,18 +51,32 @@ fn put_report(frame: &[u8], mut texts: Texts<'_>, out: &mut BytesMut) -> Result<
         match field {
             // severity, severity in English, SQLSTATE, position, source file, line, routine
             b'S' | b'V' | b'C' | b'P' | b'F' | b'L' | b'R' => put_field(field, value, out),
-            b'M' if texts.withhold => {
+            b'M' if texts.withhold && !quotes_the_text => {
                 let message =
                     format!("message withheld: the command touches masked columns (SQLSTATE {code})");
                 put_field(field, message.as_bytes(), out);
             }
-            _ if texts.withhold => {}
+            _ if texts.withhold && field != b'M' => {}
             _ => put_field(field, &texts.text(value), out),
         }
     }
     body.end()?;
     out.put_u8(0);
     patch_length(start, out)
+}
+
+/// Mistakes in a statement's text that the server finds before it has read any row: syntax, and names, types and
+/// functions that do not exist or do not fit (<https://www.postgresql.org/docs/18/errcodes-appendix.html>).
+const MISTAKES: &[&str] =
+    &["42601", "42702", "42703", "42704", "42725", "42803", "42804", "42846", "42883", "42P01", "42P02"];
+
+/// Whether a report is about the client's own text: one of those codes, with a place in that text. Statements that are
+/// made of values (in functions, `DO`, `EXECUTE`) fail with a context or a place in an internal query instead, and
+/// values that name something (`ssn::regclass`) without any place.
+fn quotes_the_text(body: &[u8], code: &str) -> bool {
+    let mut fields = body.split(|byte| *byte == 0).filter_map(|field| field.first());
+    let within = |field: &u8| matches!(field, b'W' | b'p' | b'q');
+    MISTAKES.contains(&code) && fields.clone().any(|field| *field == b'P') && !fields.any(within)
 }
 
 /// Appends a `NotificationResponse` with its payload masked or withheld.
@@ -88,7 +104,22 @@ pub(crate) fn notification(frame: &[u8], mut texts: Texts<'_>, out: &mut BytesMu
     patch_length(start, out)
 }
 
-/// Appends a `ParameterStatus` with its value masked.
+/// Parameters of which PostgreSQL knows every value.
+const CLOSED: &[&[u8]] = &[
+    b"client_encoding",
+    b"DateStyle",
+    b"default_transaction_read_only",
+    b"in_hot_standby",
+    b"integer_datetimes",
+    b"IntervalStyle",
+    b"is_superuser",
+    b"scram_iterations",
+    b"server_encoding",
+    b"server_version",
+    b"standard_conforming_strings",
+];
+
+/// Appends a `ParameterStatus` with its value masked, or withheld where it can be any text.
 ///
 /// # Errors
 /// The message cannot be read; then nothing of it may pass.
@@ -105,7 +136,11 @@ pub(crate) fn parameter_status(
     out.put_u32(0);
     out.put_slice(name);
     out.put_u8(0);
-    out.put_slice(&without_nul(&texts.text(value)));
+    if texts.withhold && !CLOSED.contains(&name) {
+        out.put_slice(b"[MASKED:setting]");
+    } else {
+        out.put_slice(&without_nul(&texts.text(value)));
+    }
     out.put_u8(0);
     patch_length(start, out)
 }
@@ -113,6 +148,11 @@ pub(crate) fn parameter_status(
 impl Texts<'_> {
     fn text<'t>(&mut self, text: &'t [u8]) -> std::borrow::Cow<'t, [u8]> {
         self.masker.text(text, self.counts)
+    }
+
+    /// As it can stand in a field.
+    pub(super) fn line(&mut self, text: &[u8]) -> Vec<u8> {
+        without_nul(&self.text(text))
     }
 }
 
@@ -132,6 +172,33 @@ mod tests {
     use super::{Texts, report};
     use bytes::BytesMut;
     use proxy_core::mask::{MaskCounts, Masker};
+
+    fn withheld(fields: &str) -> String {
+        let (masker, mut counts) = (Masker::new(&[], &[0; 32]), MaskCounts::default());
+        let mut frame = BytesMut::from("E\0\0\0\0");
+        frame.extend_from_slice(fields.replace('|', "\0").as_bytes());
+        frame.extend_from_slice(b"\0\0");
+        super::patch_length(0, &mut frame).unwrap();
+        let mut out = BytesMut::new();
+        let texts = Texts { masker: &masker, counts: &mut counts, withhold: true };
+        report(&frame, texts, &mut out).unwrap();
+        String::from_utf8_lossy(&out).replace('\0', "|")
+    }
+
+    #[test]
+    fn a_mistake_in_the_text_is_told_and_whatever_could_quote_a_value_is_withheld() {
+        let told = withheld("SERROR|C42703|Mcolumn \"nothing\" does not exist|HPerhaps you meant it|P8");
+        assert!(told.contains("does not exist") && !told.contains("Perhaps"), "{told}");
+        for fields in [
+            "SERROR|C42703|Mcolumn \"secret\" does not exist|p8|qselect \"secret\"|WPL/pgSQL function",
+            "SERROR|C42703|Mcolumn \"secret\" does not exist|P8|WSQL function",
+            "SERROR|C42P01|Mrelation \"secret\" does not exist",
+            "SERROR|C22P02|Minvalid input syntax for type integer: \"secret\"|P8",
+            "SERROR|C23505|Mduplicate|DKey (ssn)=(secret)",
+        ] {
+            assert!(!withheld(fields).contains("secret"), "{fields}");
+        }
+    }
 
     #[test]
     fn nothing_is_left_of_a_report_that_cannot_be_read() {
