@@ -79,3 +79,17 @@ pub(super) fn is_literal(token: Token) -> bool {
 pub(super) fn unreadable(text: &str) -> String {
     format!("(unparsable statement, {} bytes)", text.len())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Scanned;
+
+    #[test]
+    fn a_text_without_tokens_is_scanned_all_the_same() {
+        let tokens = |text: &str| Scanned::of(text).map(|scanned| scanned.tokens.len());
+        for text in ["", " \r\n\t", "\u{b}\u{c}", "-- nothing", "/* nothing */ "] {
+            assert_eq!(tokens(text), Some(0), "{text:?}");
+        }
+        assert_eq!(tokens(";"), Some(1));
+    }
+}
