@@ -86,7 +86,7 @@ impl Gate {
             commands: 0,
             totals: record::Totals::default(),
         };
-        gate.write(record::session_start(&gate.session, &gate.policies), false).await?;
+        gate.write(record::session_start(&gate.session, &gate.policies, &gate.masker), false).await?;
         match gate.decide(connect, false).await {
             Decision::Permit(permit) => {
                 gate.finish(permit, End::ok(0)).await?;

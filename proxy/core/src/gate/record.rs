@@ -104,13 +104,13 @@ pub(super) fn stamp(session: &Session, resource: &ResourceContext, masker: &Mask
     SessionStamp::new(attributes)
 }
 
-pub(super) fn session_start(session: &Session, policies: &PolicySet) -> Event {
+pub(super) fn session_start(session: &Session, policies: &PolicySet, masker: &Masker) -> Event {
     let identity = session.identity.identity();
     let body = format!("{} opened a session as {}", identity.username, session.role);
     Event::new(EventName::SessionStart, Severity::Info, body)
         .with(key::CLIENT_ADDRESS, session.client.ip().to_string())
         .with(key::CLIENT_PORT, i64::from(session.client.port()))
-        .with(key::CLIENT_NAME, session.client_name.as_str())
+        .with(key::CLIENT_NAME, mask_line(masker, session.client_name.clone()))
         .with(key::TRANSPORT, session.transport.as_str())
         .with(key::TOKEN_EXPIRES, session.identity.expires_at().to_string())
         .with(key::POLICY_DIGEST, policies.digest())

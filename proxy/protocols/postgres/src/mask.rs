@@ -10,9 +10,11 @@
 //! arrays, composites and `bytea` are found, numbers are not.
 
 mod copy;
+mod description;
 mod texts;
 
 pub(crate) use copy::CopyFormat;
+pub(crate) use description::description;
 pub(crate) use texts::{Texts, notification, parameter_status, report};
 
 use crate::messages::{Body, Malformed};

@@ -2,18 +2,22 @@
 
 use crate::analyze::{Analyzer, SessionState};
 use crate::cancel::{Cancelled, Registry};
+use crate::frame;
 use crate::frontend::{self, refusal};
+use crate::mask::{self, Texts};
 use crate::options::{Credentials, Options};
 use crate::relay::{Meaning, Parts, Relay};
 use crate::snapshot::Snapshots;
 use crate::startup::{self, Arrival, Authenticate, Opening, StartupError, authenticate, refuse};
 use crate::upstream::{self, Login, Upstream, UpstreamError};
 use arc_swap::ArcSwap;
+use bytes::BytesMut;
 use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::response::TransactionStatus;
 use pgwire::messages::startup::{Authentication, BackendKeyData, SecretKey};
 use proxy_core::authn::Verified;
 use proxy_core::gate::{Chain, Gate};
+use proxy_core::mask::MaskCounts;
 use proxy_core::metrics::ReasonLabels;
 use proxy_core::refusal::{Refusal, RefusalKind};
 use proxy_core::session::{ResourceContext, Session};
@@ -239,7 +243,7 @@ impl Postgres {
         let cancel = self.cancels.register(key_bytes, upstream.key);
         let out = &mut arrival.wire.output;
         frontend::put(PgWireBackendMessage::Authentication(Authentication::Ok), out);
-        out.extend_from_slice(&upstream.parameters);
+        put_parameters(&upstream.parameters, &gate, out);
         let key = SecretKey::Bytes(cancel.key.clone().into());
         frontend::put(PgWireBackendMessage::BackendKeyData(BackendKeyData::new(cancel.process, key)), out);
         frontend::put_ready(TransactionStatus::Idle, out);
@@ -257,6 +261,7 @@ impl Postgres {
             stale: None,
             transaction: crate::relay::Transaction::default(),
             uncertain: false,
+            unseen: false,
             idle: true,
         };
         Relay::new(Parts {
@@ -286,6 +291,20 @@ impl Postgres {
         let session = session(&arrival, verified, SocketAddr::from(([127, 0, 0, 1], 1)));
         let gate = Gate::open(session, Arc::clone(&self.resource), connect).await.ok()?;
         Some(self.greet(arrival, gate, upstream, (credentials, vec!["public".to_owned()])))
+    }
+}
+
+/// Appends what the server told of its settings; a client's own name is among them, and may be anything.
+fn put_parameters(mut parameters: &[u8], gate: &Gate, out: &mut BytesMut) {
+    while let Ok(Some(header)) = frame::header(parameters, usize::MAX)
+        && let Some((parameter, rest)) = parameters.split_at_checked(header.length)
+    {
+        let texts = Texts { masker: gate.masker(), counts: &mut MaskCounts::default(), withhold: false };
+        let start = out.len();
+        if mask::parameter_status(parameter, texts, out).is_err() {
+            out.truncate(start);
+        }
+        parameters = rest;
     }
 }
 

@@ -128,12 +128,11 @@ impl Walk<'_> {
                     // asyncpg turns `jit` off around its own questions, and back to what it was.
                     Some(setting) if is_plain_setting(&setting) => {
                         self.write(effect::SET, "setting", &setting.to_ascii_lowercase());
+                        self.stored_in_setting(args);
                     }
                     Some(_) | None => {
                         self.give_up("set_config with a computed name or value");
-                        let stored = args.get(1).map(|value| self.expression(value)).unwrap_or_default();
-                        // A name without dots, which no mask covers: whoever reads settings sees them.
-                        self.flow(stored, "a setting".to_owned());
+                        self.stored_in_setting(args);
                     }
                 }
                 Some(Provenance::default())
@@ -167,6 +166,14 @@ impl Walk<'_> {
             }
             _ => None,
         }
+    }
+}
+
+impl Walk<'_> {
+    /// Whoever reads settings sees what is in them, numbers too. The name has no dots, so that no mask covers it.
+    fn stored_in_setting(&mut self, args: &[Node]) {
+        let stored = args.get(1).map(|value| self.expression(value)).unwrap_or_default();
+        self.flow(stored, "a setting".to_owned());
     }
 }
 

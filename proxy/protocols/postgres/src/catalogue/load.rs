@@ -77,9 +77,16 @@ select json_build_object('function', json_build_object('schema', n.nspname, 'nam
   'argumentsMax', case when p.provariadic = 0 then p.pronargs end))::text
 from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace where p.oid >= 16384";
 
+/// Left out are those of extensions that only compute: an immutable C function, which none but a superuser can make.
+/// Otherwise `citext` or `hstore` in a schema of the search path would make every `=` a call of what is not known.
 const OPERATORS: &str = "\
 select json_build_object('operator', json_build_object('schema', n.nspname, 'name', o.oprname))::text
-from pg_catalog.pg_operator o join pg_catalog.pg_namespace n on n.oid = o.oprnamespace where o.oid >= 16384";
+from pg_catalog.pg_operator o join pg_catalog.pg_namespace n on n.oid = o.oprnamespace
+where o.oid >= 16384 and not exists (
+  select from pg_catalog.pg_proc p join pg_catalog.pg_language l on l.oid = p.prolang
+    join pg_catalog.pg_depend d on d.classid = 'pg_catalog.pg_operator'::regclass and d.objid = o.oid and d.deptype = 'e'
+    join pg_catalog.pg_depend f on f.classid = 'pg_catalog.pg_proc'::regclass and f.objid = p.oid and f.deptype = 'e'
+  where p.oid = o.oprcode and p.provolatile = 'i' and l.lanname = 'c')";
 
 const CASTS: &str = "\
 select json_build_object('cast', json_build_object('schema', n.nspname, 'name', t.typname))::text

@@ -22,7 +22,7 @@ use postgres_protocol::message::frontend as send;
 use proxy_core::approval::{ApprovalError, Outcome};
 use proxy_core::gate::{Decision, Held, Permit};
 use proxy_core::refusal::{Refusal, RefusalKind};
-use proxy_policy::Command;
+use proxy_policy::{Command, Effects};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -119,6 +119,7 @@ impl Relay {
             self.refuse(&intent, &refusal);
             return;
         }
+        self.meaning.unseen |= matches!(running.analysis.command.effects, Effects::Unknown { .. });
         if running.changes_meaning() {
             self.changing = self.changing.saturating_add(1);
         }

@@ -12,7 +12,7 @@ use crate::messages::{self, Body, Frontend};
 use bytes::Bytes;
 use postgres_protocol::message::frontend as send;
 use proxy_core::refusal::{Refusal, RefusalKind};
-use proxy_policy::Verdict;
+use proxy_policy::{Outputs, Verdict};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -79,11 +79,7 @@ impl Relay {
             Frontend::Query => self.query(&frame).await,
             Frontend::Parse => self.parse(&frame).await,
             Frontend::Bind => self.bind(&frame),
-            Frontend::Describe => {
-                let (kind, name) = messages::portal_or_statement(body)?;
-                self.send(Expect::Describe { kind, name: name.to_owned() }, &frame);
-                Ok(())
-            }
+            Frontend::Describe => self.describe(&frame).await,
             Frontend::Execute => self.execute(&frame).await,
             Frontend::Close => {
                 let (kind, name) = messages::portal_or_statement(body)?;
@@ -172,6 +168,33 @@ impl Relay {
         Ok(())
     }
 
+    async fn describe(&mut self, frame: &Bytes) -> Result<(), Ending> {
+        let (kind, name) = messages::portal_or_statement(frame::body(frame))?;
+        let withhold = self.gate.masks_columns() && {
+            let source = match kind {
+                b'S' => self.statement(name).0,
+                _ => {
+                    self.portal(name).map_or_else(|| Source::Cursor(name.to_owned()), |portal| portal.source)
+                }
+            };
+            let analysis = self.analyze(&source).await;
+            !analysis.is_ok_and(|analysis| {
+                !matches!(analysis.command.outputs.last(), None | Some(Outputs::Unaligned(_)))
+            })
+        };
+        self.send(Expect::Describe { kind, name: name.to_owned(), withhold }, frame);
+        Ok(())
+    }
+
+    /// What a portal's name will mean once all that was sent has been answered.
+    fn portal(&self, name: &str) -> Option<Portal> {
+        let pending = self.queue.iter().rev().find_map(|expected| {
+            let Expect::Bind { name: bound, portal } = expected else { return None };
+            (bound == name).then(|| portal.clone())
+        });
+        pending.or_else(|| self.names.portals.get(name).cloned())
+    }
+
     /// What a statement's name will mean once all that was sent has been answered.
     fn statement(&self, name: &str) -> (Source, Option<Arc<[crate::mask::Shape]>>) {
         let pending = self.queue.iter().rev().find_map(|expected| {
@@ -192,11 +215,7 @@ impl Relay {
         let name = body.text()?;
         body.i32()?;
         body.end()?;
-        let pending = self.queue.iter().rev().find_map(|expected| {
-            let Expect::Bind { name: bound, portal } = expected else { return None };
-            (bound == name).then(|| portal.clone())
-        });
-        let portal = pending.or_else(|| self.names.portals.get(name).cloned());
+        let portal = self.portal(name);
         let source = match &portal {
             Some(portal) => portal.source.clone(),
             None => Source::Cursor(name.to_owned()),

@@ -43,6 +43,8 @@ pub(crate) enum Expect {
         kind: u8,
         /// Its name.
         name: String,
+        /// Names of its columns cannot be foreseen, so they are withheld.
+        withhold: bool,
     },
     /// The result of a portal.
     Execute(Box<Running>),

@@ -43,6 +43,8 @@ pub(crate) struct Meaning {
     pub(crate) stale: Option<Instant>,
     pub(crate) transaction: Transaction,
     pub(crate) uncertain: bool,
+    /// A command ran of which it cannot be told what it did: it may have put any value into a setting.
+    pub(crate) unseen: bool,
     /// No transaction was open when the server was last ready.
     pub(crate) idle: bool,
 }

@@ -6,7 +6,7 @@ use super::names::Statement;
 use super::{HIGH_WATER, Relay};
 use crate::analyze::{Analysis, StateChange};
 use crate::frame;
-use crate::mask::{self, Texts};
+use crate::mask::{self, RowPlan, Shape, Texts};
 use crate::messages::{self, Backend, Body, Malformed};
 use crate::upstream::sqlstate;
 use bytes::{Bytes, BytesMut};
@@ -125,41 +125,53 @@ impl Relay {
 
     fn described(&mut self, frame: &Bytes) -> Result<(), Ending> {
         let columns = messages::columns(frame::body(frame)).map_err(malformed)?;
+        let mut out = BytesMut::new();
         match self.queue.front_mut() {
-            Some(Expect::Describe { .. }) => {}
+            Some(Expect::Describe { withhold, .. }) => {
+                let (masker, counts) = (self.gate.masker(), &mut MaskCounts::default());
+                let texts = Texts { masker, counts, withhold: *withhold };
+                mask::description(frame, texts, &mut out).map_err(malformed)?;
+            }
             Some(Expect::Query(running) | Expect::Execute(running)) => {
                 running.describe(&columns);
-                return self.release_after_completion(frame);
+                let withhold = matches!(running.plan, RowPlan::Whole(_));
+                let texts = Texts { masker: running.permit.masker(), counts: &mut running.counts, withhold };
+                mask::description(frame, texts, &mut out).map_err(malformed)?;
+                return self.release_after_completion(&out.freeze());
             }
             _ => return Err(Ending::ServerProtocol("a description that nobody asked for")),
         }
-        let shapes = shapes(&columns);
+        self.client.output.extend_from_slice(&out);
+        self.remember_shapes(&shapes(&columns));
+        Ok(())
+    }
+
+    /// Takes the description off the queue, and keeps the types for executions to come.
+    fn remember_shapes(&mut self, shapes: &std::sync::Arc<[Shape]>) {
         match self.queue.pop_front() {
-            Some(Expect::Describe { kind: b'S', name }) => {
+            Some(Expect::Describe { kind: b'S', name, .. }) => {
                 if let Some(statement) = self.names.statements.get_mut(&name) {
-                    statement.shapes = Some(std::sync::Arc::clone(&shapes));
+                    statement.shapes = Some(std::sync::Arc::clone(shapes));
                 }
                 for portal in self.names.portals.values_mut().filter(|portal| portal.statement == name) {
-                    portal.shapes = Some(portal.described(&shapes));
+                    portal.shapes = Some(portal.described(shapes));
                 }
             }
             Some(Expect::Describe { name, .. }) => {
                 if let Some(portal) = self.names.portals.get_mut(&name) {
-                    portal.shapes = Some(std::sync::Arc::clone(&shapes));
+                    portal.shapes = Some(std::sync::Arc::clone(shapes));
                 }
                 for expected in &mut self.queue {
                     // Executions that were sent right behind it did not know yet.
                     if let Expect::Execute(running) = expected
                         && running.portal == name
                     {
-                        running.shapes = std::sync::Arc::clone(&shapes);
+                        running.shapes = std::sync::Arc::clone(shapes);
                     }
                 }
             }
             _ => {}
         }
-        self.client.output.extend_from_slice(frame);
-        Ok(())
     }
 
     fn notice(&mut self, frame: &Bytes) -> Result<(), Ending> {
@@ -204,7 +216,11 @@ impl Relay {
             )
             .into());
         }
-        let texts = Texts { masker: self.gate.masker(), counts: &mut MaskCounts::default(), withhold: false };
+        let texts = Texts {
+            masker: self.gate.masker(),
+            counts: &mut MaskCounts::default(),
+            withhold: self.meaning.unseen && self.gate.masks_columns(),
+        };
         mask::parameter_status(frame, texts, &mut self.client.output).map_err(malformed)
     }
 

@@ -164,6 +164,10 @@ alter table customers add constraint k check (ssn is null)
 do $$ begin execute 'select '||quote_ident((select ssn from customers where id=1)); end $$
 --- M083 set_config of value | refused
 select set_config('application_name', ssn, false) from customers
+--- M083b set_config of a number | tainted
+select set_config('work_mem', replace(ssn,'-',''), false) from customers; show work_mem
+--- M083c set_config of a computed name | tainted, refused
+select set_config(n, ssn, false) from customers, (values ('application_name')) v(n)
 --- M084 set_config in WHERE | refused
 select 1 from customers where set_config('a.b', ssn, false) is not null
 --- M085 current_setting of custom setting | tainted

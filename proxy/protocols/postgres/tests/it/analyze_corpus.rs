@@ -1,5 +1,6 @@
 //! The bypass corpora of `tests/bypass`: what the analyser must see in each statement.
 
+use crate::corpus::{BLOCKING, MASKING, cases};
 use proxy_policy::{Command, Effects, Outputs, Provenance};
 use proxy_postgres::analyze::{Analysis, Analyzer, SessionState};
 use proxy_postgres::catalogue::{Catalogue, Column, Function, Relation, RelationKind, Row};
@@ -67,23 +68,6 @@ pub(crate) fn catalogue() -> Catalogue {
         Row::Cast { schema: "public".into(), name: "ty".into() },
     ];
     Catalogue::from_rows(rows.chain(others))
-}
-
-struct Case {
-    name: String,
-    expected: Vec<String>,
-    sql: String,
-}
-
-fn cases(corpus: &str) -> Vec<Case> {
-    let mut cases = Vec::new();
-    for part in corpus.split("\n--- ").map(|part| part.trim_start_matches("--- ")) {
-        let (head, sql) = part.split_once('\n').expect("a case has a statement");
-        let (name, expected) = head.split_once(" | ").expect("a case has expectations");
-        let expected = expected.split(", ").map(str::to_owned).collect();
-        cases.push(Case { name: name.to_owned(), expected, sql: sql.trim_end().to_owned() });
-    }
-    cases
 }
 
 fn is_masked(from: &Provenance) -> bool {
@@ -161,10 +145,10 @@ fn run(corpus: &str) {
 
 #[test]
 fn every_way_to_a_masked_value_is_seen() {
-    run(include_str!("../bypass/masking.sql"));
+    run(MASKING);
 }
 
 #[test]
 fn every_way_to_destroy_is_seen() {
-    run(include_str!("../bypass/blocking.sql"));
+    run(BLOCKING);
 }

@@ -102,22 +102,26 @@ impl Raw {
         Self { stream, out: BytesMut::new(), key: (0, Vec::new()) }
     }
 
-    pub(crate) async fn start(&mut self, parameters: &[(&str, &str)]) {
+    /// Starts a session with a good token. Gives what was said, up to `ReadyForQuery` or a refusal.
+    pub(crate) async fn start(&mut self, parameters: &[(&str, &str)]) -> Vec<Message> {
         frontend::startup_message(parameters.iter().copied(), &mut self.out).unwrap();
         self.send().await;
         assert_eq!(self.read().await.tag, 'R');
         frontend::password_message(TOKEN.as_bytes(), &mut self.out).unwrap();
         self.send().await;
+        let mut heard = Vec::new();
         loop {
             let message = self.read().await;
-            match message.tag {
-                'K' => {
-                    let process = i32::from_be_bytes(message.body[..4].try_into().unwrap());
-                    self.key = (process, message.body[4..].to_vec());
-                }
-                'Z' => return,
-                'R' | 'S' => {}
-                _ => panic!("{message:?}"),
+            let tag = message.tag;
+            if tag == 'K' {
+                let process = i32::from_be_bytes(message.body[..4].try_into().unwrap());
+                self.key = (process, message.body[4..].to_vec());
+            }
+            heard.push(message);
+            match tag {
+                'Z' | 'E' => return heard,
+                'R' | 'S' | 'K' => {}
+                _ => panic!("{heard:?}"),
             }
         }
     }

@@ -232,7 +232,8 @@ impl Gateway {
     /// A client that speaks bytes, authenticated and ready.
     pub(crate) async fn raw(&self) -> Raw {
         let mut raw = Raw::connect(self).await;
-        raw.start(&[("user", "app"), ("database", &self.database)]).await;
+        let heard = raw.start(&[("user", "app"), ("database", &self.database)]).await;
+        assert!(heard.last().is_some_and(|last| last.tag == 'Z'), "{heard:?}");
         raw
     }
 
@@ -262,10 +263,13 @@ impl Gateway {
 
     /// Everything in the log's files, byte for byte where it is text.
     pub(crate) fn log(&self) -> String {
+        String::from_utf8_lossy(&self.log_bytes()).into_owned()
+    }
+
+    /// Everything in the log's files.
+    pub(crate) fn log_bytes(&self) -> Vec<u8> {
         let files = std::fs::read_dir(self.directory.path().join("log")).unwrap();
-        files
-            .map(|file| String::from_utf8_lossy(&std::fs::read(file.unwrap().path()).unwrap()).into_owned())
-            .collect()
+        files.flat_map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()
     }
 }
 

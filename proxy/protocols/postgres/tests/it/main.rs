@@ -3,7 +3,9 @@
 #![cfg(test)]
 
 mod analyze_corpus;
+mod catalogue_masking;
 mod client;
+mod corpus;
 mod gateway;
 mod holds;
 mod hostile;
