@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod analyze_corpus;
+mod catalogue_blocking;
 mod catalogue_masking;
 mod client;
 mod corpus;
