@@ -65,6 +65,7 @@ const HARMLESS_VOLATILE: &[&str] = &[
     "amvalidate",
     "currval",
     "lastval",
+    "pg_stat_have_stats",
     "pg_notification_queue_usage",
     "pg_safe_snapshot_blocking_pids",
     "pg_isolation_test_session_is_blocked",
@@ -144,11 +145,34 @@ const NEWER: &[&str] = &[
     "min_scale",
     "pg_char_to_encoding",
     "has_largeobject_privilege",
+    "json_object_agg_unique",
+    "jsonb_populate_record_valid",
+    "pg_get_acl",
+    "pg_get_sequence_data",
+    "pg_numa_available",
+    "pg_split_walfile_name",
+    "pg_stat_get_backend_io",
+    "pg_stat_get_backend_wal",
     "range_intersect_agg",
     "jsonb_path_query_tz",
     "merge_action",
     "jsonb_strip_nulls",
     "bit_count",
+];
+
+/// Types without a function of their name: what looks like a call of one is a cast.
+const CASTS: &[&str] = &[
+    "inet",
+    "regcollation",
+    "regnamespace",
+    "regoper",
+    "regoperator",
+    "regproc",
+    "regprocedure",
+    "regrole",
+    "regtype",
+    "tsquery",
+    "tsvector",
 ];
 
 /// Relations whose rows carry values of other relations, texts of other sessions, or secrets.
@@ -223,7 +247,7 @@ pub(crate) fn information_schema_function(name: &str) -> Option<Builtin> {
 static FUNCTIONS: LazyLock<HashMap<&'static str, Builtin>> = LazyLock::new(|| {
     let mut functions: HashMap<&'static str, Builtin> =
         include_str!("functions.txt").lines().filter_map(entry).collect();
-    for name in NEWER {
+    for name in NEWER.iter().chain(CASTS) {
         functions.entry(name).or_insert(Builtin {
             judgement: Judgement::Harmless,
             columns: None,

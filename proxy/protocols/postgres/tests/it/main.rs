@@ -13,4 +13,6 @@ mod hostile;
 mod masks;
 mod paths;
 mod refusals;
+mod regress_corpus;
 mod server;
+mod tool;
