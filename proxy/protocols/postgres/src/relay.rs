@@ -57,7 +57,7 @@ pub(crate) struct Relay {
     passing: usize,
     /// How many times the client has ended copying in.
     copies: u64,
-    /// A `Flush` was sent so that whatever later texts wait for comes.
+    /// A `Flush` was sent so that whatever the client's next message waits for comes.
     flushed: bool,
     draining: bool,
     /// Name of a portal that does not exist, to provoke an error.
@@ -169,12 +169,10 @@ impl Relay {
     }
 
     async fn wait(&mut self) -> Result<Event, Ending> {
-        let read_client = match (&self.waiting, self.upstream.output.len()) {
-            (Some(_), _) => self.client.input.len() < HELD_BYTES,
-            (None, pending) => {
-                pending < HIGH_WATER && (self.changing == 0 || self.client.input.len() < HELD_BYTES)
-            }
-        };
+        let keeps_up = self.upstream.output.len() < HIGH_WATER && self.client.output.len() < HIGH_WATER;
+        let stalled = self.waiting.is_some() || self.changing > 0 || self.queue.len() >= QUEUE_MAX;
+        let read_client =
+            (self.waiting.is_some() || keeps_up) && (!stalled || self.client.input.len() < HELD_BYTES);
         let sides = Sides { client: &mut self.client, upstream: &mut self.upstream, read_client };
         let (draining, stop) = (self.draining, self.options.stop.clone());
         let (outcome, remind) = match self.waiting.as_deref_mut() {
@@ -285,5 +283,7 @@ fn filled(read: Poll<io::Result<Read>>, what: &'static str) -> Poll<Read> {
 
 /// Bytes for one side above which the other is not read.
 const HIGH_WATER: usize = 256 * 1024;
+/// Answers that may be owed at once: a client that asks and never listens must not make the list of them grow.
+const QUEUE_MAX: usize = 4096;
 /// Bytes that a client may send ahead while its command waits.
 const HELD_BYTES: usize = 64 * 1024;

@@ -5,7 +5,7 @@ use super::ending::Ending;
 use super::expect::Expect;
 use super::meaning::Source;
 use super::names::Portal;
-use super::{HIGH_WATER, Relay};
+use super::{HIGH_WATER, QUEUE_MAX, Relay};
 use crate::frame;
 use crate::frontend::refusal;
 use crate::messages::{self, Body, Frontend};
@@ -20,7 +20,11 @@ use std::sync::Arc;
 impl Relay {
     /// Takes whole messages of the client, until one has to wait.
     pub(super) async fn take_client(&mut self) -> Result<(), Ending> {
-        while self.waiting.is_none() && self.upstream.output.len() < HIGH_WATER {
+        while self.waiting.is_none()
+            && self.upstream.output.len() < HIGH_WATER
+            // Refusals are answered from here, without the server that would slow them down.
+            && self.client.output.len() < HIGH_WATER
+        {
             let Some(header) = frame::header(&self.client.input, self.options.limits.client_message_bytes)?
             else {
                 break;
@@ -41,13 +45,24 @@ impl Relay {
         Ok(())
     }
 
-    /// Texts and names wait while something is on its way that changes what they mean.
+    /// Texts and names wait while something is on its way that changes what they mean, and everything while too many
+    /// answers are owed.
     fn must_wait(&mut self, kind: Frontend) -> bool {
-        if self.changing == 0 {
+        let full = self.queue.len() >= QUEUE_MAX;
+        if self.changing == 0 && !full {
             self.flushed = false;
             return false;
         }
-        let waits = match kind {
+        let waits = full || self.waits_for_changes(kind);
+        if waits && !self.flushed {
+            send::flush(&mut self.upstream.output);
+            self.flushed = true;
+        }
+        waits
+    }
+
+    fn waits_for_changes(&self, kind: Frontend) -> bool {
+        match kind {
             Frontend::Query
             | Frontend::Parse
             | Frontend::Bind
@@ -62,12 +77,7 @@ impl Relay {
             | Frontend::CopyData
             | Frontend::CopyDone
             | Frontend::CopyFail => false,
-        };
-        if waits && !self.flushed {
-            send::flush(&mut self.upstream.output);
-            self.flushed = true;
         }
-        waits
     }
 
     async fn message(&mut self, kind: Frontend, frame: Bytes) -> Result<(), Ending> {

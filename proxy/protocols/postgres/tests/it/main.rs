@@ -15,4 +15,5 @@ mod paths;
 mod refusals;
 mod regress_corpus;
 mod server;
+mod sizes;
 mod tool;
