@@ -4,7 +4,8 @@
 //! 2. The protocol's analyser has turned the command into effects, or "unknown, because…".
 //! 3. The policies give a verdict.
 //! 4. The verdict is recorded. **What cannot be recorded does not run.** This is the step that such gateways get
-//!    wrong: the record is written before the first byte goes upstream, not when the answer is back.
+//!    wrong: the record is written before the first byte goes upstream, not when the answer is back. What lasts only
+//!    once its transaction is committed is on disk before the commit goes upstream: docs/adr/0005.
 //! 5. A held command waits; an approval is consumed, then step 1 and 3 are done again with the newest policies.
 //! 6. Only then is there a [`Permit`], and only a permit lets the protocol send. Results are masked by the permit's
 //!    plan and recorded after masking, before the client gets them.
@@ -29,6 +30,7 @@ use crate::session::{Durability, ResourceContext, Session};
 use jiff::Timestamp;
 use proxy_audit::{Event, Receipt, SessionStamp, SpoolError};
 use proxy_policy::{Command, Evaluation, MaskPlan, PolicySet, RuleRef, Verdict};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -43,6 +45,18 @@ pub enum Decision {
     Refused(Refusal),
 }
 
+/// Where a command stands among others, as far as its protocol knows transactions.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Standing {
+    /// By itself: what it changes lasts as soon as it has run.
+    Alone,
+    /// In a transaction, and whatever it changes lasts only if a later command commits that: until then its record need
+    /// not be on disk.
+    Undoable,
+    /// In a transaction; it may commit that, or change what no rollback undoes.
+    InTransaction,
+}
+
 /// The gate of one session.
 #[derive(Debug)]
 pub struct Gate {
@@ -55,6 +69,10 @@ pub struct Gate {
     changes: tokio::sync::watch::Receiver<u64>,
     commands: u64,
     totals: record::Totals,
+    /// Last record of a change whose transaction is open and whose way to the disk was not waited for.
+    owed: Option<Receipt>,
+    /// The last few commands as records show them, newest first.
+    shown: VecDeque<Arc<record::Shown>>,
 }
 
 impl Gate {
@@ -85,9 +103,11 @@ impl Gate {
             changes,
             commands: 0,
             totals: record::Totals::default(),
+            owed: None,
+            shown: VecDeque::new(),
         };
         gate.write(record::session_start(&gate.session, &gate.policies, &gate.masker), false).await?;
-        match gate.decide(connect, false).await {
+        match gate.decide(connect, Standing::Alone).await {
             Decision::Permit(permit) => {
                 gate.finish(permit, End::ok(0)).await?;
                 Ok(gate)
@@ -112,7 +132,7 @@ impl Gate {
     /// Judges one command, in the order above, and records the verdict.
     ///
     /// Not cancel safe: dropping the future loses a command that may already be on record as allowed.
-    pub async fn decide(&mut self, command: Arc<Command>, in_transaction: bool) -> Decision {
+    pub async fn decide(&mut self, command: Arc<Command>, standing: Standing) -> Decision {
         let arrived = Instant::now();
         self.adopt_policies();
         if let Some(refusal) = self.invalid() {
@@ -120,9 +140,16 @@ impl Gate {
         }
         let evaluation = self.policies.evaluate(self.session.identity.identity(), &command, Timestamp::now());
         let number = self.next_command(&evaluation.verdict);
-        let event = record::statement(&self.facts(number, &command), &evaluation);
-        let hard = command.changes || !matches!(evaluation.verdict, Verdict::Allow { .. });
-        if let Err(refusal) = self.write(event, hard).await {
+        let shown = self.shown(number, &command);
+        let event = record::statement(&self.facts(number, &command), &shown, &evaluation);
+        let allowed = matches!(evaluation.verdict, Verdict::Allow { .. });
+        let put_off = allowed && standing == Standing::Undoable;
+        let written = self.write(event, !put_off && (command.changes || !allowed)).await;
+        let settled = match written {
+            Ok(receipt) => self.settle(standing, (put_off && command.changes).then_some(receipt)).await,
+            Err(refusal) => Err(refusal),
+        };
+        if let Err(refusal) = settled {
             return Decision::Refused(refusal);
         }
         self.resource.metrics.decision_seconds.observe(arrived.elapsed().as_secs_f64());
@@ -132,7 +159,7 @@ impl Gate {
             Verdict::Deny { rule, message } => Decision::Refused(Refusal::denied(rule, message)),
             Verdict::Hold { rule, terms, message, .. } => {
                 let held = Held::new(number, command, rule, terms, message);
-                self.ask(held, in_transaction).await
+                self.ask(held, standing != Standing::Alone).await
             }
         }
     }
@@ -212,7 +239,7 @@ impl Gate {
         self.totals.add(permit.bytes(), masked);
         let hard = self.resource.recording.durability == Durability::Synced;
         let event = permit.close(end);
-        self.write(event, hard).await
+        self.write(event, hard).await.map(drop)
     }
 
     /// Records something an investigator should know that belongs to no command.
@@ -220,33 +247,30 @@ impl Gate {
     /// # Errors
     /// It cannot be recorded.
     pub async fn note(&mut self, event: Event) -> Result<(), Refusal> {
-        self.write(event, false).await
+        self.write(event, false).await.map(drop)
     }
 
-    /// Waits until the session may not go on: its token expires or its identity loses access.
-    ///
-    /// Cancel safe.
-    pub async fn ended(&mut self) -> Refusal {
-        loop {
-            if let Some(refusal) = self.invalid() {
-                return refusal;
-            }
-            let left = self.session.identity.expires_at().duration_since(Timestamp::now());
-            let left = Duration::try_from(left).unwrap_or(Duration::ZERO).min(LONGEST_NAP);
-            tokio::select! {
-                () = tokio::time::sleep(left) => {}
-                changed = self.changes.changed() => {
-                    if changed.is_err() {
-                        // The sender lives as long as the resource is served.
-                        return Refusal::ended("the resource is no longer served by this gateway");
-                    }
-                    self.adopt_policies();
-                    if let Some(refusal) = self.lost_access() {
-                        return refusal;
-                    }
-                }
-            }
+    /// Whether the session may not go on: its token has expired, or its identity has lost access. Cheap while nothing
+    /// changes. [`Gate::watch`] says when to look.
+    pub fn look(&mut self) -> Option<Refusal> {
+        if let Some(refusal) = self.invalid() {
+            return Some(refusal);
         }
+        match self.changes.has_changed() {
+            Ok(false) => None,
+            Ok(true) => {
+                self.changes.mark_unchanged();
+                self.adopt_policies();
+                self.lost_access()
+            }
+            // The sender lives as long as the resource is served.
+            Err(_) => Some(Refusal::ended("the resource is no longer served by this gateway")),
+        }
+    }
+
+    /// Waits for the moments at which a session has to be looked at.
+    pub fn watch(&self) -> Watch {
+        Watch { expires_at: self.session.identity.expires_at(), changes: self.changes.clone() }
     }
 
     /// Ends the session and records why, with totals.
@@ -277,6 +301,21 @@ impl Gate {
         self.policies.masks_columns(self.session.identity.identity())
     }
 
+    /// Keeps in mind what is not known to be on disk, and waits for it before a transaction may be committed.
+    async fn settle(&mut self, standing: Standing, put_off: Option<Receipt>) -> Result<(), Refusal> {
+        match standing {
+            Standing::Undoable => self.owed = put_off.or(self.owed),
+            // The transaction is over. Its commit was settled; if it ended otherwise, nothing of it lasts.
+            Standing::Alone => self.owed = None,
+            Standing::InTransaction => {
+                if let Some(owed) = self.owed.take() {
+                    self.resource.spool.synced(owed).await.map_err(|error| self.recorder_lost(&error))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     async fn ask(&mut self, mut held: Held, in_transaction: bool) -> Decision {
         let question = held.question(&self.facts(held.number(), held.command()), in_transaction);
         match self.resource.approvals.ask(question).await {
@@ -292,7 +331,7 @@ impl Gate {
             }
         }
         match self.write(record::asked(&held), true).await {
-            Ok(()) => Decision::Held(Box::new(held)),
+            Ok(_) => Decision::Held(Box::new(held)),
             Err(refusal) => Decision::Refused(refusal),
         }
     }
@@ -303,6 +342,17 @@ impl Gate {
             permit::Cleared { number, command, rule, mask, masker: self.masker.clone() },
             self.resource.recording,
         )
+    }
+
+    /// The command as records show it: remembered, as clients repeat themselves.
+    fn shown(&mut self, number: u64, command: &Arc<Command>) -> Arc<record::Shown> {
+        if let Some(shown) = self.shown.iter().find(|shown| shown.is_of(command)) {
+            return Arc::clone(shown);
+        }
+        let shown = Arc::new(record::Shown::of(&self.facts(number, command)));
+        self.shown.truncate(SHOWN.saturating_sub(1));
+        self.shown.push_front(Arc::clone(&shown));
+        shown
     }
 
     fn facts<'a>(&'a self, number: u64, command: &'a Arc<Command>) -> record::Facts<'a> {
@@ -329,6 +379,7 @@ impl Gate {
         let newest = self.resource.policies.load();
         if !Arc::ptr_eq(&newest, &self.policies) {
             self.policies = Arc::clone(&newest);
+            self.shown.clear();
             let detectors = self.policies.detectors(self.session.identity.identity());
             self.masker = Masker::new(&detectors, self.resource.tenant_key.expose());
         }
@@ -347,12 +398,12 @@ impl Gate {
         }
     }
 
-    async fn write(&self, event: Event, hard: bool) -> Result<(), Refusal> {
+    async fn write(&self, event: Event, hard: bool) -> Result<Receipt, Refusal> {
         let receipt = self.append(event).map_err(|error| self.recorder_lost(&error))?;
         if hard || self.resource.recording.durability == Durability::Synced {
             self.resource.spool.synced(receipt).await.map_err(|error| self.recorder_lost(&error))?;
         }
-        Ok(())
+        Ok(receipt)
     }
 
     fn append(&self, event: Event) -> Result<Receipt, SpoolError> {
@@ -367,6 +418,32 @@ impl Gate {
             rule: None,
             message: format!("the gateway cannot record, so it does not let anything run: {error}"),
             hint: "try again later, and tell whoever runs the gateway".to_owned(),
+        }
+    }
+}
+
+/// When a session has to be looked at.
+#[derive(Debug)]
+pub struct Watch {
+    expires_at: Timestamp,
+    changes: tokio::sync::watch::Receiver<u64>,
+}
+
+impl Watch {
+    /// Waits until the policies have changed, the token expires, or the wall clock is worth a look.
+    ///
+    /// Cancel safe.
+    pub async fn due(&mut self) {
+        let left = self.expires_at.duration_since(Timestamp::now());
+        let left = Duration::try_from(left).unwrap_or(Duration::ZERO).clamp(SHORTEST_NAP, LONGEST_NAP);
+        tokio::select! {
+            () = tokio::time::sleep(left) => {}
+            changed = self.changes.changed() => {
+                if changed.is_err() {
+                    // Nothing more will come: the session ends as soon as it looks.
+                    tokio::time::sleep(SHORTEST_NAP).await;
+                }
+            }
         }
     }
 }
@@ -393,5 +470,9 @@ impl std::fmt::Display for Chain<'_> {
     }
 }
 
+/// Commands whose shown form a session remembers: as many as the transaction of an ordinary program has.
+const SHOWN: usize = 8;
 /// How often a session looks at the wall clock, which may be set meanwhile.
 const LONGEST_NAP: Duration = Duration::from_secs(30);
+/// A session that is over but busy is not looked at more often than this.
+const SHORTEST_NAP: Duration = Duration::from_millis(10);

@@ -26,6 +26,31 @@ pub(super) struct Facts<'a> {
     pub(super) policies: &'a PolicySet,
 }
 
+/// A command as records show it. Detectors have run over it, so it is kept while its command comes again.
+#[derive(Debug)]
+pub(super) struct Shown {
+    masked_text: String,
+    known: Effects,
+    text: String,
+    effects: Vec<String>,
+}
+
+impl Shown {
+    pub(super) fn of(facts: &Facts<'_>) -> Self {
+        Self {
+            masked_text: facts.command.masked_text.clone(),
+            known: facts.command.effects.clone(),
+            text: facts.text(),
+            effects: facts.effects(),
+        }
+    }
+
+    /// Whether it is what a command looks like, as long as the detectors are the same.
+    pub(super) fn is_of(&self, command: &Command) -> bool {
+        self.masked_text == command.masked_text && self.known == command.effects
+    }
+}
+
 /// Counts of a session, for its end.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Totals {
@@ -127,7 +152,7 @@ pub(super) fn session_end(reason: &'static str, commands: u64, totals: &Totals) 
         .with(key::MASKED_COUNT, totals.masked)
 }
 
-pub(super) fn statement(facts: &Facts<'_>, evaluation: &Evaluation) -> Event {
+pub(super) fn statement(facts: &Facts<'_>, shown: &Shown, evaluation: &Evaluation) -> Event {
     let (severity, rule) = match &evaluation.verdict {
         Verdict::Allow { rule, .. } => (Severity::Info, rule),
         Verdict::Deny { rule, .. } | Verdict::Hold { rule, .. } => (Severity::Warn, rule),
@@ -137,8 +162,8 @@ pub(super) fn statement(facts: &Facts<'_>, evaluation: &Evaluation) -> Event {
         Event::new(EventName::Statement, severity, format!("{verdict}: {}", facts.command.operation))
             .with(key::COMMAND, facts.number)
             .with(key::OPERATION, facts.command.operation.as_str())
-            .with(key::QUERY_TEXT, facts.text())
-            .with(key::EFFECTS, facts.effects())
+            .with(key::QUERY_TEXT, shown.text.as_str())
+            .with(key::EFFECTS, shown.effects.clone())
             .with(key::DIGEST, facts.digest())
             .with(key::VERDICT, verdict)
             .with(key::POLICY_NAME, rule.policy.as_str())

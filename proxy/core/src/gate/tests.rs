@@ -1,6 +1,6 @@
 //! The order of a command, step by step: each test breaks one step and sees the refusal, and the record.
 
-use super::{Decision, End, EndKind, Gate};
+use super::{Decision, End, EndKind, Gate, Standing};
 use crate::approval::{ApprovalError, Approvals, Outcome, Pending, Question};
 use crate::authn::Verified;
 use crate::metrics::Metrics;
@@ -30,6 +30,7 @@ spec:
   - {name: no-drops, action: Deny, postgresql: {effects: [Drop]}, message: Ask the owners.}
   - {name: deletes, action: Hold, postgresql: {effects: [Delete]}}
   - {name: reads, action: Allow, postgresql: {effects: [Select]}}
+  - {name: additions, action: Allow, postgresql: {effects: [Insert]}}
 ";
 
 /// Answers every question in the same way.
@@ -183,7 +184,8 @@ fn last<'a>(records: &'a [Record], name: &str) -> &'a Record {
 async fn an_allowed_command_is_on_record_before_there_is_a_permit_and_its_result_after() {
     let bench = Bench::new(|_| ());
     let mut gate = bench.open(60).await;
-    let Decision::Permit(mut permit) = gate.decide(command("SELECT", "Select", "public.orders"), false).await
+    let Decision::Permit(mut permit) =
+        gate.decide(command("SELECT", "Select", "public.orders"), Standing::Alone).await
     else {
         panic!("not permitted");
     };
@@ -205,7 +207,8 @@ async fn an_allowed_command_is_on_record_before_there_is_a_permit_and_its_result
 async fn a_denied_command_is_on_record_and_the_refusal_names_rule_and_author() {
     let bench = Bench::new(|_| ());
     let mut gate = bench.open(60).await;
-    let Decision::Refused(refusal) = gate.decide(command("DROP", "Drop", "public.orders"), false).await
+    let Decision::Refused(refusal) =
+        gate.decide(command("DROP", "Drop", "public.orders"), Standing::Alone).await
     else {
         panic!("not refused");
     };
@@ -221,7 +224,7 @@ async fn what_cannot_be_recorded_does_not_run() {
     let mut gate = bench.open(60).await;
     let mut refused = None;
     for _ in 0..100 {
-        match gate.decide(command("SELECT", "Select", "public.orders"), false).await {
+        match gate.decide(command("SELECT", "Select", "public.orders"), Standing::Alone).await {
             Decision::Permit(permit) => drop(permit),
             Decision::Refused(refusal) => refused = Some(refusal),
             Decision::Held(_) => panic!("held"),
@@ -238,7 +241,8 @@ async fn an_approved_command_gets_a_permit_and_the_approver_is_on_record() {
     let bench = Bench::new(|_| ());
     let mut gate = bench.open(60).await;
     bench.answer(Ok(approved()));
-    let Decision::Held(mut held) = gate.decide(command("DELETE", "Delete", "public.orders"), true).await
+    let Decision::Held(mut held) =
+        gate.decide(command("DELETE", "Delete", "public.orders"), Standing::InTransaction).await
     else {
         panic!("not held");
     };
@@ -264,7 +268,8 @@ async fn every_other_end_of_a_request_is_a_refusal() {
         let bench = Bench::new(|_| ());
         let mut gate = bench.open(60).await;
         bench.answer(answer);
-        let Decision::Held(mut held) = gate.decide(command("DELETE", "Delete", "public.orders"), false).await
+        let Decision::Held(mut held) =
+            gate.decide(command("DELETE", "Delete", "public.orders"), Standing::Alone).await
         else {
             panic!("not held");
         };
@@ -277,7 +282,8 @@ async fn every_other_end_of_a_request_is_a_refusal() {
 async fn a_question_that_cannot_be_asked_is_a_refusal() {
     let bench = Bench::new(|_| ());
     let mut gate = bench.open(60).await;
-    let Decision::Refused(refusal) = gate.decide(command("DELETE", "Delete", "public.orders"), false).await
+    let Decision::Refused(refusal) =
+        gate.decide(command("DELETE", "Delete", "public.orders"), Standing::Alone).await
     else {
         panic!("not refused");
     };
@@ -289,7 +295,8 @@ async fn an_approval_never_turns_a_new_deny_into_allow() {
     let bench = Bench::new(|_| ());
     let mut gate = bench.open(60).await;
     bench.answer(Ok(approved()));
-    let Decision::Held(mut held) = gate.decide(command("DELETE", "Delete", "public.orders"), false).await
+    let Decision::Held(mut held) =
+        gate.decide(command("DELETE", "Delete", "public.orders"), Standing::Alone).await
     else {
         panic!("not held");
     };
@@ -303,7 +310,8 @@ async fn an_approval_of_one_rule_does_not_count_for_another() {
     let bench = Bench::new(|_| ());
     let mut gate = bench.open(60).await;
     bench.answer(Ok(approved()));
-    let Decision::Held(mut held) = gate.decide(command("DELETE", "Delete", "public.orders"), false).await
+    let Decision::Held(mut held) =
+        gate.decide(command("DELETE", "Delete", "public.orders"), Standing::Alone).await
     else {
         panic!("not held");
     };
@@ -313,11 +321,50 @@ async fn an_approval_of_one_rule_does_not_count_for_another() {
 }
 
 #[tokio::test]
+async fn what_a_transaction_changed_is_on_disk_before_the_command_that_may_commit_it() {
+    for (first, standing, permitted) in [
+        (None, Standing::InTransaction, true),
+        (Some(Standing::Undoable), Standing::InTransaction, false),
+        // The transaction is over: whatever it was, it was not committed.
+        (Some(Standing::Undoable), Standing::Alone, true),
+        (Some(Standing::Undoable), Standing::Undoable, true),
+    ] {
+        let bench = Bench::new(|_| ());
+        let mut gate = bench.open(60).await;
+        // From now on nothing reaches the disk.
+        bench.resource.spool.inject(proxy_audit::spool::Fault::SyncFails, 0);
+        if let Some(first) = first {
+            let change = gate.decide(command("INSERT", "Insert", "public.orders"), first).await;
+            assert!(matches!(change, Decision::Permit(_)), "{change:?}");
+        }
+        let next = gate.decide(command("COMMIT", "Select", ""), standing).await;
+        assert_eq!(matches!(next, Decision::Permit(_)), permitted, "{first:?}, then {standing:?}: {next:?}");
+    }
+    let bench = Bench::new(|_| ());
+    let mut gate = bench.open(60).await;
+    bench.resource.spool.inject(proxy_audit::spool::Fault::SyncFails, 0);
+    let alone = gate.decide(command("INSERT", "Insert", "public.orders"), Standing::Alone).await;
+    assert!(matches!(alone, Decision::Refused(_)), "{alone:?}");
+}
+
+/// Waits until the session may not go on, as a protocol does.
+async fn ended(gate: &mut Gate) -> crate::refusal::Refusal {
+    let mut watch = gate.watch();
+    loop {
+        if let Some(refusal) = gate.look() {
+            return refusal;
+        }
+        watch.due().await;
+    }
+}
+
+#[tokio::test]
 async fn an_expired_token_ends_the_session() {
     let bench = Bench::new(|_| ());
     let mut gate = bench.open(1).await;
-    assert_eq!(gate.ended().await.kind, RefusalKind::SessionEnded);
-    let Decision::Refused(refusal) = gate.decide(command("SELECT", "Select", "public.orders"), false).await
+    assert_eq!(ended(&mut gate).await.kind, RefusalKind::SessionEnded);
+    let Decision::Refused(refusal) =
+        gate.decide(command("SELECT", "Select", "public.orders"), Standing::Alone).await
     else {
         panic!("not refused");
     };
@@ -329,7 +376,7 @@ async fn a_policy_that_no_longer_concerns_the_identity_ends_its_session() {
     let bench = Bench::new(|_| ());
     let mut gate = bench.open(60).await;
     bench.put_in_force(&POLICY.replace("group: agents", "group: others"));
-    assert_eq!(gate.ended().await.kind, RefusalKind::SessionEnded);
+    assert_eq!(ended(&mut gate).await.kind, RefusalKind::SessionEnded);
 }
 
 #[tokio::test]
@@ -348,7 +395,8 @@ async fn an_identity_that_no_policy_concerns_opens_no_session() {
 async fn a_permit_that_is_dropped_leaves_an_aborted_outcome() {
     let bench = Bench::new(|_| ());
     let mut gate = bench.open(60).await;
-    let Decision::Permit(permit) = gate.decide(command("SELECT", "Select", "public.orders"), false).await
+    let Decision::Permit(permit) =
+        gate.decide(command("SELECT", "Select", "public.orders"), Standing::Alone).await
     else {
         panic!("not permitted");
     };
@@ -360,7 +408,8 @@ async fn a_permit_that_is_dropped_leaves_an_aborted_outcome() {
 async fn a_long_result_is_recorded_in_parts_and_the_cut_is_on_record() {
     let bench = Bench::new(|_| ());
     let mut gate = bench.open(60).await;
-    let Decision::Permit(mut permit) = gate.decide(command("SELECT", "Select", "public.orders"), false).await
+    let Decision::Permit(mut permit) =
+        gate.decide(command("SELECT", "Select", "public.orders"), Standing::Alone).await
     else {
         panic!("not permitted");
     };

@@ -83,6 +83,9 @@ pub struct Analysis {
     pub unresolved: Vec<String>,
     /// What becomes of the session once the text has run, for [`SessionState::apply`].
     pub state_changes: Vec<StateChange>,
+    /// Within a transaction block, nothing of what it does lasts unless that is committed: it reads, locks and changes
+    /// rows, and does nothing else.
+    pub undoable: bool,
     /// It creates, alters or drops something that the catalogue holds: load it again once the text has run.
     pub catalogue_changed: bool,
 }

@@ -4,6 +4,7 @@
 //! its front. So permits and results meet in order, however much a client pipelines, and what this gateway answers
 //! itself takes its turn among them.
 
+mod alarm;
 mod clear;
 mod client;
 mod ending;
@@ -19,6 +20,7 @@ use crate::cancel::Registration;
 use crate::frontend;
 use crate::options::Options;
 use crate::wire::{Read, Transport, Wire};
+use alarm::Alarm;
 use bytes::BytesMut;
 use clear::Waiting;
 use ending::Ending;
@@ -42,6 +44,7 @@ pub(crate) struct Relay {
     client: Wire<Transport>,
     upstream: Wire<Transport>,
     cancel: Registration,
+    alarm: Alarm,
     meaning: Meaning,
     names: Names,
     queue: VecDeque<Expect>,
@@ -100,21 +103,21 @@ enum Event {
     Remind,
     /// The held command was cancelled.
     Cancelled,
-    /// The session may not go on.
-    Ended(Refusal),
-    /// The gateway wants to stop.
-    Drain,
+    /// The session has to be looked at.
+    Alarm,
 }
 
 impl Relay {
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { options, gate, client, upstream, cancel, meaning } = parts;
+        let alarm = Alarm::set(gate.watch(), options.drain.clone(), options.stop.clone());
         Self {
             options,
             gate,
             client,
             upstream,
             cancel,
+            alarm,
             meaning,
             names: Names::default(),
             queue: VecDeque::new(),
@@ -153,8 +156,7 @@ impl Relay {
                 Event::Decided(outcome) => self.decided(outcome).await?,
                 Event::Remind => self.remind(),
                 Event::Cancelled => self.withdraw_cancelled().await?,
-                Event::Ended(refusal) => return Err(Ending::Refused(refusal)),
-                Event::Drain => self.draining = true,
+                Event::Alarm => self.look()?,
             }
         }
     }
@@ -173,24 +175,31 @@ impl Relay {
         let stalled = self.waiting.is_some() || self.changing > 0 || self.queue.len() >= QUEUE_MAX;
         let read_client =
             (self.waiting.is_some() || keeps_up) && (!stalled || self.client.input.len() < HELD_BYTES);
+        let alarm = &self.alarm;
         let sides = Sides { client: &mut self.client, upstream: &mut self.upstream, read_client };
-        let (draining, stop) = (self.draining, self.options.stop.clone());
-        let (outcome, remind) = match self.waiting.as_deref_mut() {
-            Some(Waiting { held, remind_at, .. }) => (Some(held), Some(*remind_at)),
-            None => (None, None),
+        let Some(Waiting { held, remind_at, .. }) = self.waiting.as_deref_mut() else {
+            return sides.moved(alarm).await;
         };
+        let remind_at = *remind_at;
         tokio::select! {
             biased;
-            refusal = self.gate.ended() => Ok(Event::Ended(refusal)),
-            () = stop.cancelled() => Ok(Event::Ended(Refusal::ended("the gateway is stopping"))),
-            () = self.options.drain.cancelled(), if !draining => Ok(Event::Drain),
-            () = self.cancel.withdrawn(), if outcome.is_some() => Ok(Event::Cancelled),
-            moved = sides.moved() => moved,
-            decided = async { match outcome { Some(held) => held.outcome().await, None => std::future::pending().await } }
-                => Ok(Event::Decided(decided)),
-            () = async { match remind { Some(at) => tokio::time::sleep_until(at).await, None => std::future::pending().await } }
-                => Ok(Event::Remind),
+            () = self.cancel.withdrawn() => Ok(Event::Cancelled),
+            moved = sides.moved(alarm) => moved,
+            decided = held.outcome() => Ok(Event::Decided(decided)),
+            () = tokio::time::sleep_until(remind_at) => Ok(Event::Remind),
         }
+    }
+
+    /// Whether the session may go on.
+    fn look(&mut self) -> Result<(), Ending> {
+        if let Some(refusal) = self.gate.look() {
+            return Err(refusal.into());
+        }
+        if self.options.stop.is_cancelled() {
+            return Err(Ending::Refused(Refusal::ended("the gateway is stopping")));
+        }
+        self.draining = self.options.drain.is_cancelled();
+        Ok(())
     }
 
     /// Writes to the log whatever of the current result is about to be handed to the client.
@@ -222,10 +231,14 @@ struct Sides<'a> {
 }
 
 impl Sides<'_> {
-    /// Writes and reads on both sides until something came, went out, or ended. Cancel safe.
-    async fn moved(self) -> Result<Event, Ending> {
+    /// Writes and reads on both sides until something came, went out, or ended, or the alarm rings. Cancel safe.
+    async fn moved(self, alarm: &Alarm) -> Result<Event, Ending> {
         let Self { client, upstream, read_client } = self;
-        std::future::poll_fn(|cx| poll_sides(client, upstream, read_client, cx)).await
+        std::future::poll_fn(|cx| match alarm.poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Ok(Event::Alarm)),
+            Poll::Pending => poll_sides(client, upstream, read_client, cx),
+        })
+        .await
     }
 }
 

@@ -139,6 +139,7 @@ impl Walk<'_> {
             }
             "nextval" | "setval" => {
                 self.literal_sensitive = true;
+                self.lasting = true;
                 match literal {
                     Some(sequence) => {
                         let (schema, name) = sequence.split_once('.').unwrap_or(("", &sequence));

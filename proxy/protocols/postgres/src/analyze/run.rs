@@ -134,6 +134,7 @@ fn assemble(subject: Subject<'_>, state: &SessionState, mut walk: Walk<'_>, fact
     };
     let changes = !walk.unknown.is_empty() || walk.touches.iter().any(|touch| touch.access == Access::Write);
     let touches = walk.touches;
+    let undoable = !walk.lasting && walk.unknown.is_empty() && touches.iter().all(is_undoable);
     let scanned = Scanned::of(subject.text());
     let canonical = canonical(scanned.as_ref(), subject.text(), &touches);
     let effects = match walk.unknown.first() {
@@ -164,8 +165,14 @@ fn assemble(subject: Subject<'_>, state: &SessionState, mut walk: Walk<'_>, fact
         statements,
         unresolved: walk.unresolved,
         state_changes: walk.changes,
+        undoable,
         catalogue_changed: walk.catalogue_changed,
     }
+}
+
+fn is_undoable(touch: &Touch) -> bool {
+    use super::effect::{DELETE, INSERT, LOCK, SELECT, UPDATE};
+    touch.object == "relation" && [DELETE, INSERT, LOCK, SELECT, UPDATE].contains(&touch.effect)
 }
 
 fn outputs(rows: Option<&Rowset>) -> Outputs {
@@ -214,6 +221,7 @@ fn failed(subject: Subject<'_>, state: &SessionState, why: &str) -> Analysed {
         statements: Vec::new(),
         unresolved: Vec::new(),
         state_changes: Vec::new(),
+        undoable: false,
         catalogue_changed: false,
     };
     Analysed { analysis, literal_sensitive: true }
@@ -228,3 +236,6 @@ impl Walk<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,6 +36,8 @@ pub(super) struct Walk<'a> {
     pub(super) open_definitions: Vec<String>,
     /// The value of a literal mattered: the analysis holds for no other literal.
     pub(super) literal_sensitive: bool,
+    /// It changes something that no rollback undoes, although its effects do not say so.
+    pub(super) lasting: bool,
     /// Changes to the session so far.
     pub(super) changes: Vec<super::state::StateChange>,
     /// Something that the catalogue holds was created, altered or dropped.
@@ -61,6 +63,7 @@ impl<'a> Walk<'a> {
             ctes: Vec::new(),
             open_definitions: Vec::new(),
             literal_sensitive: false,
+            lasting: false,
             changes: Vec::new(),
             catalogue_changed: false,
             depth: 0,

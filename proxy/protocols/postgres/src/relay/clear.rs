@@ -13,14 +13,14 @@ use super::Relay;
 use super::ending::Ending;
 use super::expect::{Expect, Running};
 use super::meaning::Source;
-use crate::analyze::{Analysis, StatementKind};
+use crate::analyze::Analysis;
 use crate::frontend::{self, Severity, refusal};
 use crate::mask::Shape;
 use bytes::{Bytes, BytesMut};
 use pgwire::messages::response::TransactionStatus;
 use postgres_protocol::message::frontend as send;
 use proxy_core::approval::{ApprovalError, Outcome};
-use proxy_core::gate::{Decision, Held, Permit};
+use proxy_core::gate::{Decision, Held, Permit, Standing};
 use proxy_core::refusal::{Refusal, RefusalKind};
 use proxy_policy::{Command, Effects};
 use std::sync::Arc;
@@ -83,13 +83,34 @@ impl Relay {
             }
         };
         let command = self.command(&analysis, &intent);
-        let in_transaction = !matches!(self.status, TransactionStatus::Idle);
-        match self.gate.decide(command, in_transaction).await {
+        match self.gate.decide(command, self.standing(&analysis)).await {
             Decision::Permit(permit) => self.permitted(intent, analysis, permit),
             Decision::Refused(refusal) => self.refused(&intent, refusal)?,
             Decision::Held(held) => self.hold(held, intent, analysis),
         }
         Ok(())
+    }
+
+    /// Whether what the command changes waits for a commit. The server's last word counts only if nothing is on its way
+    /// that could have ended the transaction since.
+    fn standing(&self, analysis: &Analysis) -> Standing {
+        let may_end = |expected: &Expect| match expected {
+            Expect::Execute(running) | Expect::Query(running) => running.controls_transaction(),
+            Expect::Parse { .. }
+            | Expect::Bind { .. }
+            | Expect::Close { .. }
+            | Expect::Describe { .. }
+            | Expect::Sync { .. }
+            | Expect::Poison(_)
+            | Expect::Answer { .. } => false,
+        };
+        if matches!(self.status, TransactionStatus::Idle) || self.queue.iter().any(may_end) {
+            Standing::Alone
+        } else if analysis.undoable {
+            Standing::Undoable
+        } else {
+            Standing::InTransaction
+        }
     }
 
     fn command(&self, analysis: &Analysis, intent: &Intent) -> Arc<Command> {
@@ -131,8 +152,7 @@ impl Relay {
             Intent::Execute { portal, shapes, .. } => {
                 self.batch.sent = true;
                 self.batch.commands = true;
-                self.batch.control |=
-                    running.analysis.statements.iter().any(|one| controls_transaction(&one.kind));
+                self.batch.control |= running.controls_transaction();
                 let shapes = shapes.unwrap_or_default();
                 self.queue.push_back(Expect::Execute(Box::new(Running { portal, shapes, ..running })));
             }
@@ -241,8 +261,4 @@ impl Relay {
             refusal(RefusalKind::Withdrawn, "canceling statement due to user request", "nothing was run");
         self.refused(&intent, refusal)
     }
-}
-
-const fn controls_transaction(kind: &StatementKind) -> bool {
-    matches!(kind, StatementKind::Begin | StatementKind::Commit { .. } | StatementKind::Rollback { .. })
 }

@@ -125,6 +125,17 @@ impl Running {
         self.rows = self.rows.max(number.unwrap_or_default());
     }
 
+    /// It may begin or end a transaction.
+    pub(crate) fn controls_transaction(&self) -> bool {
+        let controls = |kind: &StatementKind| {
+            matches!(
+                kind,
+                StatementKind::Begin | StatementKind::Commit { .. } | StatementKind::Rollback { .. }
+            )
+        };
+        self.analysis.statements.iter().any(|one| controls(&one.kind))
+    }
+
     /// The next result begins.
     pub(crate) fn next_result(&mut self) {
         self.result = self.result.saturating_add(1);

@@ -124,6 +124,7 @@ impl Meaning {
             statements: Vec::new(),
             unresolved: Vec::new(),
             state_changes: Vec::new(),
+            undoable: false,
             catalogue_changed: true,
         })
     }
