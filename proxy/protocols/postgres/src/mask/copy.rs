@@ -99,6 +99,16 @@ impl CopyFormat {
             _ => None,
         }
     }
+
+    /// Whether a line is its values as they are, with control bytes between them.
+    fn is_plain(&self, line: &[u8]) -> bool {
+        match self {
+            Self::Text(dialect) => {
+                !dialect.header && dialect.delimiter.is_ascii_control() && !line.contains(&b'\\')
+            }
+            Self::Csv(_) | Self::Binary { .. } => false,
+        }
+    }
 }
 
 /// The value of an option, if it is a word or a number.
@@ -127,9 +137,13 @@ impl RowMasker<'_> {
         out: &mut BytesMut,
     ) -> Result<(), Malformed> {
         let start = out.len();
+        let body = crate::frame::body(frame);
+        if *self.plan == RowPlan::Detect && format.is_plain(body) && !self.masker.row_may_match(body) {
+            out.put_slice(frame);
+            return Ok(());
+        }
         out.put_u8(b'd');
         out.put_u32(0);
-        let body = crate::frame::body(frame);
         match format {
             CopyFormat::Binary { begun } => self.copied_binary(body, begun, out)?,
             CopyFormat::Text(dialect) | CopyFormat::Csv(dialect) if dialect.header => {
@@ -192,13 +206,9 @@ impl RowMasker<'_> {
                 out.put_slice(field);
                 continue;
             };
-            let masked = if aligned {
-                self.copied_field(index, &value)
-            } else {
-                self.misaligned().map(Cow::into_owned)
-            };
+            let masked = if aligned { self.copied_field(index, &value) } else { self.misaligned() };
             match masked {
-                Some(masked) if masked == *value => out.put_slice(field),
+                Some(masked) if *masked == *value => out.put_slice(field),
                 Some(masked) => writing.write(&masked, out),
                 None => out.put_slice(&writing.dialect.null),
             }
@@ -207,7 +217,7 @@ impl RowMasker<'_> {
         Ok(())
     }
 
-    fn copied_field(&mut self, index: usize, value: &[u8]) -> Option<Vec<u8>> {
+    fn copied_field<'v>(&mut self, index: usize, value: &'v [u8]) -> Option<Cow<'v, [u8]>> {
         let plan = self.plan;
         let mask = match plan {
             RowPlan::Columns(masks) => masks.get(index).and_then(Option::as_ref),
@@ -215,8 +225,8 @@ impl RowMasker<'_> {
             RowPlan::Clear | RowPlan::Detect => None,
         };
         match mask {
-            Some(mask) => self.masker.value(&mask.mask, &mask.name, value, self.counts),
-            None => Some(self.masker.text(value, self.counts).into_owned()),
+            Some(mask) => self.masker.value(&mask.mask, &mask.name, value, self.counts).map(Cow::Owned),
+            None => Some(self.masker.text(value, self.counts)),
         }
     }
 }
