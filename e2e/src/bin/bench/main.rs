@@ -12,17 +12,31 @@ mod sessions;
 mod transactions;
 
 use anyhow::{Context as _, Result};
+use clap::Parser;
 use comfy_table::{CellAlignment, Table, presets};
 use measure::Row;
 use scene::Scene;
 
+/// What the gateway costs, as ratios against PgBouncer and a direct connection in the same run.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Shorter runs, for a first look.
+    #[arg(long)]
+    quick: bool,
+    /// Sections to measure. Omitted: all of them.
+    #[arg(value_parser = SECTIONS.map(|(name, _)| name))]
+    sections: Vec<String>,
+}
+
 fn main() -> Result<()> {
-    let quick = std::env::args().any(|argument| argument == "--quick");
-    let seconds = if quick { 2 } else { 5 };
+    let arguments = Arguments::parse();
+    let seconds = if arguments.quick { 2 } else { 5 };
     println!("Starting PostgreSQL, PgBouncer, the issuer and the gateway …");
     let scene = Scene::start()?;
     let mut rows = Vec::new();
-    for (what, measure) in SECTIONS {
+    let wanted =
+        |name: &str| arguments.sections.is_empty() || arguments.sections.iter().any(|one| one == name);
+    for (what, measure) in SECTIONS.into_iter().filter(|(name, _)| wanted(name)) {
         println!("Measuring {what} …");
         let measured = measure(&scene, seconds).with_context(|| format!("measure {what}"))?;
         for row in &measured {
@@ -42,7 +56,7 @@ type Section = fn(&Scene, u32) -> Result<Vec<Row>>;
 
 const SECTIONS: [(&str, Section); 4] = [
     ("transactions", transactions::measure),
-    ("added latency", transactions::latency),
+    ("latency", transactions::latency),
     ("bulk", bulk::measure),
     ("sessions", sessions::measure),
 ];
