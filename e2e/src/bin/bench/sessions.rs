@@ -33,26 +33,30 @@ pub(crate) fn measure(scene: &Scene, seconds: u32) -> Result<Vec<Row>> {
 
 /// KiB that each of many idle sessions adds.
 fn per_session(scene: &Scene, path: &Path, memory: &dyn Fn() -> Result<u64>) -> Result<f64> {
+    // PgBouncer keeps what earlier sections made it open, and uses that again.
+    let idle_before = idle(scene)?;
+    let wanted = if path.name == "gateway" { idle_before.saturating_add(SESSIONS) } else { SESSIONS };
     let before = memory()?;
     let mut clients = idle_clients(path)?;
-    let counted = "select count(*) from pg_stat_activity where usename = 'bench' and backend_type = 'client backend' \
-                   and state = 'idle' and query <> ''";
-    let all = wait_until("every session is idle", || {
-        let count: usize = scene.server.sql("postgres", counted).ok()?.parse().ok()?;
-        (count >= SESSIONS).then(memory)
-    });
+    let all = wait_until("every session is idle", || (idle(scene).ok()? >= wanted).then(memory));
     clients.kill().context("end pgbench")?;
     clients.wait()?;
     if path.name == "gateway" {
-        // PgBouncer keeps what it has opened for the next client; it is measured last.
+        // PgBouncer keeps these as well; it is measured last.
         wait_until("every session has ended", || {
-            let count: usize = scene.server.sql("postgres", counted).ok()?.parse().ok()?;
-            (count < 10).then_some(())
+            (idle(scene).ok()? <= idle_before.saturating_add(10)).then_some(())
         })?;
     }
     let after = all??;
     #[expect(clippy::cast_precision_loss, reason = "memory is far below 2^52 bytes")]
     Ok(after.saturating_sub(before) as f64 / 1024.0 / SESSIONS as f64)
+}
+
+/// Sessions of the server that have run something and are idle.
+fn idle(scene: &Scene) -> Result<usize> {
+    let counted = "select count(*) from pg_stat_activity where usename = 'bench' and backend_type = 'client backend' \
+                   and state = 'idle' and query <> ''";
+    scene.server.sql("postgres", counted)?.parse().context("read a count")
 }
 
 /// pgbench clients that run one query each and then sleep.
