@@ -53,7 +53,7 @@ pub enum Standing {
     /// In a transaction, and whatever it changes lasts only if a later command commits that: until then its record need
     /// not be on disk.
     Undoable,
-    /// In a transaction; it may commit that, or change what no rollback undoes.
+    /// In a transaction, or perhaps; it may commit one, or change what no rollback undoes.
     InTransaction,
 }
 

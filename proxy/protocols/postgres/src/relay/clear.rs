@@ -23,6 +23,7 @@ use proxy_core::approval::{ApprovalError, Outcome};
 use proxy_core::gate::{Decision, Held, Permit, Standing};
 use proxy_core::refusal::{Refusal, RefusalKind};
 use proxy_policy::{Command, Effects};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -83,34 +84,13 @@ impl Relay {
             }
         };
         let command = self.command(&analysis, &intent);
-        match self.gate.decide(command, self.standing(&analysis)).await {
+        let standing = standing(self.status, self.batch.control, &self.queue, analysis.undoable);
+        match self.gate.decide(command, standing).await {
             Decision::Permit(permit) => self.permitted(intent, analysis, permit),
             Decision::Refused(refusal) => self.refused(&intent, refusal)?,
             Decision::Held(held) => self.hold(held, intent, analysis),
         }
         Ok(())
-    }
-
-    /// Whether what the command changes waits for a commit. The server's last word counts only if nothing is on its way
-    /// that could have ended the transaction since.
-    fn standing(&self, analysis: &Analysis) -> Standing {
-        let may_end = |expected: &Expect| match expected {
-            Expect::Execute(running) | Expect::Query(running) => running.controls_transaction(),
-            Expect::Parse { .. }
-            | Expect::Bind { .. }
-            | Expect::Close { .. }
-            | Expect::Describe { .. }
-            | Expect::Sync { .. }
-            | Expect::Poison(_)
-            | Expect::Answer { .. } => false,
-        };
-        if matches!(self.status, TransactionStatus::Idle) || self.queue.iter().any(may_end) {
-            Standing::Alone
-        } else if analysis.undoable {
-            Standing::Undoable
-        } else {
-            Standing::InTransaction
-        }
     }
 
     fn command(&self, analysis: &Analysis, intent: &Intent) -> Arc<Command> {
@@ -260,5 +240,50 @@ impl Relay {
         let refusal =
             refusal(RefusalKind::Withdrawn, "canceling statement due to user request", "nothing was run");
         self.refused(&intent, refusal)
+    }
+}
+
+/// Whether what a command changes waits for a commit. That the server was in a transaction block when it was last ready
+/// counts only if it owes no newer word, and nothing has begun or ended a transaction since: else the command may stand
+/// outside a block, or be the commit of one.
+fn standing(status: TransactionStatus, control: bool, queue: &VecDeque<Expect>, undoable: bool) -> Standing {
+    let stale = |expected: &Expect| match expected {
+        Expect::Query(_) | Expect::Sync { .. } => true,
+        Expect::Execute(running) => running.controls_transaction(),
+        Expect::Parse { .. }
+        | Expect::Bind { .. }
+        | Expect::Close { .. }
+        | Expect::Describe { .. }
+        | Expect::Poison(_)
+        | Expect::Answer { .. } => false,
+    };
+    if matches!(status, TransactionStatus::Idle) {
+        Standing::Alone
+    } else if undoable && !control && !queue.iter().any(stale) {
+        Standing::Undoable
+    } else {
+        Standing::InTransaction
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_server_that_owes_no_newer_word_is_known_to_be_in_a_transaction() {
+        let nothing = VecDeque::new();
+        let parsing = VecDeque::from([Expect::Close { kind: b'S', name: String::new() }]);
+        let syncing = VecDeque::from([Expect::Sync { copies: 0 }]);
+        let block = TransactionStatus::Transaction;
+        assert_eq!(standing(block, false, &nothing, true), Standing::Undoable);
+        assert_eq!(standing(block, false, &parsing, true), Standing::Undoable);
+        // A commit, whatever is on its way.
+        assert_eq!(standing(block, false, &nothing, false), Standing::InTransaction);
+        assert_eq!(standing(block, false, &syncing, false), Standing::InTransaction);
+        // A commit was answered, or may have been: the block may be over.
+        assert_eq!(standing(block, true, &nothing, true), Standing::InTransaction);
+        assert_eq!(standing(block, false, &syncing, true), Standing::InTransaction);
+        assert_eq!(standing(TransactionStatus::Idle, false, &nothing, true), Standing::Alone);
     }
 }
