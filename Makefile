@@ -27,6 +27,8 @@ down: ## Stops what `make up` left running
 
 test: lint ## Every check and every test
 	@.ci/packages
+# `cargo test` builds the binary of a package only for that package's own tests
+	$(CARGO) build --workspace --bins
 	$(CARGO) test --workspace
 
 lint: packages ## Formatting and lints
