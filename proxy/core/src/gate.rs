@@ -268,7 +268,7 @@ impl Gate {
         }
     }
 
-    /// Waits for the moments at which a session has to be looked at.
+    /// What tells the moments at which the session has to be looked at.
     pub fn watch(&self) -> Watch {
         Watch { expires_at: self.session.identity.expires_at(), changes: self.changes.clone() }
     }
