@@ -21,11 +21,12 @@ pub use policy::{
     PostgresqlEffect, PostgresqlMatch, ReviewerRequirement, RuleAction, Subject, TargetKind, TargetRef,
     TimeWindow, Weekday,
 };
-pub use refs::{KeyKind, KeyRef, SecretRef};
+pub use refs::{ClaimRef, KeyKind, KeyRef, SecretRef};
 pub use resource::{
-    Authentication, ClaimMapping, Durability, Gateway, GatewayService, GatewayTls, Issuer, PolicyAttachment,
-    PostgresqlRole, PostgresqlTarget, ProtectedResource, Recording, ResourceSpec, ResourceStatus,
-    ResultRecording, ServiceType, TlsMode, UpstreamTls,
+    Authentication, ClaimMapping, Durability, Gateway, GatewayReport, GatewayService, GatewayTls, Issuer,
+    IssuerKind, IssuerRef, PolicyAttachment, PostgresqlRole, PostgresqlTarget, ProtectedResource, Recording,
+    ResourceSpec, ResourceStatus, ResultRecording, RunningPolicy, ServiceType, SpoolVolume, TlsMode,
+    UpstreamTls,
 };
 
 /// The API group of every kind in this crate.

@@ -33,6 +33,12 @@ use super::policy::{OnDisconnect, ReviewerRequirement};
     printcolumn(name = "Expires", type_ = "date", json_path = ".spec.expiresAt")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("self.resourceRef == oldSelf.resourceRef && self.requester == oldSelf.requester && self.session == oldSelf.session && self.policyRef == oldSelf.policyRef && self.expiresAt == oldSelf.expiresAt && self.onDisconnect == oldSelf.onDisconnect")
+    .message("only decisions may be appended; everything else was written by the gateway and is immutable"))]
+#[x_kube(validation = Rule::new("self.command == oldSelf.command")
+    .message("command: immutable; an approval is for the command that was held"))]
+#[x_kube(validation = Rule::new("self.reviewers == oldSelf.reviewers")
+    .message("reviewers: immutable; change the Policy and have the command sent again"))]
 pub struct ApprovalRequestSpec {
     /// The Resource that the command is for.
     pub resource_ref: ResourceRef,
@@ -85,10 +91,11 @@ pub struct Requester {
     pub username: String,
     /// Its groups.
     #[serde(default)]
-    #[schemars(length(max = 256))]
+    #[schemars(length(max = 256), inner(length(max = 1024)))]
     pub groups: Vec<String>,
     /// Claims that help an approver: repository, ref, run id and the like. Values are masked like any text.
     #[serde(default)]
+    #[schemars(extend("maxProperties" = 64), inner(length(max = 4096)))]
     pub claims: BTreeMap<String, String>,
 }
 
@@ -106,7 +113,7 @@ pub struct HeldCommand {
     pub text: String,
     /// Its effects, one line each: `Delete public.orders (unbounded)`.
     #[serde(default)]
-    #[schemars(length(max = 256))]
+    #[schemars(length(max = 256), inner(length(max = 1024)))]
     pub effects: Vec<String>,
     /// Keyed digest of the exact command, its parameters, database, role and search path: releases this instance.
     pub digest: String,

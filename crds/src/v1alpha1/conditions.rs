@@ -19,3 +19,10 @@ pub const EXPIRED: &str = "Expired";
 pub const WITHDRAWN: &str = "Withdrawn";
 /// After `Approved`: the command ran. An approval is consumed once.
 pub const CONSUMED: &str = "Consumed";
+/// The operator has just seen the API server refuse a decision in another name. While it is not True, no approval
+/// counts.
+pub const APPROVER_BINDING: &str = "ApproverBinding";
+/// On the way to what the spec says; True only while something is expected to happen by itself (kstatus).
+pub const RECONCILING: &str = "Reconciling";
+/// Somebody has to change something first (kstatus).
+pub const STALLED: &str = "Stalled";

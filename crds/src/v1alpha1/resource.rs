@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::refs::{KeyRef, SecretRef};
+use super::refs::{ClaimRef, KeyRef, SecretRef};
 
 /// A protected upstream: what it is, who may prove an identity to it, how its gateway runs and records.
 // The Rust type is not called `Resource` because `kube::Resource` is a trait that every user of it imports.
@@ -21,6 +21,8 @@ use super::refs::{KeyRef, SecretRef};
     shortname = "pres",
     category = "portcullis",
     doc = "A protected upstream: a database, a host or a cluster that agents reach only through its gateway.",
+    validation = Rule::new("self.metadata.name.size() <= 50 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
+        .message("metadata.name: expected a DNS label of at most 50 characters that begins with a letter; the gateway's Service is named after it"),
     printcolumn(name = "Protocol", type_ = "string", json_path = ".status.protocol"),
     printcolumn(name = "Address", type_ = "string", json_path = ".status.endpoint"),
     printcolumn(
@@ -158,9 +160,14 @@ pub struct Gateway {
     /// Where clients reach the gateway.
     #[serde(default)]
     pub service: GatewayService,
-    /// The gateway's own certificate. Omitted: the operator's authority issues one; standalone it is required.
+    /// The gateway's own certificate. Omitted: the operator's authority issues one into the Secret
+    /// `<name>-gateway-tls`, and publishes itself in the ConfigMap `<name>-gateway-ca`; standalone it is required.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<GatewayTls>,
+    /// Where the audit log is kept until it is exported. Omitted: a volume that lives as long as the pod.
+    /// Standalone: ignored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spool: Option<SpoolVolume>,
     /// Seconds that live sessions may go on after the gateway was told to stop. Omitted: 300.
     #[serde(default = "default_drain_seconds")]
     #[schemars(range(min = 0, max = 86400))]
@@ -177,6 +184,7 @@ impl Default for Gateway {
             replicas: default_replicas(),
             service: GatewayService::default(),
             tls: None,
+            spool: None,
             drain_seconds: default_drain_seconds(),
             max_sessions: default_max_sessions(),
         }
@@ -215,11 +223,57 @@ pub enum ServiceType {
 }
 
 /// The gateway's certificate.
+#[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("has(self.secretRef) != has(self.issuerRef)")
+    .message("set either secretRef or issuerRef"))]
+pub struct GatewayTls {
+    /// Secret of type `kubernetes.io/tls`: keys `tls.crt` and `tls.key`. Omitted: `issuerRef` must be set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretRef>,
+    /// cert-manager issuer that signs the gateway's certificate. Omitted: `secretRef` must be set. Standalone: an
+    /// error, for there is no cert-manager.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer_ref: Option<IssuerRef>,
+}
+
+/// An issuer of cert-manager.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct GatewayTls {
-    /// Secret of type `kubernetes.io/tls`: keys `tls.crt` and `tls.key`.
-    pub secret_ref: SecretRef,
+pub struct IssuerRef {
+    /// Omitted: `Issuer`, in the same namespace.
+    #[serde(default)]
+    pub kind: IssuerKind,
+    /// Name of the issuer.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// Kinds of issuer that cert-manager has.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum IssuerKind {
+    /// For one namespace.
+    #[default]
+    Issuer,
+    /// For the whole cluster.
+    ClusterIssuer,
+}
+
+/// The volume of a gateway's audit log.
+#[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("!(has(self.claimRef) && has(self.sizeLimit))")
+    .message("sizeLimit is for the volume that lives as long as the pod; a claim has its own size"))]
+pub struct SpoolVolume {
+    /// A PersistentVolumeClaim that outlives pods. With more than one replica it must be `ReadWriteMany`; every start
+    /// of a gateway writes a directory of its own. Omitted: an `emptyDir`, which is gone with its pod: then have the
+    /// log exported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim_ref: Option<ClaimRef>,
+    /// Size of the `emptyDir`, as a Kubernetes quantity. Omitted: as much as the node has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[0-9]+(Ki|Mi|Gi|k|M|G)?$"), length(max = 20))]
+    pub size_limit: Option<String>,
 }
 
 /// What is recorded, and how hard a record must be before the command goes on.
@@ -287,10 +341,49 @@ pub struct ResourceStatus {
     #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub policies: Vec<PolicyAttachment>,
-    /// `Accepted`, `ResolvedRefs`, `Programmed`, `Ready`.
+    /// What each gateway pod runs, in its own words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["pod".into()]))]
+    #[schemars(length(max = 256))]
+    pub gateways: Vec<GatewayReport>,
+    /// `Accepted`, `ResolvedRefs`, `Programmed`, `Ready`, `ApproverBinding`, `Reconciling`, `Stalled`.
     #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+}
+
+/// What one gateway pod runs. It writes this entry itself, before it says that it is ready, and after each change.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayReport {
+    /// Name of the pod.
+    pub pod: String,
+    /// Name of the process, as in the origin of its audit log: a container that was started again has another one.
+    #[serde(default)]
+    pub instance: String,
+    /// Generation of the Resource that it runs; 0 when it runs none.
+    #[serde(default)]
+    pub resource_generation: i64,
+    /// Policies that it enforces.
+    #[serde(default)]
+    #[schemars(length(max = 1024))]
+    pub policies: Vec<RunningPolicy>,
+    /// Why it does not run what was written last; the last good configuration stays in force. Omitted: it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
+    pub problem: Option<String>,
+}
+
+/// A Policy that a gateway enforces.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunningPolicy {
+    /// Its name.
+    pub name: String,
+    /// Its UID: one that was deleted and made again is another one.
+    pub uid: String,
+    /// Its generation.
+    pub generation: i64,
 }
 
 /// A Policy in force on a Resource.

@@ -19,15 +19,17 @@ fn the_samples_parse() {
     assert_eq!(sample("policy.yaml").policies.len(), 1);
     assert_eq!(sample("approvalrequest.yaml").approval_requests.len(), 1);
     let all = sample("all-options.yaml");
-    assert_eq!((all.resources.len(), all.policies.len(), all.approval_requests.len()), (1, 2, 1));
+    assert_eq!((all.resources.len(), all.policies.len(), all.approval_requests.len()), (2, 2, 1));
     assert_eq!((all.secrets.len(), all.config_maps.len()), (1, 1));
 }
 
 #[test]
 fn a_sample_that_is_written_and_read_again_is_the_same() {
     let all = sample("all-options.yaml");
-    let resource = to_yaml(&all.resources[0]).unwrap();
-    assert_eq!(Manifests::parse("again", &resource).unwrap().resources, all.resources);
+    for resource in &all.resources {
+        let again = Manifests::parse("again", &to_yaml(resource).unwrap()).unwrap();
+        assert_eq!(&again.resources[0], resource);
+    }
     let policy = to_yaml(&all.policies[0]).unwrap();
     assert_eq!(Manifests::parse("again", &policy).unwrap().policies[0], all.policies[0]);
     let request = to_yaml(&all.approval_requests[0]).unwrap();

@@ -77,7 +77,7 @@ fn one(resource: &Located<ProtectedResource>, objects: &Objects) -> Result<Resou
 }
 
 fn certificate(spec: &ResourceSpec, lookup: &mut Lookup<'_>) -> Option<Arc<CertifiedKey>> {
-    let Some(tls) = &spec.gateway.tls else {
+    let Some(reference) = spec.gateway.tls.as_ref().and_then(|tls| tls.secret_ref.as_ref()) else {
         lookup.problem(
             "spec.gateway.tls",
             "expected a secretRef to the gateway's certificate: clients send tokens, so TLS is required",
@@ -85,7 +85,7 @@ fn certificate(spec: &ResourceSpec, lookup: &mut Lookup<'_>) -> Option<Arc<Certi
         return None;
     };
     let path = "spec.gateway.tls.secretRef.name";
-    let secret = lookup.secret(path, &tls.secret_ref.name)?;
+    let secret = lookup.secret(path, &reference.name)?;
     let chain = lookup.secret_key(path, secret, "tls.crt");
     let key = lookup.secret_key(path, secret, "tls.key");
     match super::pem::certified_key(chain?, key?) {

@@ -1,0 +1,2 @@
+//! `portcullis-operator`.
+fn main() {}
