@@ -6,17 +6,32 @@ use std::path::Path;
 
 #[test]
 fn the_generated_definitions_are_those_of_the_code() {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("generated");
+    expect_generated(&Path::new(env!("CARGO_MANIFEST_DIR")).join("generated"));
+}
+
+/// Helm packs only what lies in the chart.
+#[test]
+fn the_chart_carries_the_same_definitions() {
+    expect_generated(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/portcullis/files/crds"));
+}
+
+fn expect_generated(directory: &Path) {
     let update = std::env::var_os("UPDATE_GOLDEN").is_some();
+    let mut names = Vec::new();
     for definition in definitions::all() {
-        let path = directory.join(format!("{}.yaml", definition.metadata.name.as_deref().unwrap()));
+        names.push(format!("{}.yaml", definition.metadata.name.as_deref().unwrap()));
+        let path = directory.join(names.last().unwrap());
         let expected = definitions::to_yaml(&definition).unwrap();
         if update {
-            std::fs::create_dir_all(&directory).unwrap();
+            std::fs::create_dir_all(directory).unwrap();
             std::fs::write(&path, &expected).unwrap();
         }
         let found = std::fs::read_to_string(&path).unwrap_or_default();
         assert!(found == expected, "{} is stale: run this test with UPDATE_GOLDEN=1", path.display());
+    }
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(names.contains(&name), "{name} in {} is no definition", directory.display());
     }
 }
 
