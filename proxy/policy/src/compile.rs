@@ -13,7 +13,7 @@ mod selection;
 mod window;
 
 use cel::Env;
-use crds::v1alpha1::{Policy, PolicyMode};
+use crds::v1alpha1::{Policy, PolicyMode, ProtectedResource};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
@@ -82,6 +82,21 @@ pub struct ResourceFacts {
     pub roles: Vec<String>,
 }
 
+impl ResourceFacts {
+    /// The facts of a Resource, as the operator and the gateway both see them.
+    pub fn of(resource: &ProtectedResource) -> Self {
+        let metadata = &resource.metadata;
+        let roles = resource.spec.postgresql.iter().flat_map(|target| &target.roles);
+        Self {
+            namespace: metadata.namespace.clone().unwrap_or_default(),
+            name: metadata.name.clone().unwrap_or_default(),
+            labels: metadata.labels.clone().unwrap_or_default(),
+            protocol: if resource.spec.postgresql.is_some() { "postgresql" } else { "" }.to_owned(),
+            roles: roles.map(|role| role.name.clone()).collect(),
+        }
+    }
+}
+
 /// One reason why a policy does not compile.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -126,6 +141,15 @@ pub fn compile(resource: &ResourceFacts, policies: &[Policy]) -> Result<PolicySe
         compiler.add(policy);
     }
     compiler.finish()
+}
+
+/// Whether a policy is about a resource. One whose selection cannot be meant is about none; [`compile`] says why.
+pub fn selects(resource: &ResourceFacts, policy: &Policy) -> bool {
+    let namespace = policy.metadata.namespace.as_deref().unwrap_or_default();
+    let mut ignored = Vec::new();
+    or_default(namespace) == or_default(&resource.namespace)
+        && selection::selects(&policy.spec, resource, &mut Problems { policy: "", list: &mut ignored })
+        && ignored.is_empty()
 }
 
 struct Compiler<'a> {

@@ -13,7 +13,7 @@ mod test_support;
 mod verdict;
 
 pub use command::{Access, ColumnName, Command, Effects, Flow, Outputs, Provenance, Touch};
-pub use compile::{PolicySet, Problem, ResourceFacts, compile};
+pub use compile::{PolicySet, Problem, ResourceFacts, compile, selects};
 pub use crds::v1alpha1::{Detector, Mask, MaskType, OnDisconnect, PatternMask, ReviewerRequirement};
 pub use evaluate::Moment;
 pub use identity::Identity;

@@ -1,0 +1,181 @@
+//! Whether decisions are bound to whoever makes them: the admission policy has to be seen refusing.
+//!
+//! A `ValidatingAdmissionPolicy` that is missing, unbound, or broken by one typing error lets everything pass without
+//! a word. So the operator tries what must be refused, as a dry run, before anything counts and then regularly.
+
+use crate::metrics::Metrics;
+use crate::names::MANAGER;
+use crate::stores::Chain;
+use crds::v1alpha1::{
+    ApprovalRequest, ApprovalRequestSpec, ApprovalVerdict, Decision, HeldCommand, OnDisconnect, PolicyRef,
+    Requester, ResourceRef, TransactionState,
+};
+use jiff::Timestamp;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Name of the admission policy; its refusals carry it.
+pub const ADMISSION_POLICY: &str = "portcullis-approver-binding";
+/// What it says to a request that is created with a decision.
+const BORN_DECIDED: &str = "portcullis: a request is not created already decided";
+/// What it says to a decision in another name.
+const IN_ANOTHER_NAME: &str = "portcullis: approver must be the user who patches";
+/// Who the canary pretends to be.
+const CANARY: &str = "portcullis-canary";
+/// How often it is tried while it is refused as it must be, and while it is not.
+const INTERVALS: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(2));
+/// A proof that is older counts for nothing.
+const FRESH: jiff::SignedDuration = jiff::SignedDuration::from_secs(60);
+
+/// Whether the admission policy was seen at work.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Binding {
+    /// It refused, at this time.
+    Proven(Timestamp),
+    /// It was not, because of this.
+    Unproven(String),
+}
+
+impl Binding {
+    /// Whether it was seen at work lately.
+    ///
+    /// # Errors
+    /// Why not, and what to do.
+    pub fn check(&self, now: Timestamp) -> Result<(), String> {
+        match self {
+            Self::Proven(at) if now.duration_since(*at) <= FRESH => Ok(()),
+            Self::Proven(at) => Err(format!("the admission policy was last seen at work at {at}")),
+            Self::Unproven(why) => Err(why.clone()),
+        }
+    }
+}
+
+/// Tries the canary until the process ends, and tells of every change.
+///
+/// Cancel safe.
+pub async fn watch_over(
+    client: Client,
+    namespace: String,
+    binding: watch::Sender<Binding>,
+    metrics: Metrics,
+) {
+    loop {
+        let seen = try_create(&client, &namespace, Timestamp::now()).await;
+        let proven = matches!(seen, Binding::Proven(_));
+        metrics.approver_binding.set(i64::from(proven));
+        if let Binding::Unproven(why) = &seen
+            && *binding.borrow() != seen
+        {
+            tracing::error!(why, "approvals are not bound to their approvers: none counts");
+        }
+        binding.send_replace(seen);
+        tokio::time::sleep(if proven { INTERVALS.0 } else { INTERVALS.1 }).await;
+    }
+}
+
+/// A request that is created already decided must be refused.
+async fn try_create(client: &Client, namespace: &str, now: Timestamp) -> Binding {
+    let api = Api::<ApprovalRequest>::namespaced(client.clone(), namespace);
+    let params = PostParams { dry_run: true, field_manager: Some(MANAGER.to_owned()) };
+    match api.create(&params, &canary(now)).await {
+        Ok(_) => Binding::Unproven(format!(
+            "the API server lets a request be created already decided: the ValidatingAdmissionPolicy \
+             {ADMISSION_POLICY} or its binding is missing or broken; install the chart with approverBinding.enabled"
+        )),
+        Err(kube::Error::Api(status)) if refused(&status.message, BORN_DECIDED) => Binding::Proven(now),
+        Err(error) => Binding::Unproven(format!("the admission policy cannot be tried: {}", Chain(&error))),
+    }
+}
+
+/// A decision in another name, on this very request, must be refused.
+///
+/// Cancel safe.
+///
+/// # Errors
+/// Why it is not certain that it is.
+pub async fn prove(client: &Client, request: &ApprovalRequest) -> Result<(), String> {
+    let metadata = &request.metadata;
+    let (Some(namespace), Some(name)) = (&metadata.namespace, &metadata.name) else {
+        return Err("the request has no name".to_owned());
+    };
+    let mut decisions = request.spec.decisions.clone();
+    decisions.push(forged());
+    let patch =
+        json!({"metadata": {"resourceVersion": metadata.resource_version}, "spec": {"decisions": decisions}});
+    let params =
+        PatchParams { dry_run: true, field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    let api = Api::<ApprovalRequest>::namespaced(client.clone(), namespace);
+    match api.patch(name, &params, &Patch::Merge(&patch)).await {
+        Ok(_) => Err(format!(
+            "the API server accepts a decision in another name: the ValidatingAdmissionPolicy {ADMISSION_POLICY} \
+             or its binding is missing or broken"
+        )),
+        Err(kube::Error::Api(status)) if refused(&status.message, IN_ANOTHER_NAME) => Ok(()),
+        Err(error) => Err(format!("the admission policy cannot be tried: {}", Chain(&error))),
+    }
+}
+
+/// Refused by the policy, for the reason that counts.
+fn refused(message: &str, reason: &str) -> bool {
+    message.contains(ADMISSION_POLICY) && message.contains(reason)
+}
+
+fn forged() -> Decision {
+    Decision {
+        approver: CANARY.to_owned(),
+        group: None,
+        verdict: ApprovalVerdict::Approved,
+        reason: Some("dry run: must be refused".to_owned()),
+    }
+}
+
+fn canary(now: Timestamp) -> ApprovalRequest {
+    let canary = || CANARY.to_owned();
+    let spec = ApprovalRequestSpec {
+        resource_ref: ResourceRef { name: canary(), uid: None },
+        requester: Requester {
+            issuer: canary(),
+            subject: canary(),
+            username: canary(),
+            groups: Vec::new(),
+            claims: BTreeMap::new(),
+        },
+        session: canary(),
+        command: HeldCommand {
+            protocol: canary(),
+            summary: canary(),
+            text: canary(),
+            effects: Vec::new(),
+            digest: canary(),
+            effect_digest: canary(),
+            transaction: TransactionState::Idle,
+            estimate: None,
+        },
+        policy_ref: PolicyRef { name: canary(), generation: 0, rule: canary() },
+        reviewers: Vec::new(),
+        expires_at: now.to_string(),
+        on_disconnect: OnDisconnect::Withdraw,
+        decisions: vec![forged()],
+    };
+    let mut request = ApprovalRequest::new(CANARY, spec);
+    request.metadata.labels = Some(BTreeMap::from([("portcullis.dev/canary".to_owned(), "true".to_owned())]));
+    request
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Binding;
+
+    #[test]
+    fn an_old_proof_counts_for_nothing() {
+        let at = "2026-11-24T12:00:00Z".parse().unwrap();
+        let later = |text: &str| Binding::Proven(at).check(text.parse().unwrap());
+        assert_eq!(later("2026-11-24T12:01:00Z"), Ok(()));
+        assert!(later("2026-11-24T12:01:01Z").unwrap_err().contains("last seen"));
+        assert!(Binding::Unproven("why".to_owned()).check(at).is_err());
+    }
+}

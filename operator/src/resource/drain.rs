@@ -1,0 +1,103 @@
+//! The end of a Resource: its gateways are told to stop, drain their sessions and seal their logs; only then does it go,
+//! and everything that it owns after it. Roles and Policies are there until the last session is over.
+
+use super::ResourceError;
+use super::dereference::pods;
+use crate::context::Context;
+use crate::names::{self, DRAIN_FINALIZER, MANAGER};
+use crds::v1alpha1::ProtectedResource;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::runtime::controller::Action;
+use kube::{Api, ResourceExt as _};
+use serde_json::json;
+use std::time::Duration;
+
+/// Beyond a pod's own time to end, before its node is given up.
+const PATIENCE: SignedDuration = SignedDuration::from_mins(2);
+
+/// Puts the finalizer on a Resource that has none.
+///
+/// Cancel safe.
+///
+/// # Errors
+/// The API server did not take it.
+pub(super) async fn protect(context: &Context, resource: &ProtectedResource) -> Result<(), ResourceError> {
+    if resource.finalizers().iter().any(|finalizer| finalizer == DRAIN_FINALIZER) {
+        return Ok(());
+    }
+    let mut finalizers = resource.finalizers().to_vec();
+    finalizers.push(DRAIN_FINALIZER.to_owned());
+    finalize(context, resource, &finalizers).await
+}
+
+/// One step towards the end.
+///
+/// Cancel safe: the next reconcile goes on.
+///
+/// # Errors
+/// The API server did not take something.
+pub(super) async fn drain(
+    context: &Context,
+    resource: &ProtectedResource,
+    now: Timestamp,
+) -> Result<Action, ResourceError> {
+    if !resource.finalizers().iter().any(|finalizer| finalizer == DRAIN_FINALIZER) {
+        return Ok(Action::await_change());
+    }
+    let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
+    let deployments = Api::<Deployment>::namespaced(context.client.clone(), &namespace);
+    let gateway = names::gateway(&name);
+    let stop = |source| ResourceError::Api { step: "stop the gateway", source };
+    if let Some(deployment) = deployments.get_opt(&gateway).await.map_err(stop)? {
+        let ours =
+            deployment.owner_references().iter().any(|owner| Some(&owner.uid) == resource.uid().as_ref());
+        if ours && deployment.metadata.deletion_timestamp.is_none() {
+            context.metrics.wrote("Deployment", "delete");
+            match deployments.delete(&gateway, &DeleteParams::foreground()).await {
+                Ok(_) => {}
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                Err(source) => return Err(stop(source)),
+            }
+        }
+        if ours && !is_overdue(resource, now) {
+            return Ok(Action::requeue(Duration::from_secs(1)));
+        }
+    }
+    if !pods(&context.stores, &namespace, &name).is_empty() && !is_overdue(resource, now) {
+        return Ok(Action::requeue(Duration::from_secs(1)));
+    }
+    tracing::info!(namespace, name, overdue = is_overdue(resource, now), "gateway drained");
+    let others: Vec<String> =
+        resource.finalizers().iter().filter(|finalizer| *finalizer != DRAIN_FINALIZER).cloned().collect();
+    finalize(context, resource, &others).await?;
+    Ok(Action::await_change())
+}
+
+fn is_overdue(resource: &ProtectedResource, now: Timestamp) -> bool {
+    let drain = SignedDuration::from_secs(resource.spec.gateway.drain_seconds.into());
+    let since = resource.metadata.deletion_timestamp.as_ref().map(|at| now.duration_since(at.0));
+    since.is_some_and(|since| since > drain.saturating_add(PATIENCE))
+}
+
+async fn finalize(
+    context: &Context,
+    resource: &ProtectedResource,
+    finalizers: &[String],
+) -> Result<(), ResourceError> {
+    let api = Api::<ProtectedResource>::namespaced(
+        context.client.clone(),
+        &resource.namespace().unwrap_or_default(),
+    );
+    // with the version that was seen: somebody else's finalizer is not lost
+    let patch =
+        json!({"metadata": {"resourceVersion": resource.resource_version(), "finalizers": finalizers}});
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    context.metrics.wrote("Resource", "finalizer");
+    match api.patch_metadata(&resource.name_any(), &params, &Patch::Merge(&patch)).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(source) => Err(ResourceError::Api { step: "set the finalizer", source }),
+    }
+}
