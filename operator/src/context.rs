@@ -7,6 +7,7 @@ use crate::conditions;
 use crate::metrics::Metrics;
 use crate::names::MANAGER;
 use crate::stores::{Chain, Due, Stores};
+use crds::v1alpha1::conditions as kinds;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Client;
@@ -66,10 +67,13 @@ impl Context {
     /// An Event for each condition that changed. One that cannot be written is only logged: status says the same.
     pub async fn announce(&self, about: &ObjectReference, before: &[Condition], after: &[Condition]) {
         for condition in conditions::transitions(before, after) {
-            if condition.status == "Unknown" {
+            if condition.status == "Unknown"
+                || QUIET.contains(&&*condition.type_)
+                || PASSING.contains(&&*condition.reason)
+            {
                 continue;
             }
-            let bad = (condition.status == "False") != ABNORMAL.contains(&condition.type_.as_str());
+            let bad = condition.status == "False" || condition.type_ == kinds::DENIED;
             let event = Event {
                 type_: if bad { EventType::Warning } else { EventType::Normal },
                 reason: condition.reason.clone(),
@@ -84,7 +88,9 @@ impl Context {
     }
 }
 
-/// Conditions that are True when something is wrong.
-const ABNORMAL: [&str; 2] = [crds::v1alpha1::conditions::STALLED, crds::v1alpha1::conditions::RECONCILING];
+/// Conditions that repeat what others say.
+const QUIET: [&str; 2] = [kinds::STALLED, kinds::RECONCILING];
+/// Reasons of conditions that come right by themselves.
+const PASSING: [&str; 3] = ["Pending", "PartiallyProgrammed", "Unavailable"];
 /// Longest note of an Event; the API allows 1 kB.
 const MAX_NOTE: usize = 250;

@@ -29,7 +29,7 @@ use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::core::error_boundary::InvalidObject;
 use kube::runtime::controller::Action;
 use kube::{Api, Resource as _, ResourceExt as _};
-use serde_json::json;
+use serde_json::{Value, json};
 use status::Outcome;
 use std::sync::Arc;
 use std::time::Duration;
@@ -114,16 +114,18 @@ async fn applied(
     }
     let mut deployment = None;
     for object in build::build(resource, &context.settings, context.authority.certificate()) {
+        // by what was built: what comes back from a list has no kind
+        let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (kind, name) = (text("/kind"), text("/metadata/name"));
+        let is_deployment = kind == "Deployment";
+        wanted.push((kind, name));
         let object = apply::apply(context, resource, object).await?;
-        let kind = object.types.as_ref().map(|types| types.kind.clone()).unwrap_or_default();
-        wanted.push((kind.clone(), object.name_any()));
-        if kind == "Deployment" || object.data.pointer("/spec/template").is_some() {
+        if is_deployment {
             deployment = Some(object);
         }
     }
     apply::prune(context, resource, &wanted).await?;
-    Ok(deployment
-        .unwrap_or_else(|| DynamicObject::new("", &kube::api::ApiResource::erase::<ProtectedResource>(&()))))
+    deployment.ok_or(ApplyError::NoDeployment)
 }
 
 /// A stored object that does not parse: somebody changed the CRD's schema, or an older version wrote it.

@@ -250,7 +250,7 @@ impl Watches {
     ) where
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     {
-        self.tasks.spawn(follow(api, config, (writer, ()), |_| {}, noticed));
+        self.tasks.spawn(follow(api, config, (writer, ()), |_, ()| {}, noticed));
     }
 
     fn api<K>(&self) -> Api<K>
@@ -298,7 +298,7 @@ async fn follow<K>(
     api: Api<K>,
     config: watcher::Config,
     (mut writer, kind): (Writer<K>, K::DynamicType),
-    slim: fn(&mut K),
+    slim: fn(&mut K, &K::DynamicType),
     mut noticed: impl FnMut(Change<'_, K>),
 ) where
     K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
@@ -310,7 +310,7 @@ async fn follow<K>(
         let event = match event {
             Ok(event) => event.modify(|object| {
                 object.meta_mut().managed_fields = None;
-                slim(object);
+                slim(object, &kind);
             }),
             Err(error) => {
                 tracing::warn!(kind = %K::kind(&kind), error = %Chain(&error), "watch");
@@ -333,8 +333,8 @@ async fn follow<K>(
 }
 
 /// Private keys have no business in a cache; annotations tell what is in a Secret.
-fn without_secrets(object: &mut DynamicObject) {
-    if object.types.as_ref().is_some_and(|types| types.kind == "Secret")
+fn without_secrets(object: &mut DynamicObject, kind: &ApiResource) {
+    if kind.kind == "Secret"
         && let Some(fields) = object.data.as_object_mut()
     {
         fields.remove("data");

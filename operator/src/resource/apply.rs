@@ -49,6 +49,9 @@ pub enum ApplyError {
     /// What was built is no object, which only a mistake in this program can cause.
     #[error("built something that is no Kubernetes object")]
     Built(#[source] serde_json::Error),
+    /// As above: nothing of it is a Deployment.
+    #[error("built no Deployment")]
+    NoDeployment,
     /// As above: its `apiVersion` is none.
     #[error("built something without a proper apiVersion")]
     Types(#[source] kube::core::gvk::ParseGroupVersionError),
