@@ -1,0 +1,101 @@
+//! `make cluster-up`, `make cluster-down`, `make images`: the clusters of the tests, left running, and the images for them.
+
+mod standing;
+
+use anyhow::{Context as _, Result};
+use clap::{Parser, Subcommand};
+use e2e::cluster::programs::KUBERNETES;
+use standing::Kind;
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, ExitCode};
+
+/// A real Kubernetes on this machine, without a container engine.
+#[derive(Debug, Parser)]
+#[command(name = "cluster")]
+struct Cli {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// An API server alone: objects, admission and authorisation, but no pods; needs no privileges
+    ApiServer {
+        #[command(subcommand)]
+        action: Alone,
+    },
+    /// kubectl for what is up
+    #[command(disable_help_flag = true)]
+    Kubectl {
+        /// Arguments of kubectl; `--context=alice` is another user
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// What `up` starts: owns a cluster until it is told to stop
+    #[command(hide = true)]
+    Serve {
+        /// What to start
+        kind: Kind,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum Alone {
+    /// Start it, leave it running, and say how to use it
+    Up {
+        /// With the controller manager: garbage collection, the end of namespaces, service accounts
+        #[arg(long)]
+        controllers: bool,
+    },
+    /// Stop what `up` left running
+    Down,
+}
+
+fn main() -> ExitCode {
+    match act(Cli::parse().action) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let written = writeln!(anstream::stderr().lock(), "error: {error:#}");
+            // There is nowhere left to say that standard error is gone.
+            drop(written);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn act(action: Action) -> Result<()> {
+    match action {
+        Action::ApiServer { action: Alone::Up { controllers } } => {
+            standing::up(if controllers { Kind::ApiServerWithControllers } else { Kind::ApiServer })
+        }
+        Action::ApiServer { action: Alone::Down } => {
+            standing::down(&[Kind::ApiServer, Kind::ApiServerWithControllers])
+        }
+        Action::Kubectl { arguments } => kubectl(&arguments),
+        Action::Serve { kind } => standing::serve(kind),
+    }
+}
+
+/// Becomes kubectl.
+fn kubectl(arguments: &[OsString]) -> Result<()> {
+    let mut command = Command::new(KUBERNETES.build()?.join("kubectl"));
+    command.args(arguments);
+    // A kubeconfig that somebody chose is theirs to choose.
+    if std::env::var_os("KUBECONFIG").is_none() {
+        command.env("KUBECONFIG", standing::any()?.kubeconfig);
+    }
+    Err(command.exec()).context("run kubectl")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}

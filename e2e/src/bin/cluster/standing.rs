@@ -1,0 +1,135 @@
+//! Clusters that stay: one process owns each; what is known of it is beside the programs in `target/e2e/cluster`.
+
+use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum;
+use e2e::cluster::{ADMIN, ApiServer, USERS, programs};
+use e2e::process::wait_until;
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// What can be left running.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Kind {
+    /// An API server.
+    ApiServer,
+    /// And the controller manager.
+    ApiServerWithControllers,
+}
+
+/// What a cluster that is ready says of itself.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Ready {
+    /// Its kubeconfig.
+    pub kubeconfig: PathBuf,
+    /// Its owner's process id.
+    owner: u32,
+}
+
+/// Starts a cluster, or finds it running, and says how to use it.
+pub(crate) fn up(kind: Kind) -> Result<()> {
+    let bin = programs::KUBERNETES.build()?;
+    let ready = if let Some(ready) = running(kind)? { ready } else { start(kind)? };
+    let users: Vec<String> = USERS.iter().map(|(user, group)| format!("{user} ({group})")).collect();
+    let mut out = anstream::stdout().lock();
+    writeln!(out, "It is up. kubectl for it, as {ADMIN}:")?;
+    writeln!(out, "  export KUBECONFIG={} PATH={}:$PATH", ready.kubeconfig.display(), bin.display())?;
+    writeln!(out, "  kubectl get namespaces")?;
+    writeln!(out, "With --context=NAME you are one of {}.", users.join(", "))?;
+    Ok(())
+}
+
+/// Stops whichever of them run.
+pub(crate) fn down(kinds: &[Kind]) -> Result<()> {
+    let mut stopped = false;
+    for kind in kinds.iter().copied() {
+        let Some(ready) = running(kind)? else { continue };
+        let done = Command::new("kill").arg(ready.owner.to_string()).status().context("run kill")?;
+        if !done.success() {
+            bail!("stop process {}", ready.owner);
+        }
+        wait_until("its owner ends", || running(kind).is_ok_and(|ready| ready.is_none()).then_some(()))?;
+        // It did not get to do that itself.
+        if let Some(directory) = ready.kubeconfig.parent().filter(|directory| directory.exists()) {
+            fs::remove_dir_all(directory).with_context(|| format!("remove {}", directory.display()))?;
+        }
+        stopped = true;
+    }
+    let said = if stopped { "Stopped; nothing is left running." } else { "Nothing is up." };
+    writeln!(anstream::stdout().lock(), "{said}")?;
+    Ok(())
+}
+
+/// Whichever runs.
+pub(crate) fn any() -> Result<Ready> {
+    for kind in Kind::value_variants() {
+        if let Some(ready) = running(*kind)? {
+            return Ok(ready);
+        }
+    }
+    bail!("nothing is up, and KUBECONFIG is not set; `make cluster-up` starts a cluster")
+}
+
+/// Owns a cluster. Its end is the end of this process, however that comes about.
+pub(crate) fn serve(kind: Kind) -> Result<()> {
+    let owner = File::create(file(kind, "lock")?).context("create a lock")?;
+    owner.try_lock().context("it is being started already")?;
+    let server = match kind {
+        Kind::ApiServer => ApiServer::start()?,
+        Kind::ApiServerWithControllers => ApiServer::start_with_controllers()?,
+    };
+    let ready = Ready { kubeconfig: server.kubeconfig().to_owned(), owner: std::process::id() };
+    let new = file(kind, "new")?;
+    fs::write(&new, serde_json::to_string(&ready)?).context("write what is up")?;
+    fs::rename(new, file(kind, "json")?).context("write what is up")?;
+    loop {
+        std::thread::park();
+    }
+}
+
+fn start(kind: Kind) -> Result<Ready> {
+    let log = file(kind, "log")?;
+    let output = File::create(&log).context("create a log")?;
+    let mut command = Command::new(std::env::current_exe().context("find this program")?);
+    command.arg("serve").arg(name(kind)).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+    // No Ctrl-C reaches it.
+    let mut owner = command.process_group(0).spawn().context("start its owner")?;
+    let found = wait_until("it is ready", || match owner.try_wait() {
+        Ok(None) => running(kind).transpose(),
+        Ok(Some(_)) => {
+            Some(Err(anyhow::anyhow!(fs::read_to_string(&log).unwrap_or_default().trim().to_owned())))
+        }
+        Err(error) => Some(Err(error.into())),
+    });
+    found.flatten().inspect_err(|_| drop(owner.kill())).context("it did not start")
+}
+
+/// What is known of one that runs.
+fn running(kind: Kind) -> Result<Option<Ready>> {
+    let (lock, known) = (file(kind, "lock")?, file(kind, "json")?);
+    let unowned = File::open(&lock).is_ok_and(|owner| owner.try_lock().is_ok());
+    if unowned || !lock.exists() || !known.exists() {
+        if unowned {
+            // Left by one that was killed.
+            fs::remove_file(&known).ok();
+        }
+        return Ok(None);
+    }
+    read(&known).map(Some)
+}
+
+fn read(known: &Path) -> Result<Ready> {
+    let text = fs::read_to_string(known).with_context(|| format!("read {}", known.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("read {}", known.display()))
+}
+
+fn file(kind: Kind, extension: &str) -> Result<PathBuf> {
+    Ok(programs::directory()?.join(name(kind)).with_extension(extension))
+}
+
+fn name(kind: Kind) -> String {
+    kind.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}

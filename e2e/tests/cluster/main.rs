@@ -1,0 +1,5 @@
+//! The harness's Kubernetes: it starts, does what a cluster does, and leaves nothing behind.
+
+#![cfg(test)]
+
+mod api_server;
