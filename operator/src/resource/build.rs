@@ -68,6 +68,3 @@ fn object(resource: &ValidatedResource, (version, kind): (&str, &str), name: &st
     }
     object
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,1 +1,0 @@
-//! What a gateway is made of.
