@@ -5,6 +5,7 @@
 pub mod certificates;
 pub mod cluster;
 pub mod gateway;
+pub mod image;
 pub mod issuer;
 pub mod postgres;
 pub mod process;
