@@ -3,3 +3,4 @@
 #![cfg(test)]
 
 mod api_server;
+mod approver_binding;
