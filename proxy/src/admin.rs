@@ -19,8 +19,11 @@ use tokio_util::sync::CancellationToken;
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
-    /// New sessions are accepted.
+    /// New sessions should come here.
     pub ready: bool,
+    /// Why they should not, though there may be a configuration in force. Absent when they should.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<String>,
     /// The gateway was told to stop.
     pub draining: bool,
     /// When the configuration in force was taken over, RFC 3339.
@@ -84,7 +87,10 @@ async fn readyz(State(shared): State<Shared>) -> Response {
     match (status.ready, status.draining) {
         (_, true) => (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response(),
         (true, false) => "ready\n".into_response(),
-        (false, false) => (StatusCode::SERVICE_UNAVAILABLE, "starting\n").into_response(),
+        (false, false) => {
+            let reason = status.waiting_for.as_deref().unwrap_or("starting");
+            (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response()
+        }
     }
 }
 

@@ -1,29 +1,41 @@
 //! What the command line and the environment say.
 
+use crate::config::ResourceKey;
 use clap::{Parser, ValueEnum};
 use proxy_audit::export::{ExportOptions, Protocol};
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 /// The gate between agents and what they work on.
 ///
-/// Reads Resource, Policy, Secret and ConfigMap manifests from a directory, listens on the gateway port of every
-/// Resource, and takes changes of the directory over within a second. Refuses to start on a directory with
-/// problems, and lists all of them; a change with problems keeps what was in force.
+/// With --config it reads Resource, Policy, Secret and ConfigMap manifests from a directory, listens on the gateway
+/// port of every Resource, and takes changes of the directory over within a second. It refuses to start on a
+/// directory with problems, and lists all of them; a change with problems keeps what was in force.
+///
+/// With --resource it is the gateway of one Resource of a Kubernetes cluster: it watches that Resource, the Policies
+/// of its namespace and the approval requests of its commands, reads what they refer to from mounted Secrets and
+/// ConfigMaps, and reports what it runs in the Resource's status. It finds the API server as kubectl does: KUBECONFIG,
+/// or the service account of its pod.
 ///
 /// Ends after SIGTERM or SIGINT: no new sessions, live ones go on for the drain time of their Resource. A second
 /// signal ends at once.
 #[derive(Clone, Parser)]
 #[command(name = "portcullis-proxy", version, after_help = EXIT_CODES)]
 pub struct Args {
-    /// Directory of manifests (*.yaml, *.yml, not below it). Symbolic links are followed, so a mounted ConfigMap
-    /// works.
-    #[arg(long, value_name = "DIR", env = "PORTCULLIS_CONFIG")]
-    pub config: PathBuf,
+    /// Where the configuration comes from.
+    #[command(flatten)]
+    pub source: SourceArgs,
 
-    /// Directory for the tenant key, the audit log and approval requests. Created, for the owner only, when missing.
+    /// Directory for the tenant key, the audit log and, with --config, approval requests. Created, for the owner
+    /// only, when missing.
     #[arg(long, value_name = "DIR", env = "PORTCULLIS_STATE")]
     pub state: PathBuf,
+
+    /// File with the tenant key: exactly 32 random bytes, the same for all gateways of a tenant. Omitted: tenant.key
+    /// in the state directory, made at the first start.
+    #[arg(long, value_name = "FILE", env = "PORTCULLIS_TENANT_KEY")]
+    pub tenant_key: Option<PathBuf>,
 
     /// Address on which gateway ports listen; 0.0.0.0 or :: for all interfaces.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", env = "PORTCULLIS_LISTEN_ADDRESS")]
@@ -75,6 +87,65 @@ pub struct Args {
     /// What is logged: `info`, `debug`, or directives such as `info,proxy_postgres=debug`.
     #[arg(long, value_name = "FILTER", default_value = "info", env = "RUST_LOG")]
     pub log: String,
+}
+
+/// Where the configuration comes from: exactly one of a directory and a cluster.
+#[derive(Clone, Debug, clap::Args)]
+pub struct SourceArgs {
+    /// Directory of manifests (*.yaml, *.yml, not below it). Symbolic links are followed, so a mounted ConfigMap
+    /// works.
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "PORTCULLIS_CONFIG",
+        required_unless_present = "resource",
+        conflicts_with = "resource"
+    )]
+    pub config: Option<PathBuf>,
+
+    /// The Resource of a Kubernetes cluster that this is a gateway of.
+    #[arg(long, value_name = "NAMESPACE/NAME", env = "PORTCULLIS_RESOURCE", requires = "mounts", value_parser = resource_key)]
+    pub resource: Option<ResourceKey>,
+
+    /// With --resource: directory in which the Secrets and ConfigMaps that the Resource refers to are mounted, as
+    /// Secret/NAME/KEY and ConfigMap/NAME/KEY.
+    #[arg(long, value_name = "DIR", env = "PORTCULLIS_MOUNTS")]
+    pub mounts: Option<PathBuf>,
+
+    /// With --resource: name under which it reports in the Resource's status. Omitted: the host's name, which is a
+    /// pod's.
+    #[arg(long, value_name = "NAME", env = "POD_NAME")]
+    pub pod: Option<String>,
+
+    /// With --resource: seconds that it goes on without having been able to ask the API server for newer policies.
+    /// Past them it refuses every command and is not ready, until the API server answers again. It cannot be switched
+    /// off: a policy withdrawn meanwhile would be taken for good.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 600,
+        value_parser = clap::value_parser!(u64).range(1..=31_536_000),
+        env = "PORTCULLIS_POLICY_STALENESS_LIMIT"
+    )]
+    pub policy_staleness_limit: u64,
+}
+
+impl fmt::Display for SourceArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.config, &self.resource) {
+            (Some(directory), _) => write!(f, "{}", directory.display()),
+            (None, Some(resource)) => write!(f, "Resource {resource}"),
+            (None, None) => f.write_str("nowhere"),
+        }
+    }
+}
+
+fn resource_key(text: &str) -> Result<ResourceKey, String> {
+    let parts = text
+        .split_once('/')
+        .filter(|(namespace, name)| !namespace.is_empty() && !name.is_empty() && !name.contains('/'));
+    let (namespace, name) = parts.ok_or("expected NAMESPACE/NAME, for example shop/orders")?;
+    Ok(ResourceKey { namespace: namespace.to_owned(), name: name.to_owned() })
 }
 
 impl Args {
@@ -131,11 +202,11 @@ pub enum LogFormat {
 const EXIT_CODES: &str = "Exit status: 0 after a drain, 1 when something failed while running, \
 2 when the configuration or the arguments have problems.";
 
-impl std::fmt::Debug for Args {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Args {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The headers are secrets.
         f.debug_struct("Args")
-            .field("config", &self.config)
+            .field("source", &self.source)
             .field("state", &self.state)
             .finish_non_exhaustive()
     }
@@ -159,6 +230,29 @@ mod tests {
         assert_eq!(of("http://otel:4318").protocol, Protocol::HttpProtobuf);
         assert!(export(&[]).unwrap().is_none());
         assert!(export(&["--otlp-endpoint", "otel:4317"]).unwrap_err().contains("grpcs://"));
+    }
+
+    #[test]
+    fn exactly_one_source_is_named() {
+        let parse = |arguments: &[&str]| {
+            let always = ["portcullis-proxy", "--state", "s"];
+            Args::try_parse_from(always.iter().chain(arguments)).map_err(|error| error.to_string())
+        };
+        let cluster = ["--resource", "shop/orders", "--mounts", "m"];
+        let source = parse(&cluster).unwrap().source;
+        assert_eq!(source.resource.unwrap().to_string(), "shop/orders");
+        assert_eq!(source.policy_staleness_limit, 600);
+        assert!(parse(&["--config", "c"]).is_ok());
+        for (arguments, said) in [
+            (&[][..], "--config <DIR>"),
+            (&["--resource", "shop/orders"], "--mounts <DIR>"),
+            (&[&cluster[..], &["--config", "c"]].concat(), "cannot be used with"),
+            (&["--resource", "orders", "--mounts", "m"], "expected NAMESPACE/NAME"),
+            (&[&cluster[..], &["--policy-staleness-limit", "0"]].concat(), "1..=31536000"),
+        ] {
+            let error = parse(arguments).unwrap_err();
+            assert!(error.contains(said), "{arguments:?}: {error}");
+        }
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! Manifests in a directory → everything the gateway runs, or every problem at once.
+//! Objects, from a directory's manifests or a cluster → everything the gateway runs, or every problem at once.
 //!
 //! The order: a [`Snapshot`] of the files, the objects in them ([`objects`]), then each Resource with all that it
-//! refers to ([`resolve`]). Nothing here listens, connects or keeps state; [`crate::reload`] decides what becomes of
-//! the result. A configuration is used whole or not at all.
+//! refers to ([`resolve`]). Nothing here listens, connects or keeps state; [`crate::control`] decides what is looked at
+//! and what becomes of the result. A configuration is used whole or not at all.
 
 pub mod objects;
 mod pem;
@@ -12,6 +12,7 @@ mod resolve;
 mod snapshot;
 
 pub use problem::{Place, Problem, Problems};
+pub(crate) use resolve::resolve;
 pub use snapshot::Snapshot;
 
 use crds::v1alpha1::TlsMode;
@@ -124,7 +125,7 @@ pub struct IssuerConfig {
 /// Every problem of every object; then nothing of it may be used.
 pub fn load(snapshot: &Snapshot) -> Result<Config, Problems> {
     let (objects, mut problems) = objects::read(snapshot);
-    match resolve::resolve(&objects) {
+    match resolve(&objects) {
         Ok(config) if problems.is_empty() => Ok(config),
         Ok(_) => Err(Problems::new(problems)),
         Err(more) => {

@@ -24,6 +24,7 @@ use crate::serve::{self, Admission};
 use crate::state::State;
 use proxy_audit::export::ExportOptions;
 use proxy_core::approval::Approvals;
+use proxy_core::contact::Contact;
 use proxy_core::metrics::Metrics;
 use proxy_core::session::ResourceContext;
 use std::collections::BTreeMap;
@@ -46,6 +47,8 @@ pub struct Shared {
     pub export: Option<ExportOptions>,
     /// Holds commands.
     pub approvals: Arc<dyn Approvals>,
+    /// How long ago the policies were last known to be the newest.
+    pub contact: Contact,
     /// What sessions count.
     pub metrics: Metrics,
     /// What the process counts.
@@ -59,6 +62,7 @@ pub struct Shared {
 pub struct Gateway {
     shared: Arc<Shared>,
     running: BTreeMap<ResourceKey, Running>,
+    draining: BTreeMap<ResourceKey, Arc<Live>>,
     leaving: tokio_util::task::TaskTracker,
 }
 
@@ -84,6 +88,7 @@ impl Gateway {
         Self {
             shared: Arc::new(shared),
             running: BTreeMap::new(),
+            draining: BTreeMap::new(),
             leaving: tokio_util::task::TaskTracker::new(),
         }
     }
@@ -140,17 +145,16 @@ impl Gateway {
         listening.collect()
     }
 
-    /// Accepts no more connections, waits until sessions are over, each Resource's for its drain time, then ends
-    /// them and closes the logs.
-    ///
-    /// Not cancel safe: logs may be left without their last checkpoint. They recover.
-    pub async fn drain(&mut self, hurry: CancellationToken) {
+    /// Accepts no more connections. Each Resource's sessions get its drain time; then they are ended and its log is
+    /// closed. [`Gateway::over`] waits for that.
+    pub fn drain(&mut self, hurry: &CancellationToken) {
         let running = std::mem::take(&mut self.running);
         for resource in running.values() {
             resource.listening.cancel();
         }
         for (key, resource) in running {
             let hurry = hurry.clone();
+            self.draining.insert(key.clone(), Arc::clone(&resource.live));
             self.leaving.spawn(async move {
                 let patience = resource.live.drain();
                 tokio::select! {
@@ -164,6 +168,21 @@ impl Gateway {
             });
         }
         self.leaving.close();
+    }
+
+    /// Puts the policies of a configuration in force for the sessions that are still draining, and nothing else of it.
+    pub fn update_draining(&self, config: &Config) {
+        for (key, live) in &self.draining {
+            if let Some(resource) = config.resources.get(key) {
+                live.update_policies(Arc::clone(&resource.policies));
+            }
+        }
+    }
+
+    /// Waits until all sessions are over and all logs closed, after [`Gateway::drain`].
+    ///
+    /// Cancel safe.
+    pub async fn over(&self) {
         self.leaving.wait().await;
     }
 
@@ -232,6 +251,7 @@ impl Gateway {
             protocol: crate::protocols::name(&config.upstream),
             policies: live.shared_policies(),
             changes: live.changes(),
+            contact: self.shared.contact.clone(),
             spool: live.spool().clone(),
             approvals: Arc::clone(&self.shared.approvals),
             recording: config.recording,

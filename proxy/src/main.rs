@@ -12,8 +12,10 @@ fn main() -> ExitCode {
     match start(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let misconfigured =
-                matches!(error.downcast_ref(), Some(RunError::Config { .. } | RunError::Export(_)));
+            let misconfigured = matches!(
+                error.downcast_ref(),
+                Some(RunError::Config { .. } | RunError::Export(_) | RunError::Source)
+            );
             // standard error is all there is to say it on; when it is closed, the exit code still says it
             writeln!(std::io::stderr().lock(), "portcullis-proxy: {error:#}").ok();
             ExitCode::from(if misconfigured { MISCONFIGURED } else { FAILED })

@@ -31,6 +31,8 @@ pub struct ProcessMetrics {
     pub reloads: Family<OutcomeLabels, Counter>,
     /// Resources that are listened for.
     pub resources: Gauge,
+    /// Seconds since the policies in force were last known to be the newest.
+    pub policy_age_seconds: Gauge,
     /// Accepted sockets that are open, sessions included.
     pub connections_active: Gauge,
     /// Accepted sockets.
@@ -61,6 +63,8 @@ impl ProcessMetrics {
         );
         registry.register("config_reloads", "Reloads by outcome", self.reloads.clone());
         registry.register("resources", "Resources that are listened for", self.resources.clone());
+        let age = "Time since the policies in force were last known to be the newest";
+        registry.register("policy_age_seconds", age, self.policy_age_seconds.clone());
         registry.register("connections_active", "Open client connections", self.connections_active.clone());
         registry.register("connections", "Accepted client connections", self.connections.clone());
         let lag = "Audit records that the Collector has not answered for";

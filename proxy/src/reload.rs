@@ -1,48 +1,57 @@
-//! Noticing that the configuration directory changed.
+//! Noticing that a directory changed.
 //!
 //! Contents are compared, not events or times: that sees a ConfigMap's swap of symbolic links, a file copied over
 //! a network mount, and an editor's rename alike. A change counts when two looks in a row agree, so that a file
 //! that is still being written is not taken for a broken one.
 
-use crate::config::{Problems, Snapshot};
-use std::path::{Path, PathBuf};
+use crate::config::{Place, Problems};
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Time between two looks. Two of them and the compilation fit into the second that a change may take.
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// What a look at the directory gave.
-pub type Look = Result<Snapshot, Problems>;
+/// What a look at a directory gave.
+pub type Look<T> = Result<T, Problems>;
 
 /// Watches one directory.
-#[derive(Debug)]
-pub struct Watcher {
-    directory: PathBuf,
-    known: Look,
+pub struct Watcher<T> {
+    read: Arc<dyn Fn() -> Look<T> + Send + Sync>,
+    known: Look<T>,
 }
 
-impl Watcher {
-    /// Watches for anything other than what is known already.
-    pub fn new(directory: &Path, known: Snapshot) -> Self {
-        Self { directory: directory.to_owned(), known: Ok(known) }
-    }
-
-    /// Waits for a change and returns what is there now: a broken directory once, not at every look.
+impl<T> Watcher<T>
+where
+    T: Clone + PartialEq + Send + 'static,
+{
+    /// Looks once, and watches for anything else. `read` may block.
     ///
     /// Cancel safe.
+    pub async fn new(read: impl Fn() -> Look<T> + Send + Sync + 'static) -> Self {
+        let read: Arc<dyn Fn() -> Look<T> + Send + Sync> = Arc::new(read);
+        let known = look(Arc::clone(&read)).await;
+        Self { read, known }
+    }
+
+    /// What the last look that counted gave.
+    pub const fn known(&self) -> &Look<T> {
+        &self.known
+    }
+
+    /// Waits for a change, which is then [`Watcher::known`]: a broken directory once, not at every look.
     ///
-    /// # Errors
-    /// The directory cannot be read: what is returned says where and why.
-    pub async fn change(&mut self) -> Look {
+    /// Cancel safe.
+    pub async fn change(&mut self) {
         let mut candidate = None;
         loop {
             tokio::time::sleep(INTERVAL).await;
-            let now = look(self.directory.clone()).await;
+            let now = look(Arc::clone(&self.read)).await;
             if now == self.known {
                 candidate = None;
             } else if candidate.as_ref() == Some(&now) {
-                self.known.clone_from(&now);
-                return now;
+                self.known = now;
+                return;
             } else {
                 candidate = Some(now);
             }
@@ -50,29 +59,37 @@ impl Watcher {
     }
 }
 
-/// Reads the directory without blocking the runtime.
-///
-/// Cancel safe.
-///
-/// # Errors
-/// As [`Snapshot::read`].
-pub async fn look(directory: PathBuf) -> Look {
-    let place = crate::config::Place::file(&directory.display().to_string());
-    tokio::task::spawn_blocking(move || Snapshot::read(&directory))
-        .await
-        .unwrap_or_else(|error| Err(Problems(vec![place.problem("", format!("read directory: {error}"))])))
+impl<T> fmt::Debug for Watcher<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What is known may hold secrets.
+        f.debug_struct("Watcher").finish_non_exhaustive()
+    }
+}
+
+/// Looks without blocking the runtime.
+async fn look<T: Send + 'static>(read: Arc<dyn Fn() -> Look<T> + Send + Sync>) -> Look<T> {
+    tokio::task::spawn_blocking(move || read()).await.unwrap_or_else(|error| {
+        Err(Problems(vec![Place::file("").problem("", format!("read directory: {error}"))]))
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Watcher, look};
+    use super::Watcher;
+    use crate::config::Snapshot;
+    use std::path::Path;
     use std::time::{Duration, Instant};
 
-    async fn within_a_second(watcher: &mut Watcher) -> super::Look {
+    async fn watch(directory: &Path) -> Watcher<Snapshot> {
+        let directory = directory.to_owned();
+        Watcher::new(move || Snapshot::read(&directory)).await
+    }
+
+    async fn within_a_second(watcher: &mut Watcher<Snapshot>) -> super::Look<Snapshot> {
         let began = Instant::now();
-        let look = tokio::time::timeout(Duration::from_secs(10), watcher.change()).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(10), watcher.change()).await.unwrap();
         assert!(began.elapsed() < Duration::from_secs(1), "took {:?}", began.elapsed());
-        look
+        watcher.known().clone()
     }
 
     #[tokio::test]
@@ -80,7 +97,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("a.yaml");
         std::fs::write(&file, "a: 1").unwrap();
-        let mut watcher = Watcher::new(directory.path(), look(directory.path().to_owned()).await.unwrap());
+        let mut watcher = watch(directory.path()).await;
         std::fs::write(&file, "a: 2").unwrap();
         let seen = within_a_second(&mut watcher).await.unwrap();
         assert_eq!(seen.files, [("a.yaml".to_owned(), "a: 2".to_owned())]);
@@ -99,7 +116,7 @@ mod tests {
         }
         std::os::unix::fs::symlink("..1", path.join("..data")).unwrap();
         std::os::unix::fs::symlink("..data/a.yaml", path.join("a.yaml")).unwrap();
-        let mut watcher = Watcher::new(path, look(path.to_owned()).await.unwrap());
+        let mut watcher = watch(path).await;
         std::os::unix::fs::symlink("..2", path.join("..data_new")).unwrap();
         std::fs::rename(path.join("..data_new"), path.join("..data")).unwrap();
         let seen = within_a_second(&mut watcher).await.unwrap();
@@ -111,7 +128,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("config");
         std::fs::create_dir(&path).unwrap();
-        let mut watcher = Watcher::new(&path, look(path.clone()).await.unwrap());
+        let mut watcher = watch(&path).await;
         std::fs::remove_dir(&path).unwrap();
         let problems = within_a_second(&mut watcher).await.unwrap_err();
         assert!(problems.to_string().contains("expected a readable directory"), "{problems}");

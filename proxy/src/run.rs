@@ -2,10 +2,10 @@
 
 use crate::admin::{self, Status};
 use crate::args::Args;
-use crate::config::{self, Config, Problems, Snapshot};
+use crate::config::{Problem, Problems};
+use crate::control::{Offer, Source};
 use crate::gateway::{Gateway, LogOptions, Shared};
 use crate::metrics::{OutcomeLabels, ProcessMetrics};
-use crate::reload::{self, Watcher};
 use crate::serve::Admission;
 use crate::state::{State, StateError};
 use jiff::Timestamp;
@@ -22,13 +22,19 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The configuration has problems; they are the message, one a line.
-    #[error("configuration {directory} cannot be used:\n{problems}")]
+    #[error("configuration {from} cannot be used:\n{problems}")]
     Config {
-        /// The directory.
-        directory: String,
+        /// Where it is.
+        from: String,
         /// All problems.
         problems: Problems,
     },
+    /// The arguments name no source, or two.
+    #[error("expected exactly one of --config and --resource")]
+    Source,
+    /// Nothing says how to reach the cluster, or not in a way that can be used.
+    #[error("find the cluster of --resource: expected KUBECONFIG, ~/.kube/config or a pod's service account")]
+    Cluster(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The state directory cannot be used.
     #[error("open state directory")]
     State(#[source] StateError),
@@ -60,22 +66,37 @@ pub enum RunError {
 /// It could not start. Once it runs, it keeps the last good configuration.
 pub async fn run(args: Args) -> Result<(), RunError> {
     let mut signals = Signals::new().map_err(RunError::Signals)?;
-    let cannot_be_used =
-        |problems| RunError::Config { directory: args.config.display().to_string(), problems };
-    let snapshot = reload::look(args.config.clone()).await.map_err(cannot_be_used)?;
-    let config = config::load(&snapshot).map_err(cannot_be_used)?;
-    let mut watcher = Watcher::new(&args.config, snapshot.clone());
-
-    let mut process = Process::start(&args).await?;
-    process.take_over(&snapshot, Ok(config)).await.map_err(cannot_be_used)?;
+    let metrics = ProcessMetrics::default();
+    let mut source = Source::open(&args, &metrics).await?;
+    let mut obstacle = source.obstacle();
+    let mut process = Process::start(&args, &mut source, metrics).await?;
     loop {
         tokio::select! {
             () = signals.stop() => break,
-            look = watcher.change() => process.change(look).await,
+            offer = source.next() => {
+                let outcome = process.take_over(offer).await;
+                source.settled(outcome.as_ref().copied());
+                if let Err(problems) = outcome
+                    && !process.is_loaded()
+                    && source.must_start_well()
+                {
+                    return Err(RunError::Config { from: args.source.to_string(), problems });
+                }
+            }
+            () = change(&mut obstacle) => {}
         }
+        process.tell(obstacle.borrow_and_update().clone());
     }
-    process.drain(signals).await;
+    process.drain(&mut source, signals).await;
+    source.finish().await;
     Ok(())
+}
+
+/// Waits for a change. Cancel safe. A source that never changes it may have dropped its end.
+async fn change(obstacle: &mut watch::Receiver<Option<String>>) {
+    if obstacle.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
 
 struct Process {
@@ -87,10 +108,9 @@ struct Process {
 }
 
 impl Process {
-    async fn start(args: &Args) -> Result<Self, RunError> {
-        let state = State::open(&args.state).map_err(RunError::State)?;
+    async fn start(args: &Args, source: &mut Source, process: ProcessMetrics) -> Result<Self, RunError> {
+        let state = State::open(&args.state, args.tenant_key.as_deref()).map_err(RunError::State)?;
         let metrics = Metrics::default();
-        let process = ProcessMetrics::default();
         let mut registry = Registry::default();
         metrics.register(&mut registry);
         process.register(&mut registry);
@@ -99,19 +119,20 @@ impl Process {
         let admin_stop = CancellationToken::new();
         let admin = admin(args.admin_listen, registry, seen, admin_stop.clone()).await?;
         let export = args.export().map_err(RunError::Export)?;
-        let approvals = crate::control::approvals(state.approvals()).map_err(RunError::Approvals)?;
+        let approvals = source.start(&state).map_err(RunError::Approvals)?;
         let log = LogOptions {
             cluster: args.cluster.clone(),
             segment_bytes: args.spool_segment_bytes,
             max_bytes: args.spool_max_bytes,
         };
-        tracing::info!(instance = state.instance(), state = %args.state.display(), "starting");
+        tracing::info!(instance = state.instance(), state = %args.state.display(), source = %args.source, "starting");
         let gateway = Gateway::new(Shared {
             state,
             listen_address: args.listen_address,
             log,
             export,
             approvals,
+            contact: source.contact(),
             metrics,
             process: process.clone(),
             admission: Admission::new(args.max_unauthenticated_per_address),
@@ -119,12 +140,9 @@ impl Process {
         Ok(Self { gateway, metrics: process, status, admin_stop, admin })
     }
 
-    /// Takes a configuration over, or says why not.
-    async fn take_over(
-        &mut self,
-        snapshot: &Snapshot,
-        config: Result<Config, Problems>,
-    ) -> Result<(), Problems> {
+    /// Takes a configuration over; one that cannot be used changes nothing but what is said of it.
+    async fn take_over(&mut self, offer: Offer) -> Result<(), Problems> {
+        let Offer { digest, config, held_back } = offer;
         let outcome = match config {
             Ok(mut config) => {
                 let warnings = std::mem::take(&mut config.warnings);
@@ -132,74 +150,98 @@ impl Process {
             }
             Err(problems) => Err(problems),
         };
-        let now = Timestamp::now();
-        match outcome {
+        let outcome = match outcome {
             Ok(warnings) => {
+                tracing::info!(digest, "configuration taken over");
                 for warning in &warnings {
                     tracing::warn!(%warning, "configuration");
                 }
-                self.metrics.last_reload_successful.set(1);
-                self.metrics.last_reload_success_seconds.set(now.as_second());
-                self.metrics.reloads.get_or_create(&OutcomeLabels { outcome: "ok" }).inc();
-                let listening = self.gateway.listening();
-                self.status.send_modify(|status| {
-                    status.ready = true;
-                    status.loaded_at = Some(now.to_string());
-                    status.digest = snapshot.digest();
-                    status.problems.clear();
-                    status.warnings = warnings.iter().map(ToString::to_string).collect();
-                    status.resources = listening;
-                });
+                self.taken_over(digest, &warnings);
                 Ok(())
             }
-            Err(problems) => {
-                self.metrics.last_reload_successful.set(0);
-                self.metrics.reloads.get_or_create(&OutcomeLabels { outcome: "failed" }).inc();
-                self.status.send_modify(|status| {
-                    status.problems = problems.0.iter().map(ToString::to_string).collect();
-                });
-                Err(problems)
-            }
-        }
-    }
-
-    /// A change that cannot be used changes nothing but what is said of it.
-    async fn change(&mut self, look: reload::Look) {
-        let (snapshot, config) = match look {
-            Ok(snapshot) => {
-                let config = config::load(&snapshot);
-                (snapshot, config)
-            }
-            Err(problems) => (Snapshot::default(), Err(problems)),
+            Err(problems) => Err(problems),
         };
-        match self.take_over(&snapshot, config).await {
-            Ok(()) => tracing::info!(digest = snapshot.digest(), "configuration taken over"),
-            Err(problems) => {
-                for problem in &problems.0 {
-                    tracing::error!(%problem, "configuration cannot be used: the last good one stays in force");
-                }
-            }
-        }
+        self.count(&outcome, &held_back);
+        outcome
     }
 
-    async fn drain(mut self, mut signals: Signals) {
+    fn taken_over(&self, digest: String, warnings: &[Problem]) {
+        let now = Timestamp::now();
+        self.metrics.last_reload_success_seconds.set(now.as_second());
+        let listening = self.gateway.listening();
+        self.status.send_modify(|status| {
+            status.loaded_at = Some(now.to_string());
+            status.digest = digest;
+            status.warnings = warnings.iter().map(ToString::to_string).collect();
+            status.resources = listening;
+        });
+    }
+
+    /// Says and counts what is not in force though it was written.
+    fn count(&self, outcome: &Result<(), Problems>, held_back: &[Problem]) {
+        let problems: Vec<&Problem> = match outcome {
+            Ok(()) => held_back.iter().collect(),
+            Err(problems) => problems.0.iter().chain(held_back).collect(),
+        };
+        for problem in &problems {
+            tracing::error!(%problem, "configuration cannot be used: the last good one stays in force");
+        }
+        self.metrics.last_reload_successful.set(i64::from(problems.is_empty()));
+        let outcome = if problems.is_empty() { "ok" } else { "failed" };
+        self.metrics.reloads.get_or_create(&OutcomeLabels { outcome }).inc();
+        self.status.send_modify(|status| {
+            status.problems = problems.iter().map(ToString::to_string).collect();
+        });
+    }
+
+    fn is_loaded(&self) -> bool {
+        self.status.borrow().loaded_at.is_some()
+    }
+
+    /// Says whether new sessions should come here.
+    fn tell(&self, obstacle: Option<String>) {
+        self.status.send_modify(|status| {
+            status.ready = status.loaded_at.is_some() && obstacle.is_none();
+            status.waiting_for = obstacle;
+        });
+    }
+
+    /// Sessions that go on for a while go on under the newest policies.
+    async fn drain(mut self, source: &mut Source, signals: Signals) {
         tracing::info!("told to stop: draining; a second signal ends at once");
         self.status.send_modify(|status| status.draining = true);
         let hurry = CancellationToken::new();
-        let hurried = async {
-            signals.stop().await;
-            tracing::warn!("told to stop again: ending sessions");
-            hurry.cancel();
-            std::future::pending::<()>().await;
-        };
-        tokio::select! {
-            () = self.gateway.drain(hurry.clone()) => {}
-            () = hurried => {}
+        self.gateway.drain(&hurry);
+        let hurried = hurried(signals, hurry.clone());
+        tokio::pin!(hurried);
+        loop {
+            tokio::select! {
+                () = self.gateway.over() => break,
+                () = &mut hurried => {}
+                offer = source.next() => self.change_draining(offer, source),
+            }
         }
         tracing::info!(in_time = !hurry.is_cancelled(), "drained");
         self.admin_stop.cancel();
         self.admin.abort_handle().abort();
     }
+
+    fn change_draining(&self, offer: Offer, source: &mut Source) {
+        if let Ok(config) = &offer.config {
+            self.gateway.update_draining(config);
+        }
+        let outcome = offer.config.map(drop);
+        self.count(&outcome, &offer.held_back);
+        source.settled(outcome.as_ref().copied());
+    }
+}
+
+/// Ends sessions at the next signal. Never returns.
+async fn hurried(mut signals: Signals, hurry: CancellationToken) {
+    signals.stop().await;
+    tracing::warn!("told to stop again: ending sessions");
+    hurry.cancel();
+    std::future::pending::<()>().await;
 }
 
 async fn admin(

@@ -1,7 +1,7 @@
 //! The state directory: the tenant key, this process's name, and where logs and approval requests are.
 //!
 //! ```text
-//! <state>/tenant.key                                    32 random bytes, for the owner only
+//! <state>/tenant.key                                    32 random bytes, for the owner only; or a file of its own
 //! <state>/audit/<namespace>.<resource>/<instance>/      one log per Resource and start of the gateway
 //! <state>/approvals/NAME.yaml                           held commands
 //! ```
@@ -56,11 +56,11 @@ pub enum StateError {
 }
 
 impl State {
-    /// Creates what is missing and reads the tenant key. Blocks.
+    /// Creates what is missing and reads the tenant key, from a file of its own where one is given. Blocks.
     ///
     /// # Errors
-    /// The directory cannot be used, or the tenant key is damaged or readable by others.
-    pub fn open(directory: &Path) -> Result<Self, StateError> {
+    /// The directory cannot be used, or the tenant key is damaged or, in the directory, readable by others.
+    pub fn open(directory: &Path, tenant_key: Option<&Path>) -> Result<Self, StateError> {
         let state = |tenant_key| Self { directory: directory.to_owned(), instance: instance(), tenant_key };
         for path in [directory.to_owned(), directory.join("audit"), directory.join("approvals")] {
             // for the owner only: the log holds what agents did, requests hold what they ask for
@@ -70,9 +70,17 @@ impl State {
                 .create(&path)
                 .map_err(|source| StateError::Io { step: "create directory", path, source })?;
         }
+        if let Some(path) = tenant_key {
+            let path = path.to_owned();
+            // Whoever mounts it decides who may read it: a mounted Secret belongs to root and the pod's group.
+            return match std::fs::File::open(&path) {
+                Ok(file) => read_key(file, path).map(|(key, _)| state(key)),
+                Err(source) => Err(StateError::Io { step: "open", path, source }),
+            };
+        }
         let path = directory.join("tenant.key");
         match std::fs::File::open(&path) {
-            Ok(file) => read_key(file, path).map(state),
+            Ok(file) => read_own_key(file, path).map(state),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => create_key(path).map(state),
             Err(source) => Err(StateError::Io { step: "open", path, source }),
         }
@@ -99,17 +107,24 @@ impl State {
     }
 }
 
-fn read_key(mut file: std::fs::File, path: PathBuf) -> Result<Secret<[u8; 32]>, StateError> {
+fn read_own_key(file: std::fs::File, path: PathBuf) -> Result<Secret<[u8; 32]>, StateError> {
+    let (key, mode) = read_key(file, path.clone())?;
+    if mode & 0o077 != 0 {
+        return Err(StateError::OpenKey { path, mode });
+    }
+    Ok(key)
+}
+
+/// The key and the file's permission bits.
+fn read_key(mut file: std::fs::File, path: PathBuf) -> Result<(Secret<[u8; 32]>, u32), StateError> {
     let mut bytes = Vec::with_capacity(33);
     let metadata = file
         .metadata()
         .and_then(|metadata| (&mut file).take(33).read_to_end(&mut bytes).map(|_| metadata))
         .map_err(|source| StateError::Io { step: "read", path: path.clone(), source })?;
     let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(StateError::OpenKey { path, mode });
-    }
-    <[u8; 32]>::try_from(bytes.as_slice()).map(Secret::new).or(Err(StateError::BadKey { path }))
+    let key = <[u8; 32]>::try_from(bytes.as_slice()).or(Err(StateError::BadKey { path }))?;
+    Ok((Secret::new(key), mode))
 }
 
 fn create_key(path: PathBuf) -> Result<Secret<[u8; 32]>, StateError> {
@@ -133,7 +148,7 @@ fn create_key(path: PathBuf) -> Result<Secret<[u8; 32]>, StateError> {
                 path: path.clone(),
                 source,
             })?;
-            read_key(file, path)
+            read_own_key(file, path)
         }
         Err(source) => Err(StateError::Io { step: "create", path, source }),
     }
@@ -146,8 +161,8 @@ fn random<const COUNT: usize>() -> Result<[u8; COUNT], StateError> {
     Ok(bytes)
 }
 
-/// Names only this start: a log is never written by two processes.
-fn instance() -> String {
+/// Name of this host, of letters, digits and `-`: a pod's name is its host's.
+pub(crate) fn host() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname")
         .ok()
         .or_else(|| std::env::var("HOSTNAME").ok())
@@ -161,6 +176,12 @@ fn instance() -> String {
     if name.is_empty() {
         name.push_str("gateway");
     }
+    name
+}
+
+/// Names only this start: a log is never written by two processes.
+fn instance() -> String {
+    let mut name = host();
     let since_epoch = Timestamp::now().as_second();
     // without random bytes the process id still tells two starts of one second apart
     let tail = random::<4>().map_or_else(|_| std::process::id(), u32::from_be_bytes);
@@ -178,8 +199,8 @@ mod tests {
     #[test]
     fn the_tenant_key_survives_a_restart_and_is_for_the_owner_only() {
         let directory = tempfile::tempdir().unwrap();
-        let first = State::open(directory.path()).unwrap();
-        let second = State::open(directory.path()).unwrap();
+        let first = State::open(directory.path(), None).unwrap();
+        let second = State::open(directory.path(), None).unwrap();
         assert_eq!(first.tenant_key().expose(), second.tenant_key().expose());
         assert_ne!(first.instance(), second.instance());
         let mode = |name| {
@@ -198,19 +219,34 @@ mod tests {
     #[test]
     fn a_key_that_others_may_read_is_refused() {
         let directory = tempfile::tempdir().unwrap();
-        State::open(directory.path()).unwrap();
+        State::open(directory.path(), None).unwrap();
         let key = directory.path().join("tenant.key");
         std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(matches!(State::open(directory.path()), Err(StateError::OpenKey { mode: 0o640, .. })));
+        assert!(matches!(State::open(directory.path(), None), Err(StateError::OpenKey { mode: 0o640, .. })));
+    }
+
+    #[test]
+    fn a_mounted_key_is_taken_as_it_is_mounted_and_is_never_made() {
+        let directory = tempfile::tempdir().unwrap();
+        let (state, key) = (directory.path().join("state"), directory.path().join("key"));
+        assert!(matches!(State::open(&state, Some(&key)), Err(StateError::Io { .. })));
+        for (bytes, good) in [(&[7; 32][..], true), (&[7; 33], false), (&[7; 31], false)] {
+            std::fs::write(&key, bytes).unwrap();
+            std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o440)).unwrap();
+            let opened = State::open(&state, Some(&key));
+            assert_eq!(opened.is_ok_and(|state| state.tenant_key().expose() == &[7; 32]), good);
+            std::fs::remove_file(&key).unwrap();
+        }
+        assert!(!state.join("tenant.key").exists());
     }
 
     #[test]
     fn a_key_of_another_length_is_refused() {
         let directory = tempfile::tempdir().unwrap();
-        State::open(directory.path()).unwrap();
+        State::open(directory.path(), None).unwrap();
         for bytes in [&[7; 31][..], &[7; 33], &[]] {
             std::fs::write(directory.path().join("tenant.key"), bytes).unwrap();
-            assert!(matches!(State::open(directory.path()), Err(StateError::BadKey { .. })));
+            assert!(matches!(State::open(directory.path(), None), Err(StateError::BadKey { .. })));
         }
     }
 }

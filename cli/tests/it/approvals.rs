@@ -35,6 +35,7 @@ impl Gateway {
                 claims: serde_json::Map::new(),
             }),
             session: "0190".to_owned(),
+            number: 1,
             protocol: "postgresql",
             summary: "DELETE FROM orders".to_owned(),
             text: "DELETE FROM orders\n\u{1b}[2KSELECT $1".to_owned(),

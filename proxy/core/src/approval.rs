@@ -14,6 +14,8 @@ pub struct Question {
     pub requester: Arc<Identity>,
     /// Session of the command.
     pub session: String,
+    /// Number of the command within its session.
+    pub number: u64,
     /// Protocol of the resource.
     pub protocol: &'static str,
     /// One short line.
@@ -82,6 +84,10 @@ pub trait Pending: Send + Sync + fmt::Debug {
     fn name(&self) -> &str;
     /// Its UID.
     fn uid(&self) -> &str;
+    /// How it is decided, for the client.
+    fn advice(&self) -> String {
+        format!("decide with: portcullis approve {0}, or: portcullis deny {0}", self.name())
+    }
     /// Waits for the end. An approval is consumed before this returns it: it is returned once.
     ///
     /// Cancel safe until it returns.

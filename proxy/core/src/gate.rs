@@ -1,6 +1,7 @@
 //! The order of a command. Every protocol calls this file; no protocol has an order of its own.
 //!
-//! 1. The session is still valid: its token has not expired, its identity has not lost access.
+//! 1. The session is still valid: its token has not expired, its identity has not lost access, and the policies are not
+//!    out of date beyond their limit.
 //! 2. The protocol's analyser has turned the command into effects, or "unknown, because…".
 //! 3. The policies give a verdict.
 //! 4. The verdict is recorded. **What cannot be recorded does not run.** This is the step that such gateways get
@@ -16,6 +17,7 @@
 mod held;
 mod permit;
 mod record;
+mod stale;
 #[cfg(test)]
 mod tests;
 
@@ -138,7 +140,11 @@ impl Gate {
         if let Some(refusal) = self.invalid() {
             return Decision::Refused(refusal);
         }
-        let evaluation = self.policies.evaluate(self.session.identity.identity(), &command, Timestamp::now());
+        let stale = stale::refusal(&self.resource.contact);
+        let evaluation = match &stale {
+            Some(refusal) => stale::evaluation(refusal),
+            None => self.policies.evaluate(self.session.identity.identity(), &command, Timestamp::now()),
+        };
         let number = self.next_command(&evaluation.verdict);
         let shown = self.shown(number, &command);
         let event = record::statement(&self.facts(number, &command), &shown, &evaluation);
@@ -156,7 +162,9 @@ impl Gate {
         let Evaluation { verdict, .. } = evaluation;
         match verdict {
             Verdict::Allow { rule, mask } => Decision::Permit(self.permit(number, command, rule, mask)),
-            Verdict::Deny { rule, message } => Decision::Refused(Refusal::denied(rule, message)),
+            Verdict::Deny { rule, message } => {
+                Decision::Refused(stale.unwrap_or_else(|| Refusal::denied(rule, message)))
+            }
             Verdict::Hold { rule, terms, message, .. } => {
                 let held = Held::new(number, command, rule, terms, message);
                 self.ask(held, standing != Standing::Alone).await
@@ -182,7 +190,7 @@ impl Gate {
             return Err(refusal);
         }
         self.adopt_policies();
-        if let Some(refusal) = self.invalid() {
+        if let Some(refusal) = self.invalid().or_else(|| stale::refusal(&self.resource.contact)) {
             return Err(refusal);
         }
         let identity = self.session.identity.identity();

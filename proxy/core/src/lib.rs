@@ -4,6 +4,7 @@
 
 pub mod approval;
 pub mod authn;
+pub mod contact;
 pub mod gate;
 pub mod mask;
 pub mod metrics;

@@ -1,6 +1,7 @@
 //! An authenticated use of one resource.
 
 use crate::authn::Verified;
+use crate::contact::Contact;
 use crate::secret::Secret;
 use arc_swap::ArcSwap;
 use proxy_audit::Spool;
@@ -43,6 +44,8 @@ pub struct ResourceContext {
     pub policies: Arc<ArcSwap<PolicySet>>,
     /// Counts policy swaps: live sessions watch it to end when their identity lost access.
     pub changes: tokio::sync::watch::Receiver<u64>,
+    /// How long ago the policies were last known to be the newest.
+    pub contact: Contact,
     /// The audit log.
     pub spool: Spool,
     /// Holds commands.

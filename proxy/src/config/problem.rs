@@ -3,16 +3,16 @@
 use crds::manifest::{ManifestError, Origin};
 use std::fmt;
 
-/// Where an object stands: `orders.yaml:14 (document 2): Resource orders`.
+/// Where an object stands: `orders.yaml:14 (document 2): Resource orders`, or `Resource shop/orders` in a cluster.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Place {
-    /// Name of the file within the directory.
+    /// Name of the file within the directory; empty in a cluster.
     pub file: String,
     /// Line on which the document begins, from 1; 0 for the file itself.
     pub line: usize,
     /// Number of the document in the file, from 1; 0 for the file itself.
     pub document: usize,
-    /// `Kind name`; empty where it is not known.
+    /// `Kind name`, in a cluster `Kind namespace/name`; empty where it is not known.
     pub object: String,
 }
 
@@ -32,6 +32,11 @@ impl Place {
         }
     }
 
+    /// An object of a cluster: `Resource shop/orders`.
+    pub fn object(kind: &str, namespace: &str, name: &str) -> Self {
+        Self { object: format!("{kind} {namespace}/{name}"), ..Self::file("") }
+    }
+
     /// A problem here.
     pub fn problem(&self, path: impl Into<String>, message: impl Into<String>) -> Problem {
         Problem { place: self.clone(), path: path.into(), message: message.into() }
@@ -45,7 +50,8 @@ impl fmt::Display for Place {
             write!(f, ":{} (document {})", self.line, self.document)?;
         }
         if !self.object.is_empty() {
-            write!(f, ": {}", self.object)?;
+            let before = if self.file.is_empty() { "" } else { ": " };
+            write!(f, "{before}{}", self.object)?;
         }
         Ok(())
     }

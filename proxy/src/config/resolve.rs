@@ -18,7 +18,7 @@ use std::time::Duration;
 ///
 /// # Errors
 /// Every problem found.
-pub(super) fn resolve(objects: &Objects) -> Result<Config, Vec<Problem>> {
+pub(crate) fn resolve(objects: &Objects) -> Result<Config, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut config = Config::default();
     for resource in &objects.resources {
@@ -184,13 +184,7 @@ fn policies(
 }
 
 fn facts(resource: &Located<ProtectedResource>) -> ResourceFacts {
-    ResourceFacts {
-        namespace: resource.namespace.clone(),
-        name: resource.name.clone(),
-        labels: resource.object.metadata.labels.clone().unwrap_or_default(),
-        protocol: target::protocol(&resource.object.spec).to_owned(),
-        roles: target::roles(&resource.object.spec),
-    }
+    ResourceFacts { namespace: resource.namespace.clone(), ..ResourceFacts::of(&resource.object) }
 }
 
 fn shared_ports(resources: &BTreeMap<ResourceKey, ResourceConfig>) -> Vec<Problem> {

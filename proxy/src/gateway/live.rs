@@ -66,6 +66,11 @@ impl Live {
     /// Takes settings over: policies for all sessions, the rest for new ones.
     pub fn update(&self, current: Current, policies: Arc<PolicySet>) {
         self.current.store(Some(Arc::new(current)));
+        self.update_policies(policies);
+    }
+
+    /// Takes policies over, for all sessions.
+    pub(super) fn update_policies(&self, policies: Arc<PolicySet>) {
         self.policies.store(policies);
         self.changes.send_modify(|count| *count = count.wrapping_add(1));
     }

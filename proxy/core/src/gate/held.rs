@@ -53,6 +53,7 @@ impl Held {
             resource: facts.resource.name.clone(),
             requester: Arc::clone(facts.session.identity.identity()),
             session: facts.session.id.clone(),
+            number: self.number,
             protocol: facts.resource.protocol,
             summary,
             text: facts.text(),
@@ -81,7 +82,7 @@ impl Held {
     /// What to tell the client; at the start, and again from time to time so that it knows it waits.
     pub fn notice(&self) -> Notice {
         let left = self.terms.timeout.saturating_sub(self.waited()).as_secs();
-        let mut hint = format!("decide with: portcullis approve {0}, or: portcullis deny {0}", self.name());
+        let mut hint = self.pending.as_ref().map(|pending| pending.advice()).unwrap_or_default();
         write!(hint, "; it expires in {left} s").unwrap_or_default();
         Notice { message: format!("{}; waiting for approval {}", self.message, self.name()), hint }
     }

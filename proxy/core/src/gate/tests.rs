@@ -3,6 +3,7 @@
 use super::{Decision, End, EndKind, Gate, Standing};
 use crate::approval::{ApprovalError, Approvals, Outcome, Pending, Question};
 use crate::authn::Verified;
+use crate::contact::Contact;
 use crate::metrics::Metrics;
 use crate::refusal::RefusalKind;
 use crate::secret::Secret;
@@ -89,6 +90,7 @@ impl Bench {
             protocol: "postgresql",
             policies: Arc::new(ArcSwap::from_pointee(policies(POLICY))),
             changes: receiver,
+            contact: Contact::here(),
             spool,
             approvals: Arc::clone(&approvals) as Arc<dyn Approvals>,
             recording: Recording { results: true, max_result_bytes: 100_000, durability: Durability::Auto },
@@ -288,6 +290,49 @@ async fn a_question_that_cannot_be_asked_is_a_refusal() {
         panic!("not refused");
     };
     assert_eq!(refusal.kind, RefusalKind::Unavailable);
+}
+
+#[tokio::test]
+async fn policies_out_of_date_beyond_their_limit_allow_nothing_and_that_is_on_record() {
+    let mut bench = Bench::new(|_| ());
+    let mut gate = bench.open(60).await;
+    let contact = Contact::with_limit(std::time::Duration::from_millis(200));
+    let context = ResourceContext { contact: contact.clone(), ..(*bench.resource).clone() };
+    bench.resource = Arc::new(context);
+    let mut watched = bench.open(60).await;
+    tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+    let decision = watched.decide(command("SELECT", "Select", "public.orders"), Standing::Alone).await;
+    let Decision::Refused(refusal) = decision else { panic!("not refused: {decision:?}") };
+    assert_eq!((refusal.kind, &*refusal.rule.unwrap().rule), (RefusalKind::Unavailable, "policy-stale"));
+    assert!(watched.look().is_none(), "the session goes on");
+    let records = bench.records();
+    let statement = last(&records, "portcullis.statement");
+    assert_eq!(
+        (statement.text(key::VERDICT), statement.text(key::RULE)),
+        (Some("deny"), Some("policy-stale"))
+    );
+    contact.made(tokio::time::Instant::now());
+    for gate in [&mut watched, &mut gate] {
+        let decision = gate.decide(command("SELECT", "Select", "public.orders"), Standing::Alone).await;
+        assert!(matches!(decision, Decision::Permit(_)), "{decision:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_approval_that_comes_when_policies_are_out_of_date_releases_nothing() {
+    let mut bench = Bench::new(|_| ());
+    let contact = Contact::with_limit(std::time::Duration::from_millis(200));
+    bench.resource = Arc::new(ResourceContext { contact, ..(*bench.resource).clone() });
+    let mut gate = bench.open(60).await;
+    bench.answer(Ok(approved()));
+    let Decision::Held(mut held) =
+        gate.decide(command("DELETE", "Delete", "public.orders"), Standing::Alone).await
+    else {
+        panic!("not held");
+    };
+    tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+    let outcome = held.outcome().await;
+    assert_eq!(gate.resume(*held, outcome).await.unwrap_err().kind, RefusalKind::Unavailable);
 }
 
 #[tokio::test]

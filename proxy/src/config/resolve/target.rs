@@ -6,17 +6,6 @@ use crds::v1alpha1::{PostgresqlRole, PostgresqlTarget, ResourceSpec};
 use proxy_core::secret::Secret;
 use std::collections::BTreeMap;
 
-/// Name of the protocol, for policies and records.
-pub(super) fn protocol(spec: &ResourceSpec) -> &'static str {
-    if spec.postgresql.is_some() { "postgresql" } else { "" }
-}
-
-/// Names of the roles that a client may ask for.
-pub(super) fn roles(spec: &ResourceSpec) -> Vec<String> {
-    let target = spec.postgresql.iter();
-    target.flat_map(|target| target.roles.iter().map(|role| role.name.clone())).collect()
-}
-
 /// The server behind the gateway.
 pub(super) fn upstream(spec: &ResourceSpec, lookup: &mut Lookup<'_>) -> Option<Upstream> {
     let Some(target) = &spec.postgresql else {

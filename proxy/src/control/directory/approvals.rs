@@ -23,11 +23,14 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
+use crate::control::requests::{
+    OPEN_PER_IDENTITY, failed, is_good_for, is_open, new_request, same_identity, too_many,
+};
 use async_trait::async_trait;
-use conclude::{is_open, new_request};
 use crds::v1alpha1::{ApprovalRequest, OnDisconnect};
 use file::Directory;
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use pending::{DirectoryPending, Follower};
 use proxy_core::approval::{ApprovalError, Approvals, Pending, Question};
 use std::collections::HashMap;
@@ -47,7 +50,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { open_per_identity: 20, retention: Duration::from_hours(7 * 24) }
+        Self { open_per_identity: OPEN_PER_IDENTITY, retention: Duration::from_hours(7 * 24) }
     }
 }
 
@@ -110,13 +113,11 @@ impl Shared {
         }
         let mine = open.iter().filter(|request| same_identity(request, question)).count();
         if mine >= self.limits.open_per_identity {
-            let step = format!(
-                "{} has {mine} open approval requests, the most allowed",
-                question.requester.username
-            );
-            return Err(ApprovalError { step, source: None });
+            return Err(too_many(question, mine));
         }
-        let request = new_request(question, now).map_err(write)?;
+        let mut request = new_request(question, now).map_err(|source| write(io::Error::other(source)))?;
+        request.metadata.uid = Some(uuid::Uuid::new_v4().to_string());
+        request.metadata.creation_timestamp = Some(Time(now));
         self.directory.create(&lock, &request).map_err(write)?;
         self.wait_for(&request, question).map_err(write)
     }
@@ -145,24 +146,13 @@ impl Shared {
     }
 
     fn can_join(&self, request: &ApprovalRequest, question: &Question) -> bool {
-        let spec = &request.spec;
-        let (command, rule) = (&spec.command, &spec.policy_ref);
-        let same = same_identity(request, question)
-            && spec.resource_ref.name == question.resource
-            && command.protocol == question.protocol
-            && command.effect_digest == question.effect_digest
-            && (rule.name.as_str(), rule.rule.as_str()) == (&*question.rule.policy, &*question.rule.rule)
-            && rule.generation == question.rule.generation
-            // An approval under weaker terms than today's is worth nothing today.
-            && spec.reviewers == question.terms.reviewers
-            && spec.on_disconnect == question.terms.on_disconnect;
-        same && match spec.on_disconnect {
-            OnDisconnect::Claimable => true,
-            OnDisconnect::Withdraw => {
-                let uid = request.metadata.uid.as_deref().unwrap_or_default();
-                command.digest == question.digest && self.waiting().get(uid).is_some_and(|count| *count > 0)
+        is_good_for(request, question)
+            && match request.spec.on_disconnect {
+                OnDisconnect::Claimable => true,
+                OnDisconnect::Withdraw => {
+                    self.is_awaited(request.metadata.uid.as_deref().unwrap_or_default())
+                }
             }
-        }
     }
 
     /// One who waited goes away. Returns whether it was the last.
@@ -185,13 +175,4 @@ impl Shared {
         // Counters: whoever panicked left them whole.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn same_identity(request: &ApprovalRequest, question: &Question) -> bool {
-    let (requester, identity) = (&request.spec.requester, &question.requester);
-    requester.issuer == identity.issuer && requester.subject == identity.subject
-}
-
-fn failed(step: impl Into<String>, source: impl std::error::Error + Send + Sync + 'static) -> ApprovalError {
-    ApprovalError { step: step.into(), source: Some(Box::new(source)) }
 }

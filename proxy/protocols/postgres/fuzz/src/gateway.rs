@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use proxy_audit::{Spool, SpoolOptions};
 use proxy_core::approval::{ApprovalError, Approvals, Outcome, Pending, Question};
 use proxy_core::authn::{BearerToken, Verified};
+use proxy_core::contact::Contact;
 use proxy_core::metrics::Metrics;
 use proxy_core::refusal::{Refusal, RefusalKind};
 use proxy_core::secret::Secret;
@@ -96,6 +97,7 @@ impl World {
                 protocol: "postgresql",
                 policies: Arc::new(ArcSwap::from_pointee(policies(detectors))),
                 changes: changes.clone(),
+                contact: Contact::here(),
                 spool,
                 approvals: Arc::new(ByRote(Arc::clone(&decides))),
                 recording: Recording {

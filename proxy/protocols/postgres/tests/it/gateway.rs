@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use proxy_audit::{Spool, SpoolOptions};
 use proxy_core::approval::{ApprovalError, Approvals, Outcome, Pending, Question};
 use proxy_core::authn::{BearerToken, Verified};
+use proxy_core::contact::Contact;
 use proxy_core::metrics::Metrics;
 use proxy_core::refusal::{Refusal, RefusalKind};
 use proxy_core::secret::Secret;
@@ -162,6 +163,7 @@ impl Gateway {
             protocol: "postgresql",
             policies: Arc::new(ArcSwap::from_pointee(policies(policy))),
             changes: receiver,
+            contact: Contact::here(),
             spool,
             approvals: Arc::clone(&approvals) as Arc<dyn Approvals>,
             recording: Recording { results: true, max_result_bytes: 1 << 20, durability: Durability::Auto },

@@ -1,8 +1,9 @@
 //! A request that somebody waits for.
 
+use super::Shared;
 use super::conclude::ended;
 use super::file::Stamp;
-use super::{Shared, failed};
+use crate::control::requests::failed;
 use async_trait::async_trait;
 use crds::v1alpha1::{ApprovalRequest, ApprovalRequestSpec, OnDisconnect};
 use jiff::Timestamp;

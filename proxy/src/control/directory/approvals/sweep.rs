@@ -1,7 +1,7 @@
 //! What happens to requests that nobody waits for.
 
 use super::Shared;
-use super::conclude::{end, is_open};
+use crate::control::requests::{end, is_open};
 use jiff::Timestamp;
 use std::io;
 use std::sync::Weak;
