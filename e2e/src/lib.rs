@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod gateway;
 pub mod image;
 pub mod issuer;
+pub mod operator;
 pub mod postgres;
 pub mod process;
 pub mod shop;
