@@ -206,6 +206,12 @@ fn case_14_a_name_can_be_used_again_but_is_another_object() {
     // Allowed: the gateway takes an approval for the very UID and digest that it asked for, never for a name.
     shop.create(&shop.gateway, "held", other).is_accepted();
     assert_ne!(shop.read("held")["metadata"]["uid"], before["metadata"]["uid"]);
+    // An approver who names what they read decides on that, or on nothing.
+    let mut decided = decisions([decision("alice")]);
+    decided["metadata"] = json!({"uid": before["metadata"]["uid"]});
+    shop.patch(&shop.alice, "held", Patch::Merge, &decided).is_refused(422, "metadata.uid");
+    decided["metadata"] = json!({"uid": shop.read("held")["metadata"]["uid"]});
+    shop.patch(&shop.alice, "held", Patch::Merge, &decided).is_accepted();
 }
 
 #[test]

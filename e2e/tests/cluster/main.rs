@@ -4,3 +4,4 @@
 
 mod api_server;
 mod approver_binding;
+mod gitops;
