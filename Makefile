@@ -8,10 +8,10 @@ SECONDS ?= 30
 TARGET ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test lint unit e2e fuzz bench docs generate packages
+.PHONY: help demo up down cluster-up cluster-down images test lint unit e2e fuzz bench docs generate packages
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: packages ## An agent's day with the real psql, PostgreSQL and gateway, each step checked
 	@$(CARGO) build -p proxy -p portcullis -p e2e --bins
@@ -24,6 +24,14 @@ up: packages ## The demo's gateway and PostgreSQL, left running; prints a psql l
 down: ## Stops what `make up` left running
 	@$(CARGO) build -q -p e2e --bin demo
 	@./target/debug/demo down
+
+cluster-up: packages ## A real one-node Kubernetes, left running, without a container engine; needs Go and root
+	@$(CARGO) build -p e2e --bin cluster
+	@./target/debug/cluster up
+
+cluster-down: ## Stops what `make cluster-up` left running
+	@$(CARGO) build -q -p e2e --bin cluster
+	@./target/debug/cluster down
 
 test: lint ## Every check and every test
 	@.ci/packages

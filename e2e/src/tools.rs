@@ -94,7 +94,8 @@ pub fn give_away(path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn is_root() -> bool {
+/// Whether this process is root's.
+pub(crate) fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|metadata| std::os::unix::fs::MetadataExt::uid(&metadata) == 0)
 }
 

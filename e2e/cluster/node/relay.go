@@ -18,9 +18,11 @@ func relay(arguments []string) {
 	if len(arguments) != 4 {
 		fail(usage)
 	}
-	inside := network(arguments[2])
+	// Both are opened before any thread moves: /proc/self is another network after that.
+	from, to := open(arguments[0]), open(arguments[2])
+	inside := network(to)
 	var listener net.Listener
-	network(arguments[0])(func() {
+	network(from)(func() {
 		var err error
 		if listener, err = net.Listen("tcp4", arguments[1]); err != nil {
 			fail(err)
@@ -57,20 +59,24 @@ func pass(from, to net.Conn) {
 	to.(*net.TCPConn).CloseWrite()
 }
 
+func open(path string) int {
+	handle, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		fail("open", path, err)
+	}
+	return handle
+}
+
 // network gives a way to run something in a network namespace. A socket belongs to the network in which it was made,
 // whoever uses it later; so one thread that moved there is enough.
-func network(path string) func(func()) {
+func network(handle int) func(func()) {
 	work := make(chan func())
 	done := make(chan struct{})
 	go func() {
 		// Never unlocked: a thread that is elsewhere must not run other goroutines.
 		runtime.LockOSThread()
-		handle, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		if err == nil {
-			err = unix.Setns(handle, unix.CLONE_NEWNET)
-		}
-		if err != nil {
-			fail("enter", path, err)
+		if err := unix.Setns(handle, unix.CLONE_NEWNET); err != nil {
+			fail("enter a network", err)
 		}
 		for task := range work {
 			task()

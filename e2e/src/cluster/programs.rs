@@ -29,6 +29,18 @@ pub const KUBERNETES: Module = Module {
            -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=34",
 };
 
+/// The cluster's DNS server.
+pub const DNS: Module = Module {
+    directory: "dns",
+    packages: "github.com/coredns/coredns",
+    programs: &["coredns"],
+    link: "-s -w",
+};
+
+/// Helm.
+pub const HELM: Module =
+    Module { directory: "helm", packages: "helm.sh/helm/v4/cmd/helm", programs: &["helm"], link: "-s -w" };
+
 impl Module {
     /// Builds it unless that has been done since its sources changed, and gives the directory of its programs.
     ///
@@ -58,8 +70,14 @@ impl Module {
     }
 
     fn is_fresh(&self, bin: &Path, changed: SystemTime) -> bool {
-        let built = |program: &&str| fs::metadata(bin.join(program)).and_then(|file| file.modified());
-        self.programs.iter().all(|program| built(program).is_ok_and(|time| time > changed))
+        let built = fs::metadata(self.stamp(bin)).and_then(|stamp| stamp.modified());
+        built.is_ok_and(|built| built > changed)
+            && self.programs.iter().all(|program| bin.join(program).exists())
+    }
+
+    /// Says when it was last built: go leaves a program that has not changed as it is, with its time.
+    fn stamp(&self, bin: &Path) -> PathBuf {
+        bin.with_file_name(format!("built-{}", self.programs.join("-")))
     }
 
     fn run(&self, sources: &Path, bin: &Path) -> Result<()> {
@@ -73,10 +91,7 @@ impl Module {
         if !done.status.success() {
             bail!("go build in {}:\n{}", sources.display(), String::from_utf8_lossy(&done.stderr));
         }
-        // go leaves a program that has not changed as it is.
-        for program in self.programs {
-            File::options().append(true).open(bin.join(program))?.set_modified(SystemTime::now())?;
-        }
+        fs::write(self.stamp(bin), "").context("say when it was built")?;
         Ok(())
     }
 }

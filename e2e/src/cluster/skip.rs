@@ -17,6 +17,17 @@ pub(super) fn is_possible(programs: &[&str], built: bool) -> bool {
     false
 }
 
+/// Whether this process is root's, after printing a skip if it is not.
+#[expect(clippy::print_stdout, reason = "the skip is for whoever reads the test's output")]
+pub(super) fn is_root(what: &str) -> bool {
+    if tools::is_root() {
+        return true;
+    }
+    assert!(std::env::var_os("CI").is_none(), "{what} takes root, and CI must run as root");
+    println!("SKIPPED: {what} takes root");
+    false
+}
+
 /// What was started, where a test has no other way than to fail.
 #[expect(clippy::panic, reason = "for tests, which fail by it")]
 pub(super) fn started<T>(what: &str, started: Result<T>) -> T {

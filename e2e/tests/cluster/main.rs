@@ -4,4 +4,6 @@
 
 mod api_server;
 mod approver_binding;
+mod end;
 mod gitops;
+mod node;

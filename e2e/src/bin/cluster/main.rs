@@ -5,10 +5,12 @@ mod standing;
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 use e2e::cluster::programs::KUBERNETES;
+use e2e::tools;
 use standing::Kind;
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 /// A real Kubernetes on this machine, without a container engine.
@@ -21,6 +23,24 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Action {
+    /// Start a node that runs pods, leave it running, and say how to use it
+    Up,
+    /// Stop what `up` left running
+    Down,
+    /// Give the node the images of archives, which `make images` or `docker save` made
+    Load {
+        /// The archives
+        #[arg(required = true)]
+        archives: Vec<PathBuf>,
+    },
+    /// Run a program in the node's network, where Services and pods are reached
+    Exec {
+        /// The program
+        program: String,
+        /// Its arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// An API server alone: objects, admission and authorisation, but no pods; needs no privileges
     ApiServer {
         #[command(subcommand)]
@@ -38,6 +58,12 @@ enum Action {
     Serve {
         /// What to start
         kind: Kind,
+    },
+    /// Owns a node until it is killed; for the test that nothing is left then
+    #[command(hide = true)]
+    Own {
+        /// Where to write how the node is found
+        known: PathBuf,
     },
 }
 
@@ -67,6 +93,16 @@ fn main() -> ExitCode {
 
 fn act(action: Action) -> Result<()> {
     match action {
+        Action::Up => standing::up(Kind::Node),
+        Action::Down => standing::down(&[Kind::Node]),
+        Action::Load { archives } => {
+            let node = standing::node()?;
+            archives.iter().try_for_each(|archive| node.load_archive(archive))
+        }
+        Action::Exec { program, arguments } => {
+            let mut command = standing::node()?.command(&tools::need(&program)?);
+            Err(command.args(arguments).exec()).context("run nsenter")
+        }
         Action::ApiServer { action: Alone::Up { controllers } } => {
             standing::up(if controllers { Kind::ApiServerWithControllers } else { Kind::ApiServer })
         }
@@ -75,6 +111,7 @@ fn act(action: Action) -> Result<()> {
         }
         Action::Kubectl { arguments } => kubectl(&arguments),
         Action::Serve { kind } => standing::serve(kind),
+        Action::Own { known } => standing::own(&known),
     }
 }
 

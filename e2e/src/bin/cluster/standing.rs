@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
-use e2e::cluster::{ADMIN, ApiServer, USERS, programs};
+use e2e::cluster::{ADMIN, ApiServer, Cluster, Entrance, USERS, programs};
 use e2e::process::wait_until;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -14,6 +14,8 @@ use std::process::{Command, Stdio};
 /// What can be left running.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Kind {
+    /// A node that runs pods.
+    Node,
     /// An API server.
     ApiServer,
     /// And the controller manager.
@@ -27,6 +29,8 @@ pub(crate) struct Ready {
     pub kubeconfig: PathBuf,
     /// Its owner's process id.
     owner: u32,
+    /// The way into the node, if there is one.
+    pub node: Option<Entrance>,
 }
 
 /// Starts a cluster, or finds it running, and says how to use it.
@@ -52,10 +56,8 @@ pub(crate) fn down(kinds: &[Kind]) -> Result<()> {
             bail!("stop process {}", ready.owner);
         }
         wait_until("its owner ends", || running(kind).is_ok_and(|ready| ready.is_none()).then_some(()))?;
-        // It did not get to do that itself.
-        if let Some(directory) = ready.kubeconfig.parent().filter(|directory| directory.exists()) {
-            fs::remove_dir_all(directory).with_context(|| format!("remove {}", directory.display()))?;
-        }
+        let directory = ready.kubeconfig.parent().unwrap_or(&ready.kubeconfig);
+        wait_until("its directory is removed", || (!directory.exists()).then_some(()))?;
         stopped = true;
     }
     let said = if stopped { "Stopped; nothing is left running." } else { "Nothing is up." };
@@ -73,15 +75,37 @@ pub(crate) fn any() -> Result<Ready> {
     bail!("nothing is up, and KUBECONFIG is not set; `make cluster-up` starts a cluster")
 }
 
+/// The way into the node that runs.
+pub(crate) fn node() -> Result<Entrance> {
+    running(Kind::Node)?.and_then(|ready| ready.node).context("no node is up; `make cluster-up` starts one")
+}
+
 /// Owns a cluster. Its end is the end of this process, however that comes about.
 pub(crate) fn serve(kind: Kind) -> Result<()> {
     let owner = File::create(file(kind, "lock")?).context("create a lock")?;
     owner.try_lock().context("it is being started already")?;
-    let server = match kind {
-        Kind::ApiServer => ApiServer::start()?,
-        Kind::ApiServerWithControllers => ApiServer::start_with_controllers()?,
-    };
-    let ready = Ready { kubeconfig: server.kubeconfig().to_owned(), owner: std::process::id() };
+    match kind {
+        Kind::Node => {
+            let cluster = Cluster::start()?;
+            stay(kind, cluster.kubeconfig(), Some(cluster.entrance()?))
+        }
+        Kind::ApiServer => stay(kind, ApiServer::start()?.kubeconfig(), None),
+        Kind::ApiServerWithControllers => stay(kind, ApiServer::start_with_controllers()?.kubeconfig(), None),
+    }
+}
+
+/// Owns a node of which only a file tells.
+pub(crate) fn own(known: &Path) -> Result<()> {
+    let cluster = Cluster::start()?;
+    fs::write(known, serde_json::to_string(cluster.entrance()?)?).context("write how the node is found")?;
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Says that it is ready, and never returns.
+fn stay(kind: Kind, kubeconfig: &Path, node: Option<&Entrance>) -> Result<()> {
+    let ready = Ready { kubeconfig: kubeconfig.to_owned(), owner: std::process::id(), node: node.cloned() };
     let new = file(kind, "new")?;
     fs::write(&new, serde_json::to_string(&ready)?).context("write what is up")?;
     fs::rename(new, file(kind, "json")?).context("write what is up")?;
