@@ -32,9 +32,12 @@ pub fn gateway(resource: &str) -> String {
     format!("{resource}-gateway")
 }
 
+/// After the Resource's name: the Secret with its gateway's certificate.
+pub const CERTIFICATE_SUFFIX: &str = "-gateway-tls";
+
 /// Secret with the gateway's certificate, when the Resource names none.
 pub fn certificate(resource: &str) -> String {
-    format!("{resource}-gateway-tls")
+    format!("{resource}{CERTIFICATE_SUFFIX}")
 }
 
 /// ConfigMap with the authority that signed it.

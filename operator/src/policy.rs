@@ -17,7 +17,7 @@ use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::error_boundary::InvalidObject;
 use kube::runtime::controller::Action;
 use kube::{Api, Resource as _, ResourceExt as _};
-use proxy_policy::{ResourceFacts, compile, selects};
+use proxy_policy::{ResourceFacts, compile};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ pub async fn reconcile(object: Arc<Guarded<Policy>>, context: Arc<Context>) -> R
     if policy.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
-    let targets = targets(&context, policy);
+    let targets = context.stores.targets_of(policy);
     let wanted = conditions(&context, policy, &targets);
     let before = policy.status.clone().unwrap_or_default();
     let conditions = merge(&before.conditions, wanted, policy.metadata.generation, Timestamp::now());
@@ -68,13 +68,6 @@ pub async fn reconcile(object: Arc<Guarded<Policy>>, context: Arc<Context>) -> R
     }
     context.announce(&policy.object_ref(&()), &before.conditions, &conditions).await;
     Ok(Action::await_change())
-}
-
-/// Resources that a Policy selects.
-fn targets(context: &Context, policy: &Policy) -> Vec<Arc<Guarded<ProtectedResource>>> {
-    context.stores.resources.state_filter(|resource| {
-        resource.0.as_ref().is_ok_and(|resource| selects(&ResourceFacts::of(resource), policy))
-    })
 }
 
 fn conditions(

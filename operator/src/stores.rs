@@ -3,6 +3,9 @@
 //! Every event says which objects are to be reconciled: those whose outcome depends on what changed, by what it was
 //! and by what it is. After a watch had to list again, everything is: what was deleted meanwhile gave no event.
 
+mod attachments;
+
+use self::attachments::Attachments;
 use crate::names::{MANAGED_BY, RESOURCE_LABEL};
 use crate::resource::dereference::mentions;
 use crate::triggers::Triggers;
@@ -50,6 +53,7 @@ pub struct Stores {
     pub claims: Store<PartialObjectMeta<PersistentVolumeClaim>>,
     /// What the operator made, by kind.
     pub owned: BTreeMap<String, Store<DynamicObject>>,
+    attachments: Attachments,
 }
 
 impl Debug for Stores {
@@ -143,7 +147,9 @@ impl Watches {
             owned.insert(kind.kind.clone(), writer.as_reader());
             owned_in.push((kind, writer));
         }
-        let stores = Stores { resources, policies, requests, pods, secrets, config_maps, claims, owned };
+        let attachments = Attachments::default();
+        let stores =
+            Stores { resources, policies, requests, pods, secrets, config_maps, claims, owned, attachments };
         self.ours(&stores, resources_in, policies_in, requests_in);
         self.pods(&stores, pods_in);
         self.mentioned(&stores, Some(KeyKind::Secret), secrets_in);
@@ -172,8 +178,15 @@ impl Watches {
         let (all, due) = (stores.clone(), self.due.clone());
         let api = self.api();
         self.follow(api, watcher::Config::default(), policies, move |change| match change {
-            Change::Listed => due.all(&all),
-            Change::One { before, after } => policy_changed(&all, &due, before.as_deref(), after),
+            Change::Listed => {
+                all.attachments.listed(&all.policies);
+                due.all(&all);
+            }
+            Change::One { before, after } => {
+                let left = all.policies.get(&ObjectRef::from_obj(after));
+                all.attachments.changed(before.as_deref(), left.as_deref());
+                policy_changed(&all, &due, before.as_deref(), after);
+            }
         });
         let (all, due) = (stores.clone(), self.due.clone());
         let api = self.api();
@@ -265,6 +278,35 @@ impl Watches {
 }
 
 impl Stores {
+    /// Policies that select a Resource.
+    pub fn policies_of(&self, resource: &ProtectedResource) -> Vec<Arc<Guarded<Policy>>> {
+        let facts = ResourceFacts::of(resource);
+        let candidates = self.attachments.candidates(&facts.namespace, &facts.name).into_iter();
+        let found = candidates.filter_map(|policy| self.policies.get(&policy));
+        found.filter(|policy| policy.0.as_ref().is_ok_and(|policy| selects(&facts, policy))).collect()
+    }
+
+    /// Resources that a Policy selects.
+    pub fn targets_of(&self, policy: &Policy) -> Vec<Arc<Guarded<ProtectedResource>>> {
+        let is_target = |resource: &Guarded<ProtectedResource>| {
+            resource.0.as_ref().is_ok_and(|resource| selects(&ResourceFacts::of(resource), policy))
+        };
+        if policy.spec.resource_selector.is_some() {
+            let namespace = &policy.metadata.namespace;
+            return self
+                .resources
+                .state_filter(|resource| resource.meta().namespace == *namespace && is_target(resource));
+        }
+        let namespace = policy.namespace().unwrap_or_default();
+        let named = policy.spec.target_refs.iter();
+        let named =
+            named.filter_map(|target| self.resources.get(&ObjectRef::new(&target.name).within(&namespace)));
+        let mut targets: Vec<_> = named.filter(|resource| is_target(resource)).collect();
+        targets.sort_by_key(|resource| resource.name_any());
+        targets.dedup_by(|left, right| Arc::ptr_eq(left, right));
+        targets
+    }
+
     async fn wait_until_ready(&self) -> Result<(), reflector::store::WriterDropped> {
         self.resources.wait_until_ready().await?;
         self.policies.wait_until_ready().await?;
@@ -369,38 +411,14 @@ fn resource_changed(
         return;
     }
     policies_of(stores, due, &ObjectRef::from_obj(after));
-    for facts in before.and_then(facts).into_iter().chain(facts(after)) {
-        attached(stores, &facts, |policy| due.policies.push(ObjectRef::from_obj(policy)));
-    }
 }
 
-/// Policies that select a Resource, or name it though it may not be there.
+/// Policies that may be about a Resource, though it may not be there.
 fn policies_of(stores: &Stores, due: &Due, resource: &ObjectRef<Guarded<ProtectedResource>>) {
-    let found = stores.resources.get(resource);
-    if let Some(facts) = found.as_deref().and_then(facts) {
-        attached(stores, &facts, |policy| due.policies.push(ObjectRef::from_obj(policy)));
+    let namespace = resource.namespace.as_deref().unwrap_or_default();
+    for policy in stores.attachments.candidates(namespace, &resource.name) {
+        due.policies.push(policy);
     }
-    for policy in stores.policies.state() {
-        let named = policy.0.as_ref().is_ok_and(|policy| {
-            policy.namespace() == resource.namespace
-                && policy.spec.target_refs.iter().any(|target| target.name == resource.name)
-        });
-        if named {
-            due.policies.push(ObjectRef::from_obj(&*policy));
-        }
-    }
-}
-
-fn attached(stores: &Stores, facts: &ResourceFacts, mut found: impl FnMut(&Guarded<Policy>)) {
-    for policy in stores.policies.state() {
-        if policy.0.as_ref().is_ok_and(|policy| selects(facts, policy)) {
-            found(&policy);
-        }
-    }
-}
-
-fn facts(resource: &Guarded<ProtectedResource>) -> Option<ResourceFacts> {
-    resource.0.as_ref().ok().map(ResourceFacts::of)
 }
 
 fn policy_changed(stores: &Stores, due: &Due, before: Option<&Guarded<Policy>>, after: &Guarded<Policy>) {
@@ -410,11 +428,8 @@ fn policy_changed(stores: &Stores, due: &Due, before: Option<&Guarded<Policy>>, 
     if !gone && before.map(told) == Some(told(after)) {
         return;
     }
-    for resource in stores.resources.state() {
-        let Some(facts) = facts(&resource) else { continue };
-        let concerned =
-            |policy: &Guarded<Policy>| policy.0.as_ref().is_ok_and(|policy| selects(&facts, policy));
-        if before.is_some_and(concerned) || concerned(after) {
+    for policy in before.into_iter().chain([after]) {
+        for resource in policy.0.iter().flat_map(|policy| stores.targets_of(policy)) {
             due.resources.push(ObjectRef::from_obj(&*resource));
         }
     }

@@ -7,7 +7,6 @@ use crds::v1alpha1::{KeyKind, Policy, ProtectedResource, ResourceSpec};
 use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource as _, ResourceExt as _};
-use proxy_policy::{ResourceFacts, selects};
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 
@@ -61,42 +60,46 @@ impl Mention {
 /// Everything that a spec names, in the order of the spec.
 pub fn mentioned(spec: &ResourceSpec) -> Vec<Mention> {
     let mut found = Vec::new();
-    let mut add = |kind, name: &str, path: String| {
-        found.push(Mention { kind, name: name.to_owned(), path });
-    };
+    visit(spec, &mut |kind, name, path| {
+        found.push(Mention { kind, name: name.to_owned(), path: path() });
+    });
+    found
+}
+
+/// Calls back for everything that a spec names. Paths are made on demand: most callers only compare names, of every
+/// Resource there is.
+fn visit(spec: &ResourceSpec, found: &mut impl FnMut(Option<MountKind>, &str, &dyn Fn() -> String)) {
     if let Some(target) = &spec.postgresql {
         if let Some(reference) = &target.tls.ca_ref {
-            add(Some(reference.kind.into()), &reference.name, "spec.postgresql.tls.caRef".to_owned());
+            found(Some(reference.kind.into()), &reference.name, &|| "spec.postgresql.tls.caRef".to_owned());
         }
         for (index, role) in target.roles.iter().enumerate() {
-            let path = format!("spec.postgresql.roles[{index}].credentialsRef");
-            add(Some(MountKind::Secret), &role.credentials_ref.name, path);
+            let path = || format!("spec.postgresql.roles[{index}].credentialsRef");
+            found(Some(MountKind::Secret), &role.credentials_ref.name, &path);
         }
     }
     for (index, issuer) in spec.authentication.issuers.iter().enumerate() {
         if let Some(reference) = &issuer.ca_ref {
-            let path = format!("spec.authentication.issuers[{index}].caRef");
-            add(Some(reference.kind.into()), &reference.name, path);
+            let path = || format!("spec.authentication.issuers[{index}].caRef");
+            found(Some(reference.kind.into()), &reference.name, &path);
         }
     }
-    let tls = spec.gateway.tls.as_ref();
-    if let Some(reference) = tls.and_then(|tls| tls.secret_ref.as_ref()) {
-        add(Some(MountKind::Secret), &reference.name, "spec.gateway.tls.secretRef".to_owned());
+    if let Some(reference) = spec.gateway.tls.as_ref().and_then(|tls| tls.secret_ref.as_ref()) {
+        found(Some(MountKind::Secret), &reference.name, &|| "spec.gateway.tls.secretRef".to_owned());
     }
     if let Some(claim) = spec.gateway.spool.as_ref().and_then(|spool| spool.claim_ref.as_ref()) {
-        add(None, &claim.name, "spec.gateway.spool.claimRef".to_owned());
+        found(None, &claim.name, &|| "spec.gateway.spool.claimRef".to_owned());
     }
-    found
 }
 
 /// Whether a Resource names this object. `None` for a claim.
 pub fn mentions(resource: &Guarded<ProtectedResource>, kind: Option<KeyKind>, name: &str) -> bool {
+    let Ok(resource) = &resource.0 else { return false };
     let kind = kind.map(MountKind::from);
-    resource.0.as_ref().is_ok_and(|resource| {
-        let own = kind == Some(MountKind::Secret)
-            && resource.metadata.name.as_deref().is_some_and(|resource| names::certificate(resource) == name);
-        own || mentioned(&resource.spec).iter().any(|mention| mention.kind == kind && mention.name == name)
-    })
+    let own = resource.metadata.name.as_deref().zip(name.strip_suffix(names::CERTIFICATE_SUFFIX));
+    let mut named = kind == Some(MountKind::Secret) && own.is_some_and(|(own, name)| own == name);
+    visit(&resource.spec, &mut |other, mentioned, _| named |= other == kind && mentioned == name);
+    named
 }
 
 /// A Resource with all that it depends on.
@@ -120,27 +123,22 @@ pub fn dereference(context: &Context, resource: &ProtectedResource) -> Dereferen
     let namespace = resource.namespace().unwrap_or_default();
     let mut missing = Vec::new();
     let mut mounts = Sha256::new();
-    let mut mentioned = mentioned(&resource.spec);
-    for mention in &mentioned {
-        match version(stores, &namespace, mention) {
+    for mention in mentioned(&resource.spec) {
+        match version(stores, &namespace, &mention) {
             Some(version) => mounts.update(format!("{}={version};", mention.describe())),
-            None => missing.push(mention.clone()),
+            None => missing.push(mention),
         }
     }
-    mentioned.clear();
     let own = Mention {
         kind: Some(MountKind::Secret),
         name: names::certificate(&resource.name_any()),
         path: String::new(),
     };
     mounts.update(version(stores, &namespace, &own).unwrap_or_default());
-    let facts = ResourceFacts::of(resource);
-    let policies =
-        stores.policies.state_filter(|policy| policy.0.as_ref().is_ok_and(|policy| selects(&facts, policy)));
     Dereferenced {
         resource: Arc::new(resource.clone()),
         missing,
-        policies,
+        policies: stores.policies_of(resource),
         pods: pods(stores, &namespace, &resource.name_any()),
         mounts: crate::authority::hex(&mounts.finalize()).chars().take(16).collect(),
     }
