@@ -3,6 +3,8 @@
 
 mod shop;
 
+pub(crate) use shop::install;
+
 use e2e::cluster::ApiServer;
 use e2e::process::wait_until;
 use serde_json::{Value, json};
@@ -15,7 +17,7 @@ fn case_01_who_lacks_the_verb_does_not_decide() {
     shop.patch(&shop.bob, "held", Patch::Merge, &decisions([decision("bob")]))
         .is_refused(403, "portcullis: bob may not approve for Policy prod-ddl");
     // The verb on another Policy does not help.
-    shop.create(&shop.gateway, "other", json!({"policyRef": {"name": "other", "rule": "r"}})).is_accepted();
+    shop.create(&shop.gateway, "other", &json!({"policyRef": {"name": "other", "rule": "r"}})).is_accepted();
     shop.patch(&shop.alice, "other", Patch::Merge, &decisions([decision("alice")]))
         .is_refused(403, "portcullis: alice may not approve for Policy other");
 }
@@ -41,18 +43,18 @@ fn case_03_the_requester_does_not_decide_on_its_own_command() {
     for (name, change) in
         [("by-username", requester("alice", "00u1")), ("by-subject", requester("alice@example.com", "alice"))]
     {
-        shop.create(&shop.gateway, name, change).is_accepted();
+        shop.create(&shop.gateway, name, &change).is_accepted();
         shop.patch(&shop.alice, name, Patch::Merge, &decisions([decision("alice")]))
             .is_refused(403, "portcullis: alice is the requester");
     }
     // The API server puts a prefix before names of an identity provider.
     for user in ["oidc:ci-bot", "https://idp.example.com#ci-bot"] {
         let caller = shop.admin.acting_as(user, &["system:masters"]);
-        shop.create(&shop.gateway, "prefixed", requester("ci-bot", "00u2"));
+        shop.create(&shop.gateway, "prefixed", &requester("ci-bot", "00u2"));
         shop.patch(&caller, "prefixed", Patch::Merge, &decisions([decision(user)]))
             .is_refused(403, "is the requester (ci-bot)");
     }
-    shop.create(&shop.gateway, "of-others", requester("someone", "00u3")).is_accepted();
+    shop.create(&shop.gateway, "of-others", &requester("someone", "00u3")).is_accepted();
     shop.patch(&shop.agent, "of-others", Patch::Merge, &decisions([decision(&agent)])).is_accepted();
 }
 
@@ -158,12 +160,12 @@ fn case_11_no_request_is_created_decided() {
     let Some(shop) = Shop::open("case-11") else { return };
     let decided = json!({"decisions": [decision("alice")]});
     for caller in [&shop.gateway, &shop.operator, &shop.admin] {
-        shop.create(caller, "decided", decided.clone())
+        shop.create(caller, "decided", &decided)
             .is_refused(403, "portcullis: a request is not created already decided");
     }
     // Nor by anybody but the gateway of its Resource.
     for caller in [&shop.admin, &shop.operator, &shop.other_gateway] {
-        shop.create(caller, "forged", json!({})).is_refused(403, "portcullis: only the gateway");
+        shop.create(caller, "forged", &json!({})).is_refused(403, "portcullis: only the gateway");
     }
 }
 
@@ -202,9 +204,9 @@ fn case_14_a_name_can_be_used_again_but_is_another_object() {
     let other = json!({"command": {
         "protocol": "postgresql", "summary": "s", "text": "DROP TABLE orders", "digest": "d2", "effectDigest": "e2",
     }});
-    shop.create(&shop.admin, "held", other.clone()).is_refused(403, "portcullis: only the gateway");
+    shop.create(&shop.admin, "held", &other).is_refused(403, "portcullis: only the gateway");
     // Allowed: the gateway takes an approval for the very UID and digest that it asked for, never for a name.
-    shop.create(&shop.gateway, "held", other).is_accepted();
+    shop.create(&shop.gateway, "held", &other).is_accepted();
     assert_ne!(shop.read("held")["metadata"]["uid"], before["metadata"]["uid"]);
     // An approver who names what they read decides on that, or on nothing.
     let mut decided = decisions([decision("alice")]);
@@ -269,7 +271,7 @@ fn a_gateway_adds_withdrawn_or_consumed_and_touches_nothing_else() {
     shop.patch_status(&shop.gateway, "held", Patch::Json, &reword)
         .is_refused(403, "changes nothing that is there");
 
-    shop.create(&shop.gateway, "withdrawn", json!({})).is_accepted();
+    shop.create(&shop.gateway, "withdrawn", &json!({})).is_accepted();
     shop.patch_status(&shop.gateway, "withdrawn", Patch::Apply("gateway"), &status(&["Withdrawn"]))
         .is_accepted();
 }
@@ -278,7 +280,7 @@ fn a_gateway_adds_withdrawn_or_consumed_and_touches_nothing_else() {
 fn the_operators_dry_runs_are_refused_for_the_reason_it_looks_for() {
     let Some(shop) = Shop::open("canaries") else { return };
     let canary = json!({"decisions": [decision("portcullis-canary")]});
-    shop.create_dry(&shop.operator, "portcullis-canary", canary)
+    shop.create_dry(&shop.operator, "portcullis-canary", &canary)
         .is_refused(403, "portcullis: a request is not created already decided");
     shop.patch(&shop.alice, "held", Patch::Merge, &decisions([decision("alice")])).is_accepted();
     // Also when somebody decided since the operator looked.
@@ -326,7 +328,7 @@ fn the_type_checker_has_nothing_to_say() {
         return;
     }
     let server = ApiServer::start_with_controllers().unwrap();
-    shop::install(&server);
+    install(&server);
     let policy = wait_until("the policy is checked", || {
         let policy = server.client().get(&["validatingadmissionpolicy/portcullis-approver-binding"]).ok()?;
         policy["status"]["typeChecking"].is_object().then_some(policy)

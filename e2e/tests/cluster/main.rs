@@ -4,6 +4,7 @@
 
 mod api_server;
 mod approver_binding;
+mod chart;
 mod end;
 mod gitops;
 mod node;

@@ -96,7 +96,7 @@ pub(super) fn condition(kind: &str) -> Value {
 }
 
 /// Puts the definitions and the admission policy into a cluster, and waits until it is enforced.
-pub(super) fn install(server: &ApiServer) {
+pub(crate) fn install(server: &ApiServer) {
     let definitions = crds::definitions::all();
     let definitions: Vec<String> =
         definitions.iter().map(|definition| crds::definitions::to_yaml(definition).unwrap()).collect();
@@ -201,7 +201,7 @@ impl Shop {
             operator: stage.account(OPERATOR_NAMESPACE, OPERATOR),
         };
         shop.wait_for_rights();
-        shop.create(&shop.gateway, "held", json!({})).is_accepted();
+        shop.create(&shop.gateway, "held", &json!({})).is_accepted();
         Some(shop)
     }
 
@@ -231,7 +231,7 @@ impl Shop {
         }
         wait_until("the policy is enforced", || {
             let decided = json!({"decisions": [decision("nobody")]});
-            (self.create_dry(&self.gateway, "probe", decided).code == 403).then_some(())
+            (self.create_dry(&self.gateway, "probe", &decided).code == 403).then_some(())
         })
         .unwrap();
     }
@@ -242,16 +242,16 @@ impl Shop {
     }
 
     /// Asks for approval of a command of the Resource `orders`; `change` replaces fields of the spec.
-    pub(super) fn create(&self, caller: &Caller, name: &str, change: Value) -> Answer {
+    pub(super) fn create(&self, caller: &Caller, name: &str, change: &Value) -> Answer {
         self.create_at(caller, &self.path(""), name, change)
     }
 
     /// As [`Shop::create`], but nothing is stored.
-    pub(super) fn create_dry(&self, caller: &Caller, name: &str, change: Value) -> Answer {
+    pub(super) fn create_dry(&self, caller: &Caller, name: &str, change: &Value) -> Answer {
         self.create_at(caller, &format!("{}?dryRun=All", self.path("")), name, change)
     }
 
-    fn create_at(&self, caller: &Caller, path: &str, name: &str, change: Value) -> Answer {
+    fn create_at(&self, caller: &Caller, path: &str, name: &str, change: &Value) -> Answer {
         let agent = self.account("agent");
         let mut spec = json!({
             "resourceRef": {"name": "orders", "uid": "0d6b6f0e"},
@@ -288,20 +288,22 @@ impl Shop {
         self.patch_at(caller, name, "?dryRun=All", (Patch::Merge, patch))
     }
 
-    fn patch_at(&self, caller: &Caller, name: &str, rest: &str, (how, patch): (Patch, &Value)) -> Answer {
-        let path = self.path(&format!("/{name}{rest}"));
-        let mut patch = patch.clone();
-        let (kind, path) = match how {
-            Patch::Merge => ("application/merge-patch+json", path),
-            Patch::Json => ("application/json-patch+json", path),
+    fn patch_at(&self, caller: &Caller, name: &str, rest: &str, (how, change): (Patch, &Value)) -> Answer {
+        let mut path = self.path(&format!("/{name}{rest}"));
+        let mut body = change.clone();
+        let kind = match how {
+            Patch::Merge => "application/merge-patch+json",
+            Patch::Json => "application/json-patch+json",
             Patch::Apply(manager) => {
                 for (field, value) in identified(name).as_object().unwrap() {
-                    patch[field] = value.clone();
+                    body[field] = value.clone();
                 }
-                ("application/apply-patch+yaml", format!("{path}?fieldManager={manager}"))
+                path.push_str("?fieldManager=");
+                path.push_str(manager);
+                "application/apply-patch+yaml"
             }
         };
-        self.stage.send(caller, Method::PATCH, &path, Some((kind, &patch)))
+        self.stage.send(caller, Method::PATCH, &path, Some((kind, &body)))
     }
 
     /// Deletes a request.
@@ -348,7 +350,7 @@ const OPERATOR_NAMESPACE: &str = "portcullis-system";
 const OPERATOR: &str = "portcullis-operator";
 
 /// Rights as the operator and the chart give them, and approvers as `examples/kubernetes` has them.
-const WORLD: &str = r#"
+const WORLD: &str = r"
 apiVersion: v1
 kind: List
 items:
@@ -406,4 +408,4 @@ items:
   subjects:
   - {apiGroup: rbac.authorization.k8s.io, kind: Group, name: dba}
   - {kind: ServiceAccount, name: agent, namespace: NAMESPACE}
-"#;
+";
