@@ -93,6 +93,15 @@ impl Cluster {
         Self::is_possible().then(|| skip::started("a cluster", Self::shared()))
     }
 
+    /// For tests of what only a node of our own can do, such as an API server that goes away: [`Cluster::or_skip`], but
+    /// `None` after printing a skip if `PORTCULLIS_E2E_KUBECONFIG` names another cluster.
+    ///
+    /// # Panics
+    /// As [`Cluster::or_skip`].
+    pub fn own_or_skip() -> Option<&'static Self> {
+        skip::is_unset(GIVEN).then(Self::or_skip).flatten()
+    }
+
     /// kubectl, to run it in ways that are not here.
     pub fn client(&self) -> &Kubectl {
         match &self.kind {

@@ -5,6 +5,7 @@
 mod archive;
 mod libraries;
 
+use crate::tools;
 use anyhow::{Context as _, Result};
 use std::collections::BTreeMap;
 use std::fs;
@@ -51,6 +52,14 @@ impl Image {
         Ok(Self::new(name).program(binary, &place)?.entrypoint(&[&place]))
     }
 
+    /// One of the workspace's own programs, as it was built for these tests: `localhost/NAME:e2e`.
+    ///
+    /// # Errors
+    /// It is not built.
+    pub fn own(binary: &str) -> Result<Self> {
+        Self::of_binary(&format!("localhost/{binary}:e2e"), &tools::own(binary)?)?.authorities()
+    }
+
     /// Adds a program with the shared libraries that it needs.
     ///
     /// # Errors
@@ -81,14 +90,22 @@ impl Image {
         self
     }
 
-    /// Adds what a network client expects to find: this machine's certificate authorities, the order in which names are
-    /// looked up, and a name for the user.
+    /// Adds this machine's certificate authorities.
     ///
     /// # Errors
     /// This machine has no `/etc/ssl/certs/ca-certificates.crt`.
+    pub fn authorities(self) -> Result<Self> {
+        self.file(Path::new(AUTHORITIES), AUTHORITIES)
+    }
+
+    /// Adds what other people's programs expect to find: certificate authorities, the order in which names are looked
+    /// up, and a name for the user.
+    ///
+    /// # Errors
+    /// As [`Image::authorities`].
     pub fn client(self) -> Result<Self> {
         Ok(self
-            .file(Path::new(AUTHORITIES), AUTHORITIES)?
+            .authorities()?
             .text("/etc/nsswitch.conf", "hosts: files dns\n")
             .text("/etc/passwd", "root:x:0:0::/:/\nnonroot:x:65532:65532::/:/\n")
             .text("/etc/group", "root:x:0:\nnonroot:x:65532:\n"))

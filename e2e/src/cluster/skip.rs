@@ -28,6 +28,16 @@ pub(super) fn is_root(what: &str) -> bool {
     false
 }
 
+/// Whether a variable is not set, after printing a skip if it is.
+#[expect(clippy::print_stdout, reason = "the skip is for whoever reads the test's output")]
+pub(super) fn is_unset(variable: &str) -> bool {
+    let unset = std::env::var_os(variable).is_none();
+    if !unset {
+        println!("SKIPPED: {variable} names a cluster that is not the tests' own");
+    }
+    unset
+}
+
 /// What was started, where a test has no other way than to fail.
 #[expect(clippy::panic, reason = "for tests, which fail by it")]
 pub(super) fn started<T>(what: &str, started: Result<T>) -> T {

@@ -13,7 +13,7 @@ const IMAGE: &str = "localhost/busybox:e2e";
 /// A namespace of the shared cluster, where pods can run busybox.
 fn namespace(name: &str) -> Option<&'static Cluster> {
     let busybox = tools::or_skip("busybox")?;
-    let cluster = Cluster::or_skip()?;
+    let cluster = Cluster::own_or_skip()?;
     let image = Image::of_binary(IMAGE, &busybox).unwrap().client().unwrap();
     cluster.load(&image).unwrap();
     // Only what the strictest profile allows runs here, as in a careful cluster.
@@ -105,7 +105,7 @@ fn pods_reach_a_server_of_the_tests() {
     std::thread::spawn(move || {
         for mut client in server.incoming().map_while(Result::ok) {
             // Closing with a request unread would reset the connection, answer and all.
-            client.read(&mut [0; 1024]).unwrap();
+            assert!(client.read(&mut [0; 1024]).unwrap() > 0);
             client.write_all(b"HTTP/1.0 200 OK\r\n\r\nfrom outside\n").unwrap();
         }
     });
@@ -116,6 +116,37 @@ fn pods_reach_a_server_of_the_tests() {
     cluster.apply(&client.to_string()).unwrap();
     let printed = in_pod(cluster, "reaches", &format!("/busybox wget -qO- http://{address}/"));
     assert_eq!(printed, "from outside\n");
+}
+
+#[test]
+fn programs_built_for_tests_run_from_images() {
+    let Some(cluster) = namespace("programs") else { return };
+    for program in ["portcullis-operator", "portcullis-proxy"] {
+        let image = Image::own(program).unwrap();
+        cluster.load(&image).unwrap();
+        let mut spec = pod(&[]);
+        spec["restartPolicy"] = json!("Never");
+        spec["containers"][0]["image"] = json!(image.name());
+        spec["containers"][0]["command"] = json!(null);
+        spec["containers"][0]["args"] = json!(["--help"]);
+        let metadata = json!({"name": program, "namespace": "programs"});
+        cluster
+            .apply(
+                &json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}).to_string(),
+            )
+            .unwrap();
+        let name = format!("pod/{program}");
+        let ended = [
+            "wait",
+            "--for=jsonpath={.status.phase}=Succeeded",
+            &name,
+            "--namespace=programs",
+            "--timeout=60s",
+        ];
+        cluster.kubectl(&ended).unwrap();
+        let printed = cluster.kubectl(&["logs", &name, "--namespace=programs"]).unwrap();
+        assert!(printed.contains(&format!("Usage: {program}")), "{printed}");
+    }
 }
 
 #[test]
