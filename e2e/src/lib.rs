@@ -10,5 +10,6 @@ pub mod issuer;
 pub mod operator;
 pub mod postgres;
 pub mod process;
+pub mod rest;
 pub mod shop;
 pub mod tools;

@@ -14,6 +14,7 @@ use axum::response::Response;
 use e2e::cluster::ApiServer;
 use e2e::operator::Operator;
 use e2e::process::wait_until;
+use e2e::rest::Rest;
 use serde_json::{Value, json};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -24,9 +25,7 @@ const KILL_POINTS: usize = 24;
 
 /// Stands between the operator and the API server.
 struct TollGate {
-    client: reqwest::Client,
-    server: String,
-    token: String,
+    rest: Rest,
     /// The operator's process.
     victim: AtomicU32,
     /// At which of the writes to come it is killed, from one.
@@ -40,19 +39,9 @@ struct TollGate {
 
 impl TollGate {
     fn new(server: &ApiServer) -> Arc<Self> {
-        let text = std::fs::read_to_string(server.kubeconfig()).unwrap();
-        let config: Value = serde_json::from_str(&text).unwrap();
-        let cluster = &config["clusters"][0]["cluster"];
-        let authority = base64::Engine::decode(
-            &base64::engine::general_purpose::STANDARD,
-            cluster["certificate-authority-data"].as_str().unwrap(),
-        );
-        let authority = reqwest::Certificate::from_pem(&authority.unwrap()).unwrap();
-        let client = reqwest::Client::builder().tls_certs_only([authority]).build().unwrap();
+        let rest = Rest::new(server.kubeconfig(), e2e::cluster::ADMIN).unwrap();
         Arc::new(Self {
-            client,
-            server: cluster["server"].as_str().unwrap().to_owned(),
-            token: config["users"][0]["user"]["token"].as_str().unwrap().to_owned(),
+            rest,
             victim: AtomicU32::new(0),
             left: AtomicUsize::new(usize::MAX),
             heard: AtomicBool::new(false),
@@ -104,14 +93,7 @@ async fn pass(State(gate): State<Arc<TollGate>>, request: Request) -> Response {
     headers.remove("host");
     headers.remove("authorization");
     let body = axum::body::to_bytes(body, 16 << 20).await.unwrap();
-    let answered = gate
-        .client
-        .request(parts.method, format!("{}{path}", gate.server))
-        .headers(headers)
-        .bearer_auth(&gate.token)
-        .body(body)
-        .send()
-        .await;
+    let answered = gate.rest.request(parts.method, path).headers(headers).body(body).send().await;
     if doomed {
         gate.kill(&name);
     }
