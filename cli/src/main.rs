@@ -5,9 +5,11 @@
 
 mod approvals;
 mod decide;
+mod describe;
 mod dev_issuer;
 mod logs;
 mod output;
+mod plugin;
 mod policy;
 mod replay;
 mod requests;
@@ -15,13 +17,17 @@ mod sessions;
 mod show;
 mod verify;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use output::{Format, Output};
 use std::process::ExitCode;
 
 /// Sees and decides what agents do behind a Portcullis gateway.
 #[derive(Debug, Parser)]
 #[command(name = "portcullis", version, propagate_version = true, infer_subcommands = true)]
+#[command(
+    after_help = "As a plugin of kubectl, `kubectl portcullis requests`: put the program on the PATH under that name too:
+  ln -s \"$(command -v portcullis)\" /usr/local/bin/kubectl-portcullis"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -34,6 +40,7 @@ struct Cli {
 enum Command {
     Approve(decide::ApproveArguments),
     Deny(decide::DenyArguments),
+    Describe(describe::Arguments),
     DevIssuer(dev_issuer::Arguments),
     Replay(replay::Arguments),
     Requests(requests::Arguments),
@@ -44,11 +51,14 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let called = std::env::args_os().next();
+    let matches = plugin::named(Cli::command(), called.as_deref()).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let mut output = Output::new(cli.output);
     let result = match &cli.command {
         Command::Approve(arguments) => decide::approve(arguments, &mut output),
         Command::Deny(arguments) => decide::deny(arguments, &mut output),
+        Command::Describe(arguments) => describe::run(arguments, &mut output),
         Command::DevIssuer(arguments) => dev_issuer::run(arguments, &mut output),
         Command::Replay(arguments) => replay::run(arguments, &mut output),
         Command::Requests(arguments) => requests::run(arguments, &mut output),
@@ -70,7 +80,6 @@ fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn arguments_are_consistent() {

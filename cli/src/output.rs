@@ -83,9 +83,21 @@ pub(crate) fn local(time: Timestamp) -> String {
     time.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-/// Text from a record, safe to print: control characters could move the cursor or recolour the screen.
+/// Text from a record, safe to print: control characters could move the cursor or recolour the screen, and those that
+/// reorder text could show another one.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
+    let harmful = |c: char| (c.is_control() && c != '\n' && c != '\t') || reorders(c);
+    text.chars().map(|c| if harmful(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// As [`printable`], and in one line: what somebody else wrote must not look like a line of ours.
+pub(crate) fn inline(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() || reorders(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// Overrides, embeddings and isolates of the bidirectional algorithm (Unicode Standard Annex 9).
+const fn reorders(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Writes an error and its causes to standard error.

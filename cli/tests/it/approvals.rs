@@ -174,6 +174,67 @@ async fn what_an_approver_of_the_group_writes_stays_readable_for_the_gateway() {
     assert_eq!(mode(), 0o660);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_description_says_who_asks_what_it_does_and_who_decides() {
+    let gateway = Gateway::new();
+    let pending = gateway.ask("ci-bot", vec![of_group("dba", 2)]).await;
+    succeeds(&mut gateway.run(&["approve", pending.name(), "--group", "dba", "--reason", "ticket 7"]));
+    let shown = succeeds(&mut gateway.run(&["describe", pending.name()]));
+    for expected in [
+        "pending: 1 more approver of group dba",
+        "ci-bot (https://issuer.example)",
+        "agents/destructive",
+        "Delete public.orders (unbounded)",
+        "2 approvers of group dba",
+        &format!("approved by {} (dba): ticket 7", me()),
+        "SELECT $1",
+    ] {
+        assert!(shown.contains(expected), "no {expected} in {shown}");
+    }
+    let json = succeeds(&mut gateway.run(&["describe", pending.name(), "-o", "json"]));
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["state"], "pending");
+    assert_eq!(json["request"]["spec"]["requester"]["username"], "ci-bot");
+    assert!(fails(&mut gateway.run(&["describe", "orders-nobody"])).contains(pending.name()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_waits_learns_whether_it_came_to_what_they_decided() {
+    let gateway = Gateway::new();
+    let mut pending = gateway.ask("ci-bot", Vec::new()).await;
+    let waited = gateway.run(&["approve", pending.name(), "--wait"]).status().unwrap();
+    assert!(waited.success());
+    assert!(matches!(outcome(&mut pending).await, Outcome::Approved { .. }));
+
+    let pending = gateway.ask("ci-bot", vec![of_group("dba", 2)]).await;
+    let mut waiting = gateway.run(&["approve", pending.name(), "--group", "dba", "--wait"]).spawn().unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(waiting.try_wait().unwrap().is_none(), "one of two is not enough");
+    drop(pending);
+    assert!(!waiting.wait().unwrap().success(), "it was withdrawn");
+}
+
+#[test]
+fn without_a_directory_and_a_cluster_it_says_how_to_name_one() {
+    let complaint = fails(&mut portcullis(&["requests"]));
+    for remedy in ["--kubeconfig", "KUBECONFIG", "--state", "PORTCULLIS_STATE"] {
+        assert!(complaint.contains(remedy), "{complaint}");
+    }
+    let both = fails(&mut portcullis(&["requests", "--state", "state", "--context", "here"]));
+    assert!(both.contains("cannot be used with"), "{both}");
+    let missing = fails(&mut portcullis(&["requests", "--kubeconfig", "/nonexistent/other"]));
+    assert!(missing.contains("/nonexistent/other"), "{missing}");
+}
+
+#[test]
+fn called_as_a_plugin_its_usage_is_that_of_kubectl() {
+    let directory = tempfile::tempdir().unwrap();
+    let plugin = directory.path().join("kubectl-portcullis");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_portcullis"), &plugin).unwrap();
+    let usage = fails(Command::new(&plugin).arg("approve"));
+    assert!(usage.contains("Usage: kubectl portcullis approve"), "{usage}");
+}
+
 #[test]
 fn a_directory_that_is_no_state_is_said_to_be_none() {
     let empty = tempfile::tempdir().unwrap();

@@ -14,6 +14,7 @@ use std::process::{Command, Output};
 fn portcullis(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
     command.args(arguments).env_remove("PORTCULLIS_STATE").env_remove("PORTCULLIS_DEV_ISSUER");
+    command.env("KUBECONFIG", "/nonexistent/kubeconfig").env_remove("KUBERNETES_SERVICE_HOST");
     command
 }
 

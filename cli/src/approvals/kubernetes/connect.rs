@@ -1,0 +1,99 @@
+//! Which cluster, and as whom: the options and the order that kubectl has.
+
+use super::is_name;
+use anyhow::{Context as _, anyhow, ensure};
+use clap::Args;
+use kube::Config;
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Longest wait for a connection.
+const CONNECT: Duration = Duration::from_secs(10);
+/// Longest wait for an answer.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// Names of the arguments below.
+pub(in super::super) const OPTIONS: [&str; 5] =
+    ["kubeconfig", "context", "namespace", "impersonated", "impersonated_groups"];
+
+/// How to reach the cluster, as kubectl is told.
+#[derive(Args, Debug)]
+pub(in super::super) struct KubernetesArguments {
+    /// Kubeconfig. Omitted: `KUBECONFIG`, else `~/.kube/config`, else the pod's own service account.
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig. Omitted: its current one.
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+    /// Namespace of the request. Omitted: the context's.
+    #[arg(short, long, value_name = "NAME")]
+    namespace: Option<String>,
+    /// Act as this user; takes the right to impersonate it.
+    #[arg(long = "as", value_name = "USER")]
+    impersonated: Option<String>,
+    /// Act as a member of this group; may be given several times.
+    #[arg(long = "as-group", value_name = "GROUP", requires = "impersonated")]
+    impersonated_groups: Vec<String>,
+}
+
+impl KubernetesArguments {
+    /// Whether the command line speaks of a cluster.
+    pub(in super::super) const fn are_given(&self) -> bool {
+        self.kubeconfig.is_some()
+            || self.context.is_some()
+            || self.namespace.is_some()
+            || self.impersonated.is_some()
+    }
+
+    /// How to reach the cluster.
+    pub(super) async fn config(&self) -> anyhow::Result<Config> {
+        let mut config = match self.of_kubeconfig().await {
+            Ok(config) => config,
+            Err(error) if self.kubeconfig.is_none() && self.context.is_none() && is_missing(&error) => {
+                Config::incluster().or(Err(nowhere(&error)))?
+            }
+            Err(error) => return Err(error).context("read the kubeconfig"),
+        };
+        config.connect_timeout = Some(CONNECT);
+        config.read_timeout = Some(ANSWER);
+        config.reset_reader_on_write = true;
+        if let Some(namespace) = &self.namespace {
+            ensure!(
+                is_name(namespace) && !namespace.contains('.'),
+                "no namespace can be called {namespace:?}"
+            );
+            config.default_namespace.clone_from(namespace);
+        }
+        if let Some(user) = &self.impersonated {
+            config.auth_info.impersonate = Some(user.clone());
+            config.auth_info.impersonate_groups = Some(self.impersonated_groups.clone());
+        }
+        Ok(config)
+    }
+
+    async fn of_kubeconfig(&self) -> Result<Config, KubeconfigError> {
+        let kubeconfig = match &self.kubeconfig {
+            Some(file) => Kubeconfig::read_from(file)?,
+            None => Kubeconfig::read()?,
+        };
+        let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
+        Config::from_custom_kubeconfig(kubeconfig, &options).await
+    }
+}
+
+/// Whether there is no kubeconfig, rather than a wrong one.
+fn is_missing(error: &KubeconfigError) -> bool {
+    if let KubeconfigError::ReadConfig(error, _) = error {
+        return error.kind() == ErrorKind::NotFound;
+    }
+    matches!(error, KubeconfigError::FindPath | KubeconfigError::CurrentContextNotSet)
+}
+
+fn nowhere(error: &KubeconfigError) -> anyhow::Error {
+    anyhow!(
+        "where are the approval requests? In a cluster: give --kubeconfig FILE and --context NAME, or set KUBECONFIG \
+         ({error}). Of a gateway without Kubernetes: give --state DIR, or set PORTCULLIS_STATE"
+    )
+}
