@@ -1,14 +1,11 @@
 //! A pod's own identity, an unchanged psql, and a gateway that the operator made.
 
-use crate::scene::{CANARY, Scene, printed};
+use crate::scene::{CANARY, Scene};
 
 #[test]
 fn an_agent_reads_what_it_may_masked_and_is_refused_the_rest() {
     let Some(scene) = Scene::set("first-session") else { return };
-    let run = |role: &str, account: &str, sql: &str| {
-        let output = scene.psql(role, account, sql).output().unwrap();
-        (output.status.success(), printed(&output))
-    };
+    let run = |role: &str, account: &str, sql: &str| scene.run(role, account, sql);
 
     let (ok, text) = run("readonly", "agent", "select name, ssn from users");
     assert!(ok && text.starts_with("Ada|"), "{text}");

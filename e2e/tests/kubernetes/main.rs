@@ -3,6 +3,11 @@
 
 #![cfg(test)]
 
+mod api_server_away;
 mod approval;
 mod first_session;
+mod live;
+mod policy_change;
+mod rollout;
+mod rotation;
 mod scene;

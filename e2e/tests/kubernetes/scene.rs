@@ -8,7 +8,7 @@ use e2e::process::wait_until;
 use e2e::tools;
 use serde_json::{Value, json};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::OnceLock;
+use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tempfile::NamedTempFile;
 
 /// A value of a masked column: it must be seen nowhere but in the server.
@@ -24,6 +24,15 @@ pub(crate) struct Scene {
     pub(crate) server: Postgres,
     authority: NamedTempFile,
     address: String,
+    _undisturbed: Undisturbed,
+}
+
+/// Stories that need the API server all the time hold the lock for reading; the one that stops it, for writing.
+static API_SERVER: RwLock<()> = RwLock::new(());
+
+enum Undisturbed {
+    Shared(#[expect(dead_code, reason = "held")] RwLockReadGuard<'static, ()>),
+    Alone(#[expect(dead_code, reason = "held")] RwLockWriteGuard<'static, ()>),
 }
 
 /// The cluster with the chart installed; `None` where there can be none.
@@ -60,10 +69,18 @@ impl Scene {
     /// A namespace of its own, with a database, a Resource and a Policy, whose gateways answer.
     pub(crate) fn set(namespace: &str) -> Option<Self> {
         let cluster = installed()?;
-        Some(Self::try_set(cluster, namespace).unwrap())
+        let shared = Undisturbed::Shared(API_SERVER.read().unwrap_or_else(PoisonError::into_inner));
+        Some(Self::try_set(cluster, namespace, shared).unwrap())
     }
 
-    fn try_set(cluster: &'static Cluster, namespace: &str) -> Result<Self> {
+    /// As [`Scene::set`], with the cluster for itself: nobody else minds what becomes of the API server.
+    pub(crate) fn set_alone(namespace: &str) -> Option<Self> {
+        let cluster = installed()?;
+        let alone = Undisturbed::Alone(API_SERVER.write().unwrap_or_else(PoisonError::into_inner));
+        Some(Self::try_set(cluster, namespace, alone).unwrap())
+    }
+
+    fn try_set(cluster: &'static Cluster, namespace: &str, undisturbed: Undisturbed) -> Result<Self> {
         let server = Postgres::start(&["log_statement=all"])?;
         server.sql("postgres", "create database shop")?;
         server.sql("shop", TABLES)?;
@@ -101,7 +118,8 @@ impl Scene {
         let published = cluster.client().get(&["configmap/orders-gateway-ca", "--namespace", namespace])?;
         let authority = NamedTempFile::new()?;
         std::fs::write(authority.path(), published["data"]["ca.crt"].as_str().context("no ca.crt")?)?;
-        let scene = Self { cluster, namespace: namespace.to_owned(), server, authority, address };
+        let namespace = namespace.to_owned();
+        let scene = Self { cluster, namespace, server, authority, address, _undisturbed: undisturbed };
         // Nodes route to a Service a moment after its pods are ready.
         wait_until("the Service answers", || {
             let output = scene.psql("readonly", "default", "select 1").output().ok()?;
@@ -153,6 +171,12 @@ impl Scene {
     /// An object or a list of the namespace.
     pub(crate) fn get(&self, what: &str) -> Value {
         self.cluster.client().get(&[what, "--namespace", &self.namespace]).unwrap()
+    }
+
+    /// Runs a statement in a session of its own: whether it went well, and what was printed.
+    pub(crate) fn run(&self, role: &str, account: &str, sql: &str) -> (bool, String) {
+        let output = self.psql(role, account, sql).output().unwrap();
+        (output.status.success(), printed(&output))
     }
 
     /// Starts a command that is to be held, and waits for its request.
