@@ -49,6 +49,15 @@ enum Kind {
 }
 
 impl Cluster {
+    /// Builds what a node takes, which the first time is a matter of minutes; else [`Cluster::start`] does it.
+    ///
+    /// # Errors
+    /// Go is not installed, or the build fails, with what it printed.
+    pub fn build() -> Result<()> {
+        KUBERNETES.build()?;
+        DNS.build().map(drop)
+    }
+
     /// Starts a node and waits until pods can run; or takes the cluster that `PORTCULLIS_E2E_KUBECONFIG` names.
     ///
     /// # Errors

@@ -19,6 +19,7 @@ fn nothing_of_a_node_outlives_the_process_that_started_it() {
     if !Cluster::is_possible() || std::env::var_os("PORTCULLIS_E2E_KUBECONFIG").is_some() {
         return;
     }
+    Cluster::build().unwrap();
     let known = tempfile::NamedTempFile::new().unwrap();
     let mut owner = Command::new(tools::own("cluster").unwrap());
     let mut owner = owner.arg("own").arg(known.path()).spawn().unwrap();

@@ -4,13 +4,14 @@ mod standing;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
-use e2e::cluster::programs::KUBERNETES;
+use e2e::cluster::programs::{DNS, HELM, KUBERNETES};
+use e2e::image::Image;
 use e2e::tools;
 use standing::Kind;
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 /// A real Kubernetes on this machine, without a container engine.
@@ -23,6 +24,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Action {
+    /// Build the programs of a node, and Helm, unless that has been done; the first time takes minutes
+    Build,
     /// Start a node that runs pods, leave it running, and say how to use it
     Up,
     /// Stop what `up` left running
@@ -40,6 +43,18 @@ enum Action {
         /// Its arguments
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
+    },
+    /// Write images of static programs as archives into target/images
+    Images {
+        /// Directory of the programs, which `make static` builds
+        #[arg(long)]
+        programs: PathBuf,
+        /// What the images are named below; the chart's values name the same
+        #[arg(long, default_value = "ghcr.io/portcullis-dev")]
+        repository: String,
+        /// Their tag
+        #[arg(long, default_value = env!("CARGO_PKG_VERSION"))]
+        tag: String,
     },
     /// An API server alone: objects, admission and authorisation, but no pods; needs no privileges
     ApiServer {
@@ -93,6 +108,7 @@ fn main() -> ExitCode {
 
 fn act(action: Action) -> Result<()> {
     match action {
+        Action::Build => build(),
         Action::Up => standing::up(Kind::Node),
         Action::Down => standing::down(&[Kind::Node]),
         Action::Load { archives } => {
@@ -103,6 +119,7 @@ fn act(action: Action) -> Result<()> {
             let mut command = standing::node()?.command(&tools::need(&program)?);
             Err(command.args(arguments).exec()).context("run nsenter")
         }
+        Action::Images { programs, repository, tag } => images(&programs, &repository, &tag),
         Action::ApiServer { action: Alone::Up { controllers } } => {
             standing::up(if controllers { Kind::ApiServerWithControllers } else { Kind::ApiServer })
         }
@@ -113,6 +130,35 @@ fn act(action: Action) -> Result<()> {
         Action::Serve { kind } => standing::serve(kind),
         Action::Own { known } => standing::own(&known),
     }
+}
+
+fn build() -> Result<()> {
+    let parts = [("Kubernetes", &KUBERNETES), ("CoreDNS", &DNS), ("Helm", &HELM)];
+    for (name, module) in parts {
+        if !module.is_built() {
+            writeln!(
+                anstream::stderr().lock(),
+                "Building {name} of Go modules; the first time takes minutes …"
+            )?;
+        }
+        module.build()?;
+    }
+    Ok(())
+}
+
+/// Writes the images of what runs in a cluster.
+fn images(programs: &Path, repository: &str, tag: &str) -> Result<()> {
+    let directory = tools::repository().canonicalize().context("find the repository")?.join("target/images");
+    let mut out = anstream::stdout().lock();
+    for program in ["portcullis-operator", "portcullis-proxy"] {
+        let name = format!("{repository}/{program}:{tag}");
+        let image = Image::of_binary(&name, &programs.join(program))?.authorities()?;
+        let archive = directory.join(program).with_extension("tar");
+        image.write(&archive)?;
+        let size = std::fs::metadata(&archive)?.len() / 1_000_000;
+        writeln!(out, "{} ({size} MB): {name}", archive.display())?;
+    }
+    Ok(())
 }
 
 /// Becomes kubectl.

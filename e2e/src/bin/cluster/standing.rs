@@ -36,6 +36,10 @@ pub(crate) struct Ready {
 /// Starts a cluster, or finds it running, and says how to use it.
 pub(crate) fn up(kind: Kind) -> Result<()> {
     let bin = programs::KUBERNETES.build()?;
+    if matches!(kind, Kind::Node) {
+        // Its owner is waited for no longer than it takes to start.
+        Cluster::build()?;
+    }
     let ready = if let Some(ready) = running(kind)? { ready } else { start(kind)? };
     let users: Vec<String> = USERS.iter().map(|(user, group)| format!("{user} ({group})")).collect();
     let mut out = anstream::stdout().lock();
