@@ -10,7 +10,7 @@ TARGET ?=
 NODE = if command -v go >/dev/null; then ./target/debug/cluster build; fi
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down cluster-up cluster-down images static test lint unit e2e fuzz bench docs generate packages
+.PHONY: help demo up down cluster-up cluster-down images static test lint unit e2e fuzz bench bench-operator docs generate packages
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +73,14 @@ fuzz: packages ## Fuzzes the PostgreSQL protocol; SECONDS=30 for each target, TA
 bench: packages ## Ratios against a direct connection and PgBouncer, in one run
 	$(CARGO) build --release -p proxy -p portcullis -p e2e
 	./target/release/bench
+
+# rounds of make bench-operator
+ROUNDS ?= 100
+bench-operator: packages ## What the operator costs, and how fast what it promises is true, on a real cluster
+	$(CARGO) build --release -p proxy -p operator -p e2e --bins
+	@$(subst /debug/,/release/,$(NODE))
+	PORTCULLIS_ROUNDS=$(ROUNDS) $(CARGO) test --release -p e2e --test kubernetes latency -- --nocapture --test-threads=1
+	./target/release/bench-operator
 
 docs: packages ## The API documentation, with broken links as errors
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
