@@ -8,3 +8,4 @@ mod chart;
 mod end;
 mod gitops;
 mod node;
+mod proxy_control;

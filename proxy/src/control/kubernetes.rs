@@ -129,6 +129,11 @@ impl Cluster {
             Reporter::new(resources, &self.key.name, &self.pod, instance, Arc::clone(&self.standing));
         self.tasks.spawn(reporting);
         self.reporter = Some(reporter);
+        let (requests, standing) = (self.objects.requests.clone(), Arc::clone(&self.standing));
+        self.tasks.spawn(async move {
+            requests.known().await;
+            standing.set_asking();
+        });
         let approvals = Arc::new(KubernetesApprovals::new(
             Api::namespaced(self.objects.client.clone(), &self.key.namespace),
             self.key.clone(),

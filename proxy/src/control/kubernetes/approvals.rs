@@ -7,7 +7,8 @@
 //!   whatever crashes when, one of them releases one command.
 //! * A repetition joins the request that is open for it, as in a directory: with `onDisconnect: Withdraw` while
 //!   somebody of this gateway waits for the very same command, with `Claimable` whenever its effect, identity, rule and
-//!   reviewers are the same, in whichever replica it was held.
+//!   reviewers are the same, in whichever replica it was held. Only two replicas that are asked within the same few
+//!   milliseconds may both ask; then each approval is good for one command.
 //! * The last of those who wait withdraws the request when it goes away, unless it is `Claimable`.
 //! * Without the API server nothing can be asked: the command is refused. What waits already goes on waiting until it
 //!   expires by the monotonic clock.
@@ -147,7 +148,9 @@ impl Shared {
     async fn ask(self: Arc<Self>, question: &Question) -> Result<KubernetesPending, ApprovalError> {
         // Of two repetitions that arrive at once the second has to see what the first has created.
         let _turn = self.turn(&question.requester.issuer, &question.requester.subject).lock().await;
-        let Some(resource) = self.resource.get(&self.key.name).filter(|_| self.requests.is_known()) else {
+        // A gateway that has just started may not be ready and get a session all the same.
+        let known = tokio::time::timeout(PATIENCE, self.requests.known()).await.is_ok();
+        let Some(resource) = self.resource.get(&self.key.name).filter(|_| known) else {
             let step = "the gateway does not know yet which approvals are asked for".to_owned();
             return Err(ApprovalError { step, source: None });
         };

@@ -81,6 +81,8 @@ pub(super) struct Standing {
 #[derive(Debug, Default)]
 struct Parts {
     reported: bool,
+    /// Which requests are open: without that, no command could be held.
+    asking: bool,
     lost: bool,
 }
 
@@ -93,12 +95,12 @@ impl Default for Standing {
 
 impl Parts {
     fn obstacle(&self) -> Option<String> {
-        let obstacle = match (self.lost, self.reported) {
-            (true, _) => "no contact with the API server for longer than --policy-staleness-limit",
-            (false, false) => "starting: what this gateway runs is not in its Resource's status yet",
-            (false, true) => return None,
-        };
-        Some(obstacle.to_owned())
+        let obstacles = [
+            (self.lost, "no contact with the API server for longer than --policy-staleness-limit"),
+            (!self.reported, "starting: what this gateway runs is not in its Resource's status yet"),
+            (!self.asking, "starting: it is not known yet which approvals are asked for"),
+        ];
+        obstacles.into_iter().find_map(|(is_there, obstacle)| is_there.then(|| obstacle.to_owned()))
     }
 }
 
@@ -106,6 +108,11 @@ impl Standing {
     /// What this gateway runs is in the Resource's status.
     pub(super) fn set_reported(&self) {
         self.update(|parts| parts.reported = true);
+    }
+
+    /// It is known which approvals are asked for.
+    pub(super) fn set_asking(&self) {
+        self.update(|parts| parts.asking = true);
     }
 
     fn set_lost(&self, lost: bool) {

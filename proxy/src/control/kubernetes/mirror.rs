@@ -76,6 +76,12 @@ impl<T> Mirror<T> {
         self.shared.changes.subscribe()
     }
 
+    /// Waits until there was a complete list. Cancel safe.
+    pub(super) async fn known(&self) {
+        let mut live = self.live();
+        while !self.is_known() && live.changed().await.is_ok() {}
+    }
+
     /// An object by name.
     pub(super) fn get(&self, name: &str) -> Option<Arc<T>> {
         self.objects().by_name.get(name).cloned()
@@ -106,10 +112,10 @@ impl<T> Mirror<T> {
             };
             let was_live = self.shared.live.send_replace(false);
             let error = broken.as_ref().map(|error| Chain(error).to_string()).unwrap_or_default();
-            if was_live {
-                tracing::warn!(kind, error, "watch broken: beginning anew");
+            if was_live || pause == SHORTEST_PAUSE {
+                tracing::warn!(kind, error, "cannot watch: trying again");
             } else {
-                tracing::debug!(kind, error, "cannot watch");
+                tracing::debug!(kind, error, "cannot watch: trying again");
             }
             let jitter = Duration::from_millis(rand::random_range(0..=SHORTEST_PAUSE_MILLIS));
             tokio::time::sleep(pause.saturating_add(jitter)).await;
