@@ -20,7 +20,7 @@ use tokio::runtime::{Builder, Runtime};
 /// Who appends, in the objects' managed fields.
 const MANAGER: &str = "portcullis-cli";
 /// How often to begin again when somebody else writes at the same time.
-const ATTEMPTS: usize = 10;
+const ATTEMPTS: usize = 20;
 
 /// The requests of one namespace, or of all.
 pub(super) struct Kubernetes {

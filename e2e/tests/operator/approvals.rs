@@ -5,7 +5,7 @@ use e2e::process::wait_until;
 use serde_json::{Value, json};
 
 /// Asks as the gateway would; `expires` in seconds from now.
-fn ask(stage: &Stage, name: &str, reviewers: &Value, expires: i64) {
+pub(super) fn ask(stage: &Stage, name: &str, reviewers: &Value, expires: i64) {
     let expires_at = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(expires);
     let request = json!({
         "apiVersion": "portcullis.dev/v1alpha1",
@@ -52,7 +52,7 @@ fn roles(stage: &Stage) {
     stage
         .server
         .apply(
-            r#"
+            "
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata: {name: approvers, namespace: shop}
@@ -65,7 +65,7 @@ kind: RoleBinding
 metadata: {name: approvers, namespace: shop}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: approvers}
 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: dba}]
-"#,
+",
         )
         .unwrap();
     wait_until("alice may patch", || {
@@ -75,7 +75,7 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: dba}]
     .unwrap();
 }
 
-fn staged() -> Option<Stage> {
+pub(super) fn staged() -> Option<Stage> {
     let stage = Stage::set()?;
     stage.server.apply(ORDERS).unwrap();
     roles(&stage);

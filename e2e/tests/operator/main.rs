@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod approvals;
+mod command_line;
 mod kill_points;
 mod reconcile;
 mod stage;

@@ -6,6 +6,7 @@ use clap::Args;
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use std::io::ErrorKind;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -56,6 +57,7 @@ impl KubernetesArguments {
             }
             Err(error) => return Err(error).context("read the kubeconfig"),
         };
+        direct(&mut config)?;
         config.connect_timeout = Some(CONNECT);
         config.read_timeout = Some(ANSWER);
         config.reset_reader_on_write = true;
@@ -83,6 +85,34 @@ impl KubernetesArguments {
     }
 }
 
+/// Leaves the proxy out where `NO_PROXY` says so, and complains about one that is needed.
+fn direct(config: &mut Config) -> anyhow::Result<()> {
+    let host = config.cluster_url.host().unwrap_or_default();
+    let exceptions = ["NO_PROXY", "no_proxy"].into_iter().filter_map(|name| std::env::var(name).ok());
+    let excepted = is_loopback(host) || exceptions.into_iter().any(|hosts| excepts(&hosts, host));
+    ensure!(
+        config.proxy_url.is_none() || excepted,
+        "a proxy leads to {host} (HTTPS_PROXY, or proxy-url in the kubeconfig), and this program cannot go through one: \
+         name the host in NO_PROXY if it can be reached directly, or decide with kubectl patch"
+    );
+    config.proxy_url = None;
+    Ok(())
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+/// Whether a list as of `NO_PROXY` names the host or a domain that it is in. Ranges of addresses are not understood.
+fn excepts(hosts: &str, host: &str) -> bool {
+    hosts.split(',').map(|name| name.trim().trim_start_matches('.')).filter(|name| !name.is_empty()).any(
+        |name| {
+            name == "*" || host.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        },
+    )
+}
+
 /// Whether there is no kubeconfig, rather than a wrong one.
 fn is_missing(error: &KubeconfigError) -> bool {
     if let KubeconfigError::ReadConfig(error, _) = error {
@@ -96,4 +126,36 @@ fn nowhere(error: &KubeconfigError) -> anyhow::Error {
         "where are the approval requests? In a cluster: give --kubeconfig FILE and --context NAME, or set KUBECONFIG \
          ({error}). Of a gateway without Kubernetes: give --state DIR, or set PORTCULLIS_STATE"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_is_left_out_for_hosts_and_domains_that_are_named() {
+        for (hosts, host, expected) in [
+            ("", "api.example", false),
+            ("*", "api.example", true),
+            ("internal, .api.example", "eu.api.example", true),
+            ("api.example", "api.example", true),
+            ("api.example", "evil-api.example", false),
+            ("10.0.0.1", "10.0.0.1", true),
+        ] {
+            assert_eq!(excepts(hosts, host), expected, "{hosts:?} {host}");
+        }
+        assert!(is_loopback("127.0.0.1") && is_loopback("[::1]") && is_loopback("localhost"));
+        assert!(!is_loopback("10.0.0.1") && !is_loopback("localhost.example"));
+    }
+
+    #[test]
+    fn a_proxy_that_is_needed_is_complained_about() {
+        let mut config = Config::new("https://api.example:6443".parse().unwrap());
+        direct(&mut config).unwrap();
+        config.proxy_url = Some("http://proxy.example:3128".parse().unwrap());
+        assert!(direct(&mut config).unwrap_err().to_string().contains("NO_PROXY"));
+        config.cluster_url = "https://127.0.0.1:6443".parse().unwrap();
+        direct(&mut config).unwrap();
+        assert_eq!(config.proxy_url, None);
+    }
 }
