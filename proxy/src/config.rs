@@ -16,6 +16,7 @@ pub(crate) use resolve::resolve;
 pub use snapshot::Snapshot;
 
 use crds::v1alpha1::TlsMode;
+use proxy_core::authn::Introduction;
 use proxy_core::secret::Secret;
 use proxy_core::session::Recording;
 use proxy_policy::PolicySet;
@@ -117,6 +118,8 @@ pub struct IssuerConfig {
     pub groups_claim: String,
     /// Authorities for the issuer's own TLS, in PEM; `None`: the system's.
     pub authorities: Option<String>,
+    /// What the gateway shows to it; `None`: nothing.
+    pub introduction: Option<Introduction>,
 }
 
 /// Turns a snapshot into a configuration.

@@ -39,6 +39,7 @@ impl Running {
             username_claim: "sub".to_owned(),
             groups_claim: "groups".to_owned(),
             ca_pem: None,
+            introduction: None,
         };
         let eager = Freshness { minimum_interval: Duration::ZERO, ..Freshness::default() };
         Authenticator::new(vec![issuer], eager).unwrap()

@@ -21,7 +21,7 @@ mod token;
 
 pub use error::{AuthnError, AuthnReason, SetupError};
 pub use jwks::Freshness;
-pub use oidc::{Authenticator, IssuerOptions, TrustedIssuer};
+pub use oidc::{Authenticator, Introduction, IssuerOptions, TrustedIssuer};
 
 use crate::secret::Secret;
 use proxy_policy::Identity;

@@ -132,6 +132,7 @@ fn issuers(spec: &ResourceSpec, lookup: &mut Lookup<'_>) -> Vec<IssuerConfig> {
             username_claim: issuer.claims.username.clone(),
             groups_claim: issuer.claims.groups.clone(),
             authorities,
+            introduction: None,
         });
     }
     found

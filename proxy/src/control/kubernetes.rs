@@ -6,11 +6,13 @@
 //! * `assembly`: all of it → a configuration; what cannot be used stays as it was last good
 //! * `report`: what this gateway runs, in the Resource's status
 //! * `heartbeat`: contact with the API server, and what is said when it is lost
+//! * `account`: the pod's own service account, shown to the cluster as an issuer
 //! * `approvals`: held commands as ApprovalRequests
 //!
 //! Nothing that is sent to the API server is waited for before a change is enforced. While the API server is away the
 //! gateway goes on with what it has, within the staleness limit; a command that needs an approval is refused.
 
+mod account;
 mod approvals;
 mod assembly;
 mod described;

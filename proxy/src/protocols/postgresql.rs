@@ -111,6 +111,7 @@ fn authenticator(issuers: &[IssuerConfig]) -> Result<Authenticator, Unusable> {
         username_claim: issuer.username_claim.clone(),
         groups_claim: issuer.groups_claim.clone(),
         ca_pem: issuer.authorities.clone().map(String::into_bytes),
+        introduction: issuer.introduction.clone(),
     });
     Authenticator::new(options.collect(), Freshness::default()).map_err(|error| Unusable {
         path: "spec.authentication.issuers".to_owned(),

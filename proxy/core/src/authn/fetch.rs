@@ -1,6 +1,6 @@
 //! The discovery document and the key set of an issuer, over HTTP bounded in time, size and reach.
 
-use super::SetupError;
+use super::{Introduction, IssuerOptions, SetupError};
 use reqwest::{Certificate, Client, Url, redirect};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -24,6 +24,12 @@ pub(super) enum FetchError {
     Http(#[from] reqwest::Error),
     #[error("the discovery document names issuer {found:?}, not {expected:?}")]
     Issuer { expected: String, found: String },
+    #[error("read the gateway's own token from {path}")]
+    OwnToken {
+        path: String,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("parse the issuer's answer")]
     Json(#[from] serde_json::Error),
     #[error("the key set is at {0:?}, which is not an https URL (http is accepted on loopback only)")]
@@ -49,12 +55,15 @@ struct KeySet {
 #[derive(Debug)]
 pub(super) struct Endpoint {
     issuer: String,
+    url: Url,
     loopback: bool,
     client: Client,
+    introduction: Option<Introduction>,
 }
 
 impl Endpoint {
-    pub(super) fn new(issuer: &str, ca_pem: Option<&[u8]>) -> Result<Self, SetupError> {
+    pub(super) fn new(options: &IssuerOptions) -> Result<Self, SetupError> {
+        let issuer = options.issuer.as_str();
         let name = || issuer.to_owned();
         let url = Url::parse(issuer).ok().filter(plain).ok_or_else(|| SetupError::Url { issuer: name() })?;
         let loopback = url.scheme() == "http";
@@ -65,7 +74,7 @@ impl Endpoint {
         if loopback {
             // No proxy between us and ourselves, and no need for the system's certificate authorities.
             builder = builder.no_proxy().tls_certs_only([]);
-        } else if let Some(pem) = ca_pem {
+        } else if let Some(pem) = options.ca_pem.as_deref() {
             let authorities = Certificate::from_pem_bundle(pem)
                 .map_err(|source| SetupError::Ca { issuer: name(), source })?;
             builder = builder.tls_certs_only(authorities).https_only(true);
@@ -73,7 +82,8 @@ impl Endpoint {
             builder = builder.https_only(true);
         }
         let client = builder.build().map_err(|source| SetupError::Client { issuer: name(), source })?;
-        Ok(Self { issuer: issuer.to_owned(), loopback, client })
+        let introduction = options.introduction.clone();
+        Ok(Self { issuer: issuer.to_owned(), url, loopback, client, introduction })
     }
 
     /// The issuer's name.
@@ -90,7 +100,8 @@ impl Endpoint {
     }
 
     async fn fetch_unbounded(&self) -> Result<Vec<Value>, FetchError> {
-        let discovery: Discovery = self.json(&discovery_url(&self.issuer)).await?;
+        let document = Url::parse(&discovery_url(&self.issuer)).unwrap_or_else(|_| self.url.clone());
+        let discovery: Discovery = self.json(document).await?;
         if discovery.issuer != self.issuer {
             let (expected, found) = (self.issuer.clone(), discovery.issuer.chars().take(256).collect());
             return Err(FetchError::Issuer { expected, found });
@@ -101,13 +112,31 @@ impl Endpoint {
             _ => false,
         });
         match keys {
-            Some(url) => Ok(self.json::<KeySet>(url.as_str()).await?.keys),
+            Some(url) => Ok(self.json::<KeySet>(self.own(url)).await?.keys),
             None => Err(FetchError::KeysUrl(discovery.jwks_uri.chars().take(256).collect())),
         }
     }
 
-    async fn json<T: DeserializeOwned>(&self, url: &str) -> Result<T, FetchError> {
-        let mut response = self.client.get(url).send().await?.error_for_status()?;
+    /// Its own keys are fetched from the issuer itself, where the gateway may show who it is.
+    fn own(&self, keys: Url) -> Url {
+        match &self.introduction {
+            Some(introduction) if keys.path() == introduction.keys_path => {
+                self.url.join(introduction.keys_path).unwrap_or(keys)
+            }
+            Some(_) | None => keys,
+        }
+    }
+
+    async fn json<T: DeserializeOwned>(&self, url: Url) -> Result<T, FetchError> {
+        let ours = self.introduction.as_ref().filter(|_| url.origin() == self.url.origin());
+        let mut request = self.client.get(url);
+        if let Some(Introduction { token_file: path, .. }) = ours {
+            let token = tokio::fs::read_to_string(path).await;
+            let token =
+                token.map_err(|source| FetchError::OwnToken { path: path.display().to_string(), source })?;
+            request = request.bearer_auth(token.trim());
+        }
+        let mut response = request.send().await?.error_for_status()?;
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await? {
             if body.len().saturating_add(chunk.len()) > MAX_BODY {

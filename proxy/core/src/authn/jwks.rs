@@ -6,9 +6,9 @@
 //! * While the issuer is down the cached keys go on working until they are [`Freshness::stale_after`] old; then
 //!   tokens are refused, since a key withdrawn meanwhile would still be taken for good.
 
+use super::AuthnReason;
 use super::fetch::Endpoint;
 use super::token::Token;
-use super::{AuthnReason, SetupError};
 use crate::gate::Chain;
 use arc_swap::ArcSwapOption;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse};
@@ -89,13 +89,9 @@ enum Answer {
 }
 
 impl KeyCache {
-    pub(super) fn new(
-        issuer: &str,
-        ca_pem: Option<&[u8]>,
-        freshness: Freshness,
-    ) -> Result<Arc<Self>, SetupError> {
+    pub(super) fn new(endpoint: Endpoint, freshness: Freshness) -> Arc<Self> {
         let cache = Arc::new(Self {
-            endpoint: Endpoint::new(issuer, ca_pem)?,
+            endpoint,
             freshness,
             current: ArcSwapOption::empty(),
             last_attempt: Mutex::new(None),
@@ -104,7 +100,7 @@ impl KeyCache {
             // Ends by itself: it holds the cache weakly.
             runtime.spawn(keep_fresh(Arc::downgrade(&cache), freshness.refresh_every));
         }
-        Ok(cache)
+        cache
     }
 
     /// Checks the signature of a token with the issuer's keys.

@@ -1,12 +1,13 @@
 //! The order of a verification, and what the claims become.
 
-use super::fetch::discovery_url;
+use super::fetch::{Endpoint, discovery_url};
 use super::jwks::{Freshness, KeyCache};
 use super::token::Token;
 use super::{AuthnError, AuthnReason, BearerToken, SetupError, Verified};
 use jiff::Timestamp;
 use proxy_policy::Identity;
 use serde_json::{Map, Value};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// How far `nbf` and `iat` may be ahead of our clock, in seconds. `exp` has none: the session ends at that moment.
@@ -31,6 +32,18 @@ pub struct IssuerOptions {
     pub groups_claim: String,
     /// Certificate authorities for the issuer's TLS; `None`: the system's.
     pub ca_pem: Option<Vec<u8>>,
+    /// What the gateway shows to an issuer that answers nobody else; `None`: nothing, as issuers publish their keys.
+    pub introduction: Option<Introduction>,
+}
+
+/// How the gateway identifies itself to an issuer that answers nobody else. It is shown to the issuer's own origin
+/// only, whatever address a discovery document names.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Introduction {
+    /// File with a bearer token, read for each request: it is renewed from time to time.
+    pub token_file: PathBuf,
+    /// Path of the issuer's own keys. A discovery document that names it at another address is about these.
+    pub keys_path: &'static str,
 }
 
 /// What may be told to anybody about a trusted issuer.
@@ -71,7 +84,7 @@ impl Authenticator {
             if checked.iter().any(|(other, _)| other.issuer == options.issuer) {
                 return Err(SetupError::Twice { issuer: issuer() });
             }
-            let keys = KeyCache::new(&options.issuer, options.ca_pem.as_deref(), freshness)?;
+            let keys = KeyCache::new(Endpoint::new(&options)?, freshness);
             checked.push((options, keys));
         }
         Ok(Self { issuers: checked, trusted })

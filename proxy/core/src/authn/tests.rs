@@ -224,6 +224,35 @@ async fn other_claims_can_be_mapped_to_name_and_groups() {
     assert_eq!(verdict(&authenticator, &nameless).await.unwrap_err().code(), "malformed");
 }
 
+#[tokio::test]
+async fn an_issuer_that_answers_nobody_else_is_shown_the_gateways_token_and_no_other_host_is() {
+    let key = SigningKey::es256("a");
+    let (issuer, elsewhere) = (Issuer::start(&[&key]).await, Issuer::start(&[&key]).await);
+    let token_file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(token_file.path(), "first\n").unwrap();
+    let with = |keys_path| {
+        let token_file = token_file.path().to_owned();
+        let introduction = Some(super::Introduction { token_file, keys_path });
+        let options = super::IssuerOptions { introduction, ..issuer.options() };
+        let freshness = Freshness { minimum_interval: std::time::Duration::ZERO, ..Freshness::default() };
+        Authenticator::new(vec![options], freshness).unwrap()
+    };
+    let token = key.sign(&issuer.claims(json!({})));
+    // Its own keys under the name of another address.
+    issuer.set(issuer::Mood::Reserved("first".to_owned(), elsewhere.url.clone()));
+    assert!(verdict(&issuer.authenticator(), &token).await.is_err());
+    assert!(verdict(&with("/jwks"), &token).await.is_ok());
+    std::fs::write(token_file.path(), "second").unwrap();
+    issuer.set(issuer::Mood::Reserved("second".to_owned(), elsewhere.url.clone()));
+    assert!(verdict(&with("/jwks"), &token).await.is_ok(), "the token is read anew");
+    assert!((elsewhere.fetches(), elsewhere.shown.load(std::sync::atomic::Ordering::SeqCst)) == (0, 0));
+    // Keys that are somebody else's are asked of them, without the token.
+    assert!(verdict(&with("/own-keys"), &token).await.is_ok());
+    assert!(elsewhere.fetches() > 0 && elsewhere.shown.load(std::sync::atomic::Ordering::SeqCst) == 0);
+    std::fs::remove_file(token_file.path()).unwrap();
+    assert!(verdict(&with("/jwks"), &token).await.is_err(), "no token, no keys");
+}
+
 #[test]
 fn only_https_or_loopback_issuers_can_be_trusted() {
     let setup = |issuer: &str| {
@@ -233,6 +262,7 @@ fn only_https_or_loopback_issuers_can_be_trusted() {
             username_claim: "sub".to_owned(),
             groups_claim: "groups".to_owned(),
             ca_pem: None,
+            introduction: None,
         };
         Authenticator::new(vec![options], Freshness::default())
     };

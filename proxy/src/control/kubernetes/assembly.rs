@@ -8,6 +8,7 @@ mod policies;
 #[cfg(test)]
 mod tests;
 
+use super::account::Account;
 use super::described::Described;
 use super::mounts::Mounted;
 use crate::config::objects::{Located, Objects};
@@ -40,6 +41,7 @@ pub(super) struct Running {
 #[derive(Debug)]
 pub(super) struct Assembly {
     key: ResourceKey,
+    account: Account,
     policies: Policies,
     /// The Resource in force.
     good: Option<Settings>,
@@ -73,6 +75,7 @@ impl Assembly {
     pub(super) fn new(key: &ResourceKey) -> Self {
         Self {
             key: key.clone(),
+            account: Account::default(),
             policies: Policies::default(),
             good: None,
             offered: None,
@@ -183,7 +186,8 @@ impl Assembly {
         objects.resources.push(Located { place, namespace, name, object });
         let mut config = config::resolve(&objects)?;
         let resolved = config.resources.remove(&self.key);
-        let config = resolved.ok_or_else(Vec::new)?;
+        let mut config = resolved.ok_or_else(Vec::new)?;
+        config.issuers.iter_mut().for_each(|issuer| self.account.introduce(issuer));
         Ok(Settings { digest, generation: described.generation, resource, config })
     }
 }

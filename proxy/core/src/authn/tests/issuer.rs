@@ -3,7 +3,7 @@
 use super::super::{Authenticator, Freshness, IssuerOptions};
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use base64::Engine as _;
@@ -95,6 +95,8 @@ pub(super) enum Mood {
     Verbose,
     /// Redirects to another host.
     Redirecting,
+    /// Answers only whoever shows this token, and names its keys at this address.
+    Reserved(String, String),
 }
 
 pub(super) struct Issuer {
@@ -102,6 +104,8 @@ pub(super) struct Issuer {
     keys: Arc<Mutex<Vec<Value>>>,
     mood: Arc<Mutex<Mood>>,
     pub(super) fetches: Arc<AtomicUsize>,
+    /// How often somebody asked for keys and showed a token.
+    pub(super) shown: Arc<AtomicUsize>,
 }
 
 #[derive(Clone)]
@@ -110,20 +114,27 @@ struct Shared {
     keys: Arc<Mutex<Vec<Value>>>,
     mood: Arc<Mutex<Mood>>,
     fetches: Arc<AtomicUsize>,
+    shown: Arc<AtomicUsize>,
 }
 
 impl Issuer {
     pub(super) async fn start(keys: &[&SigningKey]) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let shared =
-            Shared { url: url.clone(), keys: Arc::default(), mood: Arc::default(), fetches: Arc::default() };
+        let shared = Shared {
+            url: url.clone(),
+            keys: Arc::default(),
+            mood: Arc::default(),
+            fetches: Arc::default(),
+            shown: Arc::default(),
+        };
         let router = Router::new()
             .route("/.well-known/openid-configuration", get(discovery))
             .route("/jwks", get(jwks))
             .with_state(shared.clone());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        let issuer = Self { url, keys: shared.keys, mood: shared.mood, fetches: shared.fetches };
+        let issuer =
+            Self { url, keys: shared.keys, mood: shared.mood, fetches: shared.fetches, shown: shared.shown };
         issuer.publish(keys);
         issuer
     }
@@ -151,6 +162,7 @@ impl Issuer {
             username_claim: "sub".to_owned(),
             groups_claim: "groups".to_owned(),
             ca_pem: None,
+            introduction: None,
         }
     }
 
@@ -186,7 +198,7 @@ fn merge(claims: &mut Map<String, Value>, changes: Value) {
     }
 }
 
-async fn discovery(State(shared): State<Shared>) -> Response {
+async fn discovery(State(shared): State<Shared>, headers: HeaderMap) -> Response {
     let mood = shared.mood.lock().unwrap().clone();
     let document = |issuer: &str| {
         axum::Json(json!({ "issuer": issuer, "jwks_uri": format!("{}/jwks", shared.url) })).into_response()
@@ -198,6 +210,11 @@ async fn discovery(State(shared): State<Shared>) -> Response {
             tokio::time::sleep(delay).await;
             document(&shared.url)
         }
+        Mood::Reserved(token, _) if !shows(&headers, &token) => StatusCode::UNAUTHORIZED.into_response(),
+        Mood::Reserved(_, elsewhere) => {
+            let keys = format!("{elsewhere}/jwks");
+            axum::Json(json!({ "issuer": shared.url, "jwks_uri": keys })).into_response()
+        }
         Mood::Impostor => document("https://elsewhere.example"),
         Mood::Redirecting => {
             let elsewhere = shared.url.replace("127.0.0.1", "localhost");
@@ -206,7 +223,19 @@ async fn discovery(State(shared): State<Shared>) -> Response {
     }
 }
 
-async fn jwks(State(shared): State<Shared>) -> Response {
+fn shows(headers: &HeaderMap, token: &str) -> bool {
+    headers.get("authorization").is_some_and(|shown| shown == &format!("Bearer {token}"))
+}
+
+async fn jwks(State(shared): State<Shared>, headers: HeaderMap) -> Response {
+    if headers.contains_key("authorization") {
+        shared.shown.fetch_add(1, Ordering::SeqCst);
+    }
+    if let Mood::Reserved(token, _) = &*shared.mood.lock().unwrap()
+        && !shows(&headers, token)
+    {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
     shared.fetches.fetch_add(1, Ordering::SeqCst);
     let keys = shared.keys.lock().unwrap().clone();
     let padding = if *shared.mood.lock().unwrap() == Mood::Verbose { 2 * 1024 * 1024 } else { 0 };
