@@ -78,6 +78,21 @@ fn the_core_names_no_protocol() {
 }
 
 #[test]
+fn only_the_control_planes_talk_to_the_api_server() {
+    let rooms = ["proxy/src/control/kubernetes", "operator/", "cli/", "e2e/"].map(|room| repository().join(room));
+    for file in sources(".") {
+        let shown = file.display().to_string();
+        if rooms.iter().any(|room| shown.starts_with(&room.display().to_string())) {
+            continue;
+        }
+        let text = std::fs::read_to_string(&file).unwrap();
+        for client in ["kube::Client", "kube::Api", "kube::client", "kube::api", "kube::runtime"] {
+            assert!(!text.contains(client), "{shown} uses {client}");
+        }
+    }
+}
+
+#[test]
 fn every_package_inherits_lints_and_versions() {
     for package in packages().values() {
         let manifest = PathBuf::from(package["manifest_path"].as_str().unwrap());
