@@ -63,9 +63,9 @@ impl Rest {
     ///
     /// # Errors
     /// The API server does not take it, with what it said.
-    pub async fn merge(&self, path: &str, patch: &Value) -> Result<Value> {
+    pub async fn merge(&self, path: &str, fields: &Value) -> Result<Value> {
         let request = self.request(reqwest::Method::PATCH, path);
-        answer(request.header("content-type", "application/merge-patch+json").body(patch.to_string())).await
+        answer(request.header("content-type", "application/merge-patch+json").body(fields.to_string())).await
     }
 }
 

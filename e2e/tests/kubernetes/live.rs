@@ -47,7 +47,7 @@ impl Live {
                 lines[from..].iter().partition(|line| line.starts_with("end of statement"));
             // both streams have come to the end
             (over || ends.iter().filter(|line| ***line == end).count() == 2)
-                .then(|| said.into_iter().map(|line| format!("{line}\n")).collect())
+                .then(|| said.into_iter().flat_map(|line| [line.as_str(), "\n"]).collect())
         })
         .unwrap()
     }
