@@ -102,16 +102,17 @@ fn script(steps: &[Step], environment: &BTreeMap<&str, String>) -> String {
 /// What a reader puts in: a database of theirs, as pods and as they themselves reach it.
 fn environment(scene: &Scene) -> Result<BTreeMap<&'static str, String>> {
     let server = &scene.server;
+    server.sql("postgres", "create database orders")?;
     let upstream = scene.cluster.expose(server.port())?;
     let socket = server.directory().display();
     Ok(BTreeMap::from([
         ("DATABASE_HOST", upstream.ip().to_string()),
         ("DATABASE_PORT", upstream.port().to_string()),
-        ("DATABASE_NAME", "shop".to_owned()),
+        ("DATABASE_NAME", "orders".to_owned()),
         ("DATABASE_CA", server.authority().file().display().to_string()),
         // its certificate is for localhost
         ("DATABASE_TLS", "VerifyCa".to_owned()),
-        ("DATABASE_ADMIN", format!("host={socket} port={} dbname=shop user=postgres", server.port())),
+        ("DATABASE_ADMIN", format!("host={socket} port={} dbname=orders user=postgres", server.port())),
     ]))
 }
 
