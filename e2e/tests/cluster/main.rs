@@ -5,6 +5,7 @@
 mod api_server;
 mod approver_binding;
 mod chart;
+mod compose;
 mod end;
 mod gitops;
 mod node;
