@@ -91,16 +91,12 @@ pub struct Args {
 
 /// Where the configuration comes from: exactly one of a directory and a cluster.
 #[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
+#[command(group(clap::ArgGroup::new("source").required(true).args(["config", "resource"])))]
 pub struct SourceArgs {
     /// Directory of manifests (*.yaml, *.yml, not below it). Symbolic links are followed, so a mounted ConfigMap
     /// works.
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "PORTCULLIS_CONFIG",
-        required_unless_present = "resource",
-        conflicts_with = "resource"
-    )]
+    #[arg(long, value_name = "DIR", env = "PORTCULLIS_CONFIG")]
     pub config: Option<PathBuf>,
 
     /// The Resource of a Kubernetes cluster that this is a gateway of.
