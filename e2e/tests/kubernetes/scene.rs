@@ -58,7 +58,6 @@ fn install(cluster: &Cluster) -> Result<()> {
         "--create-namespace",
         "--set=image.repository=localhost/portcullis-operator,image.tag=e2e",
         "--set=proxy.image.repository=localhost/portcullis-proxy,proxy.image.tag=e2e",
-        "--set=issuerDiscovery.enabled=true",
         "--wait",
         "--timeout=120s",
     ])?;

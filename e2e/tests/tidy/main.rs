@@ -79,7 +79,8 @@ fn the_core_names_no_protocol() {
 
 #[test]
 fn only_the_control_planes_talk_to_the_api_server() {
-    let rooms = ["proxy/src/control/kubernetes", "operator/", "cli/", "e2e/"].map(|room| repository().join(room));
+    let rooms =
+        ["proxy/src/control/kubernetes", "operator/", "cli/", "e2e/"].map(|room| repository().join(room));
     for file in sources(".") {
         let shown = file.display().to_string();
         if rooms.iter().any(|room| shown.starts_with(&room.display().to_string())) {
