@@ -30,7 +30,7 @@ use super::policy::{OnDisconnect, ReviewerRequirement};
         type_ = "string",
         json_path = ".status.conditions[?(@.status=='True')].type"
     ),
-    printcolumn(name = "Expires", type_ = "date", json_path = ".spec.expiresAt")
+    printcolumn(name = "Expires", type_ = "string", json_path = ".spec.expiresAt")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("self.resourceRef == oldSelf.resourceRef && self.requester == oldSelf.requester && self.session == oldSelf.session && self.policyRef == oldSelf.policyRef && self.expiresAt == oldSelf.expiresAt && self.onDisconnect == oldSelf.onDisconnect")
