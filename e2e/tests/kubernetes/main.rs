@@ -7,6 +7,7 @@ mod api_server_away;
 mod approval;
 mod first_session;
 mod getting_started;
+mod helm_test;
 mod latency;
 mod live;
 mod policy_change;
