@@ -251,6 +251,10 @@ fn programmed(given: &Dereferenced, validated: &ValidatedResource) -> Wanted {
         given.pods.iter().filter(|pod| !is_leaving(pod) && is_running(pod, reports)).collect();
     for pod in &staying {
         let Some(report) = report(pod, reports) else { continue };
+        // one that runs this generation has a problem with a Policy, whose own status says so
+        if report.resource_generation == generation {
+            continue;
+        }
         if let Some(problem) = report.problem.as_ref().filter(|problem| !problem.is_empty()) {
             return Wanted::no(PROGRAMMED, REFUSED, format!("pod {}: {problem}", report.pod));
         }
