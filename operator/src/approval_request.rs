@@ -97,11 +97,8 @@ async fn approve(
     approvers: &[String],
     now: Timestamp,
 ) -> Result<Action, RequestError> {
-    let bound = match context.binding.borrow().check(now) {
-        Ok(()) => Ok(()),
-        Err(why) => Err(why),
-    };
-    let bound = match bound {
+    let seen = context.binding.borrow().check(now);
+    let bound = match seen {
         Ok(()) => binding::prove(&context.client, request).await,
         Err(why) => Err(why),
     };
