@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Every arrow between our packages; one that is not here fails. `ARCHITECTURE.md` draws them.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("crds", &[]),
     ("proxy-policy", &["crds"]),
     // The operator judges a Policy with the gateway's own compiler.
@@ -17,9 +17,33 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("proxy-audit", &[]),
     ("proxy-core", &["proxy-audit", "proxy-policy"]),
     ("proxy-postgres", &["proxy-audit", "proxy-core", "proxy-policy"]),
-    ("proxy", &["crds", "proxy-audit", "proxy-core", "proxy-policy", "proxy-postgres"]),
+    ("proxy-kubernetes", &["proxy-audit", "proxy-core", "proxy-policy"]),
+    ("proxy-ssh", &["proxy-audit", "proxy-core", "proxy-policy"]),
+    (
+        "proxy",
+        &[
+            "crds",
+            "proxy-audit",
+            "proxy-core",
+            "proxy-kubernetes",
+            "proxy-policy",
+            "proxy-postgres",
+            "proxy-ssh",
+        ],
+    ),
     // The analyser is linked so that `policy explain` cannot differ from what happens: docs/adr/0004.
-    ("portcullis", &["crds", "proxy-audit", "proxy-core", "proxy-policy", "proxy-postgres"]),
+    (
+        "portcullis",
+        &[
+            "crds",
+            "proxy-audit",
+            "proxy-core",
+            "proxy-kubernetes",
+            "proxy-policy",
+            "proxy-postgres",
+            "proxy-ssh",
+        ],
+    ),
     ("e2e", &["crds", "proxy-audit"]),
 ];
 

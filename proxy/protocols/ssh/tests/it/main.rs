@@ -1,0 +1,3 @@
+//! One binary of all integration tests.
+
+#![cfg(test)]
