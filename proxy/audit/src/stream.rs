@@ -109,16 +109,14 @@ impl StreamEncoder {
             StreamEvent::Resize { columns, rows } => {
                 let [a, b] = columns.to_be_bytes();
                 let [c, d] = rows.to_be_bytes();
-                self.frame(at, RESIZE, &[], &[a, b, c, d], out);
+                self.frame(at, RESIZE, &[&[a, b, c, d]], out);
             }
-            StreamEvent::Exit(code) => self.frame(at, EXIT, &[], &code.to_be_bytes(), out),
-            StreamEvent::ExitSignal(name) => self.frame(at, EXIT_SIGNAL, &[], short(name), out),
-            StreamEvent::Signal(name) => self.frame(at, SIGNAL, &[], short(name), out),
-            StreamEvent::End(channel) => self.frame(at, END, &[], &[channel.0], out),
+            StreamEvent::Exit(code) => self.frame(at, EXIT, &[&code.to_be_bytes()], out),
+            StreamEvent::ExitSignal(name) => self.frame(at, EXIT_SIGNAL, &[short(name)], out),
+            StreamEvent::Signal(name) => self.frame(at, SIGNAL, &[short(name)], out),
+            StreamEvent::End(channel) => self.frame(at, END, &[&[channel.0]], out),
             StreamEvent::Omitted { channel, bytes, digest } => {
-                let mut payload = bytes.to_be_bytes().to_vec();
-                payload.extend_from_slice(digest);
-                self.frame(at, OMITTED, &[channel.0], &payload, out);
+                self.frame(at, OMITTED, &[&[channel.0], &bytes.to_be_bytes(), digest], out);
             }
         }
     }
@@ -126,11 +124,11 @@ impl StreamEncoder {
     /// Appends bytes of a channel, in as many frames as they need.
     pub fn data(&mut self, at: Duration, channel: Channel, bytes: &[u8], out: &mut Vec<u8>) {
         for part in bytes.chunks(MAX_PAYLOAD_BYTES - 1) {
-            self.frame(at, DATA, &[channel.0], part, out);
+            self.frame(at, DATA, &[&[channel.0], part], out);
         }
     }
 
-    fn frame(&mut self, at: Duration, kind: u8, head: &[u8], payload: &[u8], out: &mut Vec<u8>) {
+    fn frame(&mut self, at: Duration, kind: u8, payload: &[&[u8]], out: &mut Vec<u8>) {
         if !self.begun {
             out.extend_from_slice(&MAGIC);
             self.begun = true;
@@ -138,9 +136,8 @@ impl StreamEncoder {
         self.micros = self.micros.max(u64::try_from(at.as_micros()).unwrap_or(u64::MAX));
         out.push(kind);
         number(self.micros, out);
-        number((head.len() + payload.len()) as u64, out);
-        out.extend_from_slice(head);
-        out.extend_from_slice(payload);
+        number(payload.iter().map(|part| part.len() as u64).sum(), out);
+        payload.iter().for_each(|part| out.extend_from_slice(part));
     }
 }
 

@@ -80,9 +80,11 @@ fn long_data_is_split_into_frames_that_a_reader_can_hold() {
     assert_eq!(frames.len(), 4);
     let read: Vec<u8> = frames
         .into_iter()
-        .flat_map(|frame| match frame.event {
-            StreamEvent::Data { channel: Channel::STDERR, bytes } => bytes,
-            other => panic!("{other:?}"),
+        .flat_map(|frame| {
+            let StreamEvent::Data { channel: Channel::STDERR, bytes } = frame.event else {
+                panic!("{frame:?}");
+            };
+            bytes
         })
         .collect();
     assert_eq!(read, long);
