@@ -1,1 +1,3 @@
 //! The Kubernetes API through the gate.
+
+pub mod request;

@@ -1,3 +1,5 @@
 //! One binary of all integration tests.
 
 #![cfg(test)]
+
+mod request_oracle;
