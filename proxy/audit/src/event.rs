@@ -287,8 +287,12 @@ pub mod key {
         pub const DIGEST: &str = "portcullis.digest";
         /// Keyed digest of the canonical effect.
         pub const EFFECT_DIGEST: &str = "portcullis.effect_digest";
-        /// Masked text of the command.
+        /// Masked text of the command, of a database.
         pub const QUERY_TEXT: &str = "db.query.text";
+        /// Masked text of the command, of SSH.
+        pub const COMMAND_LINE: &str = "process.command_line";
+        /// Masked text of the command, of the Kubernetes API: method, path and what matters of the body.
+        pub const REQUEST: &str = "portcullis.request";
         /// Operation of the command.
         pub const OPERATION: &str = "db.operation.name";
         /// Database, or another namespace within the resource.
@@ -297,11 +301,15 @@ pub mod key {
         pub const DB_SYSTEM: &str = "db.system.name";
         /// SQLSTATE of a failed command.
         pub const STATUS_CODE: &str = "db.response.status_code";
+        /// Exit code of a program.
+        pub const EXIT_CODE: &str = "process.exit.code";
+        /// Status of an HTTP response.
+        pub const HTTP_STATUS: &str = "http.response.status_code";
         /// Rows returned or affected.
         pub const ROWS: &str = "db.response.returned_rows";
         /// Bytes of the masked result as the client got it.
         pub const BYTES: &str = "portcullis.result.bytes";
-        /// The masked wire frames.
+        /// The masked wire frames; of a terminal or `exec`, the form of `proxy/audit/src/stream.rs`.
         pub const FRAMES: &str = "portcullis.result.frames";
         /// The result was longer than what is recorded.
         pub const TRUNCATED: &str = "portcullis.result.truncated";

@@ -5,7 +5,7 @@
 //!
 //! The rooms: [`event`] is the schema, `encode` its one and only byte form, [`merkle`] and [`note`] the evidence,
 //! [`segment`] and [`checkpoint`] the files, [`spool`] the writer, [`export`] what sends copies; [`read`] and [`record`]
-//! the reader, on which [`query`], [`replay`] and [`verify`] stand. [`stream`] is the form of recorded terminals.
+//! the reader of a log, [`source`] of any place that holds records, on which [`query`], [`replay`] and [`verify`] stand. [`stream`] is the form of recorded terminals.
 
 pub mod checkpoint;
 mod encode;
@@ -18,6 +18,7 @@ pub mod read;
 pub mod record;
 pub mod replay;
 pub mod segment;
+pub mod source;
 pub mod spool;
 pub mod stream;
 pub mod verify;

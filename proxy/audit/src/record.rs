@@ -47,6 +47,19 @@ impl Record {
         Ok(record)
     }
 
+    /// Reads a record that came by OTLP. In its one byte form it has the leaf hash that it had in its log.
+    ///
+    /// # Errors
+    /// See [`RecordError`].
+    pub fn from_log_record(log_record: &LogRecord) -> Result<Self, RecordError> {
+        Self::decode(&log_record.encode_to_vec())
+    }
+
+    /// The leaf: the record in its one byte form.
+    pub fn leaf(&self) -> Vec<u8> {
+        self.log_record.encode_to_vec()
+    }
+
     /// Event name, such as `portcullis.statement`.
     pub fn name(&self) -> &str {
         &self.log_record.event_name
@@ -65,6 +78,26 @@ impl Record {
     /// `portcullis.seq`.
     pub fn sequence(&self) -> u64 {
         self.int(key::SEQUENCE).unwrap_or_default().cast_unsigned()
+    }
+
+    /// `portcullis.log.origin`.
+    pub fn origin(&self) -> &str {
+        self.text(key::LOG_ORIGIN).unwrap_or_default()
+    }
+
+    /// Masked text of the command, whatever its protocol calls it.
+    pub fn command_text(&self) -> &str {
+        let keys = [key::QUERY_TEXT, key::COMMAND_LINE, key::REQUEST];
+        keys.into_iter().find_map(|key| self.text(key)).unwrap_or_default()
+    }
+
+    /// SQLSTATE, exit code or HTTP status of a result.
+    pub fn status(&self) -> Option<String> {
+        let number = |key| self.int(key).map(|number| number.to_string());
+        self.text(key::STATUS_CODE)
+            .map(str::to_owned)
+            .or_else(|| number(key::EXIT_CODE))
+            .or_else(|| number(key::HTTP_STATUS))
     }
 
     /// `portcullis.session.seq`.

@@ -4,9 +4,9 @@
 use crate::event::{EventName, key};
 use crate::query::{FindError, is, session_records};
 use crate::record::Record;
+use crate::source::Source;
 use jiff::Timestamp;
 use serde::Serialize;
-use std::path::PathBuf;
 
 /// One thing that happened.
 #[derive(Clone, Debug, Serialize)]
@@ -68,7 +68,7 @@ pub enum StepKind {
         outcome: String,
         /// Rows returned or affected.
         rows: Option<i64>,
-        /// SQLSTATE.
+        /// SQLSTATE, exit code or HTTP status.
         status_code: Option<String>,
         /// The result was longer than what is recorded.
         truncated: bool,
@@ -84,8 +84,8 @@ pub enum StepKind {
 ///
 /// # Errors
 /// See [`FindError`].
-pub fn steps(logs: &[PathBuf], prefix: &str) -> Result<impl Iterator<Item = Step>, FindError> {
-    Ok(session_records(logs, prefix)?.into_iter().flat_map(|record| steps_of(&record)))
+pub fn steps(source: &dyn Source, prefix: &str) -> Result<impl Iterator<Item = Step>, FindError> {
+    Ok(session_records(source, prefix)?.into_iter().flat_map(|record| steps_of(&record)))
 }
 
 fn steps_of(record: &Record) -> Vec<Step> {
@@ -106,12 +106,17 @@ fn kind(record: &Record) -> Option<StepKind> {
         let rule = format!("{}/{}", text(key::POLICY_NAME), text(key::RULE));
         let rule = rule.trim_matches('/').to_owned();
         let operation = text(key::OPERATION);
-        StepKind::Command { text: text(key::QUERY_TEXT), verdict: text(key::VERDICT), rule, operation }
+        StepKind::Command {
+            text: record.command_text().to_owned(),
+            verdict: text(key::VERDICT),
+            rule,
+            operation,
+        }
     } else if is(record, EventName::Result) {
         StepKind::Result {
             outcome: text(key::OUTCOME),
             rows: record.int(key::ROWS),
-            status_code: record.text(key::STATUS_CODE).map(str::to_owned),
+            status_code: record.status(),
             truncated: record.truth(key::TRUNCATED).unwrap_or_default(),
         }
     } else if is(record, EventName::Approval) {

@@ -137,7 +137,9 @@ impl StreamEncoder {
         out.push(kind);
         number(self.micros, out);
         number(payload.iter().map(|part| part.len() as u64).sum(), out);
-        payload.iter().for_each(|part| out.extend_from_slice(part));
+        for part in payload {
+            out.extend_from_slice(part);
+        }
     }
 }
 

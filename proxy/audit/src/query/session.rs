@@ -4,12 +4,11 @@ use crate::event::{EventName, key};
 use crate::query::is;
 use crate::record::Record;
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 /// A session in a list.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct SessionSummary {
     /// `UUIDv7`.
     pub id: String,
@@ -29,8 +28,8 @@ pub struct SessionSummary {
     pub protocol: String,
     /// Upstream role.
     pub role: String,
-    /// Directory of the log.
-    pub log: PathBuf,
+    /// Origin of the log.
+    pub log: String,
     /// Time of its first record.
     pub start: Timestamp,
     /// Time of its last record.
@@ -53,7 +52,7 @@ pub struct SessionSummary {
 
 impl SessionSummary {
     /// A session as its first record shows it.
-    pub(super) fn begin(id: &str, log: &Path, record: &Record) -> Self {
+    pub(super) fn begin(id: &str, record: &Record) -> Self {
         let text = |key| record.text(key).unwrap_or_default().to_owned();
         let claims = record.attributes().iter().filter_map(|attribute| {
             let name = attribute.key.strip_prefix(key::CLAIM_PREFIX)?;
@@ -69,7 +68,7 @@ impl SessionSummary {
             resource: text(key::RESOURCE_NAME),
             protocol: text(key::RESOURCE_PROTOCOL),
             role: text(key::ROLE),
-            log: log.to_owned(),
+            log: record.origin().to_owned(),
             start: record.time(),
             last: record.time(),
             end: None,
@@ -80,6 +79,11 @@ impl SessionSummary {
             held: 0,
             masked: 0,
         }
+    }
+
+    /// Microseconds from its first to its last record.
+    pub fn lasted(&self) -> i64 {
+        i64::try_from(self.last.duration_since(self.start).as_micros()).unwrap_or(i64::MAX)
     }
 
     pub(super) fn add(&mut self, record: &Record) {
@@ -116,7 +120,7 @@ pub struct SessionDetail {
 }
 
 /// One command of a session.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Command {
     /// Its number in the session.
     pub number: i64,
@@ -140,7 +144,7 @@ pub struct Command {
     pub approvals: Vec<Approval>,
     /// `ok`, `error`, `refused`, `aborted`; `None` when no result is on record.
     pub outcome: Option<String>,
-    /// SQLSTATE, when it failed.
+    /// SQLSTATE, exit code or HTTP status.
     pub status_code: Option<String>,
     /// Rows returned or affected.
     pub rows: Option<i64>,
@@ -155,7 +159,7 @@ pub struct Command {
 }
 
 /// A step in the approval of a command.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Approval {
     /// When.
     pub time: Timestamp,
@@ -167,14 +171,25 @@ pub struct Approval {
     pub approvers: Vec<String>,
 }
 
+impl Approval {
+    /// The step that an approval's record is.
+    pub(super) fn of(record: &Record) -> Self {
+        Self {
+            time: record.time(),
+            name: record.text(key::APPROVAL_NAME).unwrap_or_default().to_owned(),
+            verdict: record.text(key::APPROVAL_VERDICT).unwrap_or_default().to_owned(),
+            approvers: owned(record.list(key::APPROVERS)),
+        }
+    }
+}
+
 impl SessionDetail {
     /// Puts a session's records together; `None` when there are none.
     pub(super) fn of(records: &[Record]) -> Option<Self> {
         let first = records.first()?;
         let id = first.text(key::SESSION_ID).unwrap_or_default();
-        let log = PathBuf::from(first.text(key::LOG_ORIGIN).unwrap_or_default());
         let mut detail = Self {
-            summary: SessionSummary::begin(id, &log, first),
+            summary: SessionSummary::begin(id, first),
             opening: opening(first),
             commands: Vec::new(),
             errors: Vec::new(),
@@ -200,7 +215,7 @@ impl SessionDetail {
 }
 
 impl Command {
-    fn judged(record: &Record) -> Self {
+    pub(super) fn judged(record: &Record) -> Self {
         let text = |key| record.text(key).unwrap_or_default().to_owned();
         let policy = text(key::POLICY_NAME);
         let rule = text(key::RULE);
@@ -209,7 +224,7 @@ impl Command {
             sequence: record.sequence(),
             time: record.time(),
             operation: text(key::OPERATION),
-            text: text(key::QUERY_TEXT),
+            text: record.command_text().to_owned(),
             effects: owned(record.list(key::EFFECTS)),
             verdict: text(key::VERDICT),
             rule: if policy.is_empty() { rule } else { format!("{policy}/{rule}") },
@@ -218,17 +233,12 @@ impl Command {
         }
     }
 
-    fn add(&mut self, record: &Record) {
+    pub(super) fn add(&mut self, record: &Record) {
         if is(record, EventName::Approval) {
-            self.approvals.push(Approval {
-                time: record.time(),
-                name: record.text(key::APPROVAL_NAME).unwrap_or_default().to_owned(),
-                verdict: record.text(key::APPROVAL_VERDICT).unwrap_or_default().to_owned(),
-                approvers: owned(record.list(key::APPROVERS)),
-            });
+            self.approvals.push(Approval::of(record));
         } else if is(record, EventName::Result) {
             self.outcome = record.text(key::OUTCOME).map(str::to_owned);
-            self.status_code = record.text(key::STATUS_CODE).map(str::to_owned);
+            self.status_code = record.status();
             self.rows = record.int(key::ROWS);
             self.bytes = record.int(key::BYTES);
             self.duration_us = record.int(key::DURATION_US);

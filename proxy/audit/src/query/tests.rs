@@ -1,5 +1,6 @@
 use super::*;
 use crate::event::{Event, Severity, Value};
+use crate::source::SpoolSource;
 use crate::{SessionStamp, Spool, SpoolOptions};
 use jiff::Timestamp;
 use tempfile::TempDir;
@@ -22,7 +23,7 @@ fn event(name: EventName, attributes: &[(&'static str, Value)]) -> Event {
 }
 
 /// Two sessions: `aa11` allowed and masked, `bb22` denied, held and approved, still open.
-async fn log(directory: &TempDir) -> Vec<PathBuf> {
+async fn log(directory: &TempDir) -> SpoolSource {
     let options = SpoolOptions::new(directory.path().join("log"), "dev/default/orders/0");
     let (spool, _) = Spool::open(&options).unwrap();
     let one = stamp("aa11", "alice", "shop");
@@ -34,6 +35,7 @@ async fn log(directory: &TempDir) -> Vec<PathBuf> {
                 (key::COMMAND, number.into()),
                 (key::VERDICT, verdict.into()),
                 (key::POLICY_NAME, "p".into()),
+                (key::QUERY_TEXT, format!("SELECT {number} FROM Orders").into()),
                 (key::RULE, "r".into()),
             ],
         )
@@ -50,11 +52,16 @@ async fn log(directory: &TempDir) -> Vec<PathBuf> {
     spool.append(&two, event(EventName::Approval, &approved)).unwrap();
     spool.append(&one, event(EventName::SessionEnd, &[(key::REASON, "client_close".into())])).unwrap();
     spool.close().await.unwrap();
-    vec![options.directory]
+    SpoolSource::new(vec![options.directory])
 }
 
-fn ids(logs: &[PathBuf], filter: &Filter) -> Vec<String> {
-    sessions(logs, filter).unwrap().into_iter().map(|session| session.id).collect()
+fn by(filter: Filter) -> Query {
+    Query { filter, order: "time".parse().unwrap(), limit: None }
+}
+
+fn ids(source: &SpoolSource, filter: &Filter) -> Vec<String> {
+    let found = sessions(source, &by(filter.clone())).unwrap();
+    found.rows.into_iter().map(|session| session.id).collect()
 }
 
 #[tokio::test]
@@ -84,7 +91,7 @@ async fn each_filter_finds_the_session_it_describes() {
 async fn a_summary_counts_and_names_the_end() {
     let directory = TempDir::new().unwrap();
     let logs = log(&directory).await;
-    let sessions = sessions(&logs, &Filter::default()).unwrap();
+    let sessions = sessions(&logs, &by(Filter::default())).unwrap().rows;
     let (one, two) = (&sessions[0], &sessions[1]);
     assert_eq!(
         (one.statements, one.allowed, one.masked, one.reason.as_deref()),
@@ -104,4 +111,48 @@ async fn a_session_is_found_by_a_prefix_that_is_its_own() {
     assert!(matches!(session(&logs, ""), Err(FindError::Ambiguous { .. })));
     assert!(matches!(session(&logs, "zz"), Err(FindError::None { .. })));
     assert_eq!(session(&logs, "aa").unwrap().opening["client.address"], "192.0.2.1");
+}
+
+#[tokio::test]
+async fn commands_and_approvals_are_found_by_each_filter() {
+    let directory = TempDir::new().unwrap();
+    let logs = log(&directory).await;
+    let some = |text: &str| Some(text.to_owned());
+    let none = Filter::default;
+    let found = |filter: Filter| -> Vec<(String, i64)> {
+        let rows = commands(&logs, &by(filter)).unwrap().rows;
+        rows.into_iter().map(|row| (row.session.id, row.command.number)).collect()
+    };
+    let (aa1, bb1, bb2) = (("aa11".to_owned(), 1), ("bb22".to_owned(), 1), ("bb22".to_owned(), 2));
+    assert_eq!(found(none()), [aa1.clone(), bb1.clone(), bb2.clone()]);
+    assert_eq!(found(Filter { identity: some("bob"), ..none() }), [bb1.clone(), bb2.clone()]);
+    assert_eq!(found(Filter { verdict: some("hold"), ..none() }), [bb2.clone()]);
+    assert_eq!(found(Filter { rule: some("p/r"), ..none() }).len(), 3);
+    assert_eq!(found(Filter { rule: some("r"), ..none() }).len(), 3);
+    assert_eq!(found(Filter { rule: some("p"), ..none() }), []);
+    assert_eq!(found(Filter { text: some("2 from orders"), ..none() }), [bb2]);
+    assert_eq!(found(Filter { detector: some("users.email"), ..none() }), [aa1]);
+    assert_eq!(found(Filter { detector: some("email"), ..none() }), []);
+    assert_eq!(found(Filter { since: Some(Timestamp::MAX), ..none() }), []);
+    let steps = approvals(&logs, &by(Filter { verdict: some("approved"), ..none() })).unwrap().rows;
+    assert_eq!(steps.len(), 1);
+    assert_eq!((steps[0].command, steps[0].rule.as_str()), (2, "p/r"));
+    assert_eq!(steps[0].text, "SELECT 2 FROM Orders");
+    assert_eq!(ids(&logs, &Filter { text: some("2 from"), ..none() }), ["bb22"]);
+    assert_eq!(ids(&logs, &Filter { detector: some("users.email"), ..none() }), ["aa11"]);
+}
+
+#[tokio::test]
+async fn the_first_in_the_order_are_given_and_that_there_are_more() {
+    let directory = TempDir::new().unwrap();
+    let logs = log(&directory).await;
+    let ask = |order: &str, limit| {
+        let query = Query { order: order.parse().unwrap(), limit, ..Query::default() };
+        let found = commands(&logs, &query).unwrap();
+        (found.rows.iter().map(|row| row.command.verdict.clone()).collect::<Vec<_>>(), found.more)
+    };
+    assert_eq!(ask("-verdict", Some(2)), (vec!["hold".to_owned(), "deny".to_owned()], true));
+    assert_eq!(ask("verdict", Some(1)), (vec!["allow".to_owned()], true));
+    assert_eq!(ask("-time", None).1, false);
+    assert!("-colour".parse::<Order>().unwrap_err().contains("time"));
 }

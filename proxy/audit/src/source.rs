@@ -1,0 +1,137 @@
+//! Where records are read from: one trait, so that a store is an adapter and query, replay, scan and report are not
+//! written again for it.
+//!
+//! Here: logs on disk, files as an OpenTelemetry Collector's file exporter writes them, evidence bundles.
+
+mod otlp;
+
+use crate::read::{ReadError, records};
+use crate::record::{Record, RecordError};
+use jiff::Timestamp;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+pub use otlp::{OtlpSource, Part};
+
+/// Records of a source, in the order of their logs.
+pub type RecordStream<'a> = Box<dyn Iterator<Item = Result<Record, SourceError>> + 'a>;
+
+/// What somebody wants to see: a hint. A source that can narrow its search does; none has to.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Sessions whose identifier begins so.
+    pub session: Option<String>,
+    /// Records not before.
+    pub since: Option<Timestamp>,
+    /// Records before.
+    pub until: Option<Timestamp>,
+}
+
+/// A place that holds records.
+pub trait Source: fmt::Debug {
+    /// What to call it in a message.
+    fn name(&self) -> String;
+
+    /// All records that may be wanted, and perhaps others: log after log, each log in the order of its sequence, a
+    /// record that was delivered twice once.
+    ///
+    /// # Errors
+    /// The source cannot be opened. What is wrong with a record is an item; nothing follows it.
+    fn records(&self, wanted: &Wanted) -> Result<RecordStream<'_>, SourceError>;
+}
+
+/// Why a source cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// A log on disk.
+    #[error(transparent)]
+    Log(#[from] ReadError),
+    /// A file.
+    #[error("read {path}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A line is not OTLP JSON.
+    #[error("line {line} of {path} is not OTLP JSON")]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: u64,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A line is longer than any export.
+    #[error("line {line} of {path} is longer than {limit} bytes")]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: u64,
+        /// Most bytes of a line.
+        limit: u64,
+    },
+    /// A log record of ours that lost something on the way.
+    #[error("a record in line {line} of {path}")]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: u64,
+        /// Why.
+        #[source]
+        source: RecordError,
+    },
+    /// The bundle is not one.
+    #[error("{path} is not an evidence bundle: {why}")]
+    Bundle {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+}
+
+/// Logs on disk, also while gateways write them.
+#[derive(Clone, Debug)]
+pub struct SpoolSource {
+    logs: Vec<PathBuf>,
+}
+
+impl SpoolSource {
+    /// These logs, as [`crate::read::logs`] finds them.
+    pub fn new(logs: Vec<PathBuf>) -> Self {
+        Self { logs }
+    }
+
+    /// Their directories.
+    pub fn logs(&self) -> &[PathBuf] {
+        &self.logs
+    }
+}
+
+impl Source for SpoolSource {
+    fn name(&self) -> String {
+        match self.logs.as_slice() {
+            [log] => format!("audit log {}", log.display()),
+            logs => format!("{} audit logs", logs.len()),
+        }
+    }
+
+    fn records(&self, _: &Wanted) -> Result<RecordStream<'_>, SourceError> {
+        let mut streams = Vec::new();
+        for log in &self.logs {
+            streams.push(records(log)?);
+        }
+        Ok(Box::new(streams.into_iter().flatten().map(|record| record.map_err(SourceError::from))))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,245 @@
+//! Files of OTLP JSON, one `ExportLogsServiceRequest` a line, as the Collector's file exporter writes them.
+//!
+//! Deliveries come more than once and out of order, and there may be other programs' records between. A first pass
+//! notes where each of ours is (some 40 bytes a record); the second reads them in their order. JSON loses nothing: a
+//! record read from it has the leaf hash that it had in its log.
+
+use crate::event::key;
+use crate::record::Record;
+use crate::source::{RecordStream, Source, SourceError, Wanted};
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
+use std::path::PathBuf;
+
+/// Most bytes of a line: a batch of a gateway is at most 3.5 MiB, a Collector may join several.
+const MAX_LINE_BYTES: u64 = 64 << 20;
+
+/// A file, or part of one: an evidence bundle holds several.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Part {
+    /// The file.
+    pub path: PathBuf,
+    /// First byte.
+    pub offset: u64,
+    /// Bytes; `None` for the rest of the file.
+    pub length: Option<u64>,
+}
+
+impl Part {
+    /// A whole file.
+    pub fn whole(path: PathBuf) -> Self {
+        Self { path, offset: 0, length: None }
+    }
+
+    fn io(&self) -> impl Fn(io::Error) -> SourceError + use<> {
+        let path = self.path.clone();
+        move |source| SourceError::Io { path: path.clone(), source }
+    }
+}
+
+/// Records in OTLP JSON.
+#[derive(Clone, Debug)]
+pub struct OtlpSource {
+    parts: Vec<Part>,
+}
+
+impl OtlpSource {
+    /// These files, together.
+    pub fn new(parts: Vec<Part>) -> Self {
+        Self { parts }
+    }
+
+    fn index(&self) -> Result<Index, SourceError> {
+        let mut index = Index::default();
+        for (number, part) in self.parts.iter().enumerate() {
+            let mut lines = Lines::open(part)?;
+            while let Some(line) = lines.next_line()? {
+                for (nth, log_record) in line.records(part)?.into_iter().enumerate() {
+                    index.add(&line.record(part, &log_record)?, (number, line.offset, line.number, nth));
+                }
+            }
+        }
+        index.finish();
+        Ok(index)
+    }
+}
+
+impl Source for OtlpSource {
+    fn name(&self) -> String {
+        match self.parts.as_slice() {
+            [part] => format!("OTLP JSON {}", part.path.display()),
+            parts => format!("{} files of OTLP JSON", parts.len()),
+        }
+    }
+
+    fn records(&self, _: &Wanted) -> Result<RecordStream<'_>, SourceError> {
+        let index = self.index()?;
+        let mut reader = Reader { parts: &self.parts, line: None };
+        let mut broken = false;
+        Ok(Box::new(index.entries.into_iter().map_while(move |entry| {
+            if broken {
+                return None;
+            }
+            let record = reader.read(&entry);
+            broken = record.is_err();
+            Some(record)
+        })))
+    }
+}
+
+/// Where a record is. Ordered by log and sequence.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+struct Entry {
+    log: u32,
+    sequence: u64,
+    /// The first bytes of the leaf hash: tells a repetition from another record of the same number.
+    leaf: u64,
+    part: u32,
+    offset: u64,
+    line: u64,
+    nth: u32,
+}
+
+#[derive(Default)]
+struct Index {
+    logs: BTreeMap<String, u32>,
+    entries: Vec<Entry>,
+}
+
+impl Index {
+    fn add(&mut self, record: &Record, (part, offset, line, nth): (usize, u64, u64, usize)) {
+        let known = u32::try_from(self.logs.len()).unwrap_or(u32::MAX);
+        let log = match self.logs.get(record.origin()) {
+            Some(log) => *log,
+            None => *self.logs.entry(record.origin().to_owned()).or_insert(known),
+        };
+        let (part, nth) = (u32::try_from(part).unwrap_or(u32::MAX), u32::try_from(nth).unwrap_or(u32::MAX));
+        let leaf = record.leaf_hash().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+        self.entries.push(Entry { log, sequence: record.sequence(), leaf, part, offset, line, nth });
+    }
+
+    fn finish(&mut self) {
+        self.entries.sort_unstable();
+        self.entries.dedup_by_key(|entry| (entry.log, entry.sequence, entry.leaf));
+    }
+}
+
+/// Reads entries; keeps the line that it read last, in which the next record mostly is.
+struct Reader<'a> {
+    parts: &'a [Part],
+    line: Option<(u32, u64, Vec<LogRecord>)>,
+}
+
+impl Reader<'_> {
+    fn read(&mut self, entry: &Entry) -> Result<Record, SourceError> {
+        let gone = || SourceError::Io { path: PathBuf::new(), source: io::ErrorKind::UnexpectedEof.into() };
+        let part = self.parts.get(entry.part as usize).ok_or_else(gone)?;
+        let here = self.line.as_ref().is_some_and(|(of, at, _)| (*of, *at) == (entry.part, entry.offset));
+        if !here {
+            let line = Lines::resume(part, entry.offset, entry.line)?.next_line()?.ok_or_else(gone)?;
+            self.line = Some((entry.part, entry.offset, line.records(part)?));
+        }
+        let record = self.line.as_ref().and_then(|(_, _, records)| records.get(entry.nth as usize));
+        Record::from_log_record(record.ok_or_else(gone)?).map_err(|source| SourceError::Record {
+            path: part.path.clone(),
+            line: entry.line,
+            source,
+        })
+    }
+}
+
+struct Line {
+    offset: u64,
+    number: u64,
+    text: Vec<u8>,
+}
+
+impl Line {
+    /// The log records of ours in this line.
+    fn records(&self, part: &Part) -> Result<Vec<LogRecord>, SourceError> {
+        let json_error = |source| SourceError::Json { path: part.path.clone(), line: self.number, source };
+        if self.text.iter().all(u8::is_ascii_whitespace) {
+            return Ok(Vec::new());
+        }
+        let request = parse(&self.text).map_err(json_error)?;
+        let records = request.resource_logs.into_iter().flat_map(|logs| logs.scope_logs);
+        let records = records.flat_map(|logs| logs.log_records);
+        Ok(records
+            .filter(|record| record.attributes.iter().any(|one| one.key == key::CHAIN_PREVIOUS))
+            .collect())
+    }
+
+    fn record(&self, part: &Part, log_record: &LogRecord) -> Result<Record, SourceError> {
+        let record_error =
+            |source| SourceError::Record { path: part.path.clone(), line: self.number, source };
+        Record::from_log_record(log_record).map_err(record_error)
+    }
+}
+
+/// One request. A list without values is `"arrayValue":{}` in protobuf's JSON, which the generated types do not read:
+/// only a line that they refuse is read a second time, with such lists written out.
+fn parse(text: &[u8]) -> serde_json::Result<ExportLogsServiceRequest> {
+    serde_json::from_slice(text).or_else(|_| {
+        let mut value: Value = serde_json::from_slice(text)?;
+        write_out_empty_lists(&mut value);
+        serde_json::from_value(value)
+    })
+}
+
+fn write_out_empty_lists(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            if let Some(Value::Object(array)) = map.get_mut("arrayValue") {
+                array.entry("values").or_insert_with(|| Value::Array(Vec::new()));
+            }
+            map.values_mut().for_each(write_out_empty_lists);
+        }
+        Value::Array(values) => values.iter_mut().for_each(write_out_empty_lists),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// The lines of a part.
+struct Lines<'a> {
+    part: &'a Part,
+    file: io::Take<BufReader<File>>,
+    offset: u64,
+    number: u64,
+}
+
+impl<'a> Lines<'a> {
+    fn open(part: &'a Part) -> Result<Self, SourceError> {
+        Self::resume(part, part.offset, 1)
+    }
+
+    fn resume(part: &'a Part, offset: u64, number: u64) -> Result<Self, SourceError> {
+        let mut file = File::open(&part.path).map_err(part.io())?;
+        file.seek(SeekFrom::Start(offset)).map_err(part.io())?;
+        let end = part.length.map_or(u64::MAX, |length| part.offset + length);
+        let file = BufReader::with_capacity(1 << 17, file).take(end.saturating_sub(offset));
+        Ok(Self { part, file, offset, number })
+    }
+
+    fn next_line(&mut self) -> Result<Option<Line>, SourceError> {
+        let mut text = Vec::new();
+        let left = self.file.limit();
+        self.file.set_limit(left.min(MAX_LINE_BYTES));
+        let read = self.file.read_until(b'\n', &mut text).map_err(self.part.io())? as u64;
+        self.file.set_limit(left - read);
+        if read == 0 {
+            return Ok(None);
+        }
+        if read == MAX_LINE_BYTES && text.last() != Some(&b'\n') {
+            let (path, limit) = (self.part.path.clone(), MAX_LINE_BYTES);
+            return Err(SourceError::TooLong { path, line: self.number, limit });
+        }
+        let line = Line { offset: self.offset, number: self.number, text };
+        self.offset += read;
+        self.number += 1;
+        Ok(Some(line))
+    }
+}

@@ -1,0 +1,95 @@
+use super::*;
+use crate::event::{Event, EventName, Severity, key};
+use crate::query::{Query, sessions};
+use crate::{SessionStamp, Spool, SpoolOptions};
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use serde_json::{Value, json};
+use std::path::Path;
+use tempfile::TempDir;
+
+/// A log of one session with every kind of value, an empty list among them.
+async fn spool(directory: &Path) -> SpoolSource {
+    let options = SpoolOptions::new(directory.join("log"), "dev/default/orders/0");
+    let (spool, _) = Spool::open(&options).unwrap();
+    let session = SessionStamp::new(vec![
+        (key::SESSION_ID.into(), "s1".into()),
+        (key::USER_ROLES.into(), Vec::new().into()),
+    ]);
+    for number in 0..20_i64 {
+        let event = Event::new(EventName::Result, Severity::Info, "ünd \"so\"")
+            .with(key::COMMAND, number - 10)
+            .with(key::FRAMES, crate::Value::Bytes(vec![0, 255, 7].into()))
+            .with(key::TRUNCATED, number % 2 == 0)
+            .with(key::MASKED, vec!["detector Jwt ×1".to_owned()]);
+        spool.append(&session, event).unwrap();
+    }
+    spool.close().await.unwrap();
+    SpoolSource::new(vec![options.directory])
+}
+
+fn all(source: &dyn Source) -> Vec<Record> {
+    source.records(&Wanted::default()).unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+/// One line, as the Collector writes it: without what is empty.
+fn line(records: &[Record]) -> String {
+    let log_records: Vec<LogRecord> = records.iter().map(|record| record.as_log_record().clone()).collect();
+    let scope_logs = vec![ScopeLogs { log_records, ..ScopeLogs::default() }];
+    let resource_logs = vec![ResourceLogs { scope_logs, ..ResourceLogs::default() }];
+    let mut value = serde_json::to_value(ExportLogsServiceRequest { resource_logs }).unwrap();
+    prune(&mut value);
+    value.to_string() + "\n"
+}
+
+fn prune(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.values_mut().for_each(prune);
+            map.retain(|_, value| !value.is_null() && *value != json!([]) && *value != json!(0));
+        }
+        Value::Array(values) => values.iter_mut().for_each(prune),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[tokio::test]
+async fn records_read_from_otlp_json_are_those_of_the_log() {
+    let directory = TempDir::new().unwrap();
+    let spool = spool(directory.path()).await;
+    let records = all(&spool);
+    let file = directory.path().join("export.json");
+    // Late, repeated, and with another program's records between.
+    let other = r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"timeUnixNano":"1","body":{"stringValue":"x"}}]}]}]}"#;
+    let text = [line(&records[10..]), other.to_owned() + "\n\n", line(&records[..12]), line(&records[..1])];
+    std::fs::write(&file, text.concat()).unwrap();
+    let otlp = OtlpSource::new(vec![Part::whole(file)]);
+    let read = all(&otlp);
+    assert_eq!(read, records);
+    assert_eq!(read[3].leaf_hash(), records[3].leaf_hash());
+    let query = Query::default();
+    let (one, two) = (sessions(&spool, &query).unwrap().rows, sessions(&otlp, &query).unwrap().rows);
+    assert_eq!(serde_json::to_value(one).unwrap(), serde_json::to_value(two).unwrap());
+}
+
+#[tokio::test]
+async fn a_part_of_a_file_ends_where_it_ends() {
+    let directory = TempDir::new().unwrap();
+    let records = all(&spool(directory.path()).await);
+    let (before, within) = (line(&records[..5]), line(&records[5..9]));
+    let file = directory.path().join("several.json");
+    std::fs::write(&file, format!("{before}{within}{}", line(&records[9..]))).unwrap();
+    let part = Part { path: file, offset: before.len() as u64, length: Some(within.len() as u64) };
+    assert_eq!(all(&OtlpSource::new(vec![part])), records[5..9]);
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_named_by_its_line() {
+    let directory = TempDir::new().unwrap();
+    let records = all(&spool(directory.path()).await);
+    let file = directory.path().join("broken.json");
+    std::fs::write(&file, format!("{}{{\"resourceLogs\": 7}}\n", line(&records))).unwrap();
+    let source = OtlpSource::new(vec![Part::whole(file)]);
+    let error = source.records(&Wanted::default()).err().unwrap().to_string();
+    assert!(error.starts_with("line 2 of "), "{error}");
+}
