@@ -10,6 +10,7 @@ pub mod issuer;
 pub mod operator;
 pub mod postgres;
 pub mod process;
+pub mod random;
 pub mod rest;
 pub mod shop;
 pub mod tools;

@@ -1,6 +1,7 @@
 //! The gateway of one Resource of a cluster: real psql, PostgreSQL and API server, mounts as plain directories.
 
 mod claims;
+mod kills;
 mod line;
 mod outage;
 mod promptly;

@@ -1,11 +1,12 @@
 //! Killing the gateway at random moments under load: nothing may have run without a record, and every log verifies.
 
 use crate::scene::Scene;
+use e2e::random::Random;
 use proxy_audit::event::key;
 use proxy_audit::read;
 use std::collections::BTreeMap;
 use std::process::{Child, Stdio};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// Kills in one run; `PORTCULLIS_KILLS=200` is the long mode.
 fn kills() -> usize {
@@ -20,7 +21,7 @@ fn a_gateway_that_is_killed_under_load_has_recorded_everything_that_ran() {
         .sql("shop", "create table marks (client text, number int); grant insert on marks to app")
         .unwrap();
     let token = scene.token("loader");
-    let mut random = Random::from_clock();
+    let mut random = Random::printed();
     for round in 0..kills() {
         let clients: Vec<Child> = (0..CLIENTS).map(|client| load(&scene, &token, round, client)).collect();
         std::thread::sleep(Duration::from_millis(random.below(700)));
@@ -76,25 +77,6 @@ fn recorded(scene: &Scene) -> BTreeMap<String, usize> {
         }
     }
     counts
-}
-
-/// Enough randomness for moments of a test; the seed is printed so that a failure can be told apart.
-struct Random(u64);
-
-impl Random {
-    fn from_clock() -> Self {
-        let seed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().subsec_nanos();
-        println!("seed {seed}");
-        Self(u64::from(seed) | 1)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        // xorshift64
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
 }
 
 const CLIENTS: usize = 6;

@@ -1,16 +1,18 @@
 //! A shop whose manifests are in an API server, and gateways of it as processes with plain directories for mounts.
 //!
 //! The gateways act as the service account that the operator gives them, with its rights and under the shipped
-//! admission policy. The operator itself does not run: the administrator writes what it would.
+//! admission policy. But for [`Scene::start_with_operator`] the operator does not run: the administrator writes what it
+//! would.
 
 use e2e::certificates::Authority;
-use e2e::cluster::{ADMIN, ApiServer};
+use e2e::cluster::ApiServer;
 use e2e::gateway::Login;
+use e2e::operator::{self, Operator};
 use e2e::process::{Process, wait_until};
 use e2e::shop::{DATABASE, Prepared, RESOURCE};
 use e2e::tools;
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
 
@@ -49,18 +51,30 @@ impl Scene {
         Some(scene)
     }
 
+    /// As [`Scene::start`], with an operator, which gives approvals their status. The Resource's port is one that no
+    /// Service can have, so that gateways beside each other find one that is free: to the operator it is invalid, and
+    /// it leaves the gateways' objects alone. The pods of these names are objects that nothing runs: what gateways report
+    /// in their names is not an orphan's.
+    pub(super) fn start_with_operator(arguments: &[&str], pods: &[&str]) -> Option<(Self, Operator)> {
+        let scene = Self::start()?;
+        for pod in pods {
+            scene.server.apply(&self::pod(pod).to_string()).unwrap();
+        }
+        let operator = Operator::start(scene.server.kubeconfig(), arguments).unwrap();
+        wait_until("decisions are bound", || {
+            let status = scene.status();
+            let conditions = status["conditions"].as_array()?;
+            let bound = |one: &&Value| one["type"] == "ApproverBinding" && one["status"] == "True";
+            conditions.iter().find(bound).map(drop)
+        })
+        .unwrap();
+        Some((scene, operator))
+    }
+
     fn fill(&self) {
-        for kind in ["resources", "policies", "approvalrequests"] {
-            self.apply_file(&format!("crds/generated/{kind}.portcullis.dev.yaml"));
-        }
-        let kinds = ["resources", "policies", "approvalrequests"];
-        for kind in kinds.map(|kind| format!("crd/{kind}.portcullis.dev")) {
-            self.server.kubectl(&["wait", "--for=condition=Established", &kind, "--timeout=30s"]).unwrap();
-        }
+        operator::install(&self.server).unwrap();
         self.server.kubectl(&["create", "namespace", "shop"]).unwrap();
         self.server.apply(RIGHTS).unwrap();
-        let binding = repository_file("charts/portcullis/files/approver-binding.yaml");
-        self.server.apply(&binding.replace("OPERATOR_USERNAME", ADMIN)).unwrap();
         for file in ["resource.yaml", "policy.yaml"] {
             self.server.apply(&self.manifest(file)).unwrap();
         }
@@ -80,10 +94,6 @@ impl Scene {
         std::fs::write(self.directory.path().join("kubeconfig"), self.kubeconfig().to_string()).unwrap();
     }
 
-    fn apply_file(&self, path: &str) {
-        self.server.apply(&repository_file(path)).unwrap();
-    }
-
     /// A manifest of the example, pointed at this shop.
     pub(super) fn manifest(&self, file: &str) -> String {
         std::fs::read_to_string(self.shop.setup.config().join(file)).unwrap()
@@ -98,7 +108,9 @@ impl Scene {
 
     /// The administrator's, as the gateway's service account.
     fn kubeconfig(&self) -> Value {
-        let token = self.server.kubectl(&["create", "token", "orders-gateway", "-n", "shop"]).unwrap();
+        let token =
+            self.server.kubectl(&["create", "token", "orders-gateway", "-n", "shop", "--duration=12h"]);
+        let token = token.unwrap();
         let text = self.server.kubectl(&["config", "view", "--raw", "--minify", "--output", "json"]).unwrap();
         let mut config: Value = serde_json::from_str(&text).unwrap();
         config["users"][0]["user"] = json!({"token": token.trim()});
@@ -216,6 +228,11 @@ impl Scene {
         url.trim_start_matches("https://").to_owned()
     }
 
+    /// Where a gateway keeps its logs.
+    pub(super) fn state(&self, pod: &str) -> PathBuf {
+        self.directory.path().join(pod)
+    }
+
     /// A query past the gateway.
     pub(super) fn upstream(&self, sql: &str) -> String {
         self.shop.server.sql(DATABASE, sql).unwrap()
@@ -249,12 +266,12 @@ impl Gateway {
     }
 
     pub(super) fn psql(&self, login: &Login<'_>) -> Command {
-        let mut command = Command::new(tools::need("psql").unwrap());
-        command.env_clear().env("PGPASSWORD", login.token).env("PGSSLROOTCERT", &self.ca);
-        command.env("PGSSLMODE", "verify-full").env("PGHOST", "localhost").env("PGHOSTADDR", "127.0.0.1");
-        command.env("PGPORT", self.port().to_string()).env("PGUSER", login.role);
-        command.env("PGDATABASE", login.database).args(["-X", "-At", "-v", "VERBOSITY=verbose"]);
-        command
+        psql(self.port(), &self.ca, login)
+    }
+
+    /// Authority of its certificate.
+    pub(super) fn ca(&self) -> &Path {
+        &self.ca
     }
 
     /// Runs one command line as a role and gives what came of it.
@@ -298,6 +315,16 @@ impl Answer {
     }
 }
 
+/// psql through the gateway at a port.
+pub(super) fn psql(port: u16, ca: &Path, login: &Login<'_>) -> Command {
+    let mut command = Command::new(tools::need("psql").unwrap());
+    command.env_clear().env("PGPASSWORD", login.token).env("PGSSLROOTCERT", ca);
+    command.env("PGSSLMODE", "verify-full").env("PGHOST", "localhost").env("PGHOSTADDR", "127.0.0.1");
+    command.env("PGPORT", port.to_string()).env("PGUSER", login.role);
+    command.env("PGDATABASE", login.database).args(["-X", "-At", "-v", "VERBOSITY=verbose"]);
+    command
+}
+
 pub(super) fn login<'a>(role: &'a str, token: &'a str) -> Login<'a> {
     Login { role, database: DATABASE, token }
 }
@@ -312,8 +339,17 @@ pub(super) fn approved(binding: &str) -> String {
     json!({"status": {"conditions": conditions}}).to_string()
 }
 
-fn repository_file(path: &str) -> String {
-    std::fs::read_to_string(tools::repository().join(path)).unwrap()
+/// The object of a gateway's pod, which no node takes.
+fn pod(name: &str) -> Value {
+    let labels = json!({"portcullis.dev/resource": RESOURCE});
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "namespace": "shop", "labels": labels},
+        "spec": {
+            "serviceAccountName": "orders-gateway", "automountServiceAccountToken": false,
+            "containers": [{"name": "proxy", "image": "portcullis-proxy:e2e"}],
+        },
+    })
 }
 
 /// The gateway's service account with its rights, as the operator makes them; and what an approver needs.
