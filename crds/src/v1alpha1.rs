@@ -15,18 +15,18 @@ pub use approval_request::{
     ApprovalRequest, ApprovalRequestSpec, ApprovalRequestStatus, ApprovalVerdict, Decision, HeldCommand,
     PolicyRef, Requester, ResourceRef, TransactionState,
 };
-pub use masking::{Detector, Mask, MaskType, MaskingRule, PatternMask, PredicateAccess};
+pub use masking::{Detector, FieldMask, Mask, MaskType, MaskingRule, PatternMask, PredicateAccess};
 pub use policy::{
-    Approval, ClaimMatch, OnDisconnect, Policy, PolicyMode, PolicyRule, PolicySpec, PolicyStatus,
-    PostgresqlEffect, PostgresqlMatch, ReviewerRequirement, RuleAction, Subject, TargetKind, TargetRef,
-    TimeWindow, Weekday,
+    Approval, ClaimMatch, KubernetesMatch, OnDisconnect, Policy, PolicyMode, PolicyRule, PolicySpec,
+    PolicyStatus, PostgresqlEffect, PostgresqlMatch, ProgramPattern, ReviewerRequirement, RuleAction,
+    ShellMode, SshEffect, SshMatch, Subject, TargetKind, TargetRef, TimeWindow, Weekday,
 };
 pub use refs::{ClaimRef, KeyKind, KeyRef, SecretRef};
 pub use resource::{
     Authentication, ClaimMapping, Durability, Gateway, GatewayReport, GatewayService, GatewayTls, Issuer,
-    IssuerKind, IssuerRef, PolicyAttachment, PostgresqlRole, PostgresqlTarget, ProtectedResource, Recording,
-    ResourceSpec, ResourceStatus, ResultRecording, RunningPolicy, ServiceType, SpoolVolume, TlsMode,
-    UpstreamTls,
+    IssuerKind, IssuerRef, KubeconfigRef, KubernetesTarget, PolicyAttachment, PostgresqlRole,
+    PostgresqlTarget, ProtectedResource, Recording, ResourceSpec, ResourceStatus, ResultRecording,
+    RunningPolicy, ServiceType, SpoolVolume, SshHost, SshRole, SshTarget, TlsMode, UpstreamTls,
 };
 
 /// The API group of every kind in this crate.

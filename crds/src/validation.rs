@@ -10,7 +10,7 @@ use kube::CustomResourceExt;
 use serde::Serialize;
 use std::sync::OnceLock;
 
-use crate::v1alpha1::{ApprovalRequest, Issuer, Policy, ProtectedResource};
+use crate::v1alpha1::{ApprovalRequest, Issuer, Policy, PolicySpec, ProtectedResource, ResourceSpec};
 
 /// One thing wrong with an object.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -37,9 +37,12 @@ impl Validate for ProtectedResource {
     fn validate(&self) -> Vec<Problem> {
         static SCHEMA: OnceLock<Option<JSONSchemaProps>> = OnceLock::new();
         let mut problems = check_schema(&SCHEMA, self);
-        if self.spec.postgresql.is_none() {
-            problems.push(Problem::new("spec", "exactly one protocol must be set: postgresql is missing"));
+        let spec = &self.spec;
+        let set = [spec.postgresql.is_some(), spec.ssh.is_some(), spec.kubernetes.is_some()];
+        if set.into_iter().filter(|set| *set).count() != 1 {
+            problems.push(Problem::new("spec", "exactly one of postgresql, ssh and kubernetes must be set"));
         }
+        check_hosts(spec, &mut problems);
         check_issuers(&self.spec.authentication.issuers, &mut problems);
         problems
     }
@@ -49,6 +52,7 @@ impl Validate for Policy {
     fn validate(&self) -> Vec<Problem> {
         static SCHEMA: OnceLock<Option<JSONSchemaProps>> = OnceLock::new();
         let mut problems = check_schema(&SCHEMA, self);
+        check_programs(&self.spec, &mut problems);
         let message = match (self.spec.target_refs.is_empty(), &self.spec.resource_selector) {
             (true, None) => "set either targetRefs or resourceSelector; both are missing",
             (false, Some(_)) => "set either targetRefs or resourceSelector, not both",
@@ -68,6 +72,37 @@ impl Validate for ApprovalRequest {
                 .push(Problem::new("spec.expiresAt", "must be a time like 2026-01-31T12:00:00Z (RFC 3339)"));
         }
         problems
+    }
+}
+
+fn check_hosts(spec: &ResourceSpec, problems: &mut Vec<Problem>) {
+    for (index, host) in spec.ssh.iter().flat_map(|target| &target.hosts).enumerate() {
+        if host.host_keys.is_empty() != host.host_keys_ref.is_some() {
+            problems
+                .push(Problem::new(format!("spec.ssh.hosts[{index}]"), "set either hostKeys or hostKeysRef"));
+        }
+    }
+}
+
+fn check_programs(spec: &PolicySpec, problems: &mut Vec<Problem>) {
+    for (index, rule) in spec.rules.iter().enumerate() {
+        let set = [rule.postgresql.is_some(), rule.ssh.is_some(), rule.kubernetes.is_some()];
+        if set.into_iter().filter(|set| *set).count() > 1 {
+            let message = "set at most one of postgresql, ssh and kubernetes";
+            problems.push(Problem::new(format!("spec.rules[{index}]"), message));
+        }
+        let ssh = rule.ssh.iter().map(|stanza| ("ssh", &stanza.commands));
+        let kubernetes = rule.kubernetes.iter().map(|stanza| ("kubernetes", &stanza.commands));
+        for (stanza, commands) in ssh.chain(kubernetes) {
+            for (position, command) in commands.iter().enumerate() {
+                let path = format!("spec.rules[{index}].{stanza}.commands[{position}]");
+                if command.argv.is_empty() != command.name.is_some() {
+                    problems.push(Problem::new(path, "set either name or argv"));
+                } else if !command.argv.is_empty() && !command.args.is_empty() {
+                    problems.push(Problem::new(path, "args goes with name; argv is whole"));
+                }
+            }
+        }
     }
 }
 

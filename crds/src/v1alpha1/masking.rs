@@ -4,16 +4,19 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What is masked, and how. Exactly one of `columns`, `detectors`, `patterns` is set.
+/// What is masked, and how. Exactly one of `columns`, `fields`, `detectors`, `patterns` is set.
 #[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = Rule::new("[has(self.columns), has(self.detectors), has(self.patterns)].filter(set, set).size() == 1")
-    .message("set exactly one of columns, detectors and patterns"))]
+#[x_kube(validation = Rule::new("[has(self.columns), has(self.fields), has(self.detectors), has(self.patterns)].filter(set, set).size() == 1")
+    .message("set exactly one of columns, fields, detectors and patterns"))]
 pub struct MaskingRule {
     /// Source columns as `schema.table.column`, `*` stands for any characters. Masked wherever the value goes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub columns: Vec<String>,
+    /// Fields of Kubernetes objects, in requests and answers. Values of Secrets are masked without being named here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fields: Option<FieldMask>,
     /// Detectors of secrets and personal data, over every value and message.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
@@ -25,6 +28,20 @@ pub struct MaskingRule {
     /// How the value is masked. Omitted: `Redact`.
     #[serde(default)]
     pub with: Mask,
+}
+
+/// Fields of Kubernetes objects.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FieldMask {
+    /// Resources in the plural, with the group where it is not the core one: `configmaps`, `issuers.cert-manager.io`;
+    /// `*` stands for any characters.
+    #[schemars(length(min = 1, max = 64))]
+    pub resources: Vec<String>,
+    /// Fields as dotted paths: `data.password`, `spec.template.spec.containers.env.value`; lists are passed through,
+    /// and `*` stands for any characters. What is below a field is masked with it.
+    #[schemars(length(min = 1, max = 64))]
+    pub paths: Vec<String>,
 }
 
 /// A detector of your own.

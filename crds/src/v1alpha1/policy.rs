@@ -1,5 +1,13 @@
 //! `Policy`: who may do what to which Resources, and what is masked.
 
+mod kubernetes;
+mod program;
+mod ssh;
+
+pub use kubernetes::KubernetesMatch;
+pub use program::ProgramPattern;
+pub use ssh::{ShellMode, SshEffect, SshMatch};
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -120,15 +128,23 @@ pub struct ClaimMatch {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("!has(self.approval) || self.action == 'Hold'")
     .message("approval is only for action Hold"))]
+#[x_kube(validation = Rule::new("[has(self.postgresql), has(self.ssh), has(self.kubernetes)].filter(set, set).size() <= 1")
+    .message("set at most one of postgresql, ssh and kubernetes"))]
 pub struct PolicyRule {
     /// Name, unique in the Policy; it is in every refusal and record.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
     /// What happens to a command that matches.
     pub action: RuleAction,
-    /// Matches PostgreSQL effects. Omitted: matches every effect.
+    /// Matches PostgreSQL effects. Omitted, as the other protocols are: matches every effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub postgresql: Option<PostgresqlMatch>,
+    /// Matches what is done over SSH.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh: Option<SshMatch>,
+    /// Matches requests to a Kubernetes API server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<KubernetesMatch>,
     /// Upstream roles this rule is about. Omitted or empty: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]

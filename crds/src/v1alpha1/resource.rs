@@ -1,5 +1,11 @@
 //! `Resource`: a protected upstream and the gateway in front of it.
 
+mod kubernetes;
+mod ssh;
+
+pub use kubernetes::{KubeconfigRef, KubernetesTarget};
+pub use ssh::{SshHost, SshRole, SshTarget};
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -33,11 +39,18 @@ use super::refs::{ClaimRef, KeyRef, SecretRef};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = Rule::new("has(self.postgresql)").message("exactly one of postgresql must be set"))]
+#[x_kube(validation = Rule::new("[has(self.postgresql), has(self.ssh), has(self.kubernetes)].filter(set, set).size() == 1")
+    .message("exactly one of postgresql, ssh and kubernetes must be set"))]
 pub struct ResourceSpec {
     /// A PostgreSQL server. Exactly one protocol is set per Resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub postgresql: Option<PostgresqlTarget>,
+    /// Hosts that are reached over SSH.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh: Option<SshTarget>,
+    /// A Kubernetes API server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<KubernetesTarget>,
     /// Which identity providers are trusted for this Resource.
     pub authentication: Authentication,
     /// How the gateway runs. Omitted: every default of its fields.
@@ -161,7 +174,8 @@ pub struct Gateway {
     #[serde(default)]
     pub service: GatewayService,
     /// The gateway's own certificate. Omitted: the operator's authority issues one into the Secret
-    /// `<name>-gateway-tls`, and publishes itself in the ConfigMap `<name>-gateway-ca`; standalone it is required.
+    /// `<name>-gateway-tls`, and publishes itself in the ConfigMap `<name>-gateway-ca`; standalone it is required. Not
+    /// for `ssh`, which has keys of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<GatewayTls>,
     /// Where the audit log is kept until it is exported. Omitted: a volume that lives as long as the pod.
@@ -192,21 +206,45 @@ impl Default for Gateway {
 }
 
 /// The Service in front of a gateway; standalone, the port that is listened on.
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GatewayService {
     /// Kind of Service. Omitted: `ClusterIP`. Standalone: ignored.
     #[serde(default, rename = "type")]
     pub type_: ServiceType,
-    /// TCP port. Omitted: 5432. Standalone, 0 takes a free port and logs it.
-    #[serde(default = "default_postgresql_port")]
+    /// TCP port. Omitted: 5432 for `postgresql`, 2222 for `ssh`, 6443 for `kubernetes`. Standalone, 0 takes a free
+    /// port and logs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 65535))]
-    pub port: i32,
+    pub port: Option<i32>,
 }
 
-impl Default for GatewayService {
-    fn default() -> Self {
-        Self { type_: ServiceType::default(), port: default_postgresql_port() }
+impl ResourceSpec {
+    /// Name of the protocol whose stanza is set, for records, metrics and the names of ports; empty where none is.
+    pub const fn protocol(&self) -> &'static str {
+        match (&self.postgresql, &self.ssh, &self.kubernetes) {
+            (Some(_), ..) => "postgresql",
+            (None, Some(_), _) => "ssh",
+            (None, None, Some(_)) => "kubernetes",
+            (None, None, None) => "",
+        }
+    }
+
+    /// TCP port of the gateway, as written or the protocol's own.
+    pub const fn gateway_port(&self) -> i32 {
+        match (self.gateway.service.port, &self.ssh, &self.kubernetes) {
+            (Some(port), ..) => port,
+            (None, Some(_), _) => 2222,
+            (None, None, Some(_)) => 6443,
+            (None, None, None) => 5432,
+        }
+    }
+
+    /// Names of the roles that one can log in as, in the order of the spec.
+    pub fn roles(&self) -> impl Iterator<Item = &str> {
+        let postgresql =
+            self.postgresql.iter().flat_map(|target| &target.roles).map(|role| role.name.as_str());
+        postgresql.chain(self.ssh.iter().flat_map(|target| &target.roles).map(|role| role.name.as_str()))
     }
 }
 

@@ -55,7 +55,7 @@ fn bounds_of_the_schema_are_checked() {
 #[test]
 fn exactly_one_protocol_and_one_way_to_select_are_set() {
     let problems = resource(|resource| drop(resource["spec"].as_object_mut().unwrap().remove("postgresql")));
-    assert!(problems[0].starts_with("spec: exactly one protocol must be set"));
+    assert!(problems[0].starts_with("spec: exactly one of postgresql, ssh and kubernetes"));
     assert!(policy(&json!({}))[0].contains("both are missing"));
     assert!(policy(&json!({"targetRefs": [{"name": "a"}], "resourceSelector": {}}))[0].contains("not both"));
     assert!(policy(&json!({"resourceSelector": {}})).is_empty());

@@ -19,7 +19,7 @@ fn the_samples_parse() {
     assert_eq!(sample("policy.yaml").policies.len(), 1);
     assert_eq!(sample("approvalrequest.yaml").approval_requests.len(), 1);
     let all = sample("all-options.yaml");
-    assert_eq!((all.resources.len(), all.policies.len(), all.approval_requests.len()), (2, 2, 1));
+    assert_eq!((all.resources.len(), all.policies.len(), all.approval_requests.len()), (4, 4, 1));
     assert_eq!((all.secrets.len(), all.config_maps.len()), (1, 1));
 }
 
