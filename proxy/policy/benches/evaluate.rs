@@ -98,6 +98,7 @@ fn command(effect: &'static str, columns: &[&str]) -> Command {
         name: name.to_owned(),
         access: if effect == "Select" { Access::Read } else { Access::Write },
         unbounded: false,
+        detail: proxy_policy::Detail::None,
     });
     let sources: Vec<_> =
         columns.iter().map(|column| ColumnName(format!("public.orders.{column}"))).collect();

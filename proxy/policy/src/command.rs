@@ -1,5 +1,9 @@
 //! One unit of client intent, and what it does to what. Protocol-neutral; each protocol's analyser builds it.
 
+mod detail;
+
+pub use detail::{ApiRequest, Detail, Program};
+
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -39,7 +43,7 @@ pub struct Command {
 }
 
 /// What a command does, or why nobody can tell.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Effects {
     /// All that it does. Never empty to mean "don't know".
@@ -54,7 +58,7 @@ pub enum Effects {
 }
 
 /// One thing done to one object.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Touch {
     /// Kind of effect, in the words of the protocol's own CRD enum: `Select`, `Drop`, `Connect`.
@@ -65,8 +69,10 @@ pub struct Touch {
     pub name: String,
     /// Whether it reads or writes.
     pub access: Access,
-    /// Only for row changes: no predicate bounds it to some rows.
+    /// No bound is put to it: a change of rows without a predicate, the removal of a whole tree.
     pub unbounded: bool,
+    /// What it is beyond that.
+    pub detail: Detail,
 }
 
 /// Stands for the part of a command that cannot be told, so that rules may name it.
@@ -76,6 +82,7 @@ pub(crate) static UNKNOWN: Touch = Touch {
     name: String::new(),
     access: Access::Write,
     unbounded: false,
+    detail: Detail::None,
 };
 
 impl fmt::Display for Touch {

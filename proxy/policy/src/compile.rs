@@ -7,9 +7,13 @@
 
 pub(crate) mod condition;
 pub(crate) mod glob;
+mod kubernetes;
 pub(crate) mod masking;
+mod postgresql;
+mod program;
 pub(crate) mod rule;
 mod selection;
+mod ssh;
 mod window;
 
 use cel::Env;
@@ -24,7 +28,7 @@ use std::sync::Arc;
 use self::masking::{ColumnMasks, DetectorSet};
 use self::rule::Rule;
 use self::selection::SubjectMatch;
-use crate::Identity;
+use crate::{FieldChoice, Identity};
 
 /// All policies of one resource, compiled. Immutable; shared behind an `Arc`.
 pub struct PolicySet {
@@ -56,6 +60,7 @@ pub(crate) struct CompiledPolicy {
     pub(crate) mode: PolicyMode,
     subjects: Vec<SubjectMatch>,
     pub(crate) detectors: DetectorSet,
+    pub(crate) fields: Vec<FieldChoice>,
     /// It masks some column.
     pub(crate) masks_columns: bool,
 }
@@ -76,7 +81,7 @@ pub struct ResourceFacts {
     pub name: String,
     /// Its labels, for `resourceSelector` and CEL `resource.labels`.
     pub labels: BTreeMap<String, String>,
-    /// Protocol: `postgresql`.
+    /// Protocol: `postgresql`, `ssh`, `kubernetes`.
     pub protocol: String,
     /// Roles that one can log in as. Empty: not known, and no role name is checked.
     pub roles: Vec<String>,
@@ -86,13 +91,12 @@ impl ResourceFacts {
     /// The facts of a Resource, as the operator and the gateway both see them.
     pub fn of(resource: &ProtectedResource) -> Self {
         let metadata = &resource.metadata;
-        let roles = resource.spec.postgresql.iter().flat_map(|target| &target.roles);
         Self {
             namespace: metadata.namespace.clone().unwrap_or_default(),
             name: metadata.name.clone().unwrap_or_default(),
             labels: metadata.labels.clone().unwrap_or_default(),
-            protocol: if resource.spec.postgresql.is_some() { "postgresql" } else { "" }.to_owned(),
-            roles: roles.map(|role| role.name.clone()).collect(),
+            protocol: resource.spec.protocol().to_owned(),
+            roles: resource.spec.roles().map(str::to_owned).collect(),
         }
     }
 }
@@ -229,6 +233,7 @@ impl<'a> Compiler<'a> {
             mode: spec.mode,
             subjects,
             detectors,
+            fields: masking::fields(spec),
             masks_columns: spec.masking.iter().any(|rule| !rule.columns.is_empty()),
         });
     }

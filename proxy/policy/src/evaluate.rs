@@ -45,7 +45,9 @@ use crds::v1alpha1::PolicyMode;
 
 use self::judge::{Case, Judgement};
 use self::mask::Masking;
-use crate::{Command, DetectorChoice, Evaluation, Identity, MaskPlan, PolicySet, RuleRef, Verdict};
+use crate::{
+    Command, DetectorChoice, Evaluation, FieldChoice, Identity, MaskPlan, PolicySet, RuleRef, Verdict,
+};
 
 /// The time of an evaluation, given by the caller: this crate has no clock.
 pub type Moment = jiff::Timestamp;
@@ -75,7 +77,11 @@ impl PolicySet {
         if let Some((rule, message)) = masking.refusal(command) {
             return Verdict::Deny { rule: built_in(rule), message };
         }
-        let mask = MaskPlan { detectors: self.detectors_of(concerned), ..masking.plan(command) };
+        let mask = MaskPlan {
+            detectors: self.detectors_of(concerned),
+            fields: self.fields_of(concerned),
+            ..masking.plan(command)
+        };
         match judgement {
             Judgement::Deny { rule, message } => Verdict::Deny { rule, message },
             Judgement::Allow { rule } => Verdict::Allow { rule, mask },
@@ -102,6 +108,11 @@ impl PolicySet {
         self.detectors_of(&self.concerned(identity))
     }
 
+    /// Masks of fields that apply to an identity, whatever the command.
+    pub fn fields(&self, identity: &Identity) -> Vec<FieldChoice> {
+        self.fields_of(&self.concerned(identity))
+    }
+
     /// Whether any column mask applies to an identity: then messages that belong to no command are withheld.
     pub fn masks_columns(&self, identity: &Identity) -> bool {
         self.policies.iter().any(|policy| policy.masks_columns && policy.concerns(identity))
@@ -115,6 +126,11 @@ impl PolicySet {
     fn detectors_of(&self, concerned: &[bool]) -> Vec<DetectorChoice> {
         let policies = self.policies.iter().zip(concerned).filter(|(_, concerned)| **concerned);
         policies.flat_map(|(policy, _)| policy.detectors.iter().cloned()).collect()
+    }
+
+    fn fields_of(&self, concerned: &[bool]) -> Vec<FieldChoice> {
+        let policies = self.policies.iter().zip(concerned).filter(|(_, concerned)| **concerned);
+        policies.flat_map(|(policy, _)| policy.fields.iter().cloned()).collect()
     }
 
     fn is_enforced(&self, policy: usize) -> bool {

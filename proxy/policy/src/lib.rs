@@ -12,11 +12,13 @@ mod identity;
 mod test_support;
 mod verdict;
 
-pub use command::{Access, ColumnName, Command, Effects, Flow, Outputs, Provenance, Touch};
+pub use command::{
+    Access, ApiRequest, ColumnName, Command, Detail, Effects, Flow, Outputs, Program, Provenance, Touch,
+};
 pub use compile::{PolicySet, Problem, ResourceFacts, compile, selects};
 pub use crds::v1alpha1::{Detector, Mask, MaskType, OnDisconnect, PatternMask, ReviewerRequirement};
 pub use evaluate::Moment;
 pub use identity::Identity;
 pub use verdict::{
-    ApprovalTerms, DetectorChoice, Evaluation, MaskPlan, Observed, OutputMask, RuleRef, Verdict,
+    ApprovalTerms, DetectorChoice, Evaluation, FieldChoice, MaskPlan, Observed, OutputMask, RuleRef, Verdict,
 };

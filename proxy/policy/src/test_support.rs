@@ -27,7 +27,7 @@ pub(crate) fn touch(effect: &'static str, name: &str) -> Touch {
     };
     let access =
         if matches!(effect, "Select" | "Connect" | "Transaction") { Access::Read } else { Access::Write };
-    Touch { effect, object, name: name.to_owned(), access, unbounded: false }
+    Touch { effect, object, name: name.to_owned(), access, unbounded: false, detail: crate::Detail::None }
 }
 
 pub(crate) fn command(touches: Vec<Touch>) -> Command {

@@ -90,6 +90,8 @@ pub struct MaskPlan {
     pub outputs: Vec<OutputMask>,
     /// Detectors over every value and message, shared by all commands of the identity.
     pub detectors: Vec<DetectorChoice>,
+    /// Masks of fields of objects, for protocols that return objects.
+    pub fields: Vec<FieldChoice>,
     /// The command touches masked columns somewhere: texts of errors and notices are withheld.
     pub tainted: bool,
 }
@@ -115,5 +117,17 @@ pub struct DetectorChoice {
     /// The author's own patterns.
     pub patterns: Vec<PatternMask>,
     /// How a finding is masked.
+    pub with: Mask,
+}
+
+/// Fields of objects, and how they are masked.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FieldChoice {
+    /// Resources in the plural, with their group unless it is the core one. `*` stands for any characters.
+    pub resources: Vec<String>,
+    /// Dotted paths; lists are passed through. `*` stands for any characters.
+    pub paths: Vec<String>,
+    /// How a value is masked.
     pub with: Mask,
 }

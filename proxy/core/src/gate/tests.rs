@@ -156,7 +156,7 @@ fn session(token_seconds: i64, group: &str) -> Session {
 
 fn command(operation: &str, effect: &'static str, name: &str) -> Arc<Command> {
     let access = if effect == "Select" { Access::Read } else { Access::Write };
-    let touch = Touch { effect, object: "relation", name: name.to_owned(), access, unbounded: false };
+    let touch = Touch { effect, object: "relation", name: name.to_owned(), access, unbounded: false, detail: proxy_policy::Detail::None };
     Arc::new(Command {
         operation: operation.to_owned(),
         text: format!("{operation} {name} 'a literal'"),

@@ -17,6 +17,11 @@ impl Glob {
         self.parts.len() <= 1
     }
 
+    /// Whether `part` stands literally somewhere in the pattern.
+    pub(crate) fn contains(&self, part: char) -> bool {
+        self.parts.iter().any(|text| text.contains(part))
+    }
+
     pub(crate) fn matches(&self, text: &str) -> bool {
         let (first, rest) = match &*self.parts {
             [] => return text.is_empty(),
@@ -59,6 +64,10 @@ impl Globs {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    pub(crate) fn iter(&self) -> std::slice::Iter<'_, Glob> {
+        self.0.iter()
     }
 
     pub(crate) fn matches(&self, text: &str) -> bool {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::Problems;
 use super::glob::ColumnGlob;
-use crate::DetectorChoice;
+use crate::{DetectorChoice, FieldChoice};
 
 /// Largest compiled size of an author's pattern, in bytes.
 const MAX_PATTERN_SIZE: usize = 1 << 20;
@@ -114,10 +114,26 @@ pub(super) fn compile(
     detectors
 }
 
+/// Masks of fields of objects.
+pub(super) fn fields(spec: &PolicySpec) -> Vec<FieldChoice> {
+    let rules = spec.masking.iter().filter_map(|rule| Some((rule.fields.as_ref()?, &rule.with)));
+    let choices = rules.map(|(fields, with)| FieldChoice {
+        resources: fields.resources.clone(),
+        paths: fields.paths.clone(),
+        with: with.clone(),
+    });
+    choices.collect()
+}
+
 fn check(path: &str, rule: &MaskingRule, problems: &mut Problems<'_>) {
-    let set = [!rule.columns.is_empty(), !rule.detectors.is_empty(), !rule.patterns.is_empty()];
+    let set = [
+        !rule.columns.is_empty(),
+        rule.fields.is_some(),
+        !rule.detectors.is_empty(),
+        !rule.patterns.is_empty(),
+    ];
     if set.iter().filter(|set| **set).count() != 1 {
-        problems.add(path, "set exactly one of columns, detectors and patterns");
+        problems.add(path, "set exactly one of columns, fields, detectors and patterns");
     }
     match (rule.with.type_, rule.with.keep_last) {
         (MaskType::Partial, Some(keep)) if !(1..=8).contains(&keep) => {

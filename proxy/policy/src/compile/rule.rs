@@ -1,16 +1,18 @@
 //! One rule, compiled, and whether it is about a touch.
 
 use cel::Env;
-use crds::v1alpha1::{Approval, PolicyRule, PolicySpec, PostgresqlEffect, PostgresqlMatch, RuleAction};
+use crds::v1alpha1::{Approval, PolicyRule, PolicySpec, PostgresqlEffect, RuleAction, SshEffect};
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::condition::Condition;
-use super::glob::Globs;
+use super::kubernetes::KubernetesRule;
+use super::postgresql::PostgresqlRule;
+use super::ssh::SshRule;
 use super::window::Window;
 use super::{Problems, ResourceFacts};
-use crate::{Access, ApprovalTerms, Command, RuleRef, Touch};
+use crate::{ApprovalTerms, Command, RuleRef, Touch};
 
 /// Kinds of effect as bits, so that rules without a matching kind are skipped by one `and`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -53,10 +55,7 @@ pub(crate) struct Rule {
     pub(crate) message: Option<String>,
     pub(crate) terms: ApprovalTerms,
     pub(crate) when: Option<Condition>,
-    relations: Globs,
-    functions: Globs,
-    databases: Globs,
-    unbounded: Option<bool>,
+    about: About,
     roles: Vec<String>,
     during: Vec<Window>,
 }
@@ -71,43 +70,44 @@ impl Rule {
     /// Whether the rule is about a touch, `effect` being the touch's kind.
     pub(crate) fn matches(&self, touch: &Touch, effect: EffectSet, command: &Command) -> bool {
         self.effects.meets(effect)
-            && self.matches_bound(touch, effect)
-            && self.matches_object(touch)
-            && self.matches_database(touch, command)
-    }
-
-    /// Only an `Update` or `Delete` can be unbounded. Other kinds are never meant by `unbounded: true`, and by
-    /// `unbounded: false` only if the rule names them: an `Allow` of whatever is bounded must not cover a `Drop`.
-    fn matches_bound(&self, touch: &Touch, effect: EffectSet) -> bool {
-        self.unbounded.is_none_or(|unbounded| match touch.effect {
-            "Update" | "Delete" => touch.unbounded == unbounded,
-            _ => !unbounded && self.named.meets(effect),
-        })
-    }
-
-    /// With `relations` or `functions`, objects of other kinds are not meant: an `Allow` for a table must not
-    /// cover a role. With both, each is about its own kind. `SELECT 1` reads no relation at all: whoever may read some
-    /// may run it, and no `Deny` or `Hold` of some is about it.
-    fn matches_object(&self, touch: &Touch) -> bool {
-        if self.relations.is_empty() && self.functions.is_empty() {
-            return true;
-        }
-        match touch.object {
-            "relation" if touch.name.is_empty() && touch.access == Access::Read => {
-                self.action == RuleAction::Allow && !self.relations.is_empty()
+            && match &self.about {
+                About::Anything => true,
+                About::Kubernetes(rule) => rule.matches(touch, self.action),
+                About::Postgresql(rule) => {
+                    rule.matches(touch, command, self.action, self.named.meets(effect))
+                }
+                About::Ssh(rule) => rule.matches(touch, command, self.action),
             }
-            "relation" => self.relations.matches(&touch.name),
-            "function" => self.functions.matches(&touch.name),
-            _ => false,
-        }
     }
+}
 
-    fn matches_database(&self, touch: &Touch, command: &Command) -> bool {
-        let database = match touch.object {
-            "database" if !touch.name.is_empty() => &touch.name,
-            _ => &command.namespace,
-        };
-        self.databases.is_empty() || self.databases.matches(database)
+/// What a rule is about beyond kinds of effect.
+#[derive(Debug)]
+enum About {
+    Anything,
+    Kubernetes(KubernetesRule),
+    Postgresql(PostgresqlRule),
+    Ssh(SshRule),
+}
+
+impl About {
+    fn compile(path: &str, rule: &PolicyRule, problems: &mut Problems<'_>) -> Self {
+        match (&rule.postgresql, &rule.ssh, &rule.kubernetes) {
+            (None, None, None) => Self::Anything,
+            (Some(stanza), None, None) => {
+                Self::Postgresql(PostgresqlRule::compile(&format!("{path}.postgresql"), stanza, problems))
+            }
+            (None, Some(stanza), None) => {
+                Self::Ssh(SshRule::compile(&format!("{path}.ssh"), stanza, problems))
+            }
+            (None, None, Some(stanza)) => {
+                Self::Kubernetes(KubernetesRule::compile(&format!("{path}.kubernetes"), stanza, problems))
+            }
+            _ => {
+                problems.add(path, "set at most one of postgresql, ssh and kubernetes");
+                Self::Anything
+            }
+        }
     }
 }
 
@@ -131,8 +131,7 @@ impl RuleCompiler<'_> {
             problems.add(format!("{path}.approval"), "is only for `action: Hold`");
         }
         self.check_roles(&path, rule, problems);
-        let postgresql = rule.postgresql.clone().unwrap_or_default();
-        check_match(&path, &postgresql, problems);
+        self.check_protocol(&path, rule, problems);
         Rule {
             policy: self.policy,
             reference: RuleRef {
@@ -141,15 +140,12 @@ impl RuleCompiler<'_> {
                 rule: rule.name.clone(),
             },
             action: rule.action,
-            effects: effects(&postgresql, unnamed_effects(rule.action)),
-            named: effects(&postgresql, EffectSet::NONE),
+            effects: effects(rule, unnamed_effects(rule.action)),
+            named: effects(rule, EffectSet::NONE),
             message: rule.message.as_ref().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()),
             terms: terms(&path, rule.approval.clone().unwrap_or_default(), problems),
             when: self.condition(&path, rule, problems),
-            relations: Globs::new(&postgresql.relations),
-            functions: Globs::new(&postgresql.functions),
-            databases: Globs::new(&postgresql.databases),
-            unbounded: postgresql.unbounded,
+            about: About::compile(&path, rule, problems),
             roles: rule.roles.clone(),
             during: windows(&path, rule, problems),
         }
@@ -174,6 +170,25 @@ impl RuleCompiler<'_> {
         }
     }
 
+    /// A rule for another protocol is about nothing here: where the policy is about this resource alone, a mistake.
+    fn check_protocol(&self, path: &str, rule: &PolicyRule, problems: &mut Problems<'_>) {
+        let given = [
+            ("postgresql", rule.postgresql.is_some()),
+            ("ssh", rule.ssh.is_some()),
+            ("kubernetes", rule.kubernetes.is_some()),
+        ];
+        let protocol = &self.resource.protocol;
+        if protocol.is_empty() || self.spec.target_refs.len() != 1 {
+            return;
+        }
+        for (stanza, _) in given.into_iter().filter(|(stanza, set)| *set && stanza != protocol) {
+            problems.add(
+                format!("{path}.{stanza}"),
+                format!("resource {} is reached over {protocol}: use {protocol}", self.resource.name),
+            );
+        }
+    }
+
     fn condition(&self, path: &str, rule: &PolicyRule, problems: &mut Problems<'_>) -> Option<Condition> {
         match Condition::compile(rule.when.as_deref()?, self.env, self.resource) {
             Ok(condition) => Some(condition),
@@ -187,11 +202,30 @@ impl RuleCompiler<'_> {
     }
 }
 
-fn effects(postgresql: &PostgresqlMatch, if_empty: EffectSet) -> EffectSet {
-    if postgresql.effects.is_empty() {
-        return if_empty;
-    }
-    EffectSet(postgresql.effects.iter().fold(0, |bits, effect| bits | 1 << *effect as u32))
+fn effects(rule: &PolicyRule, if_empty: EffectSet) -> EffectSet {
+    let postgresql = rule.postgresql.iter().flat_map(|stanza| &stanza.effects);
+    let postgresql = postgresql.map(|effect| EffectSet(1 << *effect as u32));
+    let ssh = rule.ssh.iter().flat_map(|stanza| &stanza.effects).map(|effect| match effect {
+        SshEffect::Connect => EffectSet::CONNECT,
+        SshEffect::Unknown => EffectSet::UNKNOWN,
+        SshEffect::Attributes
+        | SshEffect::Environment
+        | SshEffect::Execute
+        | SshEffect::ForwardAgent
+        | SshEffect::ForwardLocal
+        | SshEffect::ForwardRemote
+        | SshEffect::ForwardSocket
+        | SshEffect::ForwardX11
+        | SshEffect::List
+        | SshEffect::Read
+        | SshEffect::Remove
+        | SshEffect::Rename
+        | SshEffect::Shell
+        | SshEffect::Subsystem
+        | SshEffect::Terminal
+        | SshEffect::Write => EffectSet::UNNAMED,
+    });
+    postgresql.chain(ssh).reduce(EffectSet::union).unwrap_or(if_empty)
 }
 
 /// What a rule is about that names no effect. Nothing that cannot be told is allowed by accident, and nothing
@@ -212,32 +246,6 @@ fn windows(path: &str, rule: &PolicyRule, problems: &mut Problems<'_>) -> Vec<Wi
         }
     }
     windows
-}
-
-/// Patterns that can match nothing are mistakes, and in a `Deny` dangerous ones.
-fn check_match(path: &str, postgresql: &PostgresqlMatch, problems: &mut Problems<'_>) {
-    for (field, patterns) in [("relations", &postgresql.relations), ("functions", &postgresql.functions)] {
-        for (index, pattern) in patterns.iter().enumerate() {
-            if !pattern.contains('.') && !pattern.contains('*') {
-                problems.add(
-                    format!("{path}.postgresql.{field}[{index}]"),
-                    format!("`{pattern}` names no schema; expected schema.name, where `*` stands for any characters"),
-                );
-            }
-        }
-    }
-    for (index, pattern) in postgresql.databases.iter().enumerate() {
-        if pattern.is_empty() {
-            problems.add(format!("{path}.postgresql.databases[{index}]"), "must not be empty");
-        }
-    }
-    let changes_rows = [PostgresqlEffect::Update, PostgresqlEffect::Delete];
-    if postgresql.unbounded.is_some()
-        && !postgresql.effects.is_empty()
-        && !changes_rows.iter().any(|effect| postgresql.effects.contains(effect))
-    {
-        problems.add(format!("{path}.postgresql.unbounded"), "is only about the effects Update and Delete");
-    }
 }
 
 fn terms(path: &str, approval: Approval, problems: &mut Problems<'_>) -> ApprovalTerms {

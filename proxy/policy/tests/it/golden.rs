@@ -156,6 +156,7 @@ fn touch(text: &str) -> Touch {
         name: name.to_owned(),
         access: if read { Access::Read } else { Access::Write },
         unbounded: words.next() == Some("unbounded"),
+        detail: proxy_policy::Detail::None,
     }
 }
 

@@ -81,6 +81,7 @@ fn touch() -> impl Strategy<Value = Touch> {
                 Access::Write
             },
             unbounded: unbounded && matches!(effect, "Update" | "Delete"),
+            detail: proxy_policy::Detail::None,
         })
 }
 

@@ -21,7 +21,7 @@ use proxy_core::mask::MaskCounts;
 use proxy_core::metrics::ReasonLabels;
 use proxy_core::refusal::{Refusal, RefusalKind};
 use proxy_core::session::{ResourceContext, Session};
-use proxy_policy::{Access, Command, Effects, Touch};
+use proxy_policy::{Access, Command, Detail, Effects, Touch};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -328,6 +328,7 @@ fn connect_command(role: &str, database: &str) -> Arc<Command> {
         name: database.to_owned(),
         access: Access::Read,
         unbounded: false,
+        detail: Detail::None,
     };
     Arc::new(Command {
         operation: "CONNECT".to_owned(),

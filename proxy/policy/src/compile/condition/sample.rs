@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Condition, Scope};
-use crate::{Access, Command, Effects, Identity, ResourceFacts, Touch};
+use crate::{Access, Command, Detail, Effects, Identity, ResourceFacts, Touch};
 
 /// Runs `condition` over a read and a write.
 ///
@@ -60,6 +60,7 @@ fn sample(operation: &str, effect: &'static str, access: Access, unbounded: bool
             name: "public.sample".to_owned(),
             access,
             unbounded,
+            detail: Detail::None,
         }]),
         outputs: Vec::new(),
         reads: BTreeSet::new(),

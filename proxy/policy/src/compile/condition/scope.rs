@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::command::UNKNOWN;
-use crate::{Access, Command, Effects, Identity, ResourceFacts, Touch};
+use crate::{Access, ApiRequest, Command, Effects, Identity, Program, ResourceFacts, Touch};
 
 type Value<'a> = Box<dyn Val + 'a>;
 
@@ -51,10 +51,33 @@ impl<'a> Scope<'a> {
     fn build(&self) -> Result<Context<'a, 'a>, String> {
         let mut context = Context::with_env(Arc::clone(self.env));
         context.add_variable_as_val("identity", identity_value(self.identity));
-        context.add_variable_as_val("command", command_value(self.command));
+        context.add_variable_as_val("command", self.command_value());
         context.add_variable_as_val("resource", resource_value(self.resource));
         context.add_variable_as_val("now", timestamp_value(self.now)?);
         Ok(context)
+    }
+
+    fn command_value(&self) -> Value<'a> {
+        let command = self.command;
+        let (touches, unknown) = match &command.effects {
+            Effects::Known(touches) => (touches, None),
+            Effects::Unknown { touches, .. } => (touches, Some(&UNKNOWN)),
+        };
+        let protocol = self.resource.protocol.as_str();
+        let effects = || list(touches.iter().chain(unknown).map(|touch| touch_value(touch, protocol)));
+        let effects = (touches.len() <= MAX_EFFECTS).then(|| ("effects", effects()));
+        let text = (command.masked_text.len() <= MAX_TEXT).then(|| ("text", string(&command.masked_text)));
+        let fields = [
+            ("operation", string(&command.operation)),
+            ("database", string(&command.namespace)),
+            ("role", string(&command.role)),
+            ("changes", bool(command.changes)),
+        ];
+        // the request itself is the first touch; what it brings about comes after it
+        let request = (protocol == "kubernetes")
+            .then(|| ("request", request_value(touches.first().and_then(|touch| touch.detail.request()))));
+        let host = (protocol == "ssh").then(|| ("host", string(&command.namespace)));
+        map(fields.into_iter().chain(effects).chain(text).chain(request).chain(host))
     }
 }
 
@@ -69,34 +92,60 @@ fn identity_value(identity: &Identity) -> Value<'_> {
     ])
 }
 
-fn command_value(command: &Command) -> Value<'_> {
-    let (touches, unknown) = match &command.effects {
-        Effects::Known(touches) => (touches, None),
-        Effects::Unknown { touches, .. } => (touches, Some(&UNKNOWN)),
-    };
-    let effects = (touches.len() <= MAX_EFFECTS)
-        .then(|| ("effects", list(touches.iter().chain(unknown).map(touch_value))));
-    let text = (command.masked_text.len() <= MAX_TEXT).then(|| ("text", string(&command.masked_text)));
-    let fields = [
-        ("operation", string(&command.operation)),
-        ("database", string(&command.namespace)),
-        ("role", string(&command.role)),
-        ("changes", bool(command.changes)),
-    ];
-    map(fields.into_iter().chain(effects).chain(text))
-}
-
-fn touch_value(touch: &Touch) -> Value<'_> {
+/// Every touch of a protocol has the same keys, so that an expression cannot fail on those that lack a detail.
+fn touch_value<'a>(touch: &'a Touch, protocol: &str) -> Value<'a> {
     let access = match touch.access {
         Access::Read => "Read",
         Access::Write => "Write",
     };
-    map([
+    let common = [
         ("effect", string(touch.effect)),
         ("object", string(touch.object)),
         ("name", string(&touch.name)),
         ("access", string(access)),
         ("unbounded", bool(touch.unbounded)),
+    ];
+    let detail = match protocol {
+        "kubernetes" => vec![("request", request_value(touch.detail.request()))],
+        "ssh" => program_value(touch.detail.program()),
+        _ => Vec::new(),
+    };
+    map(common.into_iter().chain(detail))
+}
+
+fn program_value(program: Option<&Program>) -> Vec<(&'static str, Value<'_>)> {
+    let args = program.map(|program| program.args.as_slice()).unwrap_or_default();
+    vec![
+        ("program", string(program.map_or("", Program::name))),
+        ("args", list(args.iter().map(|arg| string(arg)))),
+    ]
+}
+
+/// Without a request, all is empty.
+fn request_value(request: Option<&ApiRequest>) -> Value<'_> {
+    let text = |of: fn(&ApiRequest) -> &String| string(request.map_or("", |request| of(request)));
+    let flag = |of: fn(&ApiRequest) -> bool| bool(request.is_some_and(of));
+    let texts = |of: fn(&ApiRequest) -> &[String]| {
+        list(request.map(of).unwrap_or_default().iter().map(|entry| string(entry)))
+    };
+    let object = request.and_then(|request| request.object.as_deref());
+    map([
+        ("verb", text(|request| &request.verb)),
+        ("group", text(|request| &request.group)),
+        ("version", text(|request| &request.version)),
+        ("resource", text(|request| &request.resource)),
+        ("subresource", text(|request| &request.subresource)),
+        ("namespace", text(|request| &request.namespace)),
+        ("name", text(|request| &request.name)),
+        ("path", text(|request| &request.path)),
+        ("container", text(|request| &request.container)),
+        ("dryRun", flag(|request| request.dry_run)),
+        ("stdin", flag(|request| request.stdin)),
+        ("tty", flag(|request| request.tty)),
+        ("command", texts(|request| &request.command)),
+        ("images", texts(|request| &request.images)),
+        ("fields", texts(|request| request.fields.as_deref().unwrap_or_default())),
+        ("object", object.map_or_else(|| map([]), json_value)),
     ])
 }
 

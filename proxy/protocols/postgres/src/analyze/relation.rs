@@ -7,7 +7,7 @@ use super::walk::Walk;
 use crate::catalogue::{Relation, RelationKind, Resolved, is_revealing};
 use pg_query::NodeEnum;
 use pg_query::protobuf::RangeVar;
-use proxy_policy::{Access, ColumnName, Provenance, Touch};
+use proxy_policy::{Access, ColumnName, Detail, Provenance, Touch};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -50,7 +50,14 @@ impl Walk<'_> {
             Resolved::Unknown(candidates) => {
                 self.unresolved.push(relation.relname.clone());
                 for name in candidates {
-                    self.add(Touch { effect, object: "relation", name, access, unbounded });
+                    self.add(Touch {
+                        effect,
+                        object: "relation",
+                        name,
+                        access,
+                        unbounded,
+                        detail: Detail::None,
+                    });
                 }
             }
         }
@@ -64,7 +71,7 @@ impl Walk<'_> {
         unbounded: bool,
     ) {
         let add = |walk: &mut Self, name: String| {
-            walk.add(Touch { effect, object: "relation", name, access, unbounded });
+            walk.add(Touch { effect, object: "relation", name, access, unbounded, detail: Detail::None });
         };
         add(self, relation.qualified());
         for parent in self.ancestors(relation) {

@@ -3,7 +3,7 @@
 use super::scope::{Key, Level, Rowset};
 use super::state::SessionState;
 use crate::catalogue::Catalogue;
-use proxy_policy::{Access, ColumnName, Flow, Provenance, Touch};
+use proxy_policy::{Access, ColumnName, Detail, Flow, Provenance, Touch};
 use std::collections::BTreeSet;
 
 /// Levels of nesting after which a statement is not followed any further.
@@ -106,7 +106,14 @@ impl<'a> Walk<'a> {
 
     /// Notes a touch, once.
     pub(super) fn touch(&mut self, effect: &'static str, object: &'static str, name: &str, access: Access) {
-        self.add(Touch { effect, object, name: name.to_owned(), access, unbounded: false });
+        self.add(Touch {
+            effect,
+            object,
+            name: name.to_owned(),
+            access,
+            unbounded: false,
+            detail: Detail::None,
+        });
     }
 
     /// Notes a touch, once; an unbounded one replaces a bounded one.

@@ -1,0 +1,90 @@
+//! What a touch is beyond its kind and name, for protocols whose rules ask for more.
+
+use serde::Serialize;
+use std::sync::Arc;
+
+/// The particulars of a touch.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Detail {
+    /// None: kind and name say all.
+    #[default]
+    None,
+    /// A program that is run.
+    Program(Arc<Program>),
+    /// A request to a Kubernetes API server.
+    Request(Arc<ApiRequest>),
+}
+
+impl Detail {
+    /// The request, if it is one.
+    pub fn request(&self) -> Option<&ApiRequest> {
+        match self {
+            Self::Request(request) => Some(request),
+            Self::None | Self::Program(_) => None,
+        }
+    }
+
+    /// The program, if it is one; that of an exec request is in its `command`.
+    pub fn program(&self) -> Option<&Program> {
+        match self {
+            Self::Program(program) => Some(program),
+            Self::None | Self::Request(_) => None,
+        }
+    }
+}
+
+/// A program and its arguments.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Program {
+    /// The command word as it is written, directory included.
+    pub word: String,
+    /// What follows.
+    pub args: Vec<String>,
+}
+
+impl Program {
+    /// The program without its directory.
+    pub fn name(&self) -> &str {
+        self.word.rsplit('/').next().unwrap_or(&self.word)
+    }
+}
+
+/// One request to a Kubernetes API server, in canonical form: what the server would make of it, not what was sent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ApiRequest {
+    /// The verb as RBAC knows it; for paths that are no resource the HTTP method in lower case.
+    pub verb: String,
+    /// API group; empty for the core group.
+    pub group: String,
+    /// API version.
+    pub version: String,
+    /// Resource in the plural; empty for paths that are no resource.
+    pub resource: String,
+    /// Subresource; empty where there is none.
+    pub subresource: String,
+    /// Namespace; empty where there is none.
+    pub namespace: String,
+    /// Name of the object; empty where there is none.
+    pub name: String,
+    /// The path, where it is no resource; empty else.
+    pub path: String,
+    /// The server is asked not to keep the change.
+    pub dry_run: bool,
+    /// The command line of an `exec`.
+    pub command: Vec<String>,
+    /// Container of an `exec`, `attach` or `log`; empty where none is named.
+    pub container: String,
+    /// Standard input is passed.
+    pub stdin: bool,
+    /// A terminal is asked for.
+    pub tty: bool,
+    /// Images that the written object names.
+    pub images: Vec<String>,
+    /// Fields that an update or patch touches, as dotted paths. `None`: not known.
+    pub fields: Option<Vec<String>>,
+    /// The written object, its secrets masked.
+    pub object: Option<Arc<serde_json::Value>>,
+}

@@ -1,0 +1,160 @@
+//! Whether a rule is about a request to a Kubernetes API server.
+
+use crds::v1alpha1::{KubernetesMatch, RuleAction};
+
+use super::Problems;
+use super::glob::Globs;
+use super::program::Programs;
+use crate::{ApiRequest, Touch};
+
+/// A `kubernetes` stanza, compiled.
+#[derive(Debug)]
+pub(crate) struct KubernetesRule {
+    verbs: Globs,
+    groups: Globs,
+    resources: Globs,
+    /// Some pattern of `resources` is `*`: every resource and subresource.
+    every_resource: bool,
+    subresources: Globs,
+    namespaces: Globs,
+    names: Globs,
+    urls: Globs,
+    commands: Programs,
+    images: Globs,
+    fields: Globs,
+    stdin: Option<bool>,
+    tty: Option<bool>,
+    dry_run: Option<bool>,
+    /// Nothing is set: about everything.
+    open: bool,
+}
+
+impl KubernetesRule {
+    pub(super) fn compile(path: &str, stanza: &KubernetesMatch, problems: &mut Problems<'_>) -> Self {
+        check(path, stanza, problems);
+        Self {
+            verbs: Globs::new(&stanza.verbs),
+            groups: Globs::new(&stanza.api_groups),
+            resources: Globs::new(&stanza.resources),
+            every_resource: stanza.resources.iter().any(|pattern| pattern == "*"),
+            subresources: Globs::new(&stanza.subresources),
+            namespaces: Globs::new(&stanza.namespaces),
+            names: Globs::new(&stanza.names),
+            urls: Globs::new(&stanza.non_resource_urls),
+            commands: Programs::compile(&format!("{path}.commands"), &stanza.commands, problems),
+            images: Globs::new(&stanza.images),
+            fields: Globs::new(&stanza.fields),
+            stdin: stanza.stdin,
+            tty: stanza.tty,
+            dry_run: stanza.dry_run,
+            open: *stanza == KubernetesMatch::default(),
+        }
+    }
+
+    /// Whether the rule is about a touch. What cannot be told is meant by a `Deny` of everything alone; the caller has
+    /// seen to the other actions.
+    pub(super) fn matches(&self, touch: &Touch, action: RuleAction) -> bool {
+        let Some(request) = touch.detail.request() else { return self.open };
+        met(&self.verbs, &request.verb)
+            && self.matches_place(request, action)
+            && self.matches_exec(request)
+            && (self.images.is_empty() || every_or_any(action, &self.images, &request.images))
+            && self.matches_fields(request, action)
+            && self.dry_run.is_none_or(|dry_run| dry_run == request.dry_run)
+    }
+
+    fn matches_place(&self, request: &ApiRequest, action: RuleAction) -> bool {
+        if request.resource.is_empty() {
+            let resources =
+                [&self.groups, &self.resources, &self.subresources, &self.namespaces, &self.names];
+            return if self.urls.is_empty() {
+                resources.into_iter().all(Globs::is_empty)
+            } else {
+                self.urls.matches(&request.path)
+            };
+        }
+        self.urls.is_empty()
+            && met(&self.groups, &request.group)
+            && self.matches_resource(request)
+            && met(&self.subresources, &request.subresource)
+            && (self.namespaces.is_empty()
+                || (!request.namespace.is_empty() && self.namespaces.matches(&request.namespace)))
+            && self.matches_name(request, action)
+    }
+
+    /// `pods` is not `pods/exec`: whoever may read pods may not thereby run programs in them.
+    fn matches_resource(&self, request: &ApiRequest) -> bool {
+        if self.resources.is_empty() || self.every_resource {
+            return true;
+        }
+        if request.subresource.is_empty() {
+            return self.resources.matches(&request.resource);
+        }
+        let whole = format!("{}/{}", request.resource, request.subresource);
+        self.resources.iter().any(|glob| glob.contains('/') && glob.matches(&whole))
+            // with `subresources`, `resources` may name the resource alone
+            || (!self.subresources.is_empty() && self.resources.matches(&request.resource))
+    }
+
+    fn matches_name(&self, request: &ApiRequest, action: RuleAction) -> bool {
+        self.names.is_empty()
+            || (request.name.is_empty() && action != RuleAction::Allow)
+            || (!request.name.is_empty() && self.names.matches(&request.name))
+    }
+
+    fn matches_exec(&self, request: &ApiRequest) -> bool {
+        let streams = matches!(request.subresource.as_str(), "exec" | "attach");
+        let is = |wanted: Option<bool>, given| wanted.is_none_or(|wanted| streams && wanted == given);
+        let command = self.commands.is_empty()
+            || request.command.split_first().is_some_and(|(word, args)| self.commands.matches(word, args));
+        command && is(self.stdin, request.stdin) && is(self.tty, request.tty)
+    }
+
+    fn matches_fields(&self, request: &ApiRequest, action: RuleAction) -> bool {
+        if self.fields.is_empty() {
+            return true;
+        }
+        match &request.fields {
+            None => action != RuleAction::Allow && matches!(request.verb.as_str(), "update" | "patch"),
+            Some(fields) => every_or_any(action, &self.fields, fields),
+        }
+    }
+}
+
+/// No pattern, or one that matches.
+fn met(patterns: &Globs, text: &str) -> bool {
+    patterns.is_empty() || patterns.matches(text)
+}
+
+/// An `Allow` must cover every one of several things, a `Deny` or `Hold` needs one.
+fn every_or_any(action: RuleAction, patterns: &Globs, texts: &[String]) -> bool {
+    match action {
+        RuleAction::Allow => !texts.is_empty() && texts.iter().all(|text| patterns.matches(text)),
+        RuleAction::Deny | RuleAction::Hold => texts.iter().any(|text| patterns.matches(text)),
+    }
+}
+
+/// Patterns that can match nothing are mistakes, and in a `Deny` dangerous ones.
+fn check(path: &str, stanza: &KubernetesMatch, problems: &mut Problems<'_>) {
+    let lower = |text: &String| text.chars().any(|letter| letter.is_ascii_uppercase());
+    for (field, patterns) in [("verbs", &stanza.verbs), ("resources", &stanza.resources)] {
+        for (index, pattern) in patterns.iter().enumerate().filter(|(_, pattern)| lower(pattern)) {
+            problems.add(
+                format!("{path}.{field}[{index}]"),
+                format!(
+                    "`{pattern}` can match nothing: RBAC's words are in lower case, resources in the plural"
+                ),
+            );
+        }
+    }
+    for (index, pattern) in stanza.non_resource_urls.iter().enumerate() {
+        if !pattern.starts_with(['/', '*']) {
+            problems.add(format!("{path}.nonResourceURLs[{index}]"), "must begin with `/`");
+        }
+    }
+    let resources =
+        [&stanza.api_groups, &stanza.resources, &stanza.subresources, &stanza.namespaces, &stanza.names];
+    if !stanza.non_resource_urls.is_empty() && resources.into_iter().any(|patterns| !patterns.is_empty()) {
+        problems.add(format!("{path}.nonResourceURLs"), "are no resources: use a rule of their own");
+    }
+}

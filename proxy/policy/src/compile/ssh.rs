@@ -1,0 +1,155 @@
+//! Whether a rule is about an act over SSH.
+
+use crds::v1alpha1::{RuleAction, ShellMode, SshEffect, SshMatch};
+
+use super::Problems;
+use super::glob::Globs;
+use super::program::Programs;
+use crate::{Command, Touch};
+
+/// An `ssh` stanza, compiled.
+#[derive(Debug)]
+pub(crate) struct SshRule {
+    effects: Vec<SshEffect>,
+    commands: Programs,
+    paths: Globs,
+    subsystems: Globs,
+    variables: Globs,
+    destinations: Globs,
+    shells: Vec<ShellMode>,
+    hosts: Globs,
+    unbounded: Option<bool>,
+}
+
+impl SshRule {
+    pub(super) fn compile(path: &str, stanza: &SshMatch, problems: &mut Problems<'_>) -> Self {
+        check(path, stanza, problems);
+        Self {
+            effects: stanza.effects.clone(),
+            commands: Programs::compile(&format!("{path}.commands"), &stanza.commands, problems),
+            paths: Globs::new(&stanza.paths),
+            subsystems: Globs::new(&stanza.subsystems),
+            variables: Globs::new(&stanza.variables),
+            destinations: Globs::new(&stanza.destinations),
+            shells: stanza.shells.clone(),
+            hosts: Globs::new(&stanza.hosts),
+            unbounded: stanza.unbounded,
+        }
+    }
+
+    /// Whether the rule is about a touch. Whether it may be about what cannot be told is the caller's question.
+    pub(super) fn matches(&self, touch: &Touch, command: &Command, action: RuleAction) -> bool {
+        let effect = effect_named(touch.effect);
+        (self.effects.is_empty() || effect.is_some_and(|effect| self.effects.contains(&effect)))
+            && (self.hosts.is_empty() || self.hosts.matches(&command.namespace))
+            && self.unbounded.is_none_or(|unbounded| unbounded == touch.unbounded)
+            && self.matches_object(touch, effect)
+            && self.matches_shell(touch, effect, action)
+    }
+
+    /// Each of these fields is about its own kinds of act, and then about no other. With several, each about its own.
+    fn matches_object(&self, touch: &Touch, effect: Option<SshEffect>) -> bool {
+        let narrowed = [&self.paths, &self.subsystems, &self.variables, &self.destinations]
+            .into_iter()
+            .any(|patterns| !patterns.is_empty())
+            || !self.commands.is_empty()
+            || !self.shells.is_empty();
+        if !narrowed {
+            return true;
+        }
+        match effect {
+            Some(SshEffect::Execute) => {
+                let program = touch.detail.program();
+                program.is_some_and(|program| self.commands.matches(&program.word, &program.args))
+            }
+            Some(
+                SshEffect::Attributes
+                | SshEffect::List
+                | SshEffect::Read
+                | SshEffect::Remove
+                | SshEffect::Rename
+                | SshEffect::Write,
+            ) => self.paths.matches(&touch.name),
+            Some(SshEffect::Subsystem) => self.subsystems.matches(&touch.name),
+            Some(SshEffect::Environment) => self.variables.matches(&touch.name),
+            Some(SshEffect::ForwardLocal | SshEffect::ForwardRemote | SshEffect::ForwardSocket) => {
+                self.destinations.matches(&touch.name)
+            }
+            Some(SshEffect::Shell) => !self.shells.is_empty(),
+            Some(
+                SshEffect::Connect
+                | SshEffect::ForwardAgent
+                | SshEffect::ForwardX11
+                | SshEffect::Terminal
+                | SshEffect::Unknown,
+            )
+            | None => false,
+        }
+    }
+
+    /// A shell in which nothing is decided must be allowed in so many words.
+    fn matches_shell(&self, touch: &Touch, effect: Option<SshEffect>, action: RuleAction) -> bool {
+        if effect != Some(SshEffect::Shell) {
+            return true;
+        }
+        let record_only = touch.name == "RecordOnly";
+        if self.shells.is_empty() {
+            return action != RuleAction::Allow || !record_only;
+        }
+        let mode = if record_only { ShellMode::RecordOnly } else { ShellMode::LineDisciplined };
+        self.shells.contains(&mode)
+    }
+}
+
+/// The kind that a touch names.
+pub(super) fn effect_named(name: &str) -> Option<SshEffect> {
+    Some(match name {
+        "Attributes" => SshEffect::Attributes,
+        "Connect" => SshEffect::Connect,
+        "Environment" => SshEffect::Environment,
+        "Execute" => SshEffect::Execute,
+        "ForwardAgent" => SshEffect::ForwardAgent,
+        "ForwardLocal" => SshEffect::ForwardLocal,
+        "ForwardRemote" => SshEffect::ForwardRemote,
+        "ForwardSocket" => SshEffect::ForwardSocket,
+        "ForwardX11" => SshEffect::ForwardX11,
+        "List" => SshEffect::List,
+        "Read" => SshEffect::Read,
+        "Remove" => SshEffect::Remove,
+        "Rename" => SshEffect::Rename,
+        "Shell" => SshEffect::Shell,
+        "Subsystem" => SshEffect::Subsystem,
+        "Terminal" => SshEffect::Terminal,
+        "Unknown" => SshEffect::Unknown,
+        "Write" => SshEffect::Write,
+        _ => return None,
+    })
+}
+
+/// Fields that can never be met beside the effects that are named.
+fn check(path: &str, stanza: &SshMatch, problems: &mut Problems<'_>) {
+    let about = |wanted: &[SshEffect]| {
+        stanza.effects.is_empty() || stanza.effects.iter().any(|effect| wanted.contains(effect))
+    };
+    let files = [
+        SshEffect::Attributes,
+        SshEffect::List,
+        SshEffect::Read,
+        SshEffect::Remove,
+        SshEffect::Rename,
+        SshEffect::Write,
+    ];
+    let forwarding = [SshEffect::ForwardLocal, SshEffect::ForwardRemote, SshEffect::ForwardSocket];
+    for (field, set, wanted) in [
+        ("commands", !stanza.commands.is_empty(), &[SshEffect::Execute][..]),
+        ("paths", !stanza.paths.is_empty(), &files),
+        ("subsystems", !stanza.subsystems.is_empty(), &[SshEffect::Subsystem]),
+        ("variables", !stanza.variables.is_empty(), &[SshEffect::Environment]),
+        ("destinations", !stanza.destinations.is_empty(), &forwarding),
+        ("shells", !stanza.shells.is_empty(), &[SshEffect::Shell]),
+    ] {
+        if set && !about(wanted) {
+            problems.add(format!("{path}.{field}"), format!("none of the effects named is about {field}"));
+        }
+    }
+}
