@@ -62,8 +62,8 @@ pub struct ResourceConfig {
     pub max_sessions: usize,
     /// How long live sessions may go on after the gateway was told to stop.
     pub drain: Duration,
-    /// The gateway's certificate and key.
-    pub certificate: Arc<CertifiedKey>,
+    /// The gateway's certificate and key; SSH has none.
+    pub certificate: Option<Arc<CertifiedKey>>,
     /// Trusted issuers.
     pub issuers: Vec<IssuerConfig>,
     /// The server behind the gateway.
@@ -77,8 +77,112 @@ pub struct ResourceConfig {
 /// A server behind a gateway: one variant per protocol, as in the `Resource`'s spec.
 #[derive(Clone, Debug)]
 pub enum Upstream {
+    /// A Kubernetes API server.
+    Kubernetes(KubernetesUpstream),
     /// A PostgreSQL server.
     Postgresql(PostgresqlUpstream),
+    /// Hosts that are reached over SSH.
+    Ssh(SshUpstream),
+}
+
+/// A Kubernetes API server, and as whom the gateway acts there.
+#[derive(Clone, Debug)]
+pub struct KubernetesUpstream {
+    /// Which cluster.
+    pub cluster: KubernetesCluster,
+    /// Before the identity's user name; empty: nothing, and names that begin with `system:` are refused.
+    pub username_prefix: String,
+    /// Before each of the identity's groups; empty: nothing, and groups that begin with `system:` are left out.
+    pub groups_prefix: String,
+}
+
+/// Which cluster is protected.
+#[derive(Clone, Debug)]
+pub enum KubernetesCluster {
+    /// The one in which the gateway runs, by its pod's service account.
+    Own,
+    /// Another one.
+    Other(KubernetesServer),
+}
+
+/// Address and credential of an API server.
+#[derive(Clone, Debug)]
+pub struct KubernetesServer {
+    /// `https` URL, perhaps with a path before `/api`.
+    pub url: String,
+    /// Authorities that are trusted; `None`: the system's.
+    pub authorities: Option<Vec<CertificateDer<'static>>>,
+    /// The name in its certificate, if other than that of the URL.
+    pub server_name: Option<String>,
+    /// The gateway's own credential.
+    pub credential: KubernetesCredential,
+}
+
+/// How the gateway proves who it is to an API server.
+#[derive(Clone)]
+pub enum KubernetesCredential {
+    /// By a certificate.
+    Certificate(Arc<CertifiedKey>),
+    /// By a bearer token.
+    Token(Secret<String>),
+}
+
+impl fmt::Debug for KubernetesCredential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Certificate(_) => "Certificate",
+            Self::Token(_) => "Token",
+        })
+    }
+}
+
+/// Hosts that are reached over SSH, and the logins on them.
+#[derive(Clone, Debug)]
+pub struct SshUpstream {
+    /// The hosts; the first is meant where an agent names none.
+    pub hosts: Vec<SshHostConfig>,
+    /// Logins by the name that an agent asks for.
+    pub roles: BTreeMap<String, SshRoleConfig>,
+    /// The gateway's own host key, in OpenSSH's format.
+    pub host_key: Secret<String>,
+    /// The key that signs certificates for agents, in OpenSSH's format; `None`: there are none.
+    pub authority: Option<Secret<String>>,
+}
+
+/// One host.
+#[derive(Clone, Debug)]
+pub struct SshHostConfig {
+    /// Its name to agents and policies.
+    pub name: String,
+    /// DNS name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Public keys that it may show, in OpenSSH's format.
+    pub keys: Vec<String>,
+}
+
+/// A login on the hosts.
+#[derive(Clone, Debug)]
+pub struct SshRoleConfig {
+    /// User name on the hosts.
+    pub username: String,
+    /// Its credential.
+    pub login: SshLogin,
+}
+
+/// A credential for SSH.
+#[derive(Clone, Debug)]
+pub enum SshLogin {
+    /// A private key.
+    Key {
+        /// In OpenSSH's format.
+        key: Secret<String>,
+        /// The certificate that goes with it, in OpenSSH's format.
+        certificate: Option<String>,
+    },
+    /// A password.
+    Password(Secret<String>),
 }
 
 /// A PostgreSQL server and the roles on it.

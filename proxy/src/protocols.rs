@@ -58,7 +58,9 @@ pub struct Unusable {
 /// Name of an upstream's protocol, for records and metrics.
 pub const fn name(upstream: &Upstream) -> &'static str {
     match upstream {
+        Upstream::Kubernetes(_) => "kubernetes",
         Upstream::Postgresql(_) => "postgresql",
+        Upstream::Ssh(_) => "ssh",
     }
 }
 
@@ -70,6 +72,10 @@ impl Service {
     /// The protocol cannot use a setting.
     pub fn new(settings: Settings<'_>, before: Option<&Self>) -> Result<Self, Unusable> {
         match &settings.config.upstream {
+            Upstream::Kubernetes(_) | Upstream::Ssh(_) => Err(Unusable {
+                path: "spec".to_owned(),
+                message: "this protocol is not served yet".to_owned(),
+            }),
             Upstream::Postgresql(upstream) => {
                 let before = before.map(|Self::Postgresql(before)| before);
                 Postgresql::new(settings, upstream, before).map(Self::Postgresql)

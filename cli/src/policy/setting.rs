@@ -39,8 +39,7 @@ impl Setting {
 
     /// The role that is meant when none is named: the first of the Resource.
     pub(super) fn first_role(&self) -> String {
-        let target = self.resource.spec.postgresql.as_ref();
-        target.and_then(|target| target.roles.first()).map(|role| role.name.clone()).unwrap_or_default()
+        self.resource.spec.roles().next().unwrap_or_default().to_owned()
     }
 
     /// An identity as people write one, completed: issuer and user name have sensible values.
@@ -119,14 +118,8 @@ fn pick(manifests: &Manifests, wanted: &str) -> anyhow::Result<ProtectedResource
 }
 
 fn facts(resource: &ProtectedResource) -> ResourceFacts {
-    let target = resource.spec.postgresql.iter();
-    ResourceFacts {
-        namespace: namespace(resource.metadata.namespace.as_deref()).to_owned(),
-        name: resource.metadata.name.clone().unwrap_or_default(),
-        labels: resource.metadata.labels.clone().unwrap_or_default(),
-        protocol: "postgresql".to_owned(),
-        roles: target.flat_map(|target| target.roles.iter().map(|role| role.name.clone())).collect(),
-    }
+    let namespace = namespace(resource.metadata.namespace.as_deref()).to_owned();
+    ResourceFacts { namespace, ..ResourceFacts::of(resource) }
 }
 
 fn namespace(given: Option<&str>) -> &str {

@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::names::{self, RESOURCE_LABEL};
 use crate::stores::{Guarded, Stores};
-use crds::v1alpha1::{KeyKind, Policy, ProtectedResource, ResourceSpec};
+use crds::v1alpha1::{KeyKind, Policy, ProtectedResource, ResourceSpec, SshTarget};
 use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource as _, ResourceExt as _};
@@ -78,6 +78,12 @@ fn visit(spec: &ResourceSpec, found: &mut impl FnMut(Option<MountKind>, &str, &d
             found(Some(MountKind::Secret), &role.credentials_ref.name, &path);
         }
     }
+    if let Some(target) = &spec.ssh {
+        visit_ssh(target, found);
+    }
+    if let Some(reference) = spec.kubernetes.as_ref().and_then(|target| target.kubeconfig_ref.as_ref()) {
+        found(Some(MountKind::Secret), &reference.name, &|| "spec.kubernetes.kubeconfigRef".to_owned());
+    }
     for (index, issuer) in spec.authentication.issuers.iter().enumerate() {
         if let Some(reference) = &issuer.ca_ref {
             let path = || format!("spec.authentication.issuers[{index}].caRef");
@@ -89,6 +95,22 @@ fn visit(spec: &ResourceSpec, found: &mut impl FnMut(Option<MountKind>, &str, &d
     }
     if let Some(claim) = spec.gateway.spool.as_ref().and_then(|spool| spool.claim_ref.as_ref()) {
         found(None, &claim.name, &|| "spec.gateway.spool.claimRef".to_owned());
+    }
+}
+
+fn visit_ssh(target: &SshTarget, found: &mut impl FnMut(Option<MountKind>, &str, &dyn Fn() -> String)) {
+    for (index, host) in target.hosts.iter().enumerate() {
+        if let Some(reference) = &host.host_keys_ref {
+            let path = || format!("spec.ssh.hosts[{index}].hostKeysRef");
+            found(Some(reference.kind.into()), &reference.name, &path);
+        }
+    }
+    for (index, role) in target.roles.iter().enumerate() {
+        let path = || format!("spec.ssh.roles[{index}].credentialsRef");
+        found(Some(MountKind::Secret), &role.credentials_ref.name, &path);
+    }
+    if let Some(reference) = &target.keys_ref {
+        found(Some(MountKind::Secret), &reference.name, &|| "spec.ssh.keysRef".to_owned());
     }
 }
 

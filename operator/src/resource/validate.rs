@@ -71,7 +71,7 @@ pub fn validate(given: &Dereferenced) -> Result<ValidatedResource, Invalid> {
         .map(|problem| format!("{}: {}", problem.path, problem.message))
         .collect();
     let gateway = &resource.spec.gateway;
-    let port = u16::try_from(gateway.service.port).ok().filter(|port| *port > 0);
+    let port = u16::try_from(resource.spec.gateway_port()).ok().filter(|port| *port > 0);
     if port.is_none() {
         problems.push("spec.gateway.service.port: expected a port from 1 to 65535".to_owned());
     }
@@ -89,7 +89,7 @@ pub fn validate(given: &Dereferenced) -> Result<ValidatedResource, Invalid> {
         namespace: resource.metadata.namespace.clone().unwrap_or_default(),
         uid: owner.uid.clone(),
         owner,
-        protocol: "postgresql",
+        protocol: resource.spec.protocol(),
         port,
         service: gateway.service.type_,
         replicas: gateway.replicas,
@@ -116,8 +116,11 @@ fn mounts(resource: &ProtectedResource) -> BTreeSet<(MountKind, String)> {
 }
 
 fn egress(resource: &ProtectedResource) -> BTreeSet<u16> {
-    let upstream = resource.spec.postgresql.iter().filter_map(|target| u16::try_from(target.port).ok());
-    let issuers = resource.spec.authentication.issuers.iter().map(|issuer| port_of(&issuer.issuer));
+    let spec = &resource.spec;
+    let postgresql = spec.postgresql.iter().map(|target| target.port);
+    let ssh = spec.ssh.iter().flat_map(|target| &target.hosts).map(|host| host.port);
+    let upstream = postgresql.chain(ssh).filter_map(|port| u16::try_from(port).ok());
+    let issuers = spec.authentication.issuers.iter().map(|issuer| port_of(&issuer.issuer));
     upstream.chain(issuers).collect()
 }
 

@@ -71,7 +71,7 @@ fn the_other_alternatives() {
 #[test]
 fn a_port_below_1024_needs_no_capability() {
     let mut resource = resources("resource.yaml").remove(0);
-    resource.spec.gateway.service.port = 22;
+    resource.spec.gateway.service.port = Some(22);
     let validated = validate(&given(resource)).unwrap();
     let built = build(&validated, &settings(&[]), "");
     let deployment = built.iter().find(|object| object["kind"] == "Deployment").unwrap();
@@ -82,10 +82,10 @@ fn a_port_below_1024_needs_no_capability() {
 #[test]
 fn what_cannot_be_built_is_located() {
     let mut resource = resources("resource.yaml").remove(0);
-    resource.spec.gateway.service.port = 0;
+    resource.spec.gateway.service.port = Some(0);
     let Err(Invalid::Spec(problems)) = validate(&given(resource.clone())) else { panic!() };
     assert_eq!(problems, ["spec.gateway.service.port: expected a port from 1 to 65535"]);
-    resource.spec.gateway.service.port = 5432;
+    resource.spec.gateway.service.port = Some(5432);
     let mut given = given(resource);
     given.missing =
         vec![Mention { kind: None, name: "claim".to_owned(), path: "spec.gateway.spool".to_owned() }];

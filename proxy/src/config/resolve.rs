@@ -41,7 +41,7 @@ fn one(resource: &Located<ProtectedResource>, objects: &Objects) -> Result<Resou
     let issuers = issuers(spec, &mut lookup);
     let upstream = target::upstream(spec, &mut lookup);
     let recording = recording(spec, &mut lookup);
-    let port = lookup.number("spec.gateway.service.port", spec.gateway.service.port);
+    let port = lookup.number("spec.gateway.service.port", spec.gateway_port());
     let max_sessions = lookup.number("spec.gateway.maxSessions", spec.gateway.max_sessions);
     let drain_seconds = lookup.number("spec.gateway.drainSeconds", spec.gateway.drain_seconds);
     let mut problems = lookup.into_problems();
@@ -76,7 +76,12 @@ fn one(resource: &Located<ProtectedResource>, objects: &Objects) -> Result<Resou
     }
 }
 
-fn certificate(spec: &ResourceSpec, lookup: &mut Lookup<'_>) -> Option<Arc<CertifiedKey>> {
+/// Outer `None`: a problem was noted; inner: the protocol has keys of its own.
+#[expect(clippy::option_option, reason = "absent and not usable are two things")]
+fn certificate(spec: &ResourceSpec, lookup: &mut Lookup<'_>) -> Option<Option<Arc<CertifiedKey>>> {
+    if spec.ssh.is_some() {
+        return Some(None);
+    }
     let Some(reference) = spec.gateway.tls.as_ref().and_then(|tls| tls.secret_ref.as_ref()) else {
         lookup.problem(
             "spec.gateway.tls",
@@ -89,7 +94,7 @@ fn certificate(spec: &ResourceSpec, lookup: &mut Lookup<'_>) -> Option<Arc<Certi
     let chain = lookup.secret_key(path, secret, "tls.crt");
     let key = lookup.secret_key(path, secret, "tls.key");
     match super::pem::certified_key(chain?, key?) {
-        Ok(certified) => Some(certified),
+        Ok(certified) => Some(Some(certified)),
         Err((key, message)) => {
             lookup.problem_in(&secret.place, format!("data.{key}"), message);
             None

@@ -65,7 +65,7 @@ fn a_whole_configuration_resolves() {
     let orders = &config.resources[&key];
     assert_eq!((orders.port, orders.max_sessions, orders.drain.as_secs()), (6432, 5000, 300));
     assert_eq!(orders.recording.max_result_bytes, 10 << 20);
-    let Upstream::Postgresql(upstream) = &orders.upstream;
+    let Upstream::Postgresql(upstream) = &orders.upstream else { panic!("no PostgreSQL") };
     assert_eq!((upstream.host.as_str(), upstream.port), ("db.example.com", 5432));
     assert_eq!(upstream.roles["readonly"].password.expose(), "hunter2-canary");
     assert!(!format!("{config:?}").contains("canary"), "Debug shows no secret");

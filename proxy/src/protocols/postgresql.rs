@@ -41,10 +41,12 @@ impl Postgresql {
             None => Arc::new(authenticator(&config.issuers)?),
         };
         let options = options(&settings, upstream)?;
-        let tls = server(&config.certificate).map_err(|error| Unusable {
-            path: "spec.gateway.tls".to_owned(),
-            message: format!("expected a certificate that TLS can use: {error}"),
+        let unusable = |message| Unusable { path: "spec.gateway.tls".to_owned(), message };
+        let certificate = config.certificate.as_ref().ok_or_else(|| {
+            unusable("expected a certificate: clients send tokens, so TLS is required".to_owned())
         })?;
+        let tls = server(certificate)
+            .map_err(|error| unusable(format!("expected a certificate that TLS can use: {error}")))?;
         let tls = Arc::new(ArcSwap::from_pointee(tls));
         let resource = Arc::clone(&settings.resource);
         let postgres = match before {

@@ -1,5 +1,8 @@
 //! The stanza of a Resource's spec that says what is protected.
 
+mod kubernetes;
+mod ssh;
+
 use super::references::Lookup;
 use crate::config::{Credential, PostgresqlUpstream, Upstream};
 use crds::v1alpha1::{PostgresqlRole, PostgresqlTarget, ResourceSpec};
@@ -8,11 +11,15 @@ use std::collections::BTreeMap;
 
 /// The server behind the gateway.
 pub(super) fn upstream(spec: &ResourceSpec, lookup: &mut Lookup<'_>) -> Option<Upstream> {
-    let Some(target) = &spec.postgresql else {
-        lookup.problem("spec", "expected exactly one protocol stanza: postgresql");
-        return None;
-    };
-    postgresql(target, lookup).map(Upstream::Postgresql)
+    match (&spec.postgresql, &spec.ssh, &spec.kubernetes) {
+        (Some(target), None, None) => postgresql(target, lookup).map(Upstream::Postgresql),
+        (None, Some(target), None) => ssh::upstream(target, lookup).map(Upstream::Ssh),
+        (None, None, Some(target)) => kubernetes::upstream(target, lookup).map(Upstream::Kubernetes),
+        _ => {
+            lookup.problem("spec", "expected exactly one protocol stanza: postgresql, ssh or kubernetes");
+            None
+        }
+    }
 }
 
 fn postgresql(target: &PostgresqlTarget, lookup: &mut Lookup<'_>) -> Option<PostgresqlUpstream> {

@@ -192,9 +192,14 @@ impl Assembly {
     }
 }
 
-/// Where the Resource names no Secret, the operator puts the certificate into one of its own name.
+/// Where the Resource names no Secret, the operator puts the certificate, or the keys of SSH, into one of its own name.
 fn with_certificate(resource: &ProtectedResource) -> ProtectedResource {
     let mut resource = resource.clone();
+    if let Some(target) = &mut resource.spec.ssh {
+        let name = format!("{}-gateway-ssh", resource.metadata.name.as_deref().unwrap_or_default());
+        target.keys_ref.get_or_insert(SecretRef { name });
+        return resource;
+    }
     let tls = &mut resource.spec.gateway.tls;
     if tls.as_ref().is_none_or(|tls| tls.secret_ref.is_none()) {
         let name = format!("{}-gateway-tls", resource.metadata.name.as_deref().unwrap_or_default());

@@ -116,7 +116,7 @@ fn a_whole_namespace_is_offered_once() {
     let offer = namespace.offer().unwrap();
     let config = offer.config.unwrap();
     let orders = config.resources.values().next().unwrap();
-    let Upstream::Postgresql(upstream) = &orders.upstream;
+    let Upstream::Postgresql(upstream) = &orders.upstream else { panic!("no PostgreSQL") };
     assert_eq!(upstream.roles["readonly"].password.expose(), "first");
     assert_eq!(orders.policies.policies().collect::<Vec<_>>(), [("agents", 1)]);
     let running = namespace.assembly.settled(Ok(()));
