@@ -249,6 +249,7 @@ impl Gateway {
             namespace: key.namespace.clone(),
             name: key.name.clone(),
             protocol: crate::protocols::name(&config.upstream),
+            wording: crate::protocols::wording(&config.upstream),
             policies: live.shared_policies(),
             changes: live.changes(),
             contact: self.shared.contact.clone(),

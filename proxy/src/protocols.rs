@@ -9,7 +9,7 @@ pub use postgresql::Postgresql;
 
 use crate::config::{ResourceConfig, Upstream};
 use crate::serve::Unauthenticated;
-use proxy_core::session::ResourceContext;
+use proxy_core::session::{ResourceContext, Wording};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpStream;
@@ -61,6 +61,15 @@ pub const fn name(upstream: &Upstream) -> &'static str {
         Upstream::Kubernetes(_) => "kubernetes",
         Upstream::Postgresql(_) => "postgresql",
         Upstream::Ssh(_) => "ssh",
+    }
+}
+
+/// What records call the parts of an upstream's commands.
+pub const fn wording(upstream: &Upstream) -> Wording {
+    match upstream {
+        Upstream::Kubernetes(_) => Wording::REQUEST,
+        Upstream::Postgresql(_) => Wording::DATABASE,
+        Upstream::Ssh(_) => Wording::PROCESS,
     }
 }
 

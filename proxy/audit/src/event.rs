@@ -295,8 +295,12 @@ pub mod key {
         pub const REQUEST: &str = "portcullis.request";
         /// Operation of the command.
         pub const OPERATION: &str = "db.operation.name";
-        /// Database, or another namespace within the resource.
+        /// Operation of the command, of other protocols than databases'.
+        pub const ACTION: &str = "portcullis.operation";
+        /// Database of the session.
         pub const NAMESPACE: &str = "db.namespace";
+        /// Host of the session, among those of the Resource.
+        pub const HOST: &str = "portcullis.host";
         /// `postgresql`.
         pub const DB_SYSTEM: &str = "db.system.name";
         /// SQLSTATE of a failed command.

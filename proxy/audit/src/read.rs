@@ -1,8 +1,10 @@
 //! Reading logs from disk, also while a gateway writes them.
 
 use crate::checkpoint::VERIFIER_KEY;
+use crate::merkle::{Hash, chain_link};
 use crate::record::{Record, RecordError};
 use crate::segment::{Frames, Segment, SegmentError};
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -35,13 +37,47 @@ pub enum ReadError {
     },
 }
 
+/// Where reading got to, to go on from there later.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Position {
+    /// Sequence of the next record.
+    pub next: u64,
+    /// Sequence of the first record of its segment.
+    pub segment: u64,
+    /// Byte in the segment.
+    pub offset: u64,
+    /// Leaf hash of the record before. A log whose next record is not chained to it is not the log that was read.
+    pub leaf_hash: Hash,
+}
+
+impl Position {
+    /// Whether the log in this directory still reaches to here. One that was replaced or cut may not.
+    pub fn is_within(&self, directory: &Path) -> bool {
+        let segment = Segment::new(directory, self.segment);
+        match std::fs::metadata(&segment.path) {
+            Ok(metadata) => metadata.len() >= self.offset,
+            // Removed by retention when later ones are there.
+            Err(_) => Segment::list(directory)
+                .is_ok_and(|segments| segments.iter().any(|segment| segment.first >= self.next)),
+        }
+    }
+
+    /// Whether this is the record after it, of the log that was read.
+    pub fn continues(&self, record: &Record) -> bool {
+        record.sequence() == self.next && record.chain_previous() == chain_link(Some(&self.leaf_hash))
+    }
+}
+
 /// The records of one log in their order. A record that is being written ends the iteration as the end of the log
 /// does.
 #[derive(Debug)]
 pub struct Records {
     segments: VecDeque<Segment>,
     frames: Option<Frames>,
+    segment: u64,
+    offset: u64,
     last: Option<u64>,
+    leaf_hash: Option<Hash>,
 }
 
 /// The records of the log in this directory.
@@ -52,16 +88,44 @@ pub fn records(directory: &Path) -> Result<Records, ReadError> {
     let segments = Segment::list(directory)
         .map_err(|source| ReadError::List { path: directory.to_owned(), source })?
         .into();
-    Ok(Records { segments, frames: None, last: None })
+    Ok(Records { segments, frames: None, segment: 0, offset: 0, last: None, leaf_hash: None })
+}
+
+/// The records of the log from this position on. When the segment was removed since, from the first that is there.
+///
+/// # Errors
+/// The directory cannot be listed, or the segment not be opened.
+pub fn records_from(directory: &Path, position: &Position) -> Result<Records, ReadError> {
+    let mut records = records(directory)?;
+    records.segments.retain(|segment| segment.first >= position.segment);
+    if records.segments.front().is_some_and(|segment| segment.first == position.segment)
+        && let Some(segment) = records.segments.pop_front()
+    {
+        records.frames = Some(Frames::resume(&segment.path, position.offset)?);
+        records.segment = position.segment;
+        records.offset = position.offset;
+        records.last = position.next.checked_sub(1);
+        records.leaf_hash = Some(position.leaf_hash);
+    }
+    Ok(records)
 }
 
 impl Records {
+    /// Behind the record that was read last; `None` before the first.
+    pub fn position(&self) -> Option<Position> {
+        let leaf_hash = self.leaf_hash?;
+        Some(Position { next: self.last? + 1, segment: self.segment, offset: self.offset, leaf_hash })
+    }
+
     fn step(&mut self) -> Result<Option<Record>, ReadError> {
         loop {
             let Some(frames) = &mut self.frames else {
                 let Some(segment) = self.segments.pop_front() else { return Ok(None) };
                 match Frames::open(&segment.path) {
-                    Ok((frames, _)) => self.frames = Some(frames),
+                    Ok((frames, _)) => {
+                        self.frames = Some(frames);
+                        self.segment = segment.first;
+                    }
                     Err(SegmentError::Torn { .. }) if self.segments.is_empty() => return Ok(None),
                     Err(error) => return Err(error.into()),
                 }
@@ -75,6 +139,8 @@ impl Records {
                         source,
                     })?;
                     self.last = Some(record.sequence());
+                    self.leaf_hash = Some(*record.leaf_hash());
+                    self.offset = frames.offset();
                     return Ok(Some(record));
                 }
                 Ok(None) => self.frames = None,
@@ -120,4 +186,41 @@ pub fn logs(directory: &Path) -> Result<Vec<PathBuf>, ReadError> {
     }
     found.sort();
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Event, EventName, SessionStamp, Severity, Spool, SpoolOptions};
+
+    #[tokio::test]
+    async fn reading_goes_on_where_it_got_to_within_and_between_segments() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let options =
+            SpoolOptions { segment_bytes: 2_000, ..SpoolOptions::new(directory.path().join("log"), "o") };
+        let (spool, _) = Spool::open(&options).unwrap();
+        let session = SessionStamp::new(Vec::new());
+        for _ in 0..30 {
+            spool.append(&session, Event::new(EventName::Error, Severity::Error, "x")).unwrap();
+        }
+        spool.close().await.unwrap();
+        let total = records(&options.directory).unwrap().count() as u64;
+        for stop in 1..=total {
+            let mut first = records(&options.directory).unwrap();
+            let read = first.by_ref().take(usize::try_from(stop).unwrap()).count() as u64;
+            let position = first.position().unwrap();
+            assert_eq!((read, position.next), (stop, stop));
+            let rest: Vec<u64> = records_from(&options.directory, &position)
+                .unwrap()
+                .map(|record| record.unwrap().sequence())
+                .collect();
+            assert_eq!(rest, (stop..total).collect::<Vec<_>>());
+        }
+        let mut all = records(&options.directory).unwrap();
+        assert_eq!(all.by_ref().count() as u64, total);
+        let end = all.position().unwrap();
+        let mut none = records_from(&options.directory, &end).unwrap();
+        assert!(none.next().is_none());
+        assert_eq!(none.position(), Some(end));
+    }
 }

@@ -91,6 +91,11 @@ impl Record {
         keys.into_iter().find_map(|key| self.text(key)).unwrap_or_default()
     }
 
+    /// Operation of the command, whatever its protocol calls it.
+    pub fn operation(&self) -> &str {
+        self.text(key::OPERATION).or_else(|| self.text(key::ACTION)).unwrap_or_default()
+    }
+
     /// SQLSTATE, exit code or HTTP status of a result.
     pub fn status(&self) -> Option<String> {
         let number = |key| self.int(key).map(|number| number.to_string());

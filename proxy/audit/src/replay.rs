@@ -105,7 +105,7 @@ fn kind(record: &Record) -> Option<StepKind> {
     Some(if is(record, EventName::Statement) {
         let rule = format!("{}/{}", text(key::POLICY_NAME), text(key::RULE));
         let rule = rule.trim_matches('/').to_owned();
-        let operation = text(key::OPERATION);
+        let operation = record.operation().to_owned();
         StepKind::Command {
             text: record.command_text().to_owned(),
             verdict: text(key::VERDICT),

@@ -347,7 +347,14 @@ impl Gate {
     fn permit(&self, number: u64, command: Arc<Command>, rule: RuleRef, mask: MaskPlan) -> Permit {
         Permit::new(
             permit::Log { spool: self.resource.spool.clone(), stamp: self.stamp.clone() },
-            permit::Cleared { number, command, rule, mask, masker: self.masker.clone() },
+            permit::Cleared {
+                number,
+                command,
+                rule,
+                mask,
+                masker: self.masker.clone(),
+                wording: self.resource.wording,
+            },
             self.resource.recording,
         )
     }

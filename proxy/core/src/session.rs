@@ -5,6 +5,7 @@ use crate::contact::Contact;
 use crate::secret::Secret;
 use arc_swap::ArcSwap;
 use proxy_audit::Spool;
+use proxy_audit::event::key;
 use proxy_policy::PolicySet;
 use std::fmt;
 use std::net::SocketAddr;
@@ -31,6 +32,57 @@ pub struct Recording {
     pub durability: Durability,
 }
 
+/// What records call the parts of a command: semantic conventions have other names for each kind of protocol.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Wording {
+    /// Key of the masked text.
+    pub text: &'static str,
+    /// Key of the operation.
+    pub operation: &'static str,
+    /// Key of the namespace within the resource; `None`: sessions have none.
+    pub namespace: Option<&'static str>,
+    /// Key of the status.
+    pub status: Status,
+    /// Results have rows.
+    pub rows: bool,
+}
+
+/// Key of the status of a result.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Status {
+    /// It is a number.
+    Number(&'static str),
+    /// It is a text.
+    Text(&'static str),
+}
+
+impl Wording {
+    /// Statements of a database.
+    pub const DATABASE: Self = Self {
+        text: key::QUERY_TEXT,
+        operation: key::OPERATION,
+        namespace: Some(key::NAMESPACE),
+        status: Status::Text(key::STATUS_CODE),
+        rows: true,
+    };
+    /// Programs on a host.
+    pub const PROCESS: Self = Self {
+        text: key::COMMAND_LINE,
+        operation: key::ACTION,
+        namespace: Some(key::HOST),
+        status: Status::Number(key::EXIT_CODE),
+        rows: false,
+    };
+    /// Requests of an HTTP API.
+    pub const REQUEST: Self = Self {
+        text: key::REQUEST,
+        operation: key::ACTION,
+        namespace: None,
+        status: Status::Number(key::HTTP_STATUS),
+        rows: false,
+    };
+}
+
 /// Everything of a resource that its sessions share. One per Resource; protocol settings live in the protocol.
 #[derive(Clone)]
 pub struct ResourceContext {
@@ -40,6 +92,8 @@ pub struct ResourceContext {
     pub name: String,
     /// Its protocol, for records.
     pub protocol: &'static str,
+    /// What records call the parts of its commands.
+    pub wording: Wording,
     /// Policies in force; swapped whole when they change. The watch in `changes` fires after a swap.
     pub policies: Arc<ArcSwap<PolicySet>>,
     /// Counts policy swaps: live sessions watch it to end when their identity lost access.

@@ -39,6 +39,7 @@ pub const STAMP: &[&str] = &[
     key::PROXY_INSTANCE,
     key::ROLE,
     key::NAMESPACE,
+    key::HOST,
 ];
 
 /// All events, in the order in which a session produces them.
@@ -63,6 +64,7 @@ pub const EVENTS: &[EventSchema] = &[
         keys: &[
             key::COMMAND,
             key::OPERATION,
+            key::ACTION,
             key::QUERY_TEXT,
             key::COMMAND_LINE,
             key::REQUEST,

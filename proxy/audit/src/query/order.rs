@@ -67,13 +67,11 @@ impl FromStr for Order {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, descending) = text.strip_prefix('-').map_or((text, false), |name| (name, true));
-        match SORTS.iter().find(|(known, _)| *known == name) {
-            Some((_, by)) => Ok(Self { by: *by, descending }),
-            None => {
-                let names: Vec<&str> = SORTS.iter().map(|(name, _)| *name).collect();
-                Err(format!("one of {}, with - before it for the largest first", names.join(", ")))
-            }
-        }
+        let by = SORTS.iter().find(|(known, _)| *known == name).map(|(_, by)| *by);
+        by.map(|by| Self { by, descending }).ok_or_else(|| {
+            let names: Vec<&str> = SORTS.iter().map(|(name, _)| *name).collect();
+            format!("one of {}, with - before it for the largest first", names.join(", "))
+        })
     }
 }
 

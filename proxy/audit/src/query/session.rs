@@ -223,7 +223,7 @@ impl Command {
             number: record.int(key::COMMAND).unwrap_or_default(),
             sequence: record.sequence(),
             time: record.time(),
-            operation: text(key::OPERATION),
+            operation: record.operation().to_owned(),
             text: record.command_text().to_owned(),
             effects: owned(record.list(key::EFFECTS)),
             verdict: text(key::VERDICT),
@@ -255,6 +255,7 @@ fn opening(record: &Record) -> BTreeMap<String, String> {
         key::TRANSPORT,
         key::TOKEN_EXPIRES,
         key::NAMESPACE,
+        key::HOST,
         key::PROXY_INSTANCE,
         key::POLICY_DIGEST,
     ];

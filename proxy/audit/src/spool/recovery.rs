@@ -303,6 +303,7 @@ fn stamp_of(record: &Record) -> Vec<u8> {
         key == key::SESSION_ID
             || key == key::ROLE
             || key == key::NAMESPACE
+            || key == key::HOST
             || ["user.", "portcullis.claim.", "portcullis.resource.", "portcullis.proxy."]
                 .iter()
                 .any(|prefix| key.starts_with(prefix))

@@ -3,7 +3,7 @@
 use super::record::Facts;
 use crate::approval::{ApprovalError, Outcome, Pending, Question};
 use crate::refusal::{Refusal, RefusalKind};
-use proxy_policy::{ApprovalTerms, Command, RuleRef};
+use proxy_policy::{ApprovalTerms, Command, OnDisconnect, RuleRef};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -104,6 +104,16 @@ impl Held {
     /// The command.
     pub const fn command(&self) -> &Arc<Command> {
         &self.command
+    }
+
+    /// How long it waits at most, from the moment it was asked.
+    pub const fn timeout(&self) -> Duration {
+        self.terms.timeout
+    }
+
+    /// Whether its request stays open when the client gives up, for a repetition of the command to claim.
+    pub fn is_claimable(&self) -> bool {
+        self.terms.on_disconnect == OnDisconnect::Claimable
     }
 
     pub(super) const fn rule(&self) -> &RuleRef {

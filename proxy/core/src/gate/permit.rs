@@ -2,7 +2,7 @@
 
 use super::record;
 use crate::mask::{MaskCounts, Masker};
-use crate::session::Recording;
+use crate::session::{Recording, Wording};
 use bytes::{Bytes, BytesMut};
 use proxy_audit::{Event, SessionStamp, Spool, SpoolError};
 use proxy_policy::{Command, MaskPlan, RuleRef};
@@ -43,6 +43,7 @@ pub(super) struct Cleared {
     pub(super) rule: RuleRef,
     pub(super) mask: MaskPlan,
     pub(super) masker: Masker,
+    pub(super) wording: Wording,
 }
 
 /// Where the result is recorded.
@@ -157,12 +158,13 @@ impl Permit {
 
     /// The closing record; the permit is spent.
     pub(super) fn close(mut self, end: End) -> Event {
-        self.result(end).unwrap_or_else(|| record::result(record::ResultFacts::default()))
+        let wording = self.cleared.wording;
+        self.result(end).unwrap_or_else(|| record::result(record::ResultFacts::default(), wording))
     }
 
     fn result(&mut self, end: End) -> Option<Event> {
         let open = self.open.take()?;
-        Some(record::result(record::ResultFacts {
+        let facts = record::ResultFacts {
             number: self.cleared.number,
             rule: Some(&self.cleared.rule),
             operation: &self.cleared.command.operation,
@@ -171,7 +173,8 @@ impl Permit {
             truncated: open.truncated,
             frames: open.buffer.freeze(),
             duration: self.started.elapsed(),
-        }))
+        };
+        Some(record::result(facts, self.cleared.wording))
     }
 }
 

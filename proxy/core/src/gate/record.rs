@@ -5,7 +5,7 @@ use super::permit::{End, EndKind};
 use crate::approval::{ApprovalError, Outcome};
 use crate::authn::recorded_claims;
 use crate::mask::{MaskCounts, Masker};
-use crate::session::{ResourceContext, Session};
+use crate::session::{ResourceContext, Session, Status, Wording};
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use proxy_audit::event::key;
@@ -121,8 +121,10 @@ pub(super) fn stamp(session: &Session, resource: &ResourceContext, masker: &Mask
         (key::RESOURCE_PROTOCOL.into(), resource.protocol.into()),
         (key::PROXY_INSTANCE.into(), resource.instance.as_str().into()),
         (key::ROLE.into(), session.role.as_str().into()),
-        (key::NAMESPACE.into(), session.namespace.as_str().into()),
     ];
+    if let Some(key) = resource.wording.namespace {
+        attributes.push((key.into(), session.namespace.as_str().into()));
+    }
     for (name, value) in recorded_claims(identity) {
         attributes.push((format!("{}{name}", key::CLAIM_PREFIX).into(), mask_line(masker, value).into()));
     }
@@ -161,8 +163,8 @@ pub(super) fn statement(facts: &Facts<'_>, shown: &Shown, evaluation: &Evaluatio
     let mut event =
         Event::new(EventName::Statement, severity, format!("{verdict}: {}", facts.command.operation))
             .with(key::COMMAND, facts.number)
-            .with(key::OPERATION, facts.command.operation.as_str())
-            .with(key::QUERY_TEXT, shown.text.as_str())
+            .with(facts.resource.wording.operation, facts.command.operation.as_str())
+            .with(facts.resource.wording.text, shown.text.as_str())
             .with(key::EFFECTS, shown.effects.clone())
             .with(key::DIGEST, facts.digest())
             .with(key::VERDICT, verdict)
@@ -234,7 +236,7 @@ pub(super) struct ResultFacts<'a> {
     pub(super) duration: Duration,
 }
 
-pub(super) fn result(facts: ResultFacts<'_>) -> Event {
+pub(super) fn result(facts: ResultFacts<'_>, wording: Wording) -> Event {
     let (severity, outcome) = match facts.end.outcome {
         EndKind::Ok => (Severity::Info, "ok"),
         EndKind::Error => (Severity::Error, "error"),
@@ -244,14 +246,23 @@ pub(super) fn result(facts: ResultFacts<'_>) -> Event {
     let mut event = Event::new(EventName::Result, severity, format!("{outcome}: {}", facts.operation))
         .with(key::COMMAND, facts.number)
         .with(key::OUTCOME, outcome)
-        .with(key::ROWS, facts.end.rows)
         .with(key::BYTES, facts.bytes)
         .with(key::DURATION_US, duration);
+    if wording.rows {
+        event = event.with(key::ROWS, facts.end.rows);
+    }
     if let Some(rule) = facts.rule {
         event = event.with(key::RULE, rule.rule.as_str());
     }
     if let Some(code) = facts.end.status_code {
-        event = event.with(key::STATUS_CODE, code);
+        event = match wording.status {
+            Status::Text(key) => event.with(key, code),
+            // one that is no number would be another kind of status
+            Status::Number(key) => match code.parse::<i64>() {
+                Ok(number) => event.with(key, number),
+                Err(_) => event.with(key::REASON, code),
+            },
+        };
     }
     if facts.truncated {
         event = event.with(key::TRUNCATED, true);

@@ -88,6 +88,7 @@ impl Bench {
             namespace: "shop".to_owned(),
             name: "orders".to_owned(),
             protocol: "postgresql",
+            wording: crate::session::Wording::DATABASE,
             policies: Arc::new(ArcSwap::from_pointee(policies(POLICY))),
             changes: receiver,
             contact: Contact::here(),
@@ -156,7 +157,14 @@ fn session(token_seconds: i64, group: &str) -> Session {
 
 fn command(operation: &str, effect: &'static str, name: &str) -> Arc<Command> {
     let access = if effect == "Select" { Access::Read } else { Access::Write };
-    let touch = Touch { effect, object: "relation", name: name.to_owned(), access, unbounded: false, detail: proxy_policy::Detail::None };
+    let touch = Touch {
+        effect,
+        object: "relation",
+        name: name.to_owned(),
+        access,
+        unbounded: false,
+        detail: proxy_policy::Detail::None,
+    };
     Arc::new(Command {
         operation: operation.to_owned(),
         text: format!("{operation} {name} 'a literal'"),

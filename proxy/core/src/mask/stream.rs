@@ -66,6 +66,21 @@ impl StreamMasker {
         }
     }
 
+    /// Whether bytes are held back.
+    pub fn holds(&self) -> bool {
+        self.held.len() > self.released
+    }
+
+    /// Nothing has come for a while: releases a line that has not ended, a prompt most likely. What may be a private
+    /// key, or belongs to something hidden, stays. A finding that is cut at this moment is not found.
+    pub fn quiet(&mut self, out: &mut Vec<u8>) {
+        let held = self.held.get(self.released..).unwrap_or_default();
+        if self.state == State::Lines && !held.is_empty() && open_key(held).is_none() {
+            self.release(self.held.len(), out);
+            self.forget();
+        }
+    }
+
     /// The stream has ended: releases the rest.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         if self.state == State::Lines {

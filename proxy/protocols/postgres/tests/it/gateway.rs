@@ -161,6 +161,7 @@ impl Gateway {
             namespace: "shop".to_owned(),
             name: "orders".to_owned(),
             protocol: "postgresql",
+            wording: proxy_core::session::Wording::DATABASE,
             policies: Arc::new(ArcSwap::from_pointee(policies(policy))),
             changes: receiver,
             contact: Contact::here(),
