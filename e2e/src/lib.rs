@@ -4,6 +4,7 @@
 
 pub mod certificates;
 pub mod cluster;
+pub mod collector;
 pub mod gateway;
 pub mod image;
 pub mod issuer;

@@ -33,10 +33,7 @@ pub(crate) fn sources(name: &str) -> PathBuf {
 /// The script failed.
 pub(crate) fn built(client: &str) -> Result<PathBuf> {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().context("the target folder")?;
-    let folder = match client {
-        "collector" => target.join("collector"),
-        _ => target.join("clients").join(client),
-    };
+    let folder = target.join("clients").join(client);
     let _building = BUILDING.lock();
     let mut script = Command::new(sources(client).join("build"));
     let output = script.arg(&folder).stdin(Stdio::null()).output().context("run the build script")?;

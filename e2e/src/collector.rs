@@ -1,0 +1,120 @@
+//! A real OpenTelemetry Collector, between gateways and a log store.
+
+mod backend;
+
+pub use backend::Backend;
+
+use crate::process::Process;
+use crate::tools;
+use anyhow::{Context as _, Result, ensure};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use tempfile::TempDir;
+
+/// A Collector. It acknowledges a record when the backend has it.
+#[derive(Debug)]
+pub struct Collector {
+    folder: TempDir,
+    process: Process,
+    grpc: u16,
+    http: u16,
+}
+
+impl Collector {
+    /// For tests: whether one can be built; if not, a skip is printed.
+    ///
+    /// # Panics
+    /// With `CI=true`, where Go must be there.
+    pub fn is_possible() -> bool {
+        tools::or_skip("go").is_some()
+    }
+
+    /// Starts one on free loopback ports and waits until it is ready. The first time it is built, which takes minutes.
+    ///
+    /// # Errors
+    /// It cannot be built or does not start; with what was printed.
+    pub fn start(backend: &Backend) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let (grpc, http) = (tools::free_port()?, tools::free_port()?);
+        std::fs::write(folder.path().join("config.yaml"), configuration(grpc, http, backend.port()))?;
+        let process = spawn(&folder)?;
+        Ok(Self { folder, process, grpc, http })
+    }
+
+    /// Kills it as a crash would.
+    ///
+    /// # Errors
+    /// It does not end.
+    pub fn crash(&mut self) -> Result<()> {
+        self.process.signal("KILL")?;
+        self.process.wait()?;
+        Ok(())
+    }
+
+    /// Starts it again, at the same ports.
+    ///
+    /// # Errors
+    /// As [`Collector::start`].
+    pub fn restart(&mut self) -> Result<()> {
+        self.process = spawn(&self.folder)?;
+        Ok(())
+    }
+
+    /// Loopback port for OTLP by gRPC.
+    pub const fn grpc(&self) -> u16 {
+        self.grpc
+    }
+
+    /// Loopback port for OTLP by HTTP.
+    pub const fn http(&self) -> u16 {
+        self.http
+    }
+}
+
+fn spawn(folder: &TempDir) -> Result<Process> {
+    let mut program = Command::new(built()?);
+    program.arg("--config").arg(format!("file:{}", folder.path().join("config.yaml").display()));
+    let mut process = Process::start("collector", &mut program)?;
+    process.wait_for_line("that it is ready", |line| line.contains("Everything is ready").then_some(()))?;
+    Ok(process)
+}
+
+/// Builds it, by the script beside its list of parts, unless that has been done.
+fn built() -> Result<PathBuf> {
+    /// Two tests must not build at once.
+    static BUILDING: Mutex<()> = Mutex::new(());
+    let repository = tools::repository().canonicalize().context("find the repository")?;
+    let folder = repository.join("target/collector");
+    let _building = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut script = Command::new(repository.join("e2e/clients/collector/build"));
+    let output = script.arg(&folder).stdin(Stdio::null()).output().context("run the build script")?;
+    ensure!(
+        output.status.success(),
+        "build the Collector: {}\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(folder.join("collector"))
+}
+
+fn configuration(grpc: u16, http: u16, backend: u16) -> String {
+    format!(
+        "receivers:
+  otlp:
+    protocols:
+      grpc: {{ endpoint: '127.0.0.1:{grpc}', max_recv_msg_size_mib: 64 }}
+      http: {{ endpoint: '127.0.0.1:{http}' }}
+exporters:
+  otlp_http:
+    endpoint: http://127.0.0.1:{backend}
+    encoding: json
+    compression: none
+    sending_queue: {{ enabled: false }}
+service:
+  telemetry: {{ metrics: {{ level: none }} }}
+  pipelines:
+    logs: {{ receivers: [otlp], exporters: [otlp_http] }}
+"
+    )
+}
