@@ -40,6 +40,14 @@ pub fn certificate(resource: &str) -> String {
     format!("{resource}{CERTIFICATE_SUFFIX}")
 }
 
+/// After the Resource's name: the Secret with its gateway's keys for SSH.
+pub const SSH_KEYS_SUFFIX: &str = "-gateway-ssh";
+
+/// Secret with the gateway's keys for SSH, when the Resource names none.
+pub fn ssh_keys(resource: &str) -> String {
+    format!("{resource}{SSH_KEYS_SUFFIX}")
+}
+
 /// ConfigMap with the authority that signed it.
 pub fn authority(resource: &str) -> String {
     format!("{resource}-gateway-ca")

@@ -109,6 +109,10 @@ async fn applied(
             certificate::ensure(context, resource, now).await?;
             wanted.push(("Secret".to_owned(), names::certificate(&resource.name)));
         }
+        Certificate::SshKeys => {
+            certificate::ensure_ssh_keys(context, resource).await?;
+            wanted.push(("Secret".to_owned(), names::ssh_keys(&resource.name)));
+        }
         // its Secret is cert-manager's, or somebody's
         Certificate::CertManager(_) | Certificate::Referenced(_) => {}
     }

@@ -46,6 +46,9 @@ pub enum ApplyError {
     /// A certificate could not be made.
     #[error("issue the gateway's certificate")]
     Certificate(#[source] crate::authority::AuthorityError),
+    /// A key for SSH could not be made.
+    #[error("make the gateway's SSH key")]
+    SshKey(#[source] ssh_key::Error),
     /// What was built is no object, which only a mistake in this program can cause.
     #[error("built something that is no Kubernetes object")]
     Built(#[source] serde_json::Error),

@@ -1,4 +1,4 @@
-//! The gateway's certificate from the operator's authority, and the tenant's key: what is random, and so is made once and
+//! The gateway's certificate from the operator's authority, its keys for SSH, and the tenant's key: what is random, and so is made once and
 //! not built anew each time.
 
 use super::apply::{ApplyError, apply};
@@ -12,6 +12,7 @@ use kube::api::PostParams;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
+use ssh_key::{Algorithm, LineEnding, PrivateKey};
 use std::collections::BTreeMap;
 
 /// Length of a tenant key, in bytes.
@@ -79,15 +80,58 @@ pub async fn ensure_tenant_key(context: &Context, namespace: &str) -> Result<(),
         ..Secret::default()
     };
     secret.metadata.name = Some(TENANT_KEY_SECRET.to_owned());
+    create(context, namespace, &secret).await
+}
+
+/// Makes the gateway's keys for SSH, if there are none: the key by which clients know it, and the one that signs
+/// certificates for agents. They are never changed: clients have pinned the first.
+///
+/// Cancel safe.
+///
+/// # Errors
+/// The API server did not take them.
+pub async fn ensure_ssh_keys(context: &Context, resource: &ValidatedResource) -> Result<(), ApplyError> {
+    let name = names::ssh_keys(&resource.name);
+    if context.stores.secrets.get(&ObjectRef::new(&name).within(&resource.namespace)).is_some() {
+        return Ok(());
+    }
+    let (host_key, authority) = (ssh_key("portcullis gateway")?, ssh_key("portcullis authority")?);
+    let mut secret = Secret {
+        immutable: Some(true),
+        type_: Some("portcullis.dev/ssh-keys".to_owned()),
+        string_data: Some(BTreeMap::from([
+            ("ssh-hostkey".to_owned(), host_key),
+            ("ssh-ca".to_owned(), authority),
+        ])),
+        ..Secret::default()
+    };
+    secret.metadata.name = Some(name);
+    secret.metadata.labels = Some(names::labels(&resource.name));
+    secret.metadata.owner_references = Some(vec![resource.owner.clone()]);
+    create(context, &resource.namespace, &secret).await
+}
+
+/// A new Ed25519 key in OpenSSH's format.
+fn ssh_key(comment: &str) -> Result<String, ApplyError> {
+    let key = PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519);
+    let text = key.and_then(|mut key| {
+        key.set_comment(comment);
+        key.to_openssh(LineEnding::LF)
+    });
+    text.map(|text| text.to_string()).map_err(ApplyError::SshKey)
+}
+
+/// Creates a Secret, unless it is there already.
+async fn create(context: &Context, namespace: &str, secret: &Secret) -> Result<(), ApplyError> {
     let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
     context.metrics.wrote("Secret", "create");
-    match Api::<Secret>::namespaced(context.client.clone(), namespace).create(&params, &secret).await {
+    match Api::<Secret>::namespaced(context.client.clone(), namespace).create(&params, secret).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
         Err(source) => Err(ApplyError::Api {
             step: "create",
             kind: "Secret".to_owned(),
-            name: TENANT_KEY_SECRET.to_owned(),
+            name: secret.name_any(),
             source: Box::new(source),
         }),
     }

@@ -118,7 +118,8 @@ fn visit_ssh(target: &SshTarget, found: &mut impl FnMut(Option<MountKind>, &str,
 pub fn mentions(resource: &Guarded<ProtectedResource>, kind: Option<KeyKind>, name: &str) -> bool {
     let Ok(resource) = &resource.0 else { return false };
     let kind = kind.map(MountKind::from);
-    let own = resource.metadata.name.as_deref().zip(name.strip_suffix(names::CERTIFICATE_SUFFIX));
+    let suffix = if resource.spec.ssh.is_some() { names::SSH_KEYS_SUFFIX } else { names::CERTIFICATE_SUFFIX };
+    let own = resource.metadata.name.as_deref().zip(name.strip_suffix(suffix));
     let mut named = kind == Some(MountKind::Secret) && own.is_some_and(|(own, name)| own == name);
     visit(&resource.spec, &mut |other, mentioned, _| named |= other == kind && mentioned == name);
     named
@@ -153,7 +154,10 @@ pub fn dereference(context: &Context, resource: &ProtectedResource) -> Dereferen
     }
     let own = Mention {
         kind: Some(MountKind::Secret),
-        name: names::certificate(&resource.name_any()),
+        name: match &resource.spec.ssh {
+            Some(_) => names::ssh_keys(&resource.name_any()),
+            None => names::certificate(&resource.name_any()),
+        },
         path: String::new(),
     };
     mounts.update(version(stores, &namespace, &own).unwrap_or_default());

@@ -2,7 +2,7 @@
 
 use super::dereference::{Dereferenced, Mention, MountKind, mentioned};
 use crate::names;
-use crds::v1alpha1::{Gateway, IssuerRef, ProtectedResource, ServiceType, SpoolVolume};
+use crds::v1alpha1::{IssuerRef, ProtectedResource, ResourceSpec, ServiceType, SpoolVolume};
 use crds::validation::Validate as _;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Resource as _;
@@ -48,6 +48,8 @@ pub enum Certificate {
     CertManager(IssuerRef),
     /// The operator's authority issues it.
     Own,
+    /// None: the operator makes keys for SSH, once.
+    SshKeys,
 }
 
 /// Why a Resource cannot be built. What runs stays as it is.
@@ -95,14 +97,18 @@ pub fn validate(given: &Dereferenced) -> Result<ValidatedResource, Invalid> {
         replicas: gateway.replicas,
         drain_seconds: i64::from(gateway.drain_seconds),
         spool: gateway.spool.clone().unwrap_or_default(),
-        certificate: certificate(gateway),
+        certificate: certificate(&resource.spec),
         mounts: mounts(resource),
         egress,
     })
 }
 
-fn certificate(gateway: &Gateway) -> Certificate {
-    let Some(tls) = &gateway.tls else { return Certificate::Own };
+fn certificate(spec: &ResourceSpec) -> Certificate {
+    if let Some(target) = &spec.ssh {
+        let referenced = target.keys_ref.as_ref().map(|keys| Certificate::Referenced(keys.name.clone()));
+        return referenced.unwrap_or(Certificate::SshKeys);
+    }
+    let Some(tls) = &spec.gateway.tls else { return Certificate::Own };
     match (&tls.secret_ref, &tls.issuer_ref) {
         (Some(secret), _) => Certificate::Referenced(secret.name.clone()),
         (None, Some(issuer)) => Certificate::CertManager(issuer.clone()),
@@ -142,11 +148,12 @@ impl ValidatedResource {
         names::gateway(&self.name)
     }
 
-    /// Secret with the gateway's certificate.
+    /// Secret with what the gateway proves itself by: its certificate, or its keys for SSH.
     pub fn certificate_secret(&self) -> String {
         match &self.certificate {
             Certificate::Referenced(name) => name.clone(),
             Certificate::CertManager(_) | Certificate::Own => names::certificate(&self.name),
+            Certificate::SshKeys => names::ssh_keys(&self.name),
         }
     }
 
