@@ -7,7 +7,7 @@ mod outcome;
 
 use crate::approvals::{Scope, Standing, Store, StoreArguments, User};
 use crate::describe;
-use crate::output::{FAILURE, Format, Output, inline};
+use crate::output::{Document, FAILURE, Output, inline};
 use crate::requests::unknown;
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
@@ -75,7 +75,7 @@ fn decide(
     let (name, user) = (&arguments.name, store.user()?);
     let mut shown = false;
     let written = store.append(name, &mut |request| {
-        if output.format() == Format::Table && !shown {
+        if output.format() == Document::Table && !shown {
             describe::print(request, store, output)?;
             output.line("")?;
             shown = true;
@@ -192,9 +192,9 @@ fn report(request: &ApprovalRequest, standing: &Standing, output: &mut Output) -
         Standing::Over(word) => format!("{name} is {word}"),
     };
     match output.format() {
-        Format::Json => output.json(&json!({
+        Document::Json => output.json(&json!({
             "name": name, "namespace": namespace, "state": standing.word(), "missing": standing.missing(),
         })),
-        Format::Table => output.line(&inline(&sentence)),
+        Document::Table => output.line(&inline(&sentence)),
     }
 }

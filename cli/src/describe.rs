@@ -1,7 +1,7 @@
 //! `portcullis describe`: everything an approver needs to know about one request.
 
 use crate::approvals::{Scope, Standing, Store, StoreArguments};
-use crate::output::{Format, Output, inline, judged, local, printable};
+use crate::output::{Document, Output, inline, judged, local, printable};
 use crate::requests::{Listed, remaining, unknown};
 use anyhow::bail;
 use clap::Args;
@@ -36,8 +36,8 @@ pub(crate) fn print(request: &ApprovalRequest, store: &dyn Store, output: &mut O
     let now = Timestamp::now();
     let standing = store.standing(request, now);
     match output.format() {
-        Format::Json => output.json(&Listed::new(request, &standing)),
-        Format::Table => lines(request, &standing, now).iter().try_for_each(|line| output.line(line)),
+        Document::Json => output.json(&Listed::new(request, &standing)),
+        Document::Table => lines(request, &standing, now).iter().try_for_each(|line| output.line(line)),
     }
 }
 

@@ -1,8 +1,11 @@
-//! Where the audit logs are.
+//! Where the audit logs are, and where else records may be.
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use std::path::PathBuf;
+use proxy_audit::source::{OtlpSource, Part, Source, SpoolSource};
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 
 /// Which logs to read.
 #[derive(Args, Debug)]
@@ -27,5 +30,68 @@ impl LogArguments {
     /// Whether a log was named, rather than a directory of logs.
     pub(crate) fn is_one_log(&self, directories: &[PathBuf]) -> bool {
         directories.contains(&self.spool)
+    }
+}
+
+/// Where to read records.
+#[derive(Args, Debug)]
+pub(crate) struct SourceArguments {
+    #[command(flatten)]
+    pub(crate) logs: LogArguments,
+    /// Read this instead of a spool: files as an OpenTelemetry Collector's file exporter writes them (JSON), or one
+    /// evidence bundle. What it is, is seen from its first bytes.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(crate) from: Vec<PathBuf>,
+}
+
+impl SourceArguments {
+    /// The source.
+    pub(crate) fn open(&self) -> anyhow::Result<Box<dyn Source>> {
+        if self.from.is_empty() {
+            return Ok(Box::new(SpoolSource::new(self.logs.directories()?)));
+        }
+        let kinds = self.from.iter().map(|path| Kind::of(path)).collect::<anyhow::Result<Vec<_>>>()?;
+        match kinds.as_slice() {
+            [Kind::Directory] => {
+                let logs = self.from.first().map(|path| proxy_audit::read::logs(path)).transpose()?;
+                Ok(Box::new(SpoolSource::new(logs.unwrap_or_default())))
+            }
+            kinds if kinds.iter().all(|kind| *kind == Kind::Otlp) => {
+                Ok(Box::new(OtlpSource::new(self.from.iter().cloned().map(Part::whole).collect())))
+            }
+            _ => bail!("--from takes one directory, one evidence bundle, or files of OTLP JSON"),
+        }
+    }
+}
+
+/// What a path holds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Kind {
+    /// Logs.
+    Directory,
+    /// OTLP JSON, a request a line.
+    Otlp,
+    /// An evidence bundle: a tar archive.
+    Bundle,
+}
+
+impl Kind {
+    /// Looks at the first bytes.
+    pub(crate) fn of(path: &Path) -> anyhow::Result<Self> {
+        let shown = path.display();
+        if path.is_dir() {
+            return Ok(Self::Directory);
+        }
+        let mut head = Vec::new();
+        let file = File::open(path).with_context(|| format!("open {shown}"))?;
+        file.take(512).read_to_end(&mut head).with_context(|| format!("read {shown}"))?;
+        // POSIX ustar: the magic is at byte 257.
+        if head.get(257..262) == Some(b"ustar") {
+            return Ok(Self::Bundle);
+        }
+        match head.iter().find(|byte| !byte.is_ascii_whitespace()) {
+            Some(b'{') => Ok(Self::Otlp),
+            Some(_) | None => bail!("{shown} is neither a directory, nor OTLP JSON, nor an evidence bundle"),
+        }
     }
 }

@@ -4,15 +4,19 @@
 //! print, `logs` where logs lie.
 
 mod approvals;
+mod commands;
 mod decide;
+mod decisions;
 mod describe;
 mod dev_issuer;
+mod index;
 mod logs;
 mod output;
 mod plugin;
 mod policy;
 mod replay;
 mod requests;
+mod rows;
 mod sessions;
 mod show;
 mod verify;
@@ -31,14 +35,16 @@ use std::process::ExitCode;
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// How to print: a table to read, or JSON to process.
+    /// How to print: a table to read, or JSON to process; lists of the record also as csv or ndjson.
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
     output: Format,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Approvals(decisions::Arguments),
     Approve(decide::ApproveArguments),
+    Commands(commands::Arguments),
     Deny(decide::DenyArguments),
     Describe(describe::Arguments),
     DevIssuer(dev_issuer::Arguments),
@@ -50,13 +56,26 @@ enum Command {
     Verify(verify::Arguments),
 }
 
+impl Command {
+    /// Whether it prints a list of what is on record.
+    const fn is_list(&self) -> bool {
+        matches!(self, Self::Approvals(_) | Self::Commands(_) | Self::Sessions(_))
+    }
+}
+
 fn main() -> ExitCode {
     let called = std::env::args_os().next();
     let matches = plugin::named(Cli::command(), called.as_deref()).get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let mut output = Output::new(cli.output);
+    if !cli.command.is_list() && matches!(cli.output, Format::Csv | Format::Ndjson) {
+        output::complain(&anyhow::anyhow!("-o csv and -o ndjson are for sessions, commands and approvals"));
+        return ExitCode::from(output::FAILURE);
+    }
     let result = match &cli.command {
+        Command::Approvals(arguments) => decisions::run(arguments, &mut output),
         Command::Approve(arguments) => decide::approve(arguments, &mut output),
+        Command::Commands(arguments) => commands::run(arguments, &mut output),
         Command::Deny(arguments) => decide::deny(arguments, &mut output),
         Command::Describe(arguments) => describe::run(arguments, &mut output),
         Command::DevIssuer(arguments) => dev_issuer::run(arguments, &mut output),

@@ -19,6 +19,19 @@ pub(crate) enum Format {
     Table,
     /// JSON to process.
     Json,
+    /// Of lists: comma-separated values (RFC 4180), for spreadsheets.
+    Csv,
+    /// Of lists: a JSON object a line.
+    Ndjson,
+}
+
+/// How to print what is not a list.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Document {
+    /// Text to read.
+    Table,
+    /// JSON to process.
+    Json,
 }
 
 /// Standard output. Colours are dropped when it is no terminal or `NO_COLOR` is set.
@@ -35,9 +48,46 @@ impl Output {
         Self { format, stream: AutoStream::auto(stdout), terminal }
     }
 
-    /// How to print.
-    pub(crate) fn format(&self) -> Format {
+    /// How to print a list.
+    pub(crate) fn form(&self) -> Format {
         self.format
+    }
+
+    /// How to print what is not a list.
+    pub(crate) fn format(&self) -> Document {
+        if self.format == Format::Table { Document::Table } else { Document::Json }
+    }
+
+    /// Bytes as they are, escape sequences and all.
+    #[expect(
+        clippy::unused_self,
+        reason = "whoever writes holds the output; its lock lets the same thread in"
+    )]
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        let mut stdout = io::stdout();
+        stdout.write_all(bytes)?;
+        stdout.flush()?;
+        Ok(())
+    }
+
+    /// A value as JSON in one line.
+    pub(crate) fn json_line(&mut self, value: &impl Serialize) -> anyhow::Result<()> {
+        writeln!(self.stream, "{}", serde_json::to_string(value)?)?;
+        Ok(())
+    }
+
+    /// Rows as comma-separated values (RFC 4180): all fields of their JSON form, under their names.
+    pub(crate) fn csv<T: Serialize>(&mut self, rows: &[T]) -> anyhow::Result<()> {
+        for (number, row) in rows.iter().enumerate() {
+            let serde_json::Value::Object(fields) = serde_json::to_value(row)? else { continue };
+            if number == 0 {
+                let names: Vec<String> = fields.keys().map(|name| csv_text(name)).collect();
+                write!(self.stream, "{}\r\n", names.join(","))?;
+            }
+            let cells: Vec<String> = fields.values().map(csv_cell).collect();
+            write!(self.stream, "{}\r\n", cells.join(","))?;
+        }
+        Ok(())
     }
 
     /// One line of text; may hold colours.
@@ -65,6 +115,23 @@ impl Output {
         }
         Ok(())
     }
+}
+
+fn csv_cell(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::Null => String::new(),
+        serde_json::Value::String(text) => csv_text(text),
+        serde_json::Value::Bool(_) | serde_json::Value::Number(_) => value.to_string(),
+        serde_json::Value::Array(_) | serde_json::Value::Object(_) => csv_text(&value.to_string()),
+    }
+}
+
+/// A text of a record is whatever an agent sent: one that a spreadsheet would take for a formula gets an apostrophe
+/// before it (<https://owasp.org/www-community/attacks/CSV_Injection>).
+fn csv_text(text: &str) -> String {
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let text = if formula { format!("'{text}") } else { text.to_owned() };
+    if text.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
 }
 
 /// A verdict or outcome in its colour.
@@ -119,4 +186,19 @@ pub(crate) fn warn(text: &str) {
 /// Whether whoever read our output went away, as `head` does.
 pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn cells_are_quoted_and_formulas_disarmed() {
+        assert_eq!(csv_cell(&json!("a,b \"c\"\nd")), "\"a,b \"\"c\"\"\nd\"");
+        assert_eq!(csv_cell(&json!("=HYPERLINK(1)")), "'=HYPERLINK(1)");
+        assert_eq!(csv_cell(&json!(-7)), "-7");
+        assert_eq!(csv_cell(&json!(null)), "");
+        assert_eq!(csv_cell(&json!(["x", "y"])), "\"[\"\"x\"\",\"\"y\"\"]\"");
+    }
 }

@@ -1,7 +1,7 @@
 //! `portcullis requests`: what waits for an approval.
 
 use crate::approvals::{Listing, Scope, Standing, Store, StoreArguments};
-use crate::output::{Format, Output, inline, judged};
+use crate::output::{Document, Output, inline, judged};
 use clap::Args;
 use crds::v1alpha1::{ApprovalRequest, ApprovalVerdict};
 use jiff::{SignedDuration, Timestamp};
@@ -109,12 +109,12 @@ fn look(store: &dyn Store, over_too: bool) -> anyhow::Result<(Requests, Vec<Stri
 fn print(requests: &Requests, scope: Scope, output: &mut Output) -> anyhow::Result<()> {
     let now = Timestamp::now();
     match output.format() {
-        Format::Json => {
+        Document::Json => {
             let listed = requests.iter().map(|(request, standing)| Listed::new(request, standing));
             output.json(&listed.collect::<Vec<_>>())
         }
-        Format::Table if requests.is_empty() => output.line("nothing waits for an approval"),
-        Format::Table => {
+        Document::Table if requests.is_empty() => output.line("nothing waits for an approval"),
+        Document::Table => {
             let mut header = vec!["NAME", "REQUESTER", "RESOURCE", "COMMAND", "DECISION", "EXPIRES IN"];
             let mut rows: Vec<Vec<String>> =
                 requests.iter().map(|(request, standing)| row(request, standing, now)).collect();

@@ -1,7 +1,7 @@
 //! `portcullis show`: what one session did.
 
-use crate::logs::LogArguments;
-use crate::output::{Format, Output, judged, local, printable};
+use crate::logs::SourceArguments;
+use crate::output::{Document, Output, judged, local, printable};
 use clap::Args;
 use proxy_audit::query::{self, Command, SessionDetail};
 use std::process::ExitCode;
@@ -15,14 +15,14 @@ pub(crate) struct Arguments {
     /// Identifier of the session, or how it begins.
     session: String,
     #[command(flatten)]
-    logs: LogArguments,
+    source: SourceArguments,
 }
 
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<ExitCode> {
-    let detail = query::session(&arguments.logs.directories()?, &arguments.session)?;
+    let detail = query::session(arguments.source.open()?.as_ref(), &arguments.session)?;
     match output.format() {
-        Format::Json => output.json(&detail)?,
-        Format::Table => {
+        Document::Json => output.json(&detail)?,
+        Document::Table => {
             for line in head(&detail) {
                 output.line(&line)?;
             }

@@ -1,7 +1,7 @@
 //! `portcullis verify`: is the record whole and unchanged?
 
 use crate::logs::LogArguments;
-use crate::output::{Format, Output, complain, judged, printable};
+use crate::output::{Document, Output, complain, judged, printable};
 use anyhow::Context as _;
 use clap::Args;
 use proxy_audit::note::LogKey;
@@ -30,8 +30,8 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
     match reports(arguments) {
         Ok(reports) => {
             match output.format() {
-                Format::Json => output.json(&reports)?,
-                Format::Table => {
+                Document::Json => output.json(&reports)?,
+                Document::Table => {
                     for line in reports.iter().flat_map(lines) {
                         output.line(&line)?;
                     }

@@ -3,7 +3,7 @@
 use super::catalogue::{self, Source};
 use super::judge::{Asker, Judge, Judgement};
 use super::setting::{GivenIdentity, Setting, document};
-use crate::output::{Format, Output, judged, printable};
+use crate::output::{Document, Output, judged, printable};
 use anyhow::{Context as _, ensure};
 use clap::Args;
 use jiff::Timestamp;
@@ -110,8 +110,8 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
     }
     let failed = done.iter().filter(|done| !done.passed).count();
     match output.format() {
-        Format::Json => output.json(&done)?,
-        Format::Table => {
+        Document::Json => output.json(&done)?,
+        Document::Table => {
             for case in &done {
                 let word = if case.passed { judged("ok") } else { judged("error") };
                 output.line(&format!("{word:<5} {}", printable(&case.case)))?;

@@ -3,7 +3,7 @@
 use super::catalogue;
 use super::judge::{Asker, Judge, Judgement};
 use super::setting::{GivenIdentity, Setting, document};
-use crate::output::{Format, Output, judged, printable};
+use crate::output::{Document, Output, judged, printable};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use jiff::Timestamp;
@@ -76,8 +76,8 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         (Some(sql), _) => {
             let judgement = judge.judge(asker, sql);
             match output.format() {
-                Format::Json => output.json(&judgement)?,
-                Format::Table => print(&judgement, output)?,
+                Document::Json => output.json(&judgement)?,
+                Document::Table => print(&judgement, output)?,
             }
         }
         (None, Some(file)) if file.as_os_str() == "-" => {

@@ -5,11 +5,14 @@
 
 use crate::output::printable;
 use crate::replay::cell::CellType;
-use crate::replay::table::{Head, aligned};
+use crate::replay::renderer::{Part, Renderer};
+use crate::replay::table::{Head, Table};
 
 /// What one command's frames have said so far.
 #[derive(Debug, Default)]
-pub(super) struct Transcript {
+pub(crate) struct Transcript {
+    /// `database=> `
+    prompt: String,
     /// Bytes of a frame that is not yet whole.
     pending: Vec<u8>,
     columns: Option<Vec<(String, CellType)>>,
@@ -17,53 +20,66 @@ pub(super) struct Transcript {
 }
 
 impl Transcript {
-    /// Takes more frames; gives what they show.
-    pub(super) fn feed(&mut self, frames: &[u8]) -> String {
+    /// An empty one; the prompt is psql's for this database.
+    pub(crate) fn new(database: &str) -> Self {
+        Self { prompt: format!("{}=> ", printable(database)), ..Self::default() }
+    }
+}
+
+impl Renderer for Transcript {
+    fn begin(&mut self, text: &str) -> (String, String) {
+        self.pending.clear();
+        self.columns = None;
+        self.rows.clear();
+        let text = printable(text.trim_end());
+        let end = if text.ends_with(';') { "" } else { ";" };
+        (self.prompt.clone(), format!("{text}{end}"))
+    }
+
+    fn feed(&mut self, frames: &[u8]) -> Vec<Part> {
         self.pending.extend_from_slice(frames);
         let pending = std::mem::take(&mut self.pending);
         let mut rest = pending.as_slice();
-        let mut out = String::new();
+        let mut parts = Vec::new();
         loop {
             match split_frame(rest) {
                 Split::Frame { tag, body, after } => {
                     rest = after;
-                    out.push_str(&self.message(tag, body));
+                    self.message(tag, body, &mut parts);
                 }
                 Split::More => break,
                 Split::Garbage => {
-                    out.push_str("(unreadable frames)\n");
+                    parts.push(Part::Text("(unreadable frames)\n".to_owned()));
                     rest = &[];
                     break;
                 }
             }
         }
         self.pending = rest.to_vec();
-        out
+        parts
     }
 
-    /// What is left when the command is done: rows whose end was not recorded.
-    pub(super) fn finish(&mut self) -> String {
+    /// Rows whose end was not recorded.
+    fn finish(&mut self) -> Vec<Part> {
         self.pending.clear();
-        if self.rows.is_empty() { String::new() } else { self.table() }
+        if self.rows.is_empty() { Vec::new() } else { vec![Part::Table(self.table())] }
     }
+}
 
-    fn message(&mut self, tag: u8, body: &[u8]) -> String {
+impl Transcript {
+    fn message(&mut self, tag: u8, body: &[u8], parts: &mut Vec<Part>) {
         match tag {
-            b'T' => {
-                self.columns = row_description(body);
-                String::new()
-            }
+            b'T' => self.columns = row_description(body),
             b'D' => {
                 let row = self.row(body);
                 self.rows.push(row);
-                String::new()
             }
-            b'C' => self.complete(&cstring(body)),
-            b'E' | b'N' => report(body),
-            b'A' => notification(body),
-            b'd' => printable(&String::from_utf8_lossy(body)),
-            b's' => self.table(),
-            _ => String::new(),
+            b'C' => self.complete(&cstring(body), parts),
+            b'E' | b'N' => parts.push(Part::Text(report(body))),
+            b'A' => parts.push(Part::Text(notification(body))),
+            b'd' => parts.push(Part::Text(printable(&String::from_utf8_lossy(body)))),
+            b's' => parts.push(Part::Table(self.table())),
+            _ => {}
         }
     }
 
@@ -89,18 +105,18 @@ impl Transcript {
     }
 
     /// psql prints the tag, but not of a command that shows rows and changes nothing.
-    fn complete(&mut self, tag: &str) -> String {
+    fn complete(&mut self, tag: &str, parts: &mut Vec<Part>) {
         let shows_rows = self.columns.is_some() || !self.rows.is_empty();
-        let mut out = if shows_rows { self.table() } else { String::new() };
+        if shows_rows {
+            parts.push(Part::Table(self.table()));
+        }
         let changes = ["INSERT", "UPDATE", "DELETE", "MERGE"].iter().any(|word| tag.starts_with(word));
         if !shows_rows || changes {
-            out.push_str(&printable(tag));
-            out.push('\n');
+            parts.push(Part::Text(format!("{}\n", printable(tag))));
         }
-        out
     }
 
-    fn table(&mut self) -> String {
+    fn table(&mut self) -> Table {
         let rows = std::mem::take(&mut self.rows);
         let count = rows.iter().map(Vec::len).max().unwrap_or_default();
         let heads: Vec<Head> = match self.columns.take() {
@@ -113,7 +129,7 @@ impl Transcript {
                 (1..=count).map(|number| Head { name: format!("column{number}"), right: false }).collect()
             }
         };
-        aligned(&heads, &rows)
+        Table { heads, rows }
     }
 }
 

@@ -3,13 +3,28 @@
 use unicode_width::UnicodeWidthStr;
 
 /// A column's head.
-pub(super) struct Head {
-    pub(super) name: String,
-    pub(super) right: bool,
+#[derive(Clone, Debug)]
+pub(crate) struct Head {
+    pub(crate) name: String,
+    /// Its values are aligned to the right.
+    pub(crate) right: bool,
 }
 
-/// The table with its row count, and an empty line after it.
-pub(super) fn aligned(heads: &[Head], rows: &[Vec<String>]) -> String {
+/// Rows of a result. All text is printable.
+#[derive(Clone, Debug)]
+pub(crate) struct Table {
+    pub(crate) heads: Vec<Head>,
+    pub(crate) rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// As psql prints it, with its row count and an empty line after it.
+    pub(crate) fn aligned(&self) -> String {
+        aligned(&self.heads, &self.rows)
+    }
+}
+
+fn aligned(heads: &[Head], rows: &[Vec<String>]) -> String {
     let widths: Vec<usize> =
         heads.iter().enumerate().map(|(number, head)| width(head, number, rows)).collect();
     let mut out = String::new();

@@ -160,3 +160,101 @@ async fn an_untouched_log_verifies_and_a_tampered_copy_does_not() {
     let (nothing, shown) = code(&mut on(&state, &["verify"]));
     assert_eq!(nothing, Some(3), "{shown}");
 }
+
+#[tokio::test]
+async fn commands_are_listed_in_every_form_and_by_an_index_too() {
+    let directory = TempDir::new().unwrap();
+    let state = state(&directory).await;
+    let table = succeeds(&mut on(&state, &["commands", "--verdict", "deny"]));
+    assert!(table.contains("DROP DATABASE shop") && !table.contains("SELECT"), "{table}");
+    let lines = succeeds(&mut on(&state, &["commands", "--detector", "email", "-o", "ndjson"]));
+    let row: Value = serde_json::from_str(&lines).unwrap();
+    assert_eq!((&row["command"], &row["session"]), (&Value::from(1), &Value::from(SESSION)));
+    let csv = succeeds(&mut on(&state, &["commands", "--sort", "time", "-o", "csv"]));
+    assert!(csv.lines().count() == 3 && csv.contains("\"SELECT id, email FROM users\""), "{csv}");
+    let index = directory.path().join("index");
+    let plain = succeeds(&mut on(&state, &["commands", "-o", "json"]));
+    for _ in 0..2 {
+        let indexed = succeeds(on(&state, &["commands", "-o", "json"]).args(["--index", text(&index)]));
+        let texts = |json: &str| -> Vec<Value> {
+            let rows: Vec<Value> = serde_json::from_str(json).unwrap();
+            rows.into_iter().map(|row| row["text"].clone()).collect()
+        };
+        assert_eq!(texts(&plain), texts(&indexed));
+    }
+    let (code, complaint) = code(&mut on(&state, &["commands", "--verdict", "maybe"]));
+    assert_eq!(code, Some(1));
+    assert!(complaint.contains("allow, deny, hold"), "{complaint}");
+    assert!(succeeds(&mut on(&state, &["approvals"])).contains("no approval fits"));
+    assert!(super::fails(&mut on(&state, &["verify", "-o", "csv"])).contains("csv"));
+}
+
+#[tokio::test]
+async fn a_replay_begins_where_it_is_told_to_and_exports_what_asciinema_plays() {
+    let directory = TempDir::new().unwrap();
+    let state = state(&directory).await;
+    let shown = succeeds(&mut on(&state, &["replay", "0199e2", "--search", "drop"]));
+    assert!(shown.contains("DROP DATABASE") && !shown.contains("SELECT"), "{shown}");
+    assert!(
+        super::fails(&mut on(&state, &["replay", "0199e2", "--command", "9"])).contains("no such command")
+    );
+    let cast = succeeds(&mut on(&state, &["replay", "0199e2", "--export", "asciicast"]));
+    let mut lines = cast.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    assert_eq!(lines.next().unwrap()["version"], 3);
+    let events: Vec<Value> = lines.collect();
+    assert!(events.iter().all(|event| event[0].as_f64().unwrap() >= 0.0), "{cast}");
+    let shown: String =
+        events.iter().filter(|event| event[1] == "o").map(|event| event[2].as_str().unwrap()).collect();
+    assert!(shown.contains("shop=> SELECT id, email FROM users;\r\n id | email \r\n"), "{shown}");
+    assert!(events.iter().any(|event| event[1] == "m" && event[2] == "deny: DROP DATABASE shop;"), "{cast}");
+}
+
+#[tokio::test]
+async fn a_recorded_terminal_comes_as_lines_or_exactly_and_at_its_times() {
+    use proxy_audit::stream::{Channel, StreamEncoder, StreamEvent};
+    use std::time::Duration;
+    let directory = TempDir::new().unwrap();
+    let log = directory.path().join("state/log");
+    let (spool, _) = Spool::open(&SpoolOptions::new(&log, "dev/default/web/gw-1")).unwrap();
+    let session = SessionStamp::new(vec![
+        (key::SESSION_ID.into(), SESSION.into()),
+        (key::RESOURCE_PROTOCOL.into(), "SSH".into()),
+    ]);
+    let (mut encoder, mut recording) = (StreamEncoder::default(), Vec::new());
+    let at = Duration::from_millis;
+    encoder.encode(at(0), &StreamEvent::Resize { columns: 90, rows: 30 }, &mut recording);
+    encoder.data(
+        at(500),
+        Channel::STDOUT,
+        b"\x1b[31mred\x1b[0m\x1b]0;pwned\x07\r\n1\xe2\x82",
+        &mut recording,
+    );
+    encoder.data(at(750), Channel::STDOUT, b"\xac\r\n", &mut recording);
+    encoder.encode(at(800), &StreamEvent::Exit(3), &mut recording);
+    let (first, second) = recording.split_at(30);
+    let statement = Event::new(EventName::Statement, Severity::Info, "allow")
+        .with(key::COMMAND, 1_i64)
+        .with(key::COMMAND_LINE, "./show")
+        .with(key::VERDICT, "allow");
+    let chunk = Event::new(EventName::ResultChunk, Severity::Info, "part")
+        .with(key::COMMAND, 1_i64)
+        .with(key::FRAMES, bytes(first));
+    let result = result(1, "ok").with(key::EXIT_CODE, 3_i64).with(key::FRAMES, bytes(second));
+    for event in [statement, chunk, result] {
+        spool.append(&session, event).unwrap();
+    }
+    spool.close().await.unwrap();
+    let state = directory.path().join("state");
+    let plain = succeeds(&mut on(&state, &["replay", "0199e2"]));
+    assert!(plain.ends_with("$ ./show\nred\n1€\n-- exit code 3\n"), "{plain:?}");
+    let raw = succeeds(&mut on(&state, &["replay", "0199e2", "--raw"]));
+    assert!(raw.contains("\x1b[31mred\x1b[0m\x1b]0;pwned\x07\r\n1€\r\n"), "{raw:?}");
+    let cast = succeeds(&mut on(&state, &["replay", "0199e2", "--export", "asciicast"]));
+    let lines: Vec<Value> = cast.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&lines[0]["term"]["cols"], &lines[0]["term"]["rows"]), (&Value::from(90), &Value::from(30)));
+    let output: Vec<&Value> = lines.iter().skip(1).filter(|event| event[1] == "o").collect();
+    assert_eq!((&output[1][0], &output[2][0]), (&Value::from(0.5), &Value::from(0.25)));
+    assert_eq!(output[2][2], "€\r\n", "a character that was cut comes whole");
+    let shown = succeeds(&mut on(&state, &["show", "0199e2"]));
+    assert!(shown.contains("./show"), "{shown}");
+}

@@ -1,0 +1,155 @@
+//! asciicast v3: <https://docs.asciinema.org/manual/asciicast/v3/>. Recorded terminals as they were; results of other
+//! protocols as their tools show them. Commands, verdicts and approvals are markers, to jump to.
+
+use crate::output::{Output, inline};
+use crate::replay::renderer::{self, Part, Renderer};
+use crate::replay::screen::MAX_MICROS;
+use jiff::Timestamp;
+use proxy_audit::query::SessionDetail;
+use proxy_audit::replay::{Step, StepKind};
+use proxy_audit::stream::{Channel, StreamEvent};
+use serde_json::json;
+use std::time::Duration;
+
+/// Width and height where none is on record.
+const SIZE: (u16, u16) = (120, 36);
+
+struct Cast<'a> {
+    output: &'a mut Output,
+    renderer: Box<dyn Renderer>,
+    /// Time of the last event.
+    last: Timestamp,
+    began: Timestamp,
+    /// First bytes of a character that is cut.
+    cut: Vec<u8>,
+}
+
+pub(super) fn write(session: &SessionDetail, steps: &[Step], output: &mut Output) -> anyhow::Result<()> {
+    let start = steps.first().map_or(session.summary.start, |step| step.time);
+    let (columns, rows) = size(session, steps);
+    output.json_line(&json!({
+        "version": 3,
+        "term": {"cols": columns, "rows": rows},
+        "timestamp": start.as_second(),
+        "title": inline(&format!(
+            "{} on {}/{}", crate::sessions::user(&session.summary), session.summary.namespace, session.summary.resource
+        )),
+    }))?;
+    let mut cast =
+        Cast { output, renderer: renderer::of(session), last: start, began: start, cut: Vec::new() };
+    steps.iter().try_for_each(|step| cast.step(step))
+}
+
+/// The size of the first terminal.
+fn size(session: &SessionDetail, steps: &[Step]) -> (u16, u16) {
+    let mut renderer = renderer::of(session);
+    for step in steps {
+        match &step.kind {
+            StepKind::Command { text, .. } => drop(renderer.begin(text)),
+            StepKind::Output { frames } => {
+                for part in renderer.feed(frames) {
+                    if let Part::Stream(frame) = part
+                        && let StreamEvent::Resize { columns, rows } = frame.event
+                    {
+                        return (columns, rows);
+                    }
+                }
+            }
+            StepKind::Approval { .. }
+            | StepKind::End { .. }
+            | StepKind::Error { .. }
+            | StepKind::Result { .. }
+            | StepKind::Start { .. } => {}
+        }
+    }
+    SIZE
+}
+
+impl Cast<'_> {
+    fn step(&mut self, step: &Step) -> anyhow::Result<()> {
+        match &step.kind {
+            StepKind::Start { .. } => Ok(()),
+            StepKind::Command { operation, .. } if operation == "CONNECT" => Ok(()),
+            StepKind::Command { text, verdict, rule, .. } => {
+                self.began = step.time;
+                let (prompt, text) = self.renderer.begin(text);
+                self.event(step.time, "m", &inline(&format!("{verdict}: {text}")))?;
+                self.text(step.time, &format!("{prompt}{text}\n"))?;
+                if verdict == "allow" {
+                    Ok(())
+                } else {
+                    self.remark(step.time, &format!("{verdict} by {rule}"))
+                }
+            }
+            StepKind::Approval { text, approvers, verdict } => {
+                self.event(step.time, "m", &inline(&format!("approval: {verdict}")))?;
+                self.remark(step.time, &format!("{text} {}", approvers.join(", ")))
+            }
+            StepKind::Output { frames } => {
+                let parts = self.renderer.feed(frames);
+                self.parts(step.time, &parts)
+            }
+            StepKind::Result { truncated, .. } => {
+                let parts = self.renderer.finish();
+                self.parts(step.time, &parts)?;
+                if *truncated { self.remark(step.time, "the rest was not recorded") } else { Ok(()) }
+            }
+            StepKind::Error { text } => self.remark(step.time, &format!("error: {text}")),
+            StepKind::End { reason } => self.remark(step.time, &format!("session ended: {reason}")),
+        }
+    }
+
+    fn parts(&mut self, time: Timestamp, parts: &[Part]) -> anyhow::Result<()> {
+        for part in parts {
+            let Part::Stream(frame) = part else {
+                self.text(time, &part.text())?;
+                continue;
+            };
+            let at = self.began + Duration::from_micros(frame.micros.min(MAX_MICROS));
+            match &frame.event {
+                StreamEvent::Data { channel: Channel::STDIN, bytes } => {
+                    self.event(at, "i", &String::from_utf8_lossy(bytes))?;
+                }
+                StreamEvent::Data { bytes, .. } => {
+                    let text = self.characters(bytes);
+                    self.event(at, "o", &text)?;
+                }
+                StreamEvent::Resize { columns, rows } => self.event(at, "r", &format!("{columns}x{rows}"))?,
+                StreamEvent::Exit(_)
+                | StreamEvent::ExitSignal(_)
+                | StreamEvent::Signal(_)
+                | StreamEvent::End(_)
+                | StreamEvent::Omitted { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whole characters; a cut one waits for its rest. JSON has no bytes, so what is no UTF-8 is replaced.
+    fn characters(&mut self, bytes: &[u8]) -> String {
+        self.cut.extend_from_slice(bytes);
+        let end = match std::str::from_utf8(&self.cut) {
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            Ok(_) | Err(_) => self.cut.len(),
+        };
+        let rest = self.cut.split_off(end);
+        let whole = std::mem::replace(&mut self.cut, rest);
+        String::from_utf8_lossy(&whole).into_owned()
+    }
+
+    fn text(&mut self, time: Timestamp, text: &str) -> anyhow::Result<()> {
+        if text.is_empty() { Ok(()) } else { self.event(time, "o", &text.replace('\n', "\r\n")) }
+    }
+
+    fn remark(&mut self, time: Timestamp, text: &str) -> anyhow::Result<()> {
+        self.event(time, "o", &format!("\x1b[2m-- {}\x1b[0m\r\n", inline(text)))
+    }
+
+    fn event(&mut self, time: Timestamp, code: &str, data: &str) -> anyhow::Result<()> {
+        // Times of a recording that lie before the last record's are a clock's doing.
+        let time = time.max(self.last);
+        let interval = time.duration_since(self.last).as_secs_f64();
+        self.last = time;
+        self.output.json_line(&json!([(interval * 1e6).round() / 1e6, code, data]))
+    }
+}

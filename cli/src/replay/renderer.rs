@@ -1,0 +1,88 @@
+//! What a protocol must know to be replayed and reported: how the client's own tool would have shown it.
+
+use crate::replay::postgres::Transcript;
+use crate::replay::stream::Stream;
+use crate::replay::table::Table;
+use proxy_audit::query::SessionDetail;
+use proxy_audit::stream::{MAGIC, StreamFrame};
+
+/// Shows the commands of one session, one after another.
+///
+/// Frames come from a record: an implementation reads them as carefully as if an enemy had written them, and holds no
+/// more than what it needs to show. All texts that it gives are printable (`output::printable`).
+pub(crate) trait Renderer {
+    /// A command begins: forgets the one before. Gives the prompt, and the command as it was typed there.
+    fn begin(&mut self, text: &str) -> (String, String);
+
+    /// Takes bytes of `portcullis.result.frames`, cut anywhere; gives what they show.
+    fn feed(&mut self, frames: &[u8]) -> Vec<Part>;
+
+    /// The command is over: gives what is left.
+    fn finish(&mut self) -> Vec<Part>;
+}
+
+/// Something that is shown.
+#[derive(Clone, Debug)]
+pub(crate) enum Part {
+    /// Lines of text, with their ends.
+    Text(String),
+    /// Rows.
+    Table(Table),
+    /// A terminal or another stream, exactly.
+    Stream(StreamFrame),
+}
+
+impl Part {
+    /// As text, without a terminal: what a stream shows needs `replay::plain`.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Table(table) => table.aligned(),
+            Self::Stream(_) => String::new(),
+        }
+    }
+}
+
+/// The renderer of a session's protocol. Whatever the protocol, results that are recorded streams are shown as these.
+pub(crate) fn of(session: &SessionDetail) -> Box<dyn Renderer> {
+    let named = |key: &str| session.opening.get(key).map(String::as_str).filter(|name| !name.is_empty());
+    let place = named("db.namespace").unwrap_or(&session.summary.role);
+    let own: Box<dyn Renderer> = match session.summary.protocol.as_str() {
+        "SSH" | "Kubernetes" => Box::new(Stream::default()),
+        _ => Box::new(Transcript::new(place)),
+    };
+    Box::new(Sniffing { own, stream: None, begun: false })
+}
+
+/// Looks at the first bytes of each command's frames.
+struct Sniffing {
+    own: Box<dyn Renderer>,
+    stream: Option<Stream>,
+    begun: bool,
+}
+
+impl Renderer for Sniffing {
+    fn begin(&mut self, text: &str) -> (String, String) {
+        (self.stream, self.begun) = (None, false);
+        self.own.begin(text)
+    }
+
+    fn feed(&mut self, frames: &[u8]) -> Vec<Part> {
+        // The first record of a result holds far more than the magic, unless it holds next to nothing.
+        if !self.begun && !frames.is_empty() {
+            self.begun = true;
+            self.stream = frames.starts_with(&MAGIC).then(Stream::default);
+        }
+        match &mut self.stream {
+            Some(stream) => stream.feed(frames),
+            None => self.own.feed(frames),
+        }
+    }
+
+    fn finish(&mut self) -> Vec<Part> {
+        match &mut self.stream {
+            Some(stream) => stream.finish(),
+            None => self.own.finish(),
+        }
+    }
+}
