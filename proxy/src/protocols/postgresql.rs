@@ -2,18 +2,14 @@
 
 mod tls;
 
-use super::{Connection, Settings, Unusable};
+use super::{Connection, Settings, Unusable, entrance};
 use crate::config::{IssuerConfig, PostgresqlUpstream};
 use arc_swap::ArcSwap;
-use proxy_core::authn::{Authenticator, Freshness, IssuerOptions};
+use proxy_core::authn::Authenticator;
 use proxy_core::gate::Chain;
 use proxy_core::session::ResourceContext;
 use proxy_postgres::options::{Credentials, Limits, Options, UpstreamTls};
 use proxy_postgres::{Postgres, SessionError};
-use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs;
-
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use std::sync::Arc;
 
 /// PostgreSQL with the settings of one Resource.
@@ -38,15 +34,11 @@ impl Postgresql {
         let config = settings.config;
         let authenticator = match before.filter(|before| before.issuers == config.issuers) {
             Some(before) => Arc::clone(&before.authenticator),
-            None => Arc::new(authenticator(&config.issuers)?),
+            None => Arc::new(entrance::authenticator(&config.issuers)?),
         };
         let options = options(&settings, upstream)?;
-        let unusable = |message| Unusable { path: "spec.gateway.tls".to_owned(), message };
-        let certificate = config.certificate.as_ref().ok_or_else(|| {
-            unusable("expected a certificate: clients send tokens, so TLS is required".to_owned())
-        })?;
-        let tls = server(certificate)
-            .map_err(|error| unusable(format!("expected a certificate that TLS can use: {error}")))?;
+        // libpq names the protocol since PostgreSQL 17
+        let tls = entrance::tls(config.certificate.as_ref(), &[b"postgresql"])?;
         let tls = Arc::new(ArcSwap::from_pointee(tls));
         let resource = Arc::clone(&settings.resource);
         let postgres = match before {
@@ -93,30 +85,5 @@ fn options(settings: &Settings<'_>, upstream: &PostgresqlUpstream) -> Result<Opt
         limits: Limits::default(),
         drain: settings.draining.clone(),
         stop: settings.ending.clone(),
-    })
-}
-
-/// The gateway's side of TLS towards clients. libpq names the protocol by ALPN since PostgreSQL 17.
-fn server(certificate: &Arc<CertifiedKey>) -> Result<ServerConfig, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(CertifiedKey::clone(certificate))));
-    config.alpn_protocols = vec![b"postgresql".to_vec()];
-    Ok(config)
-}
-
-fn authenticator(issuers: &[IssuerConfig]) -> Result<Authenticator, Unusable> {
-    let options = issuers.iter().map(|issuer| IssuerOptions {
-        issuer: issuer.issuer.clone(),
-        audiences: issuer.audiences.clone(),
-        username_claim: issuer.username_claim.clone(),
-        groups_claim: issuer.groups_claim.clone(),
-        ca_pem: issuer.authorities.clone().map(String::into_bytes),
-        introduction: issuer.introduction.clone(),
-    });
-    Authenticator::new(options.collect(), Freshness::default()).map_err(|error| Unusable {
-        path: "spec.authentication.issuers".to_owned(),
-        message: Chain(&error).to_string(),
     })
 }

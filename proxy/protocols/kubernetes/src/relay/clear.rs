@@ -1,0 +1,111 @@
+//! A command's way through the gate, and what its client is told meanwhile.
+//!
+//! HTTP has no words before the status line that clients read, so a held request hangs, and not for long: client
+//! libraries and load balancers give up after a minute. After [`Limits::hold_wait`](crate::options::Limits) the client
+//! is told to repeat the request: `409 Conflict` with `Retry-After` and the name of the ApprovalRequest. Where the
+//! rule's `onDisconnect` is `Claimable` the repeated request claims the approval; otherwise it waits as long as the
+//! rule says, for giving up would withdraw the question.
+
+use crate::connection::Connection;
+use crate::session::Session;
+use crate::status::Failure;
+use http::StatusCode;
+use proxy_core::gate::{Decision, Held, Permit, Standing};
+use proxy_core::refusal::{Refusal, RefusalKind};
+use proxy_policy::Command;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::task::TaskTracker;
+
+/// Clears one command.
+///
+/// Cancel safe: the decision is made to its end without its client, and what was permitted is then recorded as aborted,
+/// what was held as withdrawn.
+///
+/// # Errors
+/// It may not run, or not now.
+pub(crate) async fn clear(
+    connection: &Connection,
+    session: &Arc<Session>,
+    command: Arc<Command>,
+) -> Result<Permit, Failure> {
+    let deciding = Arc::clone(session);
+    let decision = settle(&connection.streams, async move {
+        deciding.gate().lock().await.decide(command, Standing::Alone).await
+    });
+    match decision.await? {
+        Decision::Permit(permit) => Ok(permit),
+        Decision::Refused(refusal) => Err(refusal.into()),
+        Decision::Held(held) => wait(connection, session, *held).await,
+    }
+}
+
+/// Runs a step of the gate to its end, even if nobody waits for it any more.
+pub(crate) async fn settle<T: Send + 'static>(
+    tasks: &TaskTracker,
+    step: impl Future<Output = T> + Send + 'static,
+) -> Result<T, Failure> {
+    tasks.spawn(step).await.map_err(|error| {
+        tracing::error!(%error, "a step of the gate did not end");
+        Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", "the command could not be decided")
+    })
+}
+
+async fn wait(connection: &Connection, session: &Arc<Session>, held: Held) -> Result<Permit, Failure> {
+    let limit = match held.is_claimable() {
+        true => connection.shared.options.limits.hold_wait,
+        false => held.timeout(),
+    };
+    let mut waiting =
+        Waiting { held: Some(held), session: Arc::clone(session), tasks: connection.streams.clone() };
+    let Some(held) = waiting.held.as_mut() else { return Err(over(session)) };
+    let outcome = tokio::select! {
+        outcome = held.outcome() => outcome,
+        () = tokio::time::sleep(limit) => return Err(waiting.come_back()),
+        () = session.ended().cancelled() => return Err(over(session)),
+        () = connection.shared.options.drain.cancelled() => return Err(waiting.come_back()),
+    };
+    let Some(held) = waiting.held.take() else { return Err(over(session)) };
+    let resuming = Arc::clone(session);
+    let resumed =
+        settle(&connection.streams, async move { resuming.gate().lock().await.resume(held, outcome).await });
+    Ok(resumed.await??)
+}
+
+fn over(session: &Session) -> Failure {
+    session.reason()
+}
+
+/// A held command. Dropped with it inside, it is given up.
+struct Waiting {
+    held: Option<Held>,
+    session: Arc<Session>,
+    tasks: TaskTracker,
+}
+
+impl Waiting {
+    /// What the client is told when it has waited long enough.
+    fn come_back(&self) -> Failure {
+        let Some(held) = &self.held else { return over(&self.session) };
+        let notice = held.notice();
+        let hint = match held.is_claimable() {
+            true => format!("{}; then repeat the command", notice.hint),
+            false => notice.hint,
+        };
+        let refusal = Refusal { kind: RefusalKind::Withdrawn, rule: None, message: notice.message, hint };
+        Failure::from(refusal).with_code(StatusCode::CONFLICT, "Conflict").after(RETRY_AFTER)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let Some(held) = self.held.take() else { return };
+        let session = Arc::clone(&self.session);
+        self.tasks.spawn(async move {
+            session.gate().lock().await.withdraw(held, "the client does not wait any longer").await;
+        });
+    }
+}
+
+/// When a client that was told to repeat its request should do so.
+const RETRY_AFTER: Duration = Duration::from_secs(5);

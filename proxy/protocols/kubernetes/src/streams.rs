@@ -1,0 +1,83 @@
+//! Connections into a pod, and whatever else is upgraded: `exec`, `attach`, `port-forward`, watches over WebSocket.
+//!
+//! ```text
+//! client ── 101 ──► websocket | spdy: frames, taken apart       websocket | spdy ──► API server
+//!                   channel ─► tape: masked, recorded, released
+//! ```
+//!
+//! The client's transport is spoken upstream as well: WebSocket (`v5.channel.k8s.io`, `v4.channel.k8s.io`; KEP-4006),
+//! SPDY/3.1 with the same protocols behind it, and SPDY/3.1 inside a WebSocket for `port-forward`. Frames are taken
+//! apart and written anew; what is not understood ends the stream.
+//!
+//! * *Standard output and error* are masked by the detectors before they are recorded and released; so is the text of
+//!   the error channel.
+//! * *Standard input* is recorded as masked, and sent on as it came: it is the client's own.
+//! * *A port that is forwarded* carries any protocol; masking would break it. It is recorded masked, sent on as it is,
+//!   and needs a rule that allows `pods/portforward`.
+
+mod channels;
+mod headers;
+mod output;
+mod spdy;
+mod tape;
+mod upgrade;
+mod websocket;
+
+pub(crate) use upgrade::{Exchange, asked, open};
+
+use crate::session::Session;
+use proxy_core::refusal::Refusal;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// What the relays of a stream are told.
+#[derive(Debug)]
+struct Context {
+    session: Arc<Session>,
+    /// Fires when the session may not go on.
+    ended: CancellationToken,
+    /// Somebody may wait at a prompt: lines without an end are shown after a moment.
+    is_interactive: bool,
+    message_bytes: usize,
+}
+
+/// Why a stream ended before its end.
+#[derive(Debug, thiserror::Error)]
+enum StreamError {
+    /// A side broke off.
+    #[error("a side broke off")]
+    Io(#[from] std::io::Error),
+    /// A side broke off, or spoke no WebSocket.
+    #[error("WebSocket")]
+    WebSocket(#[from] tokio_tungstenite::tungstenite::Error),
+    /// A side sent what is not understood.
+    #[error("not understood: {0}")]
+    Protocol(&'static str),
+    /// The recorder is gone.
+    #[error("not recorded: {0}")]
+    Unrecorded(String),
+    /// The session may not go on.
+    #[error("the session ended")]
+    Ended,
+}
+
+impl From<Refusal> for StreamError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Unrecorded(refusal.message)
+    }
+}
+
+/// What a stream's bytes are, and so what becomes of them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Role {
+    /// From the client: recorded masked, sent on as it is.
+    Input,
+    /// To the client: masked, recorded, sent on.
+    Output(proxy_audit::stream::Channel),
+    /// To the client: a `Status` that says how it ended.
+    Error,
+    /// From the client: the terminal's size.
+    Resize,
+    /// Either way: a forwarded port. Recorded masked, sent on as it is.
+    Tunnel(proxy_audit::stream::Channel),
+}

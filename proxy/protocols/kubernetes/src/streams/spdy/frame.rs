@@ -1,0 +1,162 @@
+//! The head of a frame, and where its payload ends.
+
+use crate::streams::StreamError;
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
+};
+
+/// Set in the flags of a frame that is the last of its stream and direction.
+pub(super) const FIN: u8 = 1;
+/// Most bytes of a control frame.
+const CONTROL: usize = 64 * 1024;
+/// Bytes of a payload that are taken at once.
+pub(super) const PIECE: usize = 32 * 1024;
+
+pub(super) const SYN_STREAM: u16 = 1;
+pub(super) const SYN_REPLY: u16 = 2;
+pub(super) const RST_STREAM: u16 = 3;
+pub(super) const SETTINGS: u16 = 4;
+pub(super) const PING: u16 = 6;
+pub(super) const GOAWAY: u16 = 7;
+pub(super) const HEADERS: u16 = 8;
+pub(super) const WINDOW_UPDATE: u16 = 9;
+
+/// What a frame begins with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Head {
+    /// A control frame of a type, and the length of its payload.
+    Control { kind: u16, length: usize, raw: [u8; 8] },
+    /// Data of a stream.
+    Data { stream: u32, flags: u8, length: usize },
+}
+
+/// Whether anything comes before the end. Cancel safe.
+pub(super) async fn comes<R: AsyncRead + Unpin>(from: &mut BufReader<R>) -> Result<bool, StreamError> {
+    Ok(!from.fill_buf().await?.is_empty())
+}
+
+/// Reads a head.
+///
+/// # Errors
+/// It is none of version 3, or too long.
+pub(super) async fn head<R: AsyncRead + Unpin>(from: &mut BufReader<R>) -> Result<Head, StreamError> {
+    let mut raw = [0_u8; 8];
+    from.read_exact(&mut raw).await?;
+    let [a, b, c, d, flags, x, y, z] = raw;
+    let length = usize::try_from(u32::from_be_bytes([0, x, y, z])).unwrap_or(usize::MAX);
+    if a & 0x80 == 0 {
+        return Ok(Head::Data { stream: u32::from_be_bytes([a, b, c, d]), flags, length });
+    }
+    if u16::from_be_bytes([a & 0x7f, b]) != 3 || length > CONTROL {
+        return Err(StreamError::Protocol("a SPDY control frame"));
+    }
+    Ok(Head::Control { kind: u16::from_be_bytes([c, d]), length, raw })
+}
+
+/// Reads the whole payload of a control frame.
+///
+/// # Errors
+/// It breaks off.
+pub(super) async fn payload<R: AsyncRead + Unpin>(
+    from: &mut BufReader<R>,
+    length: usize,
+) -> Result<Vec<u8>, StreamError> {
+    let mut payload = vec![0; length];
+    from.read_exact(&mut payload).await?;
+    Ok(payload)
+}
+
+/// Reads the next piece of data of which `left` bytes are to come.
+///
+/// # Errors
+/// It breaks off.
+pub(super) async fn piece<R: AsyncRead + Unpin>(
+    from: &mut BufReader<R>,
+    left: usize,
+) -> Result<Vec<u8>, StreamError> {
+    payload(from, left.min(PIECE)).await
+}
+
+/// The stream that a control frame is about: its first four bytes.
+pub(super) fn stream(payload: &[u8]) -> Result<u32, StreamError> {
+    let bytes = payload.first_chunk::<4>().ok_or(StreamError::Protocol("a short SPDY frame"))?;
+    Ok(u32::from_be_bytes(*bytes) & 0x7fff_ffff)
+}
+
+/// Sends a control frame as it came.
+///
+/// # Errors
+/// The peer is gone.
+pub(super) async fn pass<W: AsyncWrite + Unpin>(
+    to: &mut W,
+    raw: [u8; 8],
+    payload: &[u8],
+) -> Result<(), StreamError> {
+    let mut frame = raw.to_vec();
+    frame.extend_from_slice(payload);
+    to.write_all(&frame).await?;
+    Ok(to.flush().await?)
+}
+
+/// Sends data, in frames of at most [`PIECE`] bytes; the last carries the flags.
+///
+/// # Errors
+/// The peer is gone.
+pub(super) async fn data<W: AsyncWrite + Unpin>(
+    to: &mut W,
+    stream: u32,
+    flags: u8,
+    bytes: &[u8],
+) -> Result<(), StreamError> {
+    let mut rest = bytes;
+    loop {
+        let (now, later) = rest.split_at(rest.len().min(PIECE));
+        let flags = if later.is_empty() { flags } else { 0 };
+        let length = u32::try_from(now.len()).unwrap_or(u32::MAX).to_be_bytes();
+        let mut frame = Vec::with_capacity(now.len().saturating_add(8));
+        frame.extend_from_slice(&stream.to_be_bytes());
+        frame.push(flags);
+        frame.extend_from_slice(length.get(1..).unwrap_or_default());
+        frame.extend_from_slice(now);
+        to.write_all(&frame).await?;
+        if later.is_empty() {
+            return Ok(to.flush().await?);
+        }
+        rest = later;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn read(bytes: &[u8]) -> Result<Head, StreamError> {
+        head(&mut BufReader::new(bytes)).await
+    }
+
+    #[tokio::test]
+    async fn a_head_says_what_it_is_of() {
+        let control = read(&[0x80, 3, 0, 1, 0, 0, 0, 12]).await.unwrap();
+        assert!(matches!(control, Head::Control { kind: SYN_STREAM, length: 12, .. }));
+        let data = read(&[0, 0, 0, 5, 1, 0, 1, 0]).await.unwrap();
+        assert_eq!(data, Head::Data { stream: 5, flags: FIN, length: 256 });
+    }
+
+    #[tokio::test]
+    async fn another_version_and_an_endless_control_frame_are_refused() {
+        assert!(read(&[0x80, 2, 0, 1, 0, 0, 0, 12]).await.is_err());
+        assert!(read(&[0x80, 3, 0, 1, 0, 0xff, 0xff, 0xff]).await.is_err());
+        assert!(read(&[0x80, 3]).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn long_data_is_cut_and_only_the_last_frame_is_final() {
+        let mut out = Vec::new();
+        data(&mut out, 3, FIN, &vec![7; PIECE + 1]).await.unwrap();
+        let mut from = BufReader::new(out.as_slice());
+        let first = head(&mut from).await.unwrap();
+        assert_eq!(first, Head::Data { stream: 3, flags: 0, length: PIECE });
+        payload(&mut from, PIECE).await.unwrap();
+        assert_eq!(head(&mut from).await.unwrap(), Head::Data { stream: 3, flags: FIN, length: 1 });
+    }
+}

@@ -1,0 +1,140 @@
+//! From the client: it opens streams, and sends input, sizes, or a port's bytes.
+
+use super::frame::{self, FIN, Head};
+use super::{Role, StreamError, Streams};
+use crate::streams::channels::tunnel;
+use crate::streams::headers::Inflater;
+use crate::streams::output;
+use crate::streams::tape::{Copy, Tape};
+use proxy_audit::stream::{Channel, StreamEvent};
+use std::collections::HashMap;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
+use tokio::sync::Mutex;
+
+pub(super) struct Up<'a, 't, W> {
+    to: W,
+    streams: &'a Streams,
+    tape: &'a Mutex<&'t mut Tape>,
+    inflater: Inflater,
+    copies: HashMap<u32, Copy>,
+}
+
+impl<'a, 't, W: AsyncWrite + Unpin> Up<'a, 't, W> {
+    pub(super) fn new(to: W, streams: &'a Streams, tape: &'a Mutex<&'t mut Tape>) -> Self {
+        Self { to, streams, tape, inflater: Inflater::new(), copies: HashMap::new() }
+    }
+
+    pub(super) async fn run<R: AsyncRead + Unpin>(
+        mut self,
+        mut from: BufReader<R>,
+    ) -> Result<(), StreamError> {
+        while frame::comes(&mut from).await? {
+            match frame::head(&mut from).await? {
+                Head::Control { kind, length, raw } => {
+                    let payload = frame::payload(&mut from, length).await?;
+                    self.control(kind, &payload)?;
+                    frame::pass(&mut self.to, raw, &payload).await?;
+                }
+                Head::Data { stream, flags, length } => self.data(stream, flags, length, &mut from).await?,
+            }
+        }
+        let mut tape = self.tape.lock().await;
+        for copy in self.copies.values_mut() {
+            copy.finish(&mut tape).await?;
+        }
+        drop(tape);
+        // it may be gone already
+        self.to.shutdown().await.unwrap_or_default();
+        Ok(())
+    }
+
+    fn control(&mut self, kind: u16, payload: &[u8]) -> Result<(), StreamError> {
+        let short = StreamError::Protocol("a short SPDY frame");
+        let malformed = |_error| StreamError::Protocol("the headers of a SPDY frame");
+        match kind {
+            frame::SYN_STREAM => {
+                let stream = frame::stream(payload)?;
+                // stream, associated stream, priority, slot
+                let headers = self.inflater.read(payload.get(10..).ok_or(short)?).map_err(malformed)?;
+                self.streams.open(stream, role(&headers)?)
+            }
+            frame::SYN_REPLY | frame::HEADERS => {
+                self.inflater.read(payload.get(4..).ok_or(short)?).map_err(malformed)?;
+                Ok(())
+            }
+            frame::RST_STREAM => {
+                self.streams.close(frame::stream(payload)?);
+                Ok(())
+            }
+            frame::SETTINGS | frame::PING | frame::GOAWAY | frame::WINDOW_UPDATE => Ok(()),
+            _ => Err(StreamError::Protocol("a SPDY control frame that is not known")),
+        }
+    }
+
+    async fn data<R: AsyncRead + Unpin>(
+        &mut self,
+        stream: u32,
+        flags: u8,
+        length: usize,
+        from: &mut BufReader<R>,
+    ) -> Result<(), StreamError> {
+        let mut left = length;
+        loop {
+            let piece = frame::piece(from, left).await?;
+            left = left.saturating_sub(piece.len());
+            let flags = if left == 0 { flags } else { 0 };
+            self.record(stream, &piece, flags & FIN != 0).await?;
+            frame::data(&mut self.to, stream, flags, &piece).await?;
+            if left == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn record(&mut self, stream: u32, piece: &[u8], is_last: bool) -> Result<(), StreamError> {
+        let mut tape = self.tape.lock().await;
+        let channel = match self.streams.get(stream) {
+            Some(Role::Input) => Channel::STDIN,
+            Some(Role::Tunnel(channel)) => channel,
+            Some(Role::Resize) => {
+                if let Some(size) = output::size(piece) {
+                    tape.event(&size).await?;
+                }
+                return Ok(());
+            }
+            // the client closes its half of what it only reads
+            Some(Role::Output(_) | Role::Error) if piece.is_empty() => return Ok(()),
+            Some(Role::Output(_) | Role::Error) | None => {
+                return Err(StreamError::Protocol("data on a stream that is not the client's"));
+            }
+        };
+        let copy = self.copies.entry(stream).or_insert_with(|| Copy::new(channel, tape.masker().clone()));
+        copy.push(piece, &mut tape).await?;
+        if is_last {
+            copy.finish(&mut tape).await?;
+            self.copies.remove(&stream);
+            tape.event(&StreamEvent::End(channel)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// What a stream is for, by its header `streamtype`.
+fn role(headers: &[(String, String)]) -> Result<Role, StreamError> {
+    let value = |wanted: &str| {
+        headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.as_str())
+    };
+    match value("streamtype") {
+        Some("stdin") => Ok(Role::Input),
+        Some("stdout") => Ok(Role::Output(Channel::STDOUT)),
+        Some("stderr") => Ok(Role::Output(Channel::STDERR)),
+        Some("resize") => Ok(Role::Resize),
+        Some("error") if value("port").is_some() => Ok(Role::Output(Channel::STDERR)),
+        Some("error") => Ok(Role::Error),
+        Some("data") if value("port").is_some() => {
+            let connection = value("requestid").and_then(|id| id.parse().ok()).unwrap_or(u8::MAX);
+            Ok(Role::Tunnel(Channel(tunnel(connection, true))))
+        }
+        Some(_) | None => Err(StreamError::Protocol("a SPDY stream that is for nothing known")),
+    }
+}

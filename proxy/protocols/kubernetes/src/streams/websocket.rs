@@ -1,0 +1,352 @@
+//! WebSocket (RFC 6455) between both sides: channels of a program or of ports, events of a watch, or bytes.
+
+use super::channels::{CLOSE, Channels};
+use super::output::{self, Output, QUIET};
+use super::tape::{Copy, Tape};
+use super::{Context, Role, StreamError};
+use crate::mask::{Answer, Masks};
+use crate::request::RequestInfo;
+use bytes::{BufMut as _, Bytes, BytesMut};
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{Sink, SinkExt as _, StreamExt as _};
+use proxy_audit::stream::{Channel, StreamEvent};
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Mutex;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::{Message, Role as Side, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Utf8Bytes};
+use tokio_util::io::{CopyToBytes, SinkWriter, StreamReader};
+
+/// The client's side, after the 101.
+pub(super) async fn accepted<T: AsyncRead + AsyncWrite + Unpin>(io: T, limit: usize) -> WebSocketStream<T> {
+    WebSocketStream::from_raw_socket(io, Side::Server, Some(config(limit))).await
+}
+
+/// The API server's side, after the 101.
+pub(super) async fn connected<T: AsyncRead + AsyncWrite + Unpin>(io: T, limit: usize) -> WebSocketStream<T> {
+    WebSocketStream::from_raw_socket(io, Side::Client, Some(config(limit))).await
+}
+
+fn config(limit: usize) -> WebSocketConfig {
+    WebSocketConfig::default()
+        .max_message_size(Some(limit))
+        .max_frame_size(Some(limit))
+        .write_buffer_size(0)
+        .max_write_buffer_size(limit.saturating_mul(2))
+}
+
+/// Relays channels until the API server closes.
+///
+/// # Errors
+/// It broke off.
+pub(super) async fn relay<C, S>(
+    client: C,
+    server: S,
+    channels: Channels,
+    context: &Context,
+    tape: &mut Tape,
+) -> Result<(), StreamError>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (mut to_client, from_client) = accepted(client, context.message_bytes).await.split();
+    let (to_server, from_server) = connected(server, context.message_bytes).await.split();
+    let tape = Mutex::new(tape);
+    let mut down = Down { channels, tape: &tape, outputs: BTreeMap::new(), copies: BTreeMap::new() };
+    let ended = {
+        let up = upwards(from_client, to_server, channels, &tape);
+        let down = downwards(from_server, &mut to_client, &mut down, context.is_interactive);
+        tokio::pin!(up, down);
+        tokio::select! {
+            ended = &mut down => ended,
+            sent = &mut up => match sent {
+                // the client has closed: the API server ends the program, and says so or not
+                Ok(()) => tokio::time::timeout(PARTING, down).await.unwrap_or(Ok(())),
+                Err(error) => Err(error),
+            },
+            () = context.ended.cancelled() => Err(StreamError::Ended),
+        }
+    };
+    down.finish(&mut to_client).await?;
+    if matches!(ended, Err(StreamError::Ended)) && channels == Channels::Program {
+        let status = context.session.reason().status().to_string();
+        to_client.send(framed(super::channels::OUTCOME, status.as_bytes())).await?;
+    }
+    // it may be gone already
+    to_client.close().await.unwrap_or_default();
+    ended
+}
+
+async fn upwards<C, S>(
+    mut from: SplitStream<WebSocketStream<C>>,
+    mut to: SplitSink<WebSocketStream<S>, Message>,
+    channels: Channels,
+    tape: &Mutex<&mut Tape>,
+) -> Result<(), StreamError>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut copies: BTreeMap<u8, Copy> = BTreeMap::new();
+    while let Some(message) = from.next().await {
+        let message = match message {
+            Ok(message) => message,
+            Err(Error::ConnectionClosed | Error::Protocol(_)) => break,
+            Err(error) => return Err(error.into()),
+        };
+        let data: &[u8] = match &message {
+            Message::Binary(bytes) => bytes,
+            Message::Text(text) => text.as_bytes(),
+            Message::Close(_) => break,
+            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => continue,
+        };
+        let Some((channel, payload)) = data.split_first() else { continue };
+        let mut tape = tape.lock().await;
+        match channels.from_client(*channel) {
+            Some(Role::Input) => copy(&mut copies, 0, Channel::STDIN, &tape).push(payload, &mut tape).await?,
+            Some(Role::Tunnel(own)) => {
+                copy(&mut copies, *channel, own, &tape).push(payload, &mut tape).await?;
+            }
+            Some(Role::Resize) => {
+                if let Some(size) = output::size(payload) {
+                    tape.event(&size).await?;
+                }
+            }
+            None if *channel == CLOSE => {
+                for copy in copies.values_mut() {
+                    copy.finish(&mut tape).await?;
+                }
+                let closed = payload.first().copied().unwrap_or_default();
+                tape.event(&StreamEvent::End(Channel(closed))).await?;
+            }
+            Some(Role::Output(_) | Role::Error) | None => {
+                return Err(StreamError::Protocol("a channel that is not the client's"));
+            }
+        }
+        drop(tape);
+        to.send(message).await?;
+    }
+    let mut tape = tape.lock().await;
+    for copy in copies.values_mut() {
+        copy.finish(&mut tape).await?;
+    }
+    drop(tape);
+    // it may be gone already
+    to.close().await.unwrap_or_default();
+    Ok(())
+}
+
+fn copy<'a>(copies: &'a mut BTreeMap<u8, Copy>, key: u8, channel: Channel, tape: &Tape) -> &'a mut Copy {
+    copies.entry(key).or_insert_with(|| Copy::new(channel, tape.masker().clone()))
+}
+
+/// The way to the client.
+struct Down<'a, 't> {
+    channels: Channels,
+    tape: &'a Mutex<&'t mut Tape>,
+    outputs: BTreeMap<u8, Output>,
+    copies: BTreeMap<u8, Copy>,
+}
+
+async fn downwards<C, S>(
+    mut from: SplitStream<WebSocketStream<S>>,
+    to: &mut SplitSink<WebSocketStream<C>, Message>,
+    down: &mut Down<'_, '_>,
+    is_interactive: bool,
+) -> Result<(), StreamError>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    loop {
+        let message = if is_interactive && down.outputs.values().any(Output::holds) {
+            match tokio::time::timeout(QUIET, from.next()).await {
+                Ok(message) => message,
+                Err(_quiet) => {
+                    down.quiet(to).await?;
+                    from.next().await
+                }
+            }
+        } else {
+            from.next().await
+        };
+        match message {
+            None | Some(Ok(Message::Close(_)) | Err(Error::ConnectionClosed)) => return Ok(()),
+            Some(Ok(Message::Binary(bytes))) => down.take(&bytes, to).await?,
+            Some(Ok(Message::Text(text))) => down.take(text.as_bytes(), to).await?,
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+            Some(Err(error)) => return Err(error.into()),
+        }
+    }
+}
+
+impl Down<'_, '_> {
+    async fn take<W>(&mut self, data: &[u8], to: &mut W) -> Result<(), StreamError>
+    where
+        W: Sink<Message, Error = Error> + Unpin,
+    {
+        let Some((channel, payload)) = data.split_first() else { return Ok(()) };
+        let released: Bytes = match self.channels.from_server(*channel) {
+            Some(Role::Output(own)) => {
+                let mut tape = self.tape.lock().await;
+                let masker = tape.masker().clone();
+                let output = self.outputs.entry(*channel).or_insert_with(|| Output::new(own, masker));
+                let released = output.push(payload, &mut tape).await?;
+                if released.is_empty() && !payload.is_empty() {
+                    return Ok(());
+                }
+                released.into()
+            }
+            Some(Role::Error) => {
+                self.finish(to).await?;
+                let mut tape = self.tape.lock().await;
+                output::outcome(payload, &mut tape).await?.into()
+            }
+            Some(Role::Tunnel(own)) => {
+                let mut tape = self.tape.lock().await;
+                copy(&mut self.copies, *channel, own, &tape).push(payload, &mut tape).await?;
+                Bytes::copy_from_slice(payload)
+            }
+            // "closed", of v5: what it is about is whole
+            None if *channel == CLOSE => {
+                self.finish(to).await?;
+                Bytes::copy_from_slice(payload)
+            }
+            Some(Role::Input | Role::Resize) | None => {
+                return Err(StreamError::Protocol("a channel that is not the API server's"));
+            }
+        };
+        to.send(framed(*channel, &released)).await?;
+        Ok(())
+    }
+
+    async fn quiet<W>(&mut self, to: &mut W) -> Result<(), StreamError>
+    where
+        W: Sink<Message, Error = Error> + Unpin,
+    {
+        for (channel, output) in &mut self.outputs {
+            let released = output.quiet(&mut *self.tape.lock().await).await?;
+            if !released.is_empty() {
+                to.send(framed(*channel, &released)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives out what is held back.
+    async fn finish<W>(&mut self, to: &mut W) -> Result<(), StreamError>
+    where
+        W: Sink<Message, Error = Error> + Unpin,
+    {
+        let mut tape = self.tape.lock().await;
+        for (channel, output) in &mut self.outputs {
+            let released = output.finish(&mut tape).await?;
+            if !released.is_empty() {
+                to.send(framed(*channel, &released)).await?;
+            }
+        }
+        for copy in self.copies.values_mut() {
+            copy.finish(&mut tape).await?;
+        }
+        Ok(())
+    }
+}
+
+fn framed(channel: u8, payload: &[u8]) -> Message {
+    let mut message = BytesMut::with_capacity(payload.len().saturating_add(1));
+    message.put_u8(channel);
+    message.put_slice(payload);
+    Message::Binary(message.freeze())
+}
+
+/// Relays the events of a watch, each a message, masked.
+///
+/// # Errors
+/// It broke off.
+pub(super) async fn events<C, S>(
+    client: C,
+    server: S,
+    (info, masks): (&RequestInfo, &Masks),
+    context: &Context,
+    tape: &mut Tape,
+) -> Result<(), StreamError>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (mut to_client, mut from_client) = accepted(client, context.message_bytes).await.split();
+    let (mut to_server, mut from_server) = connected(server, context.message_bytes).await.split();
+    let ended = loop {
+        let message = tokio::select! {
+            message = from_server.next() => message,
+            // a watch hears nothing but the end
+            message = from_client.next() => match message {
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
+                Some(_) | None => break Ok(()),
+            },
+            () = context.ended.cancelled() => break Err(StreamError::Ended),
+        };
+        let event = match message {
+            None | Some(Ok(Message::Close(_)) | Err(Error::ConnectionClosed)) => break Ok(()),
+            Some(Ok(Message::Binary(bytes))) => bytes,
+            Some(Ok(Message::Text(text))) => text.into(),
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
+            Some(Err(error)) => break Err(error.into()),
+        };
+        let masked = masked(&event, (info, masks), tape)?;
+        tape.data(Channel::STDOUT, masked.as_bytes()).await?;
+        to_client.send(Message::Text(masked)).await?;
+    };
+    // they may be gone already
+    to_server.close().await.unwrap_or_default();
+    to_client.close().await.unwrap_or_default();
+    ended
+}
+
+fn masked(
+    event: &[u8],
+    (info, masks): (&RequestInfo, &Masks),
+    tape: &mut Tape,
+) -> Result<Utf8Bytes, StreamError> {
+    let answer = Answer { status: 200, content_type: Some("application/json"), content_encoding: None };
+    let withheld = StreamError::Protocol("an event that cannot be masked");
+    let Ok(mut masker) = masks.response(info, answer) else { return Err(withheld) };
+    let mut out = Vec::with_capacity(event.len());
+    if masker.push(event, &mut out).is_err() || masker.finish(&mut out).is_err() {
+        return Err(withheld);
+    }
+    tape.count(masker.counts());
+    Utf8Bytes::try_from(Bytes::from(out)).or(Err(withheld))
+}
+
+/// A WebSocket as bytes in each direction, for what is tunnelled in it.
+pub(super) fn bytes<T>(socket: WebSocketStream<T>) -> (impl AsyncRead + Unpin, impl AsyncWrite + Unpin)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sink, stream) = socket.split();
+    let reader = stream
+        .take_while(|message| {
+            let over = matches!(message, Ok(Message::Close(_)) | Err(Error::ConnectionClosed));
+            std::future::ready(!over)
+        })
+        .filter_map(|message| {
+            std::future::ready(match message {
+                Ok(Message::Binary(bytes)) => Some(Ok(bytes)),
+                Ok(Message::Text(_)) => Some(Err(io::Error::from(io::ErrorKind::InvalidData))),
+                Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_)) => None,
+                Err(error) => Some(Err(io::Error::other(error))),
+            })
+        });
+    let writer = sink
+        .sink_map_err(io::Error::other)
+        .with(|bytes: Bytes| std::future::ready(Ok::<_, io::Error>(Message::Binary(bytes))));
+    (StreamReader::new(reader), SinkWriter::new(CopyToBytes::new(writer)))
+}
+
+/// How long the API server may take to say how a program ended whose client has gone.
+const PARTING: Duration = Duration::from_secs(5);
