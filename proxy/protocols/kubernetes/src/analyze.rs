@@ -1,0 +1,232 @@
+//! A request and its body to [`Command`]: what it does to what, in RBAC's words.
+//!
+//! Pure. What the body says is read in every form that the API server takes but protobuf and CBOR, which are refused.
+//! What cannot be understood is refused, or is `Unknown`, which only a policy that names it allows.
+//!
+//! A request is judged as one touch for itself and one for each thing it brings about without saying so:
+//!
+//! | request | also |
+//! | --- | --- |
+//! | `create pods/eviction`, `deletecollection` | `delete` |
+//! | an update or patch that empties an object, or touches owners, finalizers (a patch), the time of deletion | `delete` |
+//! | `update namespaces/finalize` | `delete namespaces`, unbounded |
+//! | server-side apply | `create` |
+//! | `get` of one object with `watch` | `watch` |
+//! | HTTP to a kubelet, whatever the method | `create nodes/proxy`, and `pods/exec`, `pods/log`, … where the path says so |
+//! | writing roles, bindings, approving signing requests | `escalate`, `bind` of the role, `approve` of the signer |
+//!
+//! Discovery, `OpenAPI`, version, health and self reviews have no touch, so that the policy's `no-effects` allows them.
+
+mod body;
+mod discovery;
+mod fields;
+mod json;
+pub mod review;
+mod text;
+mod touches;
+
+#[cfg(test)]
+mod tests;
+
+pub use body::{Body, Forward};
+pub use discovery::{is_discovery, is_open, is_self_review};
+
+use crate::mask::{Masks, Rules, Unmaskable};
+use crate::request::{Refused, RequestInfo};
+use body::{Form, Read};
+use proxy_policy::{ApiRequest, Command, Effects};
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Largest body that is read, in bytes; the API server's own limit.
+pub const BODY_LIMIT: usize = 3 * 1024 * 1024;
+
+/// What a request means.
+#[derive(Clone, Debug)]
+pub struct Analysis {
+    /// What the policy judges. Its `role` is for the caller to set.
+    pub command: Command,
+    /// What goes upstream as its body.
+    pub forward: Forward,
+}
+
+/// Whether the body must be whole before a request can be judged. If not, it belongs to a stream or to a proxied
+/// server, and [`analyze`] takes none.
+pub fn reads_body(info: &RequestInfo) -> bool {
+    info.is_resource && info.method.changes() && !info.is_proxy() && !info.is_connect()
+}
+
+/// The refusal of a body larger than [`BODY_LIMIT`].
+pub fn too_large() -> Refused {
+    Refused::too_large(format!("the body is larger than {BODY_LIMIT} bytes"))
+}
+
+/// Analyses a request.
+///
+/// # Errors
+/// [`Refused`], whatever the policy says: the body cannot be read, or a patch or selector would compare or copy what is
+/// masked.
+pub fn analyze(info: &RequestInfo, body: Body<'_>, masks: &Masks) -> Result<Analysis, Refused> {
+    if body.bytes.len() > BODY_LIMIT {
+        return Err(too_large());
+    }
+    let rules = masks.rules(info);
+    selectors(info, &rules)?;
+    let read = if reads_body(info) || !body.bytes.is_empty() { body::read(info, body)? } else { None };
+    if let Some(read) = &read {
+        oracles(read, &rules)?;
+    }
+    let masked = read.as_ref().map(|read| masked_body(info, read, masks)).transpose()?;
+    let effects = effects(info, read.as_ref(), masked.as_ref())?;
+    let command = Command {
+        operation: text::operation(info),
+        text: text::exact(info, body),
+        masked_text: text::masked(info, masks, masked.as_ref()),
+        canonical: text::canonical(info, read.as_ref()),
+        namespace: info.namespace.clone(),
+        changes: info.method.changes() && !is_open(info) || info.is_connect() || info.is_proxy(),
+        ..command(effects)
+    };
+    let forward = read.map_or(Forward::AsSent, |read| read.forward);
+    Ok(Analysis { command, forward })
+}
+
+/// A command with these effects and nothing else.
+fn command(effects: Effects) -> Command {
+    Command {
+        operation: String::new(),
+        text: String::new(),
+        masked_text: String::new(),
+        canonical: String::new(),
+        role: String::new(),
+        namespace: String::new(),
+        binding: Vec::new(),
+        effects,
+        outputs: Vec::new(),
+        reads: BTreeSet::new(),
+        predicates: BTreeSet::new(),
+        flows: Vec::new(),
+        changes: false,
+    }
+}
+
+fn effects(info: &RequestInfo, read: Option<&Read>, masked: Option<&Value>) -> Result<Effects, Refused> {
+    if is_open(info) {
+        return Ok(Effects::Known(Vec::new()));
+    }
+    let touched = read.map(|read| fields::touched(info, read)).unwrap_or_default();
+    let writes = matches!(info.verb, "create" | "update" | "patch");
+    let mut own = ApiRequest { dry_run: dry_run(info, read)?, ..touches::own(info) };
+    if let Some(read) = read.filter(|_| writes) {
+        own.images = fields::images(read);
+        own.object = masked.filter(|_| read.form != Form::JsonPatch).map(|object| Arc::new(object.clone()));
+        own.fields = touched.fields.clone().filter(|_| info.verb != "create");
+    }
+    let implied = touches::implied(info, &own, read, &touched);
+    let mut all = vec![touches::touch(own, touches::is_unbounded(info))];
+    all.extend(implied);
+    Ok(Effects::Known(all))
+}
+
+/// Whether the change is only tried. What opens a connection or mints a token does so all the same.
+///
+/// With a body, the API server reads the options of a delete from there and not from the query.
+fn dry_run(info: &RequestInfo, read: Option<&Read>) -> Result<bool, Refused> {
+    let is_tried = !info.is_connect() && !info.is_proxy() && info.subresource != "token";
+    let in_query = info.parameter("dryRun").is_some();
+    if !info.is_resource || !info.method.changes() || !is_tried {
+        return Ok(false);
+    }
+    let options = match (info.verb, info.subresource.as_str()) {
+        ("delete" | "deletecollection", _) => read.map(|read| &read.value),
+        (_, "eviction") => read.and_then(|read| read.value.get("deleteOptions")),
+        _ => None,
+    };
+    let Some(options) = options else { return Ok(in_query) };
+    let in_body = match options.get("dryRun") {
+        None | Some(Value::Null) => false,
+        Some(Value::Array(values)) if values.is_empty() => false,
+        Some(Value::Array(values)) if values.iter().all(|value| value == "All") => true,
+        Some(_) => return Err(Refused::bad("dryRun is none but [\"All\"]")),
+    };
+    let is_delete = info.verb != "create";
+    if is_delete && in_query && !in_body {
+        return Err(Refused::bad(
+            "dryRun in the query of a delete with a body is ignored: put it into the body",
+        ));
+    }
+    Ok(in_body || (in_query && !is_delete))
+}
+
+/// The body as it may be recorded and judged.
+fn masked_body(info: &RequestInfo, read: &Read, masks: &Masks) -> Result<Value, Refused> {
+    let refused = |_unmaskable: Unmaskable| Refused::bad("the body is nested too deep to be masked");
+    let Some(operations) = read.value.as_array() else {
+        return masks.object(info, &read.value).map_err(refused);
+    };
+    // a value is masked where it would come to stand
+    let mut masked = Vec::with_capacity(operations.len());
+    for operation in operations {
+        let mut operation = operation.clone();
+        let path = operation.get("path").and_then(Value::as_str).unwrap_or_default().to_owned();
+        if let Some(value) = operation.get_mut("value") {
+            *value = placed(info, &path, value, masks).map_err(refused)?;
+        }
+        masked.push(operation);
+    }
+    masks.object(info, &Value::Array(masked)).map_err(refused)
+}
+
+/// Masks a value as the member of an object that the pointer leads to.
+fn placed(info: &RequestInfo, pointer: &str, value: &Value, masks: &Masks) -> Result<Value, Unmaskable> {
+    let segments = fields::segments(pointer);
+    let whole = segments
+        .iter()
+        .rev()
+        .fold(value.clone(), |inner, name| Value::Object(Map::from_iter([(name.clone(), inner)])));
+    let mut masked = masks.object(info, &whole)?;
+    for name in &segments {
+        masked = masked.get_mut(name).map(Value::take).unwrap_or_default();
+    }
+    Ok(masked)
+}
+
+/// A selector by a masked field tells whether a guess was right.
+fn selectors(info: &RequestInfo, rules: &Rules) -> Result<(), Refused> {
+    if !rules.any() {
+        return Ok(());
+    }
+    let selector = info.parameter("fieldSelector").unwrap_or_default();
+    for term in selector.split(',') {
+        let field = term.split(['=', '!']).next().unwrap_or_default();
+        if !field.is_empty() && rules.guards(field) {
+            return Err(Refused::forbidden(format!("{field} is masked, so nothing can be selected by it")));
+        }
+    }
+    Ok(())
+}
+
+/// JSON patches can compare values and copy them to where no mask covers them.
+fn oracles(read: &Read, rules: &Rules) -> Result<(), Refused> {
+    if read.form != Form::JsonPatch || !rules.any() {
+        return Ok(());
+    }
+    for operation in read.value.as_array().into_iter().flatten() {
+        let text = |name: &str| operation.get(name).and_then(Value::as_str).unwrap_or_default();
+        let source = match text("op") {
+            "test" => text("path"),
+            "copy" | "move" => text("from"),
+            _ => continue,
+        };
+        let source = touches::dotted(source);
+        // annotations may hold the whole object
+        let holds = source.is_empty() || source == "metadata" || source.starts_with("metadata.annotations");
+        if holds || rules.guards(&source) {
+            return Err(Refused::forbidden(
+                "a JSON patch may not test, copy or move what is masked: write the value itself",
+            ));
+        }
+    }
+    Ok(())
+}

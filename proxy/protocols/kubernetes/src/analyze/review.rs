@@ -1,0 +1,80 @@
+//! `kubectl auth can-i`: the question that a `SelfSubjectAccessReview` asks, for the policy to answer as well.
+
+use super::touches::touch;
+use super::{command, json};
+use proxy_policy::{ApiRequest, Command, Effects};
+use serde_json::{Value, json};
+
+/// What `*` is asked to mean for verbs.
+const EVERY_VERB: [&str; 8] =
+    ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
+
+/// The command that a `SelfSubjectAccessReview` asks about. `None`: its body is none that asks for something.
+pub fn asked(body: &[u8]) -> Option<Command> {
+    let spec = json::read(body)?.get("spec")?.clone();
+    let text =
+        |from: &Value, name: &str| from.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let request = if let Some(asked) = spec.get("resourceAttributes").filter(|asked| asked.is_object()) {
+        ApiRequest {
+            verb: text(asked, "verb"),
+            group: text(asked, "group"),
+            version: text(asked, "version"),
+            resource: text(asked, "resource"),
+            subresource: text(asked, "subresource"),
+            namespace: text(asked, "namespace"),
+            name: text(asked, "name"),
+            ..ApiRequest::default()
+        }
+    } else {
+        let asked = spec.get("nonResourceAttributes").filter(|asked| asked.is_object())?;
+        ApiRequest { verb: text(asked, "verb"), path: text(asked, "path"), ..ApiRequest::default() }
+    };
+    let connects = matches!(request.subresource.as_str(), "exec" | "attach" | "portforward");
+    let verbs: &[&str] = match request.verb.as_str() {
+        "*" => &EVERY_VERB,
+        _ if connects && request.resource == "pods" => &["create"],
+        verb => &[verb],
+    };
+    let touches =
+        verbs.iter().map(|verb| touch(ApiRequest { verb: (*verb).to_owned(), ..request.clone() }, false));
+    Some(Command {
+        operation: "create other".to_owned(),
+        namespace: request.namespace.clone(),
+        changes: false,
+        ..command(Effects::Known(touches.collect()))
+    })
+}
+
+/// The API server's answer with the policy's No in it. `None`: it is no answer to a review.
+pub fn denied(answer: &[u8], why: &str) -> Option<Vec<u8>> {
+    let mut answer: Value = serde_json::from_slice(answer).ok()?;
+    let object = answer.as_object_mut()?;
+    object.insert("status".to_owned(), json!({"allowed": false, "denied": true, "reason": why}));
+    serde_json::to_vec(&answer).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_question_is_about_the_request_it_describes() {
+        let body = br#"{"kind":"SelfSubjectAccessReview","spec":{"resourceAttributes":
+            {"namespace":"shop","verb":"get","resource":"pods","subresource":"exec","name":"web"}}}"#;
+        let Effects::Known(touches) = asked(body).unwrap().effects else { panic!() };
+        let request = touches[0].detail.request().unwrap();
+        assert_eq!((request.verb.as_str(), request.name.as_str(), touches.len()), ("create", "web", 1));
+        let all = br#"{"spec":{"resourceAttributes":{"verb":"*","resource":"*"}}}"#;
+        let Effects::Known(touches) = asked(all).unwrap().effects else { panic!() };
+        assert_eq!(touches.len(), EVERY_VERB.len());
+        assert_eq!(asked(br#"{"spec":{}}"#), None);
+    }
+
+    #[test]
+    fn the_answer_keeps_everything_but_the_verdict() {
+        let answer = br#"{"kind":"SelfSubjectAccessReview","spec":{"x":1},"status":{"allowed":true}}"#;
+        let answer: Value = serde_json::from_slice(&denied(answer, "policy").unwrap()).unwrap();
+        assert_eq!(answer["status"], json!({"allowed": false, "denied": true, "reason": "policy"}));
+        assert_eq!(answer["spec"]["x"], 1);
+    }
+}

@@ -1,0 +1,209 @@
+//! The words of a request for records, lists and digests.
+
+use super::body::Read;
+use crate::mask::Masks;
+use crate::request::RequestInfo;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use std::fmt::Write as _;
+
+/// Resources that the name of an operation may contain; others would make lists and metrics grow without bound.
+const KNOWN: [&str; 40] = [
+    "bindings",
+    "certificatesigningrequests",
+    "clusterrolebindings",
+    "clusterroles",
+    "configmaps",
+    "controllerrevisions",
+    "cronjobs",
+    "csidrivers",
+    "customresourcedefinitions",
+    "daemonsets",
+    "deployments",
+    "endpoints",
+    "endpointslices",
+    "events",
+    "horizontalpodautoscalers",
+    "ingresses",
+    "jobs",
+    "leases",
+    "limitranges",
+    "mutatingwebhookconfigurations",
+    "namespaces",
+    "networkpolicies",
+    "nodes",
+    "persistentvolumeclaims",
+    "persistentvolumes",
+    "poddisruptionbudgets",
+    "pods",
+    "podtemplates",
+    "priorityclasses",
+    "replicasets",
+    "replicationcontrollers",
+    "resourcequotas",
+    "rolebindings",
+    "roles",
+    "secrets",
+    "serviceaccounts",
+    "services",
+    "statefulsets",
+    "storageclasses",
+    "validatingwebhookconfigurations",
+];
+const KNOWN_SUBRESOURCES: [&str; 13] = [
+    "approval",
+    "attach",
+    "binding",
+    "ephemeralcontainers",
+    "eviction",
+    "exec",
+    "finalize",
+    "log",
+    "portforward",
+    "proxy",
+    "scale",
+    "status",
+    "token",
+];
+
+/// Parameters that do not change what a request does.
+const INCIDENTAL: [&str; 7] = [
+    "fieldManager",
+    "fieldValidation",
+    "pretty",
+    "resourceVersion",
+    "resourceVersionMatch",
+    "timeout",
+    "timeoutSeconds",
+];
+/// What the server or a clock writes into objects.
+const VOLATILE: [&str; 8] = [
+    "creationTimestamp",
+    "generation",
+    "kubectl.kubernetes.io/last-applied-configuration",
+    "kubectl.kubernetes.io/restartedAt",
+    "managedFields",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+];
+
+/// A short name from a bounded vocabulary: `list pods`, `create pods/exec`, `get other`, `get path`.
+pub(super) fn operation(info: &RequestInfo) -> String {
+    let mut out = info.rbac_verb().to_owned();
+    if !info.is_resource {
+        out.push_str(" path");
+        return out;
+    }
+    let known = |name: &str, known: &[&'static str]| known.iter().find(|known| **known == name).copied();
+    write_all(&mut out, &[" ", known(&info.resource, &KNOWN).unwrap_or("other")]);
+    if !info.subresource.is_empty() {
+        write_all(&mut out, &["/", known(&info.subresource, &KNOWN_SUBRESOURCES).unwrap_or("other")]);
+    }
+    out
+}
+
+fn write_all(out: &mut String, parts: &[&str]) {
+    for part in parts {
+        out.push_str(part);
+    }
+}
+
+/// What was sent, for the digest of the exact command. Holds secrets.
+pub(super) fn exact(info: &RequestInfo, body: super::Body<'_>) -> String {
+    let mut out = format!("{} {}", info.method.as_str(), info.canonical());
+    if !body.bytes.is_empty() {
+        write_all(&mut out, &["\n", body.content_type.unwrap_or_default(), "\n"]);
+        out.push_str(&String::from_utf8_lossy(body.bytes));
+    }
+    out
+}
+
+/// What was sent, for people: parameters decoded, values masked, the masked body as JSON behind them.
+pub(super) fn masked(info: &RequestInfo, masks: &Masks, body: Option<&Value>) -> String {
+    let mut out = format!("{} {}", info.method.as_str(), masks.text(&info.path));
+    let plain = info.query.iter().filter(|(name, _)| name != "command");
+    for (at, (name, value)) in plain.enumerate() {
+        let value = masks.value(name, value);
+        write_all(&mut out, &[if at == 0 { "?" } else { "&" }, &printable(name), "=", &printable(&value)]);
+    }
+    let mut before = "";
+    for (at, word) in info.parameters("command").enumerate() {
+        let shown = masks.value(before, word);
+        write_all(&mut out, &[if at == 0 { " -- " } else { " " }, &quoted(&shown)]);
+        before = word;
+    }
+    if let Some(body) = body {
+        // writing to a String cannot fail
+        let _written = write!(out, "\n{body}");
+    }
+    out
+}
+
+/// Control characters are shown, not meant.
+fn printable(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+/// A word as a shell would need it.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| {
+        c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | ':' | '=' | ',' | '@' | '%' | '+')
+    };
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", printable(word).replace('\'', r"'\''"))
+}
+
+/// The effect in canonical form: the same for a repetition that a clock or another client wrote. Bodies are digested.
+pub(super) fn canonical(info: &RequestInfo, read: Option<&Read>) -> String {
+    let mut query: Vec<_> =
+        info.query.iter().filter(|(name, _)| !INCIDENTAL.contains(&name.as_str())).collect();
+    // the order of the words of a command line matters; a stable sort keeps it
+    query.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut out = format!("{} {}", info.rbac_verb(), info.path.trim_end_matches('/'));
+    for (name, value) in query {
+        write_all(&mut out, &["\n", name, "="]);
+        // a line end in a value must not look like the next parameter
+        out.push_str(&value.escape_default().to_string());
+    }
+    if let Some(read) = read {
+        let mut body = String::new();
+        steady(&read.value, &mut body);
+        let _written = write!(out, "\n\n{:?} ", read.form);
+        for byte in Sha256::digest(body.as_bytes()) {
+            let _written = write!(out, "{byte:02x}");
+        }
+    }
+    out
+}
+
+/// JSON with its names sorted and without what changes by itself.
+fn steady(value: &Value, out: &mut String) {
+    match value {
+        Value::Object(map) => {
+            let mut members: Vec<_> =
+                map.iter().filter(|(name, _)| !VOLATILE.contains(&name.as_str())).collect();
+            members.sort_by_key(|(name, _)| *name);
+            out.push('{');
+            for (name, value) in members {
+                let _written = write!(out, "{}:", Value::from(name.as_str()));
+                steady(value, out);
+                out.push(',');
+            }
+            out.push('}');
+        }
+        Value::Array(list) => {
+            out.push('[');
+            for element in list {
+                steady(element, out);
+                out.push(',');
+            }
+            out.push(']');
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            let _written = write!(out, "{value}");
+        }
+    }
+}

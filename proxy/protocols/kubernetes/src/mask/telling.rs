@@ -1,0 +1,56 @@
+//! Names that give away what stands behind them.
+
+/// How such names end, in lower case, without separators.
+const ENDINGS: [&str; 11] = [
+    "accesskey",
+    "apikey",
+    "clientsecret",
+    "credentials",
+    "passphrase",
+    "passwd",
+    "password",
+    "privatekey",
+    "secret",
+    "secretkey",
+    "token",
+];
+
+/// Longest name that is looked at, in bytes.
+const LONGEST: usize = 128;
+
+/// Whether a field's name says that its value is a secret. `secretName` and `secretRef` do not: they name an object.
+pub(super) fn is_telling(name: &str) -> bool {
+    // most names end otherwise, and cost nothing
+    if !matches!(
+        name.bytes().next_back(),
+        Some(b'y' | b't' | b's' | b'e' | b'd' | b'n' | b'Y' | b'T' | b'S' | b'E' | b'D' | b'N')
+    ) || name.len() > LONGEST
+    {
+        return false;
+    }
+    let plain: String =
+        name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
+    ENDINGS.iter().any(|ending| plain.ends_with(ending))
+}
+
+/// Whether a word of a command line takes its value from the next word: `--password hunter2`.
+pub(super) fn is_flag(word: &str) -> bool {
+    word.starts_with('-') && !word.contains('=') && is_telling(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_values_tell_and_names_of_objects_do_not() {
+        for telling in ["password", "DB_PASSWORD", "aws-secret-key", "clientSecret", "githubToken", "api.key"]
+        {
+            assert!(is_telling(telling), "{telling}");
+        }
+        for other in ["secretName", "secretKeyRef", "name", "image", "tokens", "passwordless", ""] {
+            assert!(!is_telling(other), "{other}");
+        }
+        assert!(is_flag("--password") && !is_flag("--password=x") && !is_flag("password"));
+    }
+}
