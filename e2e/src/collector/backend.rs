@@ -5,7 +5,7 @@ use axum::Json;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::routing::post;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
-use proxy_audit::event::key;
+use proxy_audit::event::{EventName, key};
 use proxy_audit::record::Record;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -88,7 +88,8 @@ impl Backend {
 
 impl Kept {
     fn summary(&self) -> String {
-        let name = |copies: &Vec<Record>| copies.first().map(|copy| (copy.sequence(), copy.name().to_owned()));
+        let name =
+            |copies: &Vec<Record>| copies.first().map(|copy| (copy.sequence(), copy.name().to_owned()));
         let copies: Vec<_> = self.records.values().map(|copies| (name(copies), copies.len())).collect();
         format!("records and copies {copies:?}, strangers {:?}", self.strangers)
     }
@@ -109,6 +110,10 @@ async fn take(State(kept): State<Arc<Mutex<Kept>>>, body: String) -> Json<Value>
         Ok(request) => {
             let scopes = request.resource_logs.into_iter().flat_map(|resource| resource.scope_logs);
             for log_record in scopes.flat_map(|scope| scope.log_records) {
+                // Evidence about records, and none itself.
+                if log_record.event_name == EventName::Checkpoint.as_str() {
+                    continue;
+                }
                 // The hash that the chain has, of the bytes as this backend has them.
                 match Record::from_log_record(&log_record) {
                     Ok(record) => kept.records.entry(id(&record).to_owned()).or_default().push(record),

@@ -4,7 +4,7 @@ use crate::merkle::Hash;
 use crate::note::{LogKey, LogSigner, NoteError, SignedCheckpoint};
 use sha2::{Digest as _, Sha256};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -53,6 +53,34 @@ pub fn read(directory: &Path) -> io::Result<(Vec<Entry>, u64)> {
     }
     Ok((entries, rest.len() as u64))
 }
+
+/// The newest note of a size up to this, from the end of the file alone: its size and its text.
+///
+/// # Errors
+/// The file cannot be read. That there is none is not an error.
+pub fn newest(directory: &Path, at_most: u64) -> io::Result<Option<(u64, String)>> {
+    let mut file = match File::open(directory.join(CHECKPOINTS)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let start = file.metadata()?.len().saturating_sub(TAIL_BYTES);
+    file.seek(SeekFrom::Start(start))?;
+    let mut bytes = Vec::new();
+    file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let paragraphs: Vec<&str> = text.split("\n\n").collect();
+    // Text and signatures take turns; the first paragraph may be the rest of either.
+    let notes = paragraphs.iter().zip(paragraphs.iter().skip(1)).filter_map(|(text, signatures)| {
+        let note = format!("{text}\n\n{signatures}\n");
+        let parsed = SignedCheckpoint::parse(&note).ok()?;
+        Some((parsed.checkpoint.size, note))
+    });
+    Ok(notes.filter(|(size, _)| *size <= at_most).max_by_key(|(size, _)| *size))
+}
+
+/// Bytes at the end of the file in which the newest note is looked for: some 60 notes.
+const TAIL_BYTES: u64 = 16 << 10;
 
 /// Appends notes to the file.
 #[derive(Debug)]

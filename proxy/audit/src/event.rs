@@ -41,6 +41,8 @@ impl Event {
 pub enum EventName {
     /// An approval was asked for, decided, withdrawn, expired or consumed.
     Approval,
+    /// A signed state of the log, for who has copies of its records only. In exports; it is no record of the log.
+    Checkpoint,
     /// Something failed that an investigator should know: a protocol violation, a failed login.
     Error,
     /// The recorder itself: start, recovery, high water.
@@ -62,6 +64,7 @@ impl EventName {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Approval => "portcullis.approval",
+            Self::Checkpoint => "portcullis.checkpoint",
             Self::Error => "portcullis.error",
             Self::Recorder => "portcullis.recorder",
             Self::Result => "portcullis.result",
@@ -221,7 +224,9 @@ pub mod key {
         pub const TORN_BYTES: &str = "portcullis.recorder.torn_bytes";
         /// Records with lower sequences were removed from disk after their export.
         pub const REMOVED_BELOW: &str = "portcullis.recorder.removed_below";
-        /// Size of the last checkpoint before this opening.
+        /// A checkpoint as a signed note.
+        pub const CHECKPOINT_NOTE: &str = "portcullis.checkpoint.note";
+        /// Size of the checkpoint; of the recorder's record, of the last one before this opening.
         pub const CHECKPOINT_SIZE: &str = "portcullis.checkpoint.size";
         /// SHA-256 of the last checkpoint's note before this opening, hexadecimal.
         pub const CHECKPOINT_DIGEST: &str = "portcullis.checkpoint.digest";

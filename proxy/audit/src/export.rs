@@ -4,7 +4,8 @@
 //! moves the cursor only after an answer: at least once, and `portcullis.record.id` tells a repetition apart. What can
 //! be retried is retried without end, with exponential back-off and jitter. What the receiver refuses for good, or
 //! accepts in part (it does not say which part), must not be sent again by OTLP's rules: it is counted, and the
-//! batch's range is kept in the log's `undelivered` file, so that nothing is lost silently.
+//! batch's range is kept in the log's `undelivered` file, so that nothing is lost silently. Whenever all is sent, the
+//! newest signed checkpoint follows as a record of its own, so that copies can be verified where the log is not.
 //!
 //! Rules: <https://opentelemetry.io/docs/specs/otlp/>.
 
@@ -14,12 +15,13 @@ mod http;
 mod source;
 
 use crate::Spool;
+use crate::event::{EventName, SCHEMA_VERSION, key};
 use crate::spool::Durable;
 use jiff::Timestamp;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
-use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs, SeverityNumber};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use serde::Serialize;
 use source::{Batch, Source};
@@ -108,6 +110,8 @@ pub struct ExportStatus {
     pub retries: u64,
     /// Why the last attempt failed; empty after a success.
     pub last_error: Option<String>,
+    /// Records that arrived and whose signed checkpoint did not yet.
+    pub unsigned: u64,
     /// When the last batch was accepted.
     pub last_success: Option<Timestamp>,
 }
@@ -169,7 +173,9 @@ impl Exporter {
             lag: source.lag(),
             ..ExportStatus::default()
         });
-        let export = Export { source, sender, options, status, spool };
+        // What a checkpoint of an earlier start covered was sent by that start, or the next one covers it too.
+        let signed = source.next();
+        let export = Export { source, sender, options, status, spool, signed };
         Ok(Self { status: receiver, task: tokio::spawn(export.run()) })
     }
 
@@ -187,7 +193,7 @@ impl Exporter {
     ///
     /// Cancel safe: the export goes on when this is cancelled and the exporter kept.
     pub async fn drain(mut self, limit: Duration) -> ExportStatus {
-        let done = self.status.wait_for(|status| status.lag == 0);
+        let done = self.status.wait_for(|status| status.lag == 0 && status.unsigned == 0);
         if tokio::time::timeout(limit, done).await.is_err() {
             tracing::warn!(lag = self.status().lag, "audit records are left to export at the next start");
         }
@@ -232,6 +238,8 @@ struct Export {
     options: ExportOptions,
     status: watch::Sender<ExportStatus>,
     spool: Option<Spool>,
+    /// Size of the last checkpoint that was sent.
+    signed: u64,
 }
 
 impl Export {
@@ -243,11 +251,14 @@ impl Export {
                 Ok(Some(batch)) => self.deliver(batch).await,
                 Ok(None) => {
                     self.remove_exported().await;
-                    if !self.source.wait().await {
-                        self.status.send_modify(|status| status.lag = 0);
+                    let sent = self.send_checkpoint().await;
+                    // While a checkpoint is owed, it is looked for soon.
+                    let patience = if self.unsigned() > 0 { CHECKPOINT_PAUSE } else { Duration::MAX };
+                    if let Ok(false) = tokio::time::timeout(patience, self.source.wait()).await {
+                        self.finish().await;
                         return;
                     }
-                    Ok(())
+                    sent
                 }
                 Err(error) => Err(error),
             };
@@ -265,11 +276,7 @@ impl Export {
         let request = self.request(batch.records);
         let mut backoff = self.options.initial_backoff;
         let undelivered = loop {
-            let reply = match &mut self.sender {
-                Sender::Grpc(sender) => sender.send(request.clone()).await,
-                Sender::Http(sender) => sender.send(&request).await,
-            };
-            match reply {
+            match self.send(&request).await {
                 Reply::Accepted => break None,
                 Reply::Partial { rejected, why } => break Some((rejected.min(count), why)),
                 Reply::Refused { why } => break Some((count, why)),
@@ -288,15 +295,55 @@ impl Export {
             self.source.keep_undelivered(first, count, rejected, why)?;
         }
         self.source.acknowledge(first + count)?;
-        let (next, lag) = (self.source.next(), self.source.lag());
+        let (next, lag, unsigned) = (self.source.next(), self.source.lag(), self.unsigned());
         self.status.send_modify(|status| {
-            (status.next, status.lag) = (next, lag);
+            (status.next, status.lag, status.unsigned) = (next, lag, unsigned);
             status.exported += count - rejected;
             status.rejected += rejected;
             status.last_error = None;
             status.last_success = Some(Timestamp::now());
         });
         Ok(())
+    }
+
+    /// Records that arrived and that no delivered checkpoint covers.
+    fn unsigned(&self) -> u64 {
+        self.source.next().saturating_sub(self.signed)
+    }
+
+    /// Sends the newest checkpoint that covers only what arrived, when it was not sent before.
+    async fn send_checkpoint(&mut self) -> Result<(), String> {
+        if self.unsigned() == 0 {
+            return Ok(());
+        }
+        let newest = self.source.newest_checkpoint()?.filter(|(size, _)| *size > self.signed);
+        if let Some((size, note)) = newest {
+            let request = self.request(vec![checkpoint_record(size, &note)]);
+            match self.send(&request).await {
+                Reply::Retry { why, .. } => return Err(why),
+                // One that is refused is refused for good: the records stay provable by the log itself.
+                Reply::Accepted | Reply::Partial { .. } | Reply::Refused { .. } => self.signed = size,
+            }
+        }
+        let unsigned = self.unsigned();
+        self.status.send_modify(|status| status.unsigned = unsigned);
+        Ok(())
+    }
+
+    /// Nothing more comes: the last checkpoint is there, if there is one.
+    async fn finish(&mut self) {
+        while let Err(why) = self.send_checkpoint().await {
+            self.failed(&why);
+            tokio::time::sleep(self.options.initial_backoff).await;
+        }
+        self.status.send_modify(|status| (status.lag, status.unsigned) = (0, 0));
+    }
+
+    async fn send(&mut self, request: &ExportLogsServiceRequest) -> Reply {
+        match &mut self.sender {
+            Sender::Grpc(sender) => sender.send(request.clone()).await,
+            Sender::Http(sender) => sender.send(request).await,
+        }
     }
 
     fn failed(&self, why: &str) {
@@ -332,6 +379,33 @@ impl Export {
                 schema_url: String::new(),
             }],
         }
+    }
+}
+
+/// How soon a checkpoint that is owed is looked for again: the log signs one a second while it grows.
+const CHECKPOINT_PAUSE: Duration = Duration::from_millis(250);
+
+/// A checkpoint as a log record of its own: who has only copies can check them.
+fn checkpoint_record(size: u64, note: &str) -> LogRecord {
+    let now = u64::try_from(Timestamp::now().as_nanosecond()).unwrap_or_default();
+    let origin = note.lines().next().unwrap_or_default();
+    let any = |value| Some(AnyValue { value: Some(value) });
+    let attribute =
+        |key: &str, value| KeyValue { key: key.to_owned(), value: any(value), ..KeyValue::default() };
+    LogRecord {
+        time_unix_nano: now,
+        observed_time_unix_nano: now,
+        severity_number: SeverityNumber::Info.into(),
+        severity_text: "INFO".to_owned(),
+        event_name: EventName::Checkpoint.as_str().to_owned(),
+        body: any(Any::StringValue(format!("checkpoint of {size} records"))),
+        attributes: vec![
+            attribute(key::SCHEMA, Any::StringValue(SCHEMA_VERSION.to_owned())),
+            attribute(key::LOG_ORIGIN, Any::StringValue(origin.to_owned())),
+            attribute(key::CHECKPOINT_SIZE, Any::IntValue(size.cast_signed())),
+            attribute(key::CHECKPOINT_NOTE, Any::StringValue(note.to_owned())),
+        ],
+        ..LogRecord::default()
     }
 }
 

@@ -2,6 +2,10 @@
 //!
 //! The whole tree is never in memory; 64 hashes are enough for any log.
 
+mod proof;
+
+pub use proof::{Proof, Prover};
+
 use sha2::{Digest, Sha256};
 
 /// A SHA-256 digest.
@@ -59,10 +63,18 @@ impl CompactRange {
 
     /// Adds one leaf hash on the right.
     pub fn push(&mut self, leaf: Hash) {
-        let mut hash = leaf;
+        self.push_seeing(leaf, |_, _| {});
+    }
+
+    /// As [`Self::push`]; shows every perfect subtree that ends with this leaf, as its number of leaves and its root.
+    fn push_seeing(&mut self, leaf: Hash, mut see: impl FnMut(u64, &Hash)) {
+        let (mut hash, mut length) = (leaf, 1);
+        see(length, &hash);
         for _ in 0..self.size.trailing_ones() {
             if let Some(left) = self.hashes.pop() {
                 hash = node_hash(&left, &hash);
+                length *= 2;
+                see(length, &hash);
             }
         }
         self.hashes.push(hash);

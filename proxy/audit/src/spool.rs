@@ -259,6 +259,7 @@ fn closes_something(name: EventName) -> bool {
     match name {
         EventName::SessionEnd | EventName::Recorder => true,
         EventName::Approval
+        | EventName::Checkpoint
         | EventName::Error
         | EventName::Result
         | EventName::ResultChunk

@@ -150,6 +150,13 @@ pub const EVENTS: &[EventSchema] = &[
             key::REMOVED_BELOW,
         ],
     },
+    EventSchema {
+        name: EventName::Checkpoint,
+        meaning: "Only in exports: a signed state of the log, so that copies can be checked where the log is not. It is \
+                  no record of the log, and of the envelope has the schema and the origin alone.",
+        severities: "INFO",
+        keys: &[key::CHECKPOINT_SIZE, key::CHECKPOINT_NOTE],
+    },
 ];
 
 /// `docs/audit-events.md`.

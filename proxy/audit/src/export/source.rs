@@ -1,5 +1,6 @@
 //! The log as the export sees it: batches of records that are on disk, from the cursor on.
 
+use crate::checkpoint;
 use crate::export::{ExportError, Undelivered, cursor};
 use crate::record::Record;
 use crate::segment::{Frames, Segment};
@@ -63,6 +64,12 @@ impl Source {
     /// Records on disk that are not answered for; all of `u64` for a closed log, whose end shows when it is read.
     pub(super) fn lag(&self) -> u64 {
         self.durable.size().map_or(u64::MAX, |size| size.saturating_sub(self.next()))
+    }
+
+    /// The newest checkpoint over nothing but what was answered for.
+    pub(super) fn newest_checkpoint(&self) -> Result<Option<(u64, String)>, String> {
+        let newest = checkpoint::newest(&self.directory, self.next());
+        newest.map_err(|error| format!("read checkpoints: {error}"))
     }
 
     /// Records below this may leave the disk: they were accepted.

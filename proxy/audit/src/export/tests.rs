@@ -1,5 +1,6 @@
 use super::*;
 use crate::event::{Event, EventName, SessionStamp, Severity, key};
+use crate::note::{LogKey, SignedCheckpoint};
 use crate::record::Record;
 use crate::segment::Segment;
 use crate::verify::{Outcome, verify};
@@ -24,6 +25,7 @@ struct Collector {
     /// How often each sequence was accepted.
     accepted: Arc<Mutex<BTreeMap<i64, u32>>>,
     requests: Arc<Mutex<Vec<usize>>>,
+    checkpoints: Arc<Mutex<Vec<String>>>,
 }
 
 /// Dies with its connections when it is dropped, as a killed process does.
@@ -50,8 +52,16 @@ impl Collector {
         Self { script: Arc::new(Mutex::new(acts)), ..Self::default() }
     }
 
-    fn next_act(&self) -> Option<Act> {
-        self.script.lock().unwrap().pop()
+    /// What to do with this request. Scripts are about records: checkpoints are accepted and kept.
+    fn next_act(&self, request: &ExportLogsServiceRequest) -> Option<Act> {
+        let record = &request.resource_logs[0].scope_logs[0].log_records[0];
+        if record.event_name != EventName::Checkpoint.as_str() {
+            return self.script.lock().unwrap().pop();
+        }
+        let note = record.attributes.iter().find(|attribute| attribute.key == key::CHECKPOINT_NOTE).unwrap();
+        let Some(Any::StringValue(note)) = note.value.clone().unwrap().value else { panic!("{note:?}") };
+        self.checkpoints.lock().unwrap().push(note);
+        None
     }
 
     fn accept(&self, request: &ExportLogsServiceRequest) {
@@ -59,12 +69,14 @@ impl Collector {
             request.resource_logs.iter().flat_map(|logs| &logs.scope_logs).flat_map(|logs| &logs.log_records);
         let mut accepted = self.accepted.lock().unwrap();
         let mut count = 0;
-        for record in records {
+        for record in records.filter(|record| record.event_name != EventName::Checkpoint.as_str()) {
             let record = Record::decode(&record.encode_to_vec()).expect("what arrives is what was recorded");
             *accepted.entry(record.int(key::SEQUENCE).unwrap()).or_default() += 1;
             count += 1;
         }
-        self.requests.lock().unwrap().push(count);
+        if count > 0 {
+            self.requests.lock().unwrap().push(count);
+        }
     }
 
     fn sequences(&self) -> Vec<i64> {
@@ -96,7 +108,8 @@ impl Collector {
             axum::routing::post(move |headers: axum::http::HeaderMap, body: axum::body::Bytes| async move {
                 assert_eq!(headers["content-type"], "application/x-protobuf");
                 assert_eq!(headers["x-tenant"], "t1");
-                match collector.next_act() {
+                let request = ExportLogsServiceRequest::decode(body).unwrap();
+                match collector.next_act(&request) {
                     Some(Act::Fail(Code::Unavailable)) => {
                         return (StatusCode::SERVICE_UNAVAILABLE, Vec::new());
                     }
@@ -106,7 +119,7 @@ impl Collector {
                     }
                     Some(Act::Exhausted(_) | Act::Hang) | None => {}
                 }
-                collector.accept(&ExportLogsServiceRequest::decode(body).unwrap());
+                collector.accept(&request);
                 (StatusCode::OK, ExportLogsServiceResponse::default().encode_to_vec())
             });
         let app =
@@ -127,7 +140,7 @@ impl LogsService for Collector {
         &self,
         request: Request<ExportLogsServiceRequest>,
     ) -> Result<Response<ExportLogsServiceResponse>, Status> {
-        match self.next_act() {
+        match self.next_act(request.get_ref()) {
             Some(Act::Fail(code)) => return Err(Status::new(code, "scripted")),
             Some(Act::Exhausted(delay)) => {
                 let details = grpc::retry_info(delay).into();
@@ -330,4 +343,22 @@ fn unusable_settings_are_refused_and_secrets_not_printed() {
         ExportOptions { headers: vec![("a b".to_owned(), "c".to_owned())], ..options("http://localhost:1") };
     assert!(http::Sender::new(&bad).is_err());
     assert!(!format!("{:?}", options("http://localhost:1")).contains("s3cret"));
+}
+
+#[tokio::test]
+async fn the_checkpoint_over_all_records_arrives_after_them() {
+    let directory = TempDir::new().unwrap();
+    let collector = Collector::default();
+    let (address, _server) = collector.serve(None);
+    let spool = spool(&directory);
+    let exporter = Exporter::start(&spool, grpc_options(address)).unwrap();
+    write(&spool, 30).await;
+    spool.close().await.unwrap();
+    let end = exporter.drain(DEADLINE).await;
+    assert_eq!((end.lag, end.unsigned), (0, 0));
+    let key =
+        LogKey::parse(&std::fs::read_to_string(directory.path().join("log/log.vkey")).unwrap()).unwrap();
+    let notes = collector.checkpoints.lock().unwrap().clone();
+    let last = SignedCheckpoint::parse(notes.last().unwrap()).unwrap();
+    assert_eq!(last.verify(&key).unwrap().size, end.next, "{notes:?}");
 }
