@@ -69,6 +69,13 @@ fn the_other_alternatives() {
 }
 
 #[test]
+fn hosts_over_ssh() {
+    let mut resource = resources("all-options.yaml").remove(2);
+    resource.spec.ssh.as_mut().unwrap().keys_ref = None;
+    check("ssh", resource, &settings(&[]));
+}
+
+#[test]
 fn a_port_below_1024_needs_no_capability() {
     let mut resource = resources("resource.yaml").remove(0);
     resource.spec.gateway.service.port = Some(22);

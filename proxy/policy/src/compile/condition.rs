@@ -50,7 +50,7 @@ impl Condition {
             return Err(vec![format!("is {} bytes long; at most {MAX_SOURCE} are allowed", source.len())]);
         }
         fence::check_source(source).map_err(|problem| vec![problem])?;
-        let program = parse(source, env)?;
+        let program = parse(source, env, &resource.protocol)?;
         let condition = Self { program, source: source.to_owned() };
         sample::dry_run(&condition, env, resource).map_err(|problem| vec![problem])?;
         Ok(condition)
@@ -77,13 +77,13 @@ impl Condition {
 }
 
 /// Parses and fences on a stack of its own: the parser recurses, and a policy must not be able to end the process.
-fn parse(source: &str, env: &Arc<Env>) -> Result<Program, Vec<String>> {
+fn parse(source: &str, env: &Arc<Env>, protocol: &str) -> Result<Program, Vec<String>> {
     let parse = || {
         let program = env.compile(source).map_err(|errors| {
             let errors = errors.errors.iter().take(MAX_PROBLEMS);
             errors.map(|error| at(error.pos.0, error.pos.1, &error.msg)).collect::<Vec<_>>()
         })?;
-        let problems = fence::check(&program);
+        let problems = fence::check(&program, protocol);
         // A program that is refused may be deep, and is dropped here, where there is stack for it.
         if problems.is_empty() { Ok(program) } else { Err(problems) }
     };

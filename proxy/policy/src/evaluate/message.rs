@@ -3,7 +3,7 @@
 //! Built from the operation, names of objects and the author's words, never from the command's text or literals.
 
 use crate::compile::rule::Rule;
-use crate::{Command, Touch};
+use crate::{Command, Detail, Touch};
 
 pub(super) fn deny(rule: &Rule, touch: &Touch, command: &Command) -> String {
     by_rule(&format!("{} is denied by", command.operation), rule, touch, "")
@@ -40,7 +40,7 @@ pub(super) fn default_deny(touch: &Touch, command: &Command, resource: &str) -> 
 pub(super) fn unknown(why: &str, command: &Command) -> String {
     format!(
         "{} is denied by built-in rule unknown-effects: what it does cannot be told, because {why}; \
-         use a statement whose effects are plain",
+         send a command whose effects are plain",
         command.operation
     )
 }
@@ -70,8 +70,8 @@ pub(super) fn masked_predicate(column: &str, policy: &str, command: &Command) ->
 
 /// A touch, without the name where that is a literal of the command.
 fn named(touch: &Touch) -> String {
-    match touch.object {
-        "file" | "program" | "library" => touch.effect.to_owned(),
+    match (touch.object, &touch.detail) {
+        ("file" | "program" | "library", Detail::None) => touch.effect.to_owned(),
         _ => touch.to_string(),
     }
 }

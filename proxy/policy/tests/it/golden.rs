@@ -4,18 +4,21 @@
 
 use crds::v1alpha1::Policy;
 use proxy_policy::{
-    Access, ColumnName, Command, Effects, Flow, Identity, Mask, OutputMask, Outputs, PolicySet, Provenance,
-    ResourceFacts, Touch, Verdict, compile,
+    Access, ApiRequest, ColumnName, Command, Detail, Effects, Flow, Identity, Mask, OutputMask, Outputs,
+    PolicySet, Program, Provenance, ResourceFacts, Touch, Verdict, compile,
 };
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
+use std::sync::Arc;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Scenario {
     now: String,
+    #[serde(default)]
+    protocol: Option<String>,
     #[serde(default)]
     labels: BTreeMap<String, String>,
     policies: BTreeMap<String, serde_json::Value>,
@@ -32,13 +35,37 @@ struct Caller {
     claims: serde_json::Map<String, serde_json::Value>,
 }
 
-/// A command in short. Touches: `Select public.orders`, `Drop database:app`, `Delete public.orders unbounded`.
+/// A request in short, as the fields of `ApiRequest`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[derive(Default)]
+struct Request {
+    verb: String,
+    group: String,
+    resource: String,
+    subresource: String,
+    namespace: String,
+    name: String,
+    path: String,
+    command: String,
+    stdin: bool,
+    dry_run: bool,
+    images: Vec<String>,
+    fields: Option<Vec<String>>,
+    object: Option<serde_json::Value>,
+}
+
+/// A command in short. `runs` are programs, `requests` requests to an API server. Touches: `Select public.orders`, `Drop database:app`, `Delete public.orders unbounded`.
 /// Sources: `=a.b.c` unchanged, `a.b.c + d.e.f` computed, `?` anything.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Statement {
     #[serde(default)]
     touches: Vec<String>,
+    #[serde(default)]
+    runs: Vec<String>,
+    #[serde(default)]
+    requests: Vec<Request>,
     #[serde(default)]
     unknown: Option<String>,
     #[serde(default)]
@@ -70,7 +97,7 @@ fn decisions_are_those_of_the_tables() {
         assert_eq!(table, expected, "{} differs; UPDATE_GOLDEN=1 writes it anew", path.display());
         tables += 1;
     }
-    assert!(tables >= 4);
+    assert!(tables >= 6);
 }
 
 fn table(scenario: &Scenario) -> String {
@@ -102,7 +129,7 @@ fn policy_set(scenario: &Scenario) -> PolicySet {
         namespace: "shop".to_owned(),
         name: "orders".to_owned(),
         labels: scenario.labels.clone(),
-        protocol: "postgresql".to_owned(),
+        protocol: scenario.protocol.clone().unwrap_or_else(|| "postgresql".to_owned()),
         roles: vec!["app".to_owned(), "readonly".to_owned()],
     };
     let policies = scenario.policies.iter().map(|(name, spec)| {
@@ -117,7 +144,9 @@ fn policy_set(scenario: &Scenario) -> PolicySet {
 }
 
 fn command(operation: &str, statement: &Statement) -> Command {
-    let touches: Vec<_> = statement.touches.iter().map(|text| touch(text)).collect();
+    let touches = statement.touches.iter().map(|text| touch(text));
+    let touches = touches.chain(statement.runs.iter().map(|line| run(line)));
+    let touches: Vec<_> = touches.chain(statement.requests.iter().map(request)).collect();
     let changes = touches.iter().any(|touch| touch.access == Access::Write);
     let columns: Vec<_> = statement.columns.iter().map(|text| provenance(text)).collect();
     Command {
@@ -149,14 +178,56 @@ fn touch(text: &str) -> Touch {
     let effect: &'static str = words.next().unwrap().to_owned().leak();
     let name = words.next().unwrap_or_default();
     let (object, name) = name.split_once(':').unwrap_or(("relation", name));
-    let read = matches!(effect, "Select" | "Connect" | "Transaction");
+    let read = matches!(effect, "Select" | "Connect" | "Transaction" | "Read" | "List");
     Touch {
         effect,
         object: object.to_owned().leak(),
         name: name.to_owned(),
         access: if read { Access::Read } else { Access::Write },
         unbounded: words.next() == Some("unbounded"),
-        detail: proxy_policy::Detail::None,
+        detail: Detail::None,
+    }
+}
+
+fn run(line: &str) -> Touch {
+    let mut words = line.split(' ').map(str::to_owned);
+    let word = words.next().unwrap();
+    Touch {
+        effect: "Execute",
+        object: "program",
+        name: word.clone(),
+        access: Access::Write,
+        unbounded: false,
+        detail: Detail::Program(Arc::new(Program { word, args: words.collect() })),
+    }
+}
+
+fn request(given: &Request) -> Touch {
+    let verb = given.verb.clone();
+    let name = format!("{}{}/{}/{}", given.path, given.resource, given.subresource, given.name);
+    let words = given.command.split(' ').filter(|word| !word.is_empty());
+    Touch {
+        effect: verb.clone().leak(),
+        object: "request",
+        name,
+        access: if verb == "get" { Access::Read } else { Access::Write },
+        unbounded: false,
+        detail: Detail::Request(Arc::new(ApiRequest {
+            verb,
+            group: given.group.clone(),
+            resource: given.resource.clone(),
+            subresource: given.subresource.clone(),
+            namespace: given.namespace.clone(),
+            name: given.name.clone(),
+            path: given.path.clone(),
+            command: words.map(str::to_owned).collect(),
+            stdin: given.stdin,
+            dry_run: given.dry_run,
+            images: given.images.clone(),
+            fields: given.fields.clone(),
+            object: given.object.clone().map(Arc::new),
+            ..ApiRequest::default()
+        })),
     }
 }
 

@@ -21,6 +21,15 @@ const VARIABLES: [(&str, &[&str]); 4] = [
     ("now", &[]),
 ];
 
+/// Fields of `command` that only commands of one protocol have.
+fn own_fields(protocol: &str) -> &'static [&'static str] {
+    match protocol {
+        "kubernetes" => &["request"],
+        "ssh" => &["host"],
+        _ => &[],
+    }
+}
+
 /// Names of types, which CEL writes like variables.
 const TYPES: [&str; 12] = [
     "bool",
@@ -60,14 +69,15 @@ pub(super) fn check_source(source: &str) -> Result<(), String> {
 }
 
 /// Every problem of an expression that can be seen without running it.
-pub(super) fn check(program: &Program) -> Vec<String> {
-    let mut walk = Walk { program, bound: Vec::new(), comprehensions: 0, problems: Vec::new() };
+pub(super) fn check(program: &Program, protocol: &str) -> Vec<String> {
+    let mut walk = Walk { program, protocol, bound: Vec::new(), comprehensions: 0, problems: Vec::new() };
     walk.visit(program.expression(), 0);
     walk.problems
 }
 
 struct Walk<'program> {
     program: &'program Program,
+    protocol: &'program str,
     /// Variables that comprehensions around the current node bind.
     bound: Vec<&'program str>,
     comprehensions: usize,
@@ -125,7 +135,10 @@ impl<'program> Walk<'program> {
             && !self.bound.contains(&name.as_str())
             && let Some((_, fields)) = VARIABLES.iter().find(|(variable, _)| variable == name)
             && !fields.contains(&select.field.as_str())
+            && !(name == "command" && own_fields(self.protocol).contains(&select.field.as_str()))
         {
+            let own: &[&str] = if name == "command" { own_fields(self.protocol) } else { &[] };
+            let fields = [fields, own].concat();
             let expected = if fields.is_empty() { "none".to_owned() } else { fields.join(", ") };
             self.problem(id, &format!("`{name}` has no field `{}`; it has {expected}", select.field));
         }

@@ -41,7 +41,7 @@ pub(super) fn dry_run(condition: &Condition, env: &Arc<Env>, resource: &Resource
 impl Condition {
     /// Whether it looks into maps whose keys nobody knows beforehand.
     fn asks_open_maps(&self) -> bool {
-        self.source.contains("claims") || self.source.contains("labels")
+        ["claims", "labels", "object"].iter().any(|map| self.source.contains(map))
     }
 }
 
