@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A program of the `PATH`, or of PostgreSQL's own directory on Debian, which is not on it.
+/// A program of the `PATH`, or of a directory of servers (PostgreSQL's own on Debian, `/usr/sbin`) that is not on it.
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let on_path = std::env::split_paths(&path).map(|directory| directory.join(program));
@@ -12,6 +12,7 @@ pub fn find(program: &str) -> Option<PathBuf> {
         .into_iter()
         .map(|directory| directory.join(program))
         .chain(on_path)
+        .chain([Path::new("/usr/sbin").join(program)])
         .find(|p| p.is_file())
 }
 

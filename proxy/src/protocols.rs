@@ -3,9 +3,14 @@
 //! A protocol's settings come from its stanza of the `Resource`; this file turns them into the protocol crate's own
 //! options, so that protocol crates never see the API types.
 
+mod entrance;
+mod kubernetes;
 mod postgresql;
+mod ssh;
 
+pub use kubernetes::Kubernetes;
 pub use postgresql::Postgresql;
+pub use ssh::Ssh;
 
 use crate::config::{ResourceConfig, Upstream};
 use crate::serve::Unauthenticated;
@@ -18,8 +23,12 @@ use tokio_util::sync::CancellationToken;
 /// One protocol with the settings of one Resource. Replaced whole when they change; sessions keep theirs.
 #[derive(Debug)]
 pub enum Service {
+    /// The Kubernetes API.
+    Kubernetes(Kubernetes),
     /// PostgreSQL.
     Postgresql(Postgresql),
+    /// SSH.
+    Ssh(Ssh),
 }
 
 /// A socket that was just accepted.
@@ -81,12 +90,25 @@ impl Service {
     /// The protocol cannot use a setting.
     pub fn new(settings: Settings<'_>, before: Option<&Self>) -> Result<Self, Unusable> {
         match &settings.config.upstream {
-            Upstream::Kubernetes(_) | Upstream::Ssh(_) => Err(Unusable {
-                path: "spec".to_owned(),
-                message: "this protocol is not served yet".to_owned(),
-            }),
+            Upstream::Kubernetes(upstream) => {
+                let before = before.and_then(|before| match before {
+                    Self::Kubernetes(before) => Some(before),
+                    Self::Postgresql(_) | Self::Ssh(_) => None,
+                });
+                Kubernetes::new(settings, upstream, before).map(Self::Kubernetes)
+            }
+            Upstream::Ssh(upstream) => {
+                let before = before.and_then(|before| match before {
+                    Self::Ssh(before) => Some(before),
+                    Self::Kubernetes(_) | Self::Postgresql(_) => None,
+                });
+                Ssh::new(settings, upstream, before).map(Self::Ssh)
+            }
             Upstream::Postgresql(upstream) => {
-                let before = before.map(|Self::Postgresql(before)| before);
+                let before = before.and_then(|before| match before {
+                    Self::Postgresql(before) => Some(before),
+                    Self::Kubernetes(_) | Self::Ssh(_) => None,
+                });
                 Postgresql::new(settings, upstream, before).map(Self::Postgresql)
             }
         }
@@ -95,7 +117,9 @@ impl Service {
     /// Name of the protocol.
     pub const fn name(&self) -> &'static str {
         match self {
+            Self::Kubernetes(_) => "kubernetes",
             Self::Postgresql(_) => "postgresql",
+            Self::Ssh(_) => "ssh",
         }
     }
 
@@ -104,7 +128,9 @@ impl Service {
     /// Not cancel safe: the session would be cut off; use [`Settings::ending`].
     pub async fn serve(&self, connection: Connection) {
         match self {
+            Self::Kubernetes(kubernetes) => kubernetes.serve(connection).await,
             Self::Postgresql(postgresql) => postgresql.serve(connection).await,
+            Self::Ssh(ssh) => ssh.serve(connection).await,
         }
     }
 
@@ -113,7 +139,9 @@ impl Service {
     /// Cancel safe.
     pub async fn turn_away(&self, connection: Connection) {
         match self {
+            Self::Kubernetes(kubernetes) => kubernetes.turn_away(connection).await,
             Self::Postgresql(postgresql) => postgresql.turn_away(connection).await,
+            Self::Ssh(ssh) => ssh.turn_away(connection).await,
         }
     }
 }

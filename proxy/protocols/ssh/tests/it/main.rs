@@ -1,3 +1,10 @@
 //! One binary of all integration tests.
 
 #![cfg(test)]
+#![expect(clippy::wildcard_enum_match_arm, reason = "tests look for one thing")]
+
+mod exec;
+mod gateway;
+mod holds;
+mod identity;
+mod sshd;

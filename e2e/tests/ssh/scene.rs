@@ -1,0 +1,112 @@
+//! What every story starts with: a host behind the gate, or a printed skip.
+
+use e2e::hosts::{Agent, Hosts};
+use e2e::process::wait_until;
+use e2e::tools;
+use std::process::{Child, Command, Output, Stdio};
+
+/// A running whole, and an agent's machine.
+#[derive(Debug)]
+pub(crate) struct Scene {
+    pub(crate) hosts: Hosts,
+    pub(crate) agent: Agent,
+}
+
+impl Scene {
+    /// `None` where OpenSSH is missing, after printing that.
+    pub(crate) fn start() -> Option<Self> {
+        Self::with_policy(None)
+    }
+
+    /// The same with another Policy.
+    pub(crate) fn with_policy(policy: Option<&str>) -> Option<Self> {
+        tools::or_skip("sshd")?;
+        tools::or_skip("ssh")?;
+        let hosts = Hosts::start(policy).unwrap();
+        let agent = hosts.agent(&hosts.token("ci-bot").unwrap()).unwrap();
+        Some(Self { hosts, agent })
+    }
+
+    /// Runs one command line on the host.
+    pub(crate) fn run(&self, line: &str) -> Answer {
+        let mut ssh = self.agent.program("ssh").unwrap();
+        Answer::of(ssh.args(["web", line]).stdin(Stdio::null()))
+    }
+
+    /// Starts one and does not wait for it.
+    pub(crate) fn begin(&self, line: &str) -> Child {
+        let mut ssh = self.agent.program("ssh").unwrap();
+        ssh.args(["web", line]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        ssh.spawn().unwrap()
+    }
+
+    /// Runs `portcullis` on the gateway's state; it must exit with `code`.
+    pub(crate) fn portcullis(&self, arguments: &[&str], code: i32) -> Answer {
+        let answer = Answer::of(self.hosts.portcullis().unwrap().args(arguments).stdin(Stdio::null()));
+        assert_eq!(answer.code, Some(code), "portcullis {arguments:?}: {answer:?}");
+        answer
+    }
+
+    /// Name of the one request that waits.
+    pub(crate) fn pending(&self) -> String {
+        let approvals = self.hosts.gateway.state().join("approvals");
+        wait_until("a request for approval", || {
+            let files = std::fs::read_dir(&approvals).ok()?.filter_map(Result::ok);
+            let names =
+                files.filter_map(|file| file.file_name().to_str()?.strip_suffix(".yaml").map(str::to_owned));
+            names.into_iter().find(|name| !name.starts_with('.'))
+        })
+        .unwrap()
+    }
+
+    /// Everything in the audit log's files, byte for byte where it is text.
+    pub(crate) fn log(&self) -> String {
+        let listed = Command::new("find")
+            .arg(self.hosts.gateway.state().join("audit"))
+            .args(["-type", "f"])
+            .output()
+            .unwrap();
+        let files = String::from_utf8(listed.stdout).unwrap();
+        let bytes: Vec<u8> = files.lines().flat_map(|file| std::fs::read(file).unwrap()).collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// The replay of every session so far.
+    pub(crate) fn replayed(&self) -> String {
+        let listed = self.portcullis(&["sessions", "-o", "json"], 0).out;
+        let sessions: serde_json::Value = serde_json::from_str(&listed).unwrap();
+        let ids = sessions.as_array().unwrap().iter().map(|session| session["id"].as_str().unwrap());
+        ids.map(|id| self.portcullis(&["replay", id], 0).out).collect()
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("--- log of the gateway ---\n{}", self.hosts.gateway.log());
+            println!("--- log of sshd ---\n{}", self.hosts.sshd.log());
+        }
+    }
+}
+
+/// What a command printed.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) struct Answer {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Answer {
+    pub(crate) fn of(command: &mut Command) -> Self {
+        Self::new(&command.output().unwrap())
+    }
+
+    pub(crate) fn new(output: &Output) -> Self {
+        Self {
+            code: output.status.code(),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! An agent's day: a masked answer, a refusal, a hold that is approved, a file that is copied, a forwarding that is
+//! refused, and the record of all of it.
+
+use crate::scene::{Answer, Scene};
+use std::process::Stdio;
+
+/// Put together here, so that no scanner takes this file for a leak.
+fn canary() -> String {
+    format!("AKIA{}", "IOSFODNN7EXAMPLF")
+}
+
+#[test]
+fn an_allowed_command_comes_back_masked_and_is_replayed() {
+    let Some(scene) = Scene::start() else { return };
+    let file = scene.agent.path().join("credentials");
+    std::fs::write(&file, format!("aws_access_key_id = {}\nregion = eu-west-1\n", canary())).unwrap();
+    let answer = scene.run(&format!("cat {}", file.display()));
+    assert_eq!(answer.code, Some(0), "{answer:?}");
+    assert!(answer.out.contains("[MASKED:") && answer.out.contains("region = eu-west-1"), "{answer:?}");
+    assert!(!answer.out.contains(&canary()), "{answer:?}");
+    let replayed = scene.replayed();
+    assert!(replayed.contains("region = eu-west-1") && !replayed.contains(&canary()), "{replayed}");
+    assert!(!scene.log().contains(&canary()), "the log holds what is masked");
+    scene.portcullis(&["verify"], 0);
+}
+
+#[test]
+fn removing_a_tree_is_refused_before_the_host_sees_it() {
+    let Some(scene) = Scene::start() else { return };
+    let tree = scene.agent.path().join("tree");
+    std::fs::create_dir(&tree).unwrap();
+    for line in
+        [format!("rm -rf {}", tree.display()), format!("sh -c 'cd / && \\rm -r -f {}'", tree.display())]
+    {
+        let answer = scene.run(&line);
+        assert_eq!((answer.code, answer.out.as_str()), (Some(126), ""), "{line}: {answer:?}");
+        assert!(answer.err.contains("portcullis: "), "{answer:?}");
+    }
+    let answer = scene.run(&format!("rm -rf {}", tree.display()));
+    for part in ["no-removal-of-trees", "Ask #ops; whole directories are removed by the deployment."] {
+        assert!(answer.err.contains(part), "{part} is not in {answer:?}");
+    }
+    assert!(tree.exists());
+}
+
+#[test]
+fn a_held_command_waits_for_approval_and_then_runs() {
+    let Some(scene) = Scene::start() else { return };
+    let mark = scene.agent.path().join("mark");
+    let waiting = scene.begin(&format!("touch {}", mark.display()));
+    let name = scene.pending();
+    assert!(!mark.exists(), "it ran before approval");
+    scene.portcullis(&["approve", &name, "--reason", "CHG-7"], 0);
+    let answer = Answer::new(&waiting.wait_with_output().unwrap());
+    assert_eq!(answer.code, Some(0), "{answer:?}");
+    assert!(answer.err.contains(&name), "no notice: {answer:?}");
+    assert!(mark.exists());
+}
+
+#[test]
+fn forwarding_and_shells_are_refused_by_default() {
+    let Some(scene) = Scene::start() else { return };
+    let mut ssh = scene.agent.program("ssh").unwrap();
+    let to_itself = format!("127.0.0.1:{}", scene.hosts.sshd.port());
+    let forwarded = Answer::of(ssh.args(["-W", &to_itself, "web"]).stdin(Stdio::null()));
+    assert_ne!(forwarded.code, Some(0), "{forwarded:?}");
+    assert!(!forwarded.out.contains("SSH-2.0"), "{forwarded:?}");
+    let mut ssh = scene.agent.program("ssh").unwrap();
+    let shell = Answer::of(ssh.args(["-tt", "web"]).stdin(Stdio::null()));
+    assert_eq!(shell.code, Some(126), "{shell:?}");
+    assert!(shell.out.contains("portcullis: "), "{shell:?}");
+    let listed = scene.portcullis(&["sessions", "--verdict", "deny", "-o", "json"], 0).out;
+    let sessions: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(sessions.as_array().unwrap().len(), 2, "{listed}");
+}

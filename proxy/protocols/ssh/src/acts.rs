@@ -1,0 +1,99 @@
+//! Acts of SSH that are no command line, as commands that policies judge.
+
+use crate::place::Place;
+use proxy_policy::{Access, Command, Detail, Effects, Touch};
+use std::collections::BTreeSet;
+
+/// Opening a session.
+pub(crate) fn connect(place: &Place) -> Command {
+    act(place, "CONNECT", touch("Connect", "host", &place.host, Access::Read))
+}
+
+/// A shell: `mode` is `LineDisciplined` or `RecordOnly`.
+pub(crate) fn shell(place: &Place, mode: &str) -> Command {
+    act(place, "shell", touch("Shell", "shell", mode, Access::Write))
+}
+
+/// A subsystem.
+pub(crate) fn subsystem(place: &Place, name: &str) -> Command {
+    act(place, "subsystem", touch("Subsystem", "subsystem", name, Access::Write))
+}
+
+/// A variable for whatever runs next.
+pub(crate) fn environment(place: &Place, name: &str, value: &str) -> Command {
+    let mut command = act(place, "env", touch("Environment", "variable", name, Access::Write));
+    command.text = format!("env {name}={value}");
+    command
+}
+
+/// A connection from the host to somewhere, for the client (`ssh -L`, `-D`, `-W`).
+pub(crate) fn forward_local(place: &Place, host: &str, port: u32) -> Command {
+    act(place, "forward", touch("ForwardLocal", "destination", &endpoint(host, port), Access::Write))
+}
+
+/// A port that the host listens on for the client (`ssh -R`).
+pub(crate) fn forward_remote(place: &Place, host: &str, port: u32) -> Command {
+    act(place, "forward", touch("ForwardRemote", "destination", &endpoint(host, port), Access::Write))
+}
+
+/// A socket of the host's file system, in either direction.
+pub(crate) fn forward_socket(place: &Place, path: &str) -> Command {
+    act(place, "forward", touch("ForwardSocket", "destination", path, Access::Write))
+}
+
+/// The client's agent, for whatever runs on the host.
+pub(crate) fn forward_agent(place: &Place) -> Command {
+    act(place, "forward", touch("ForwardAgent", "agent", "", Access::Write))
+}
+
+/// The client's display, for whatever runs on the host.
+pub(crate) fn forward_x11(place: &Place) -> Command {
+    act(place, "forward", touch("ForwardX11", "display", "", Access::Write))
+}
+
+/// That a command gets a terminal.
+pub(crate) fn terminal(term: &str) -> Touch {
+    touch("Terminal", "terminal", term, Access::Read)
+}
+
+/// The touches of a command, to add to.
+pub(crate) const fn touches(command: &mut Command) -> &mut Vec<Touch> {
+    match &mut command.effects {
+        Effects::Known(touches) | Effects::Unknown { touches, .. } => touches,
+    }
+}
+
+fn endpoint(host: &str, port: u32) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+fn touch(effect: &'static str, object: &'static str, name: &str, access: Access) -> Touch {
+    let name = name.chars().take(NAME_CHARACTERS).collect();
+    Touch { effect, object, name, access, unbounded: false, detail: Detail::None }
+}
+
+fn act(place: &Place, operation: &str, touch: Touch) -> Command {
+    let text = if touch.name.is_empty() {
+        touch.effect.to_owned()
+    } else {
+        format!("{} {}", touch.effect, touch.name)
+    };
+    Command {
+        operation: operation.to_owned(),
+        masked_text: text.clone(),
+        canonical: text.clone(),
+        text,
+        role: place.role.clone(),
+        namespace: place.host.clone(),
+        binding: Vec::new(),
+        changes: touch.access == Access::Write,
+        effects: Effects::Known(vec![touch]),
+        outputs: Vec::new(),
+        reads: BTreeSet::new(),
+        predicates: BTreeSet::new(),
+        flows: Vec::new(),
+    }
+}
+
+/// Longest name of an object, in characters: clients give them.
+const NAME_CHARACTERS: usize = 1024;

@@ -1,0 +1,300 @@
+//! The client's side of a connection: proves who it is, then opens channels, each of which gets a task of its own.
+
+use crate::acts;
+use crate::authentication::{Answered, Answers, not_offered, place};
+use crate::place::Place;
+use crate::refusals::{refusal, sentence};
+use crate::relay;
+use crate::server::Ssh;
+use crate::session::Session;
+use crate::upstream::{Upstreams, Way};
+use proxy_core::authn::{BearerToken, Verified};
+use proxy_core::gate::Gate;
+use proxy_core::refusal::{Refusal, RefusalKind};
+use proxy_core::secret::Secret;
+use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, Response, Session as Wire};
+use russh::{Channel, ChannelId, ChannelOpenFailure, Pty};
+use std::borrow::Cow;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// What became of a client.
+#[derive(Debug)]
+pub(crate) enum Arrived {
+    /// It has a session.
+    Session(Arc<Session>),
+    /// It is refused.
+    Refused(Refusal),
+}
+
+/// One client.
+pub(crate) struct Door {
+    ssh: Arc<Ssh>,
+    peer: SocketAddr,
+    arrivals: mpsc::Sender<Arrived>,
+    answers: Answers,
+    session: Option<Arc<Session>>,
+    /// There is no place for a session: whoever comes is told so.
+    closed: bool,
+}
+
+impl fmt::Debug for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Door").field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
+
+impl Door {
+    pub(crate) fn new(ssh: Arc<Ssh>, peer: SocketAddr, arrivals: mpsc::Sender<Arrived>) -> Self {
+        Self { ssh, peer, arrivals, answers: Answers::default(), session: None, closed: false }
+    }
+
+    /// A door that nobody comes through.
+    pub(crate) fn closed(ssh: Arc<Ssh>, peer: SocketAddr, arrivals: mpsc::Sender<Arrived>) -> Self {
+        Self { closed: true, ..Self::new(ssh, peer, arrivals) }
+    }
+
+    async fn present(&mut self, user: &str, token: &BearerToken) -> Auth {
+        match self.verify(token).await {
+            Ok(verified) => self.come_in(user, verified).await,
+            Err(refusal) => self.refuse(refusal).await,
+        }
+    }
+
+    async fn verify(&self, token: &BearerToken) -> Result<Verified, Refusal> {
+        if self.closed {
+            return Err(refusal(RefusalKind::Full, "the gateway is full", "try again later"));
+        }
+        self.ssh.authenticator.verify(token).await
+    }
+
+    /// Opens the gate for whoever has proved who it is.
+    async fn come_in(&mut self, user: &str, verified: Verified) -> Auth {
+        match self.begin(user, verified).await {
+            Ok(session) => {
+                self.session = Some(Arc::clone(&session));
+                // The other end waits for exactly this, or has given up.
+                self.arrivals
+                    .send(Arrived::Session(session))
+                    .await
+                    .map_or_else(|_| Auth::reject(), |()| Auth::Accept)
+            }
+            Err(refusal) => self.refuse(refusal).await,
+        }
+    }
+
+    async fn refuse(&self, refusal: Refusal) -> Auth {
+        self.arrivals.send(Arrived::Refused(refusal)).await.unwrap_or_default();
+        Auth::reject()
+    }
+
+    async fn begin(&self, user: &str, verified: Verified) -> Result<Arc<Session>, Refusal> {
+        let options = &self.ssh.options;
+        let first = options.hosts.first().map_or("", |host| host.name.as_str());
+        let place = place(user, first);
+        let host = options.hosts.iter().find(|host| host.name == place.host).ok_or_else(not_offered)?;
+        let credentials = options.roles.get(&place.role).ok_or_else(not_offered)?;
+        let gate = self.open(&place, verified).await?;
+        let way = Way {
+            host: host.clone(),
+            credentials: credentials.clone(),
+            limit: options.limits.connect,
+            keepalive: options.limits.keepalive,
+            starting: self.ssh.starting(host),
+        };
+        Ok(Arc::new(Session::new(Arc::clone(options), gate, place, Upstreams::begin(way))))
+    }
+
+    async fn open(&self, place: &Place, verified: Verified) -> Result<Gate, Refusal> {
+        let session = proxy_core::session::Session {
+            id: uuid::Uuid::now_v7().to_string(),
+            identity: verified,
+            role: place.role.clone(),
+            namespace: place.host.clone(),
+            client: self.peer,
+            client_name: "ssh".to_owned(),
+            transport: "SSH-2.0".to_owned(),
+        };
+        Gate::open(session, Arc::clone(&self.ssh.resource), Arc::new(acts::connect(place))).await
+    }
+
+    fn question(&self) -> Auth {
+        Auth::Partial {
+            // OpenSSH shows a name, in front of every command's output.
+            name: Cow::Borrowed(""),
+            instructions: Cow::Borrowed(""),
+            prompts: Cow::Owned(vec![(Cow::Owned(self.answers.prompt()), false)]),
+        }
+    }
+}
+
+impl Handler for Door {
+    type Error = russh::Error;
+
+    async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Self::Error> {
+        Ok(self.present(user, &Secret::new(password.to_owned())).await)
+    }
+
+    async fn auth_keyboard_interactive<'a>(
+        &'a mut self,
+        user: &str,
+        _submethods: &str,
+        response: Option<Response<'a>>,
+    ) -> Result<Auth, Self::Error> {
+        let Some(mut response) = response else {
+            self.answers = Answers::default();
+            return Ok(self.question());
+        };
+        let answer = response.next().unwrap_or_default();
+        let Ok(answer) = std::str::from_utf8(&answer) else { return Ok(Auth::reject()) };
+        match self.answers.take(answer) {
+            Answered::Token { token, more } => match self.verify(&token).await {
+                Ok(verified) => Ok(self.come_in(user, verified).await),
+                Err(_) if more => Ok(self.question()),
+                Err(refusal) => Ok(self.refuse(refusal).await),
+            },
+            Answered::TooLong => Ok(self
+                .refuse(refusal(
+                    RefusalKind::TooLarge,
+                    "the token is too long",
+                    "give each part of it once, when it is asked for",
+                ))
+                .await),
+        }
+    }
+
+    async fn auth_openssh_certificate(
+        &mut self,
+        user: &str,
+        certificate: &russh::keys::Certificate,
+    ) -> Result<Auth, Self::Error> {
+        let Some(authority) = &self.ssh.authority else { return Ok(Auth::reject()) };
+        // Another authority's certificate is no reason to hang up: the client may have a token as well.
+        match authority.token(certificate) {
+            Ok(token) => Ok(self.present(user, &token).await),
+            Err(_) => Ok(Auth::reject()),
+        }
+    }
+
+    async fn channel_open_session(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _wire: &mut Wire,
+    ) -> Result<(), Self::Error> {
+        let Some(session) = self.session.clone() else { return Ok(()) };
+        if session.ended.is_cancelled() || session.tasks.len() >= session.options.limits.channels {
+            reply.reject(ChannelOpenFailure::ResourceShortage).await;
+            return Ok(());
+        }
+        reply.accept().await;
+        let tasks = session.tasks.clone();
+        tasks.spawn(relay::serve(session, channel));
+        Ok(())
+    }
+
+    async fn pty_request(
+        &mut self,
+        channel: ChannelId,
+        _term: &str,
+        _columns: u32,
+        _rows: u32,
+        _width: u32,
+        _height: u32,
+        _modes: &[(Pty, u32)],
+        wire: &mut Wire,
+    ) -> Result<(), Self::Error> {
+        // Whether there will be a terminal is decided with what runs in it; until then nothing is sent upstream.
+        wire.channel_success(channel)
+    }
+
+    async fn env_request(
+        &mut self,
+        channel: ChannelId,
+        name: &str,
+        value: &str,
+        wire: &mut Wire,
+    ) -> Result<(), Self::Error> {
+        let allowed = match &self.session {
+            Some(session) => session.environment(channel, (name, value)).await,
+            None => false,
+        };
+        if allowed { wire.channel_success(channel) } else { wire.channel_failure(channel) }
+    }
+
+    async fn exec_request(
+        &mut self,
+        channel: ChannelId,
+        _: &[u8],
+        wire: &mut Wire,
+    ) -> Result<(), Self::Error> {
+        // A refusal is told on standard error, with an exit status: for that the request has to be accepted.
+        wire.channel_success(channel)
+    }
+
+    async fn shell_request(&mut self, channel: ChannelId, wire: &mut Wire) -> Result<(), Self::Error> {
+        wire.channel_success(channel)
+    }
+
+    async fn subsystem_request(
+        &mut self,
+        channel: ChannelId,
+        _name: &str,
+        wire: &mut Wire,
+    ) -> Result<(), Self::Error> {
+        wire.channel_success(channel)
+    }
+
+    async fn x11_request(
+        &mut self,
+        channel: ChannelId,
+        _single: bool,
+        _protocol: &str,
+        _cookie: &str,
+        _screen: u32,
+        wire: &mut Wire,
+    ) -> Result<(), Self::Error> {
+        self.judge(acts::forward_x11, wire).await;
+        wire.channel_failure(channel)
+    }
+
+    async fn agent_request(&mut self, channel: ChannelId, wire: &mut Wire) -> Result<bool, Self::Error> {
+        self.judge(acts::forward_agent, wire).await;
+        wire.channel_failure(channel)?;
+        Ok(false)
+    }
+
+    async fn channel_open_direct_tcpip(
+        &mut self,
+        _channel: Channel<Msg>,
+        host: &str,
+        port: u32,
+        _originator: &str,
+        _originator_port: u32,
+        reply: ChannelOpenHandle,
+        _wire: &mut Wire,
+    ) -> Result<(), Self::Error> {
+        let Some(session) = self.session.clone() else { return Ok(()) };
+        let command = acts::forward_local(&session.place, host, port);
+        session.tasks.clone().spawn(async move {
+            let refusal = match session.run_now(command).await {
+                Ok(()) => refusal(RefusalKind::Protocol, "forwarding is not spoken", ""),
+                Err(refusal) => refusal,
+            };
+            reply.reject(ChannelOpenFailure::Other { code: 1, reason: sentence(&refusal) }).await;
+        });
+        Ok(())
+    }
+}
+
+impl Door {
+    /// Puts a wish on record that nothing fulfils yet, and tells the client.
+    async fn judge(&self, command: fn(&Place) -> proxy_policy::Command, wire: &mut Wire) {
+        let Some(session) = &self.session else { return };
+        if let Err(refusal) = session.run_now(command(&session.place)).await {
+            wire.debug(true, &sentence(&refusal), "").unwrap_or_default();
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! The life of a channel: what the client starts on it is judged, perhaps held, run, recorded, and ended.
+//!
+//! One task per channel. Nothing goes to the host before there is a permit, and nothing of what the host says goes to
+//! the client before it is masked and recorded.
+
+mod held;
+mod input;
+mod output;
+mod pump;
+mod recorder;
+
+use crate::acts;
+use crate::analyze::analyze;
+use crate::refusals::{EXIT_STATUS, lines, refusal};
+use crate::session::Session;
+use crate::upstream::{self, Connection, UpstreamError};
+use bytes::Bytes;
+use proxy_core::gate::{Chain, Decision, End, EndKind, Permit};
+use proxy_core::refusal::{Refusal, RefusalKind};
+use proxy_policy::Command;
+use russh::server::Msg;
+use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Pty, Sig, client};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// A channel of the client.
+pub(crate) struct Relay {
+    session: Arc<Session>,
+    read: ChannelReadHalf,
+    write: ChannelWriteHalf<Msg>,
+    terminal: Option<Terminal>,
+    ahead: Ahead,
+}
+
+/// A terminal as the client has it.
+#[derive(Clone, Debug)]
+pub(crate) struct Terminal {
+    pub(crate) term: String,
+    pub(crate) size: Size,
+    pub(crate) modes: Vec<(Pty, u32)>,
+}
+
+/// Size of a terminal, in characters and in pixels.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size {
+    pub(crate) columns: u32,
+    pub(crate) rows: u32,
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+}
+
+/// What the client sent before anything could take it.
+#[derive(Debug, Default)]
+pub(crate) struct Ahead {
+    pub(crate) data: VecDeque<Bytes>,
+    pub(crate) bytes: usize,
+    pub(crate) ended: bool,
+}
+
+/// What a client starts.
+#[derive(Clone, Debug)]
+pub(crate) enum Start {
+    /// A command line.
+    Exec(Vec<u8>),
+    /// A shell.
+    Shell,
+    /// A subsystem.
+    Subsystem(String),
+}
+
+/// Why a channel has nothing more to do.
+#[derive(Debug)]
+pub(crate) enum Over {
+    /// The client closed it, or left.
+    Gone,
+    /// What it started is refused.
+    Refused(Refusal),
+}
+
+impl From<Refusal> for Over {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// What runs on the host, and what it was cleared with.
+pub(crate) struct Running {
+    pub(crate) permit: Permit,
+    pub(crate) connection: Connection,
+    pub(crate) channel: Channel<client::Msg>,
+    pub(crate) start: Start,
+}
+
+/// Serves one channel to its end.
+pub(crate) async fn serve(session: Arc<Session>, channel: Channel<Msg>) {
+    let id = channel.id();
+    let (read, write) = channel.split();
+    let relay = Relay { session: Arc::clone(&session), read, write, terminal: None, ahead: Ahead::default() };
+    Box::pin(relay.run()).await;
+    drop(session.take_wishes(id));
+    session.fewer.notify_one();
+}
+
+impl Relay {
+    async fn run(mut self) {
+        match self.start().await {
+            Ok(running) => pump::Pump::run(self, running).await,
+            Err(Over::Refused(refusal)) => self.refuse(&refusal).await,
+            Err(Over::Gone) => {}
+        }
+    }
+
+    /// From an open channel to something that runs.
+    async fn start(&mut self) -> Result<Running, Over> {
+        let start = self.asked().await?;
+        let command = self.command(&start)?;
+        let permit = self.clear(Arc::new(command)).await?;
+        match self.launch(&start).await {
+            Ok((connection, channel)) => Ok(Running { permit, connection, channel, start }),
+            Err(error) => {
+                tracing::warn!(resource = self.session.resource.name, error = %Chain(&error), "start on the host");
+                let end = End { outcome: EndKind::Error, ..End::default() };
+                self.session.finish(permit, end).await?;
+                Err(unreachable(&error).into())
+            }
+        }
+    }
+
+    /// What the client starts.
+    async fn asked(&mut self) -> Result<Start, Over> {
+        loop {
+            let message = tokio::select! {
+                message = self.read.wait() => message,
+                () = self.session.ended.cancelled() => return Err(self.session.reason().into()),
+            };
+            match message {
+                Some(ChannelMsg::Exec { command, .. }) => return Ok(Start::Exec(command)),
+                Some(ChannelMsg::RequestShell { .. }) => return Ok(Start::Shell),
+                Some(ChannelMsg::RequestSubsystem { name, .. }) => return Ok(Start::Subsystem(name)),
+                Some(message) => self.wait_with(message)?,
+                None => return Err(Over::Gone),
+            }
+        }
+    }
+
+    /// Takes what comes while nothing runs yet.
+    ///
+    /// # Errors
+    /// The client is gone, or sends more than it may.
+    fn wait_with(&mut self, message: ChannelMsg) -> Result<(), Over> {
+        match message {
+            ChannelMsg::Data { data } => {
+                self.ahead.bytes = self.ahead.bytes.saturating_add(data.len());
+                if self.ahead.bytes > self.session.options.limits.held_bytes.max(WINDOW) {
+                    let hint = "send input only once the command runs";
+                    return Err(refusal(RefusalKind::TooLarge, "too much input was sent ahead", hint).into());
+                }
+                self.ahead.data.push_back(data);
+            }
+            ChannelMsg::Eof => self.ahead.ended = true,
+            ChannelMsg::Close => return Err(Over::Gone),
+            ChannelMsg::RequestPty {
+                term,
+                col_width,
+                row_height,
+                pix_width,
+                pix_height,
+                terminal_modes,
+                ..
+            } => {
+                let size =
+                    Size { columns: col_width, rows: row_height, width: pix_width, height: pix_height };
+                let term = term.chars().filter(|c| !c.is_control()).take(TERM_CHARACTERS).collect();
+                let modes =
+                    terminal_modes.into_iter().take_while(|(mode, _)| *mode != Pty::TTY_OP_END).collect();
+                self.terminal = Some(Terminal { term, size, modes });
+            }
+            ChannelMsg::WindowChange { col_width, row_height, pix_width, pix_height } => {
+                if let Some(terminal) = &mut self.terminal {
+                    terminal.size =
+                        Size { columns: col_width, rows: row_height, width: pix_width, height: pix_height };
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What is started, as a command.
+    fn command(&self, start: &Start) -> Result<Command, Refusal> {
+        let place = &self.session.place;
+        let mut command = match start {
+            Start::Exec(line) if line.len() > self.session.options.limits.command_bytes => {
+                let hint = "put what it does into a file, and run that";
+                return Err(refusal(RefusalKind::TooLarge, "the command line is too long", hint));
+            }
+            Start::Exec(line) => analyze(line, &place.role, &place.host),
+            Start::Shell => self.shell(),
+            Start::Subsystem(name) => acts::subsystem(place, name),
+        };
+        if let (Some(terminal), Start::Exec(_) | Start::Subsystem(_)) = (&self.terminal, start) {
+            acts::touches(&mut command).push(acts::terminal(&terminal.term));
+            command.canonical.push_str(" (terminal)");
+        }
+        let wishes = self.session.wish(self.write.id(), |wishes| wishes.environment.clone());
+        command.binding.extend(wishes);
+        Ok(command)
+    }
+
+    /// A shell in the strictest mode that the policies do not refuse.
+    fn shell(&self) -> Command {
+        let modes = ["RecordOnly"];
+        let shells = modes.map(|mode| acts::shell(&self.session.place, mode));
+        let mut forms = shells.into_iter();
+        let first = forms.next().unwrap_or_else(|| acts::shell(&self.session.place, "LineDisciplined"));
+        if self.session.would_refuse(&first) {
+            forms.find(|form| !self.session.would_refuse(form)).unwrap_or(first)
+        } else {
+            first
+        }
+    }
+
+    /// Asks the gate, and waits where it holds.
+    async fn clear(&mut self, command: Arc<Command>) -> Result<Permit, Over> {
+        match self.session.decide(command).await {
+            Decision::Permit(permit) => Ok(permit),
+            Decision::Refused(refusal) => Err(refusal.into()),
+            Decision::Held(held) => self.wait_for(*held).await,
+        }
+    }
+
+    /// Starts it on the host.
+    async fn launch(&mut self, start: &Start) -> Result<(Connection, Channel<client::Msg>), UpstreamError> {
+        let connection = self.session.upstreams.take().await?;
+        let wishes = self.session.take_wishes(self.write.id());
+        let starting = async {
+            let mut channel = connection.0.channel_open_session().await?;
+            for (name, value) in wishes.environment {
+                channel.set_env(false, name, value).await?;
+            }
+            if let Some(Terminal { term, size, modes }) = &self.terminal {
+                let Size { columns, rows, width, height } = *size;
+                channel.request_pty(true, term, columns, rows, width, height, modes).await?;
+                accepted(&mut channel).await?;
+            }
+            match start {
+                Start::Exec(line) => channel.exec(true, line.clone()).await?,
+                Start::Shell => channel.request_shell(true).await?,
+                Start::Subsystem(name) => channel.request_subsystem(true, name.clone()).await?,
+            }
+            accepted(&mut channel).await?;
+            Ok::<_, UpstreamError>(channel)
+        };
+        let limit = self.session.options.limits.connect;
+        match tokio::time::timeout(limit, starting).await {
+            Ok(Ok(channel)) => Ok((connection, channel)),
+            Ok(Err(error)) => {
+                upstream::hang_up(&connection).await;
+                Err(error)
+            }
+            Err(_) => {
+                upstream::hang_up(&connection).await;
+                Err(UpstreamError::Deadline("start what it was asked to"))
+            }
+        }
+    }
+
+    /// Tells the client, and ends the channel.
+    async fn refuse(&self, refusal: &Refusal) {
+        let told = async {
+            self.tell(&lines(refusal)).await?;
+            self.write.exit_status(EXIT_STATUS).await?;
+            self.write.eof().await?;
+            self.write.close().await
+        };
+        // A client that does not read what it is told is not waited for.
+        match tokio::time::timeout(FAREWELL, told).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "refuse"),
+            Err(_) => tracing::debug!("refuse: the client does not read"),
+        }
+    }
+
+    /// Says something that is not the host's.
+    async fn tell(&self, text: &str) -> Result<(), russh::Error> {
+        let text = Bytes::from(text.to_owned());
+        if self.terminal.is_some() {
+            // a terminal has one stream
+            self.write.data_bytes(text).await
+        } else {
+            self.write.extended_data_bytes(STDERR, text).await
+        }
+    }
+}
+
+/// Waits for the host's answer to a request.
+async fn accepted(channel: &mut Channel<client::Msg>) -> Result<(), UpstreamError> {
+    loop {
+        match channel.wait().await {
+            Some(ChannelMsg::Success) => return Ok(()),
+            Some(ChannelMsg::Failure) => return Err(russh::Error::RequestDenied.into()),
+            Some(ChannelMsg::Close) | None => return Err(russh::Error::Disconnect.into()),
+            Some(_) => {}
+        }
+    }
+}
+
+fn unreachable(error: &UpstreamError) -> Refusal {
+    let message = match error {
+        UpstreamError::HostKey => "the host's key is none of those that its Resource names; nothing was run",
+        UpstreamError::Login => "the host does not accept the role's credentials; nothing was run",
+        UpstreamError::Ssh(russh::Error::RequestDenied) => "the host refuses to start that",
+        UpstreamError::Deadline(_) | UpstreamError::Io(_) | UpstreamError::Ssh(_) => {
+            "the host cannot be reached; nothing was run"
+        }
+    };
+    refusal(RefusalKind::Unavailable, message, "try again later, and tell whoever runs the gateway")
+}
+
+/// Name of a signal, without `SIG`.
+pub(crate) fn signal_name(signal: &Sig) -> String {
+    match signal {
+        Sig::Custom(name) => name.chars().filter(|c| !c.is_control()).take(32).collect(),
+        known => format!("{known:?}"),
+    }
+}
+
+/// Kind of extended data that is standard error (RFC 4254 section 5.2).
+pub(crate) const STDERR: u32 = 1;
+/// Longest name of a terminal's kind.
+const TERM_CHARACTERS: usize = 64;
+/// What a client may send before it has seen an answer, its window apart.
+const WINDOW: usize = 4 << 20;
+/// Time that a client has for reading why it is refused.
+const FAREWELL: std::time::Duration = std::time::Duration::from_secs(5);

@@ -1,0 +1,302 @@
+//! What the channels of one connection share: its gate, its hosts, and its end.
+
+use crate::acts;
+use crate::options::Options;
+use crate::place::Place;
+use crate::refusals::{refusal, sentence};
+use crate::upstream::Upstreams;
+use proxy_core::gate::{Decision, End, Gate, Held, Permit, Standing, Watch};
+use proxy_core::refusal::{Refusal, RefusalKind};
+use proxy_core::session::ResourceContext;
+use proxy_policy::{Command, Identity, Verdict};
+use russh::ChannelId;
+use russh::server::Handle;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex as StdMutex, OnceLock, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Mutex, Notify};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// One authenticated connection.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) options: Arc<Options>,
+    pub(crate) place: Place,
+    pub(crate) resource: Arc<ResourceContext>,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) upstreams: Upstreams,
+    /// Cancelled when no channel may go on; then `why` is set, unless the client went away.
+    pub(crate) ended: CancellationToken,
+    /// The tasks of its channels.
+    pub(crate) tasks: TaskTracker,
+    /// The gate, until the session is closed.
+    gate: Mutex<Option<Gate>>,
+    why: OnceLock<Refusal>,
+    /// The client's side, once it is known.
+    handle: OnceLock<Handle>,
+    /// A channel has ended.
+    pub(crate) fewer: Notify,
+    wishes: StdMutex<HashMap<ChannelId, Wishes>>,
+}
+
+/// What a client wants for what it will start on a channel, as far as it was allowed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wishes {
+    /// Variables, in order.
+    pub(crate) environment: Vec<(String, String)>,
+    /// Its agent is lent.
+    pub(crate) agent: bool,
+}
+
+impl Session {
+    pub(crate) fn new(options: Arc<Options>, gate: Gate, place: Place, upstreams: Upstreams) -> Self {
+        Self {
+            options,
+            place,
+            resource: Arc::clone(gate.resource()),
+            identity: Arc::clone(gate.session().identity.identity()),
+            upstreams,
+            ended: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            gate: Mutex::new(Some(gate)),
+            why: OnceLock::new(),
+            handle: OnceLock::new(),
+            fewer: Notify::new(),
+            wishes: StdMutex::default(),
+        }
+    }
+
+    /// Judges a command and records the verdict. Not cancel safe, as [`Gate::decide`].
+    pub(crate) async fn decide(&self, command: Arc<Command>) -> Decision {
+        match self.gate.lock().await.as_mut() {
+            Some(gate) => gate.decide(command, Standing::Alone).await,
+            None => Decision::Refused(self.reason()),
+        }
+    }
+
+    /// Judges what cannot be held, for whoever asks has to be answered at once. Not cancel safe.
+    ///
+    /// # Errors
+    /// It is denied, or held.
+    pub(crate) async fn decide_now(&self, command: Command) -> Result<Permit, Refusal> {
+        match self.decide(Arc::new(command)).await {
+            Decision::Permit(permit) => Ok(permit),
+            Decision::Refused(refusal) => Err(refusal),
+            Decision::Held(held) => {
+                self.withdraw(*held, "cannot be held").await;
+                Err(refusal(
+                    RefusalKind::Denied,
+                    "this cannot be held for approval: whoever asks for it has to be answered at once",
+                    "ask the policy's author to allow or deny it",
+                ))
+            }
+        }
+    }
+
+    /// What the newest policies say of a command, without a record: to choose among forms of which one is then asked
+    /// for.
+    pub(crate) fn would_refuse(&self, command: &Command) -> bool {
+        let policies = self.resource.policies.load();
+        let verdict = policies.evaluate(&self.identity, command, jiff::Timestamp::now()).verdict;
+        matches!(verdict, Verdict::Deny { .. })
+    }
+
+    /// As [`Gate::resume`]. Not cancel safe.
+    pub(crate) async fn resume(
+        &self,
+        held: Held,
+        outcome: Result<proxy_core::approval::Outcome, proxy_core::approval::ApprovalError>,
+    ) -> Result<Permit, Refusal> {
+        match self.gate.lock().await.as_mut() {
+            Some(gate) => gate.resume(held, outcome).await,
+            None => Err(self.reason()),
+        }
+    }
+
+    /// As [`Gate::withdraw`].
+    pub(crate) async fn withdraw(&self, held: Held, reason: &str) {
+        if let Some(gate) = self.gate.lock().await.as_mut() {
+            gate.withdraw(held, reason).await;
+        }
+    }
+
+    /// Records a part of a result, and, when `release`, all that was recorded before: then the client may get it.
+    pub(crate) async fn record(
+        &self,
+        permit: &mut Permit,
+        bytes: &[u8],
+        release: bool,
+    ) -> Result<(), Refusal> {
+        let mut gate = self.gate.lock().await;
+        let gate = gate.as_mut().ok_or_else(|| self.reason())?;
+        gate.record(permit, bytes)?;
+        if release { gate.before_release(permit) } else { Ok(()) }
+    }
+
+    /// As [`Gate::finish`].
+    pub(crate) async fn finish(&self, permit: Permit, end: End) -> Result<(), Refusal> {
+        match self.gate.lock().await.as_mut() {
+            Some(gate) => gate.finish(permit, end).await,
+            None => Err(self.reason()),
+        }
+    }
+
+    /// Decides about a variable; it is kept for what the channel starts if it is allowed. Not cancel safe.
+    pub(crate) async fn environment(&self, channel: ChannelId, (name, value): (&str, &str)) -> bool {
+        let fits = name.len().saturating_add(value.len()) <= VARIABLE_BYTES;
+        let allowed = fits
+            && (is_locale(name, value)
+                || self.run_now(acts::environment(&self.place, name, value)).await.is_ok());
+        allowed
+            && self.wish(channel, |wishes| {
+                let room = wishes.environment.len() < VARIABLES;
+                if room {
+                    wishes.environment.push((name.to_owned(), value.to_owned()));
+                }
+                room
+            })
+    }
+
+    /// Decides about something that has no result of its own. Not cancel safe.
+    ///
+    /// # Errors
+    /// It is not allowed.
+    pub(crate) async fn run_now(&self, command: Command) -> Result<(), Refusal> {
+        let permit = self.decide_now(command).await?;
+        self.finish(permit, End::ok(0)).await
+    }
+
+    /// Changes what is wished for on a channel.
+    pub(crate) fn wish<T>(&self, channel: ChannelId, change: impl FnOnce(&mut Wishes) -> T) -> T {
+        let mut wishes = self.wishes.lock().unwrap_or_else(PoisonError::into_inner);
+        change(wishes.entry(channel).or_default())
+    }
+
+    /// Takes what is wished for on a channel.
+    pub(crate) fn take_wishes(&self, channel: ChannelId) -> Wishes {
+        self.wishes.lock().unwrap_or_else(PoisonError::into_inner).remove(&channel).unwrap_or_default()
+    }
+
+    /// Serves the connection to its end, which is on record when this returns.
+    ///
+    /// Not cancel safe.
+    pub(crate) async fn attend<E>(
+        &self,
+        mut running: impl Future<Output = E> + Unpin + Send,
+        handle: Handle,
+        cut: &CancellationToken,
+    ) {
+        let told = self.handle.set(handle.clone()).is_ok();
+        debug_assert!(told, "a session is attended once");
+        let reason = self.watch(&mut running).await;
+        self.ended.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(WIND_UP, self.tasks.wait()).await.is_err() {
+            tracing::warn!(resource = self.resource.name, "channels did not end in time");
+        }
+        if let Some(why) = self.why.get() {
+            let reason = russh::Disconnect::ByApplication;
+            if handle.disconnect(reason, sentence(why), String::new()).await.is_ok() {
+                tokio::time::timeout(FAREWELL, running).await.map(drop).unwrap_or_default();
+            }
+        }
+        cut.cancel();
+        self.upstreams.close().await;
+        if let Some(gate) = self.gate.lock().await.take() {
+            gate.close(reason).await;
+        }
+    }
+
+    /// Waits until the session is over, and says why.
+    async fn watch(&self, running: &mut (impl Future + Unpin)) -> &'static str {
+        let Some(mut watch) = self.gate_watch().await else { return "closed" };
+        loop {
+            let draining = self.options.drain.is_cancelled();
+            tokio::select! {
+                _ = &mut *running => return "client left",
+                () = watch.due() => {
+                    let refused = self.gate.lock().await.as_mut().and_then(Gate::look);
+                    if let Some(refusal) = refused {
+                        return self.end(refusal, "not valid any more");
+                    }
+                }
+                () = self.options.stop.cancelled() => return self.end(stopping(), "gateway stopping"),
+                () = self.options.drain.cancelled(), if !draining => {}
+                () = self.idle(), if draining => return self.end(stopping(), "gateway stopping"),
+            }
+        }
+    }
+
+    /// Waits until no channel is open.
+    async fn idle(&self) {
+        loop {
+            let fewer = self.fewer.notified();
+            if self.tasks.is_empty() {
+                return;
+            }
+            tokio::select! {
+                () = fewer => {}
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+            }
+        }
+    }
+
+    async fn gate_watch(&self) -> Option<Watch> {
+        self.gate.lock().await.as_ref().map(Gate::watch)
+    }
+
+    fn end(&self, why: Refusal, reason: &'static str) -> &'static str {
+        // The first reason is the one that is told.
+        self.why.set(why).unwrap_or_default();
+        reason
+    }
+
+    /// Why the session has ended.
+    pub(crate) fn reason(&self) -> Refusal {
+        self.why.get().cloned().unwrap_or_else(|| Refusal::ended("the session has ended"))
+    }
+
+    /// The client's side.
+    pub(crate) fn client(&self) -> Option<&Handle> {
+        self.handle.get()
+    }
+}
+
+fn stopping() -> Refusal {
+    Refusal::ended("the gateway is stopping")
+}
+
+/// Variables that say which language to speak, with values that say nothing else: OpenSSH's clients send them with
+/// every session (`SendEnv LANG LC_*`), and a refusal of each would bury those that matter.
+fn is_locale(name: &str, value: &str) -> bool {
+    const NAMES: [&str; 14] = [
+        "LANG",
+        "LANGUAGE",
+        "LC_ALL",
+        "LC_CTYPE",
+        "LC_NUMERIC",
+        "LC_TIME",
+        "LC_COLLATE",
+        "LC_MONETARY",
+        "LC_MESSAGES",
+        "LC_PAPER",
+        "LC_NAME",
+        "LC_ADDRESS",
+        "LC_TELEPHONE",
+        "LC_MEASUREMENT",
+    ];
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.@-:".contains(&byte);
+    (NAMES.contains(&name) || name == "LC_IDENTIFICATION") && value.len() <= 64 && value.bytes().all(plain)
+}
+
+/// Longest name and value of a variable together, in bytes.
+const VARIABLE_BYTES: usize = 32 << 10;
+/// Most variables of a channel.
+const VARIABLES: usize = 128;
+/// Time that channels have for recording their end.
+const WIND_UP: Duration = Duration::from_secs(10);
+/// Time that a client has for hanging up when it is told to.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// How often an ending session looks whether it is idle, beside being told.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
