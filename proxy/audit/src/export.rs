@@ -28,7 +28,7 @@ use source::{Batch, Source};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -175,7 +175,7 @@ impl Exporter {
         });
         // What a checkpoint of an earlier start covered was sent by that start, or the next one covers it too.
         let signed = source.next();
-        let export = Export { source, sender, options, status, spool, signed };
+        let export = Export { source, sender, options, status, spool, signed, looked: Instant::now() };
         Ok(Self { status: receiver, task: tokio::spawn(export.run()) })
     }
 
@@ -240,6 +240,8 @@ struct Export {
     spool: Option<Spool>,
     /// Size of the last checkpoint that was sent.
     signed: u64,
+    /// When a checkpoint was looked for last.
+    looked: Instant,
 }
 
 impl Export {
@@ -248,7 +250,11 @@ impl Export {
             let lag = self.source.lag();
             self.status.send_modify(|status| status.lag = lag);
             let outcome = match self.source.next_batch().await {
-                Ok(Some(batch)) => self.deliver(batch).await,
+                Ok(Some(batch)) => match self.deliver(batch).await {
+                    // A log that grows as fast as it is sent is never done.
+                    Ok(()) if self.looked.elapsed() > CHECKPOINT_PERIOD => self.send_checkpoint().await,
+                    delivered => delivered,
+                },
                 Ok(None) => {
                     self.remove_exported().await;
                     let sent = self.send_checkpoint().await;
@@ -313,6 +319,7 @@ impl Export {
 
     /// Sends the newest checkpoint that covers only what arrived, when it was not sent before.
     async fn send_checkpoint(&mut self) -> Result<(), String> {
+        self.looked = Instant::now();
         if self.unsigned() == 0 {
             return Ok(());
         }
@@ -384,6 +391,9 @@ impl Export {
 
 /// How soon a checkpoint that is owed is looked for again: the log signs one a second while it grows.
 const CHECKPOINT_PAUSE: Duration = Duration::from_millis(250);
+
+/// How often one is looked for while there is always more to send.
+const CHECKPOINT_PERIOD: Duration = Duration::from_secs(2);
 
 /// A checkpoint as a log record of its own: who has only copies can check them.
 fn checkpoint_record(size: u64, note: &str) -> LogRecord {

@@ -4,8 +4,8 @@
 //! notes where each of ours is (some 40 bytes a record); the second reads them in their order. JSON loses nothing: a
 //! record read from it has the leaf hash that it had in its log.
 
-use crate::event::key;
-use crate::record::Record;
+use crate::event::{EventName, key};
+use crate::record::{Record, as_text};
 use crate::source::{RecordStream, Source, SourceError, Wanted};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
@@ -17,6 +17,9 @@ use std::path::PathBuf;
 
 /// Most bytes of a line: a batch of a gateway is at most 3.5 MiB, a Collector may join several.
 const MAX_LINE_BYTES: u64 = 64 << 20;
+
+/// Most checkpoints of a log that are kept: some hours of them, 10 MiB.
+const MAX_NOTES: usize = 1 << 15;
 
 /// A file, or part of one: an evidence bundle holds several.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -53,19 +56,84 @@ impl OtlpSource {
         Self { parts }
     }
 
+    /// The files.
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// What to call the files in a report.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.parts.first().map(|part| part.path.clone()).unwrap_or_default()
+    }
+
+    /// All that is here, by log.
+    pub(crate) fn copies(&self) -> Result<Copies<'_>, SourceError> {
+        Ok(Copies { parts: &self.parts, index: self.index()? })
+    }
+
     fn index(&self) -> Result<Index, SourceError> {
         let mut index = Index::default();
         for (number, part) in self.parts.iter().enumerate() {
             let mut lines = Lines::open(part)?;
             while let Some(line) = lines.next_line()? {
                 for (nth, log_record) in line.records(part)?.into_iter().enumerate() {
-                    index.add(&line.record(part, &log_record)?, (number, line.offset, line.number, nth));
+                    if is_checkpoint(&log_record) {
+                        index.note(&log_record);
+                    } else {
+                        index.add(&line.record(part, &log_record)?, (number, line.offset, line.number, nth));
+                    }
                 }
             }
         }
         index.finish();
         Ok(index)
     }
+}
+
+/// Copies of the records of several logs.
+#[derive(Debug)]
+pub(crate) struct Copies<'a> {
+    parts: &'a [Part],
+    index: Index,
+}
+
+/// Copies of the records of one log.
+#[derive(Debug)]
+pub(crate) struct LogCopies<'a> {
+    pub(crate) origin: &'a str,
+    /// Checkpoints, as they came.
+    pub(crate) notes: &'a [String],
+    entries: &'a [Entry],
+}
+
+impl Copies<'_> {
+    pub(crate) fn logs(&self) -> Vec<LogCopies<'_>> {
+        let entries = &self.index.entries;
+        let logs = self.index.logs.iter().map(|(origin, log)| {
+            let start = entries.partition_point(|entry| entry.log < *log);
+            let end = entries.partition_point(|entry| entry.log <= *log);
+            LogCopies {
+                origin,
+                notes: self.index.notes.get(origin).map(Vec::as_slice).unwrap_or_default(),
+                entries: entries.get(start..end).unwrap_or_default(),
+            }
+        });
+        logs.collect()
+    }
+
+    pub(crate) fn records(&self, log: &LogCopies<'_>) -> impl Iterator<Item = Result<Record, SourceError>> {
+        let mut reader = Reader { parts: self.parts, line: None };
+        log.entries.iter().map(move |entry| reader.read(entry))
+    }
+}
+
+fn is_checkpoint(log_record: &LogRecord) -> bool {
+    log_record.event_name == EventName::Checkpoint.as_str()
+}
+
+fn attribute<'a>(log_record: &'a LogRecord, key: &str) -> Option<&'a str> {
+    let attribute = log_record.attributes.iter().find(|attribute| attribute.key == key)?;
+    attribute.value.as_ref().and_then(as_text)
 }
 
 impl Source for OtlpSource {
@@ -104,9 +172,11 @@ struct Entry {
     nth: u32,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Index {
     logs: BTreeMap<String, u32>,
+    /// Checkpoints by origin: at most [`MAX_NOTES`] of each, the last that came.
+    notes: BTreeMap<String, Vec<String>>,
     entries: Vec<Entry>,
 }
 
@@ -120,6 +190,16 @@ impl Index {
         let (part, nth) = (u32::try_from(part).unwrap_or(u32::MAX), u32::try_from(nth).unwrap_or(u32::MAX));
         let leaf = record.leaf_hash().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
         self.entries.push(Entry { log, sequence: record.sequence(), leaf, part, offset, line, nth });
+    }
+
+    fn note(&mut self, log_record: &LogRecord) {
+        let Some(note) = attribute(log_record, key::CHECKPOINT_NOTE) else { return };
+        let origin = note.lines().next().unwrap_or_default();
+        let notes = self.notes.entry(origin.to_owned()).or_default();
+        if notes.len() == MAX_NOTES {
+            notes.drain(..MAX_NOTES / 2);
+        }
+        notes.push(note.to_owned());
     }
 
     fn finish(&mut self) {
@@ -168,9 +248,10 @@ impl Line {
         let request = parse(&self.text).map_err(json_error)?;
         let records = request.resource_logs.into_iter().flat_map(|logs| logs.scope_logs);
         let records = records.flat_map(|logs| logs.log_records);
-        Ok(records
-            .filter(|record| record.attributes.iter().any(|one| one.key == key::CHAIN_PREVIOUS))
-            .collect())
+        let ours = |record: &LogRecord| {
+            is_checkpoint(record) || record.attributes.iter().any(|one| one.key == key::CHAIN_PREVIOUS)
+        };
+        Ok(records.filter(ours).collect())
     }
 
     fn record(&self, part: &Part, log_record: &LogRecord) -> Result<Record, SourceError> {

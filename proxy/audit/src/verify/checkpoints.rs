@@ -78,9 +78,19 @@ impl Checkpoints {
                 "tail cut: the checkpoint of size {} covers records {}..{}, which are not there",
                 report.signed_size, range.0, range.1
             );
-            report.tampered(Some(range), what);
+            if report.copy {
+                let what = format!(
+                    "records {}..{} did not arrive, or were removed: a checkpoint of size {} covers them",
+                    range.0, range.1, report.signed_size
+                );
+                report.incomplete(Some(range), what);
+            } else {
+                report.tampered(Some(range), what);
+            }
         }
-        for (record, size, digest) in &learned.named {
+        // Of checkpoints, copies have the newest ones only.
+        let named: &[_] = if report.copy { &[] } else { &learned.named };
+        for (record, size, digest) in named {
             if !report.digests.contains(digest) {
                 let what = format!("record {record} names a checkpoint of size {size} that is not there");
                 report.tampered(Some((*record, *record)), what);

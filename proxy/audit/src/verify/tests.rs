@@ -1,3 +1,6 @@
+mod copies;
+mod matrix;
+
 use super::*;
 use crate::event::{Event, EventName, Severity, key};
 use crate::merkle::{CompactRange, chain_link, hexadecimal, leaf_hash};

@@ -8,9 +8,11 @@ use crate::event::{EventName, key};
 use crate::merkle::{CompactRange, Hash, chain_link};
 use crate::record::Record;
 use crate::segment::{Frames, Header, Segment, SegmentError};
+use crate::source::SourceError;
 use crate::verify::checkpoints::Checkpoints;
 use crate::verify::{Predecessor, Report, VerifyError};
 use jiff::Timestamp;
+use prost::Message as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -67,6 +69,25 @@ impl<'a> Walk<'a> {
         let count = segments.len();
         for (number, segment) in segments.into_iter().enumerate() {
             self.segment(&segment, number == 0, number + 1 == count)?;
+        }
+        self.finish();
+        Ok(())
+    }
+
+    /// Reads copies of records, in the order of their numbers, into the report.
+    pub(super) fn run_copies(
+        mut self,
+        records: impl Iterator<Item = Result<Record, SourceError>>,
+    ) -> Result<(), SourceError> {
+        for (number, record) in records.enumerate() {
+            let record = record?;
+            if number == 0 && record.sequence() > 0 {
+                self.report.first = record.sequence();
+                self.expected = record.sequence();
+                self.lose_track();
+            }
+            self.report.bytes += record.as_log_record().encoded_len() as u64;
+            self.record(&record);
         }
         self.finish();
         Ok(())
@@ -161,9 +182,13 @@ impl<'a> Walk<'a> {
                 return;
             }
         };
+        self.record(&record);
+    }
+
+    fn record(&mut self, record: &Record) {
         self.report.records += 1;
         let sequence = record.sequence();
-        if sequence != self.expected && self.follows(&record) {
+        if sequence != self.expected && self.follows(record) {
             // It is chained to the record before, so it is in its place and its number is false.
             let at = self.expected;
             self.report.tampered(Some((at, at)), format!("seq {at} changed: it says that it is {sequence}"));
@@ -176,12 +201,12 @@ impl<'a> Walk<'a> {
             return;
         }
         self.skip_to(sequence);
-        self.check_link(&record);
+        self.check_link(record);
         self.expected = sequence + 1;
         self.link = Some(chain_link(Some(record.leaf_hash())));
         self.tree.push(*record.leaf_hash());
-        self.root(&record);
-        self.content(&record);
+        self.root(record);
+        self.content(record);
     }
 
     /// Whether the record is chained to the one before it.
@@ -343,15 +368,24 @@ impl<'a> Walk<'a> {
                 if first == last { "record".to_owned() } else { format!("{} records", last - first + 1) };
             let before =
                 first.checked_sub(1).map_or_else(|| "the start".to_owned(), |before| before.to_string());
-            let what = format!("{count} removed between {before} and {}", last + 1);
-            self.report.tampered(Some((first, last)), what);
+            let after = last + 1;
+            if self.report.copy {
+                let what = format!("{count} between {before} and {after} did not arrive, or was removed");
+                self.report.incomplete(Some((first, last)), what);
+            } else {
+                self.report
+                    .tampered(Some((first, last)), format!("{count} removed between {before} and {after}"));
+            }
         }
         if let Some((at, what)) = self.misnumbered.take().filter(|_| self.report.first_bad().is_none()) {
             self.report.tampered(Some((at, at)), what);
         }
         if self.report.first > 0 {
             let range = Some((0, self.report.first - 1));
-            if self.removed_below >= self.report.first {
+            if self.report.copy {
+                let what = format!("records 0..{} are not among the copies", self.report.first - 1);
+                self.report.incomplete(range, what);
+            } else if self.removed_below >= self.report.first {
                 let what = format!("records 0..{} were removed after their export", self.report.first - 1);
                 self.report.incomplete(range, what);
             } else {

@@ -1,0 +1,49 @@
+//! Copies of records in OTLP JSON: chained as in their log, with the checkpoints that followed them.
+//!
+//! A copy that is missing may not have arrived, or was removed: that cannot be told apart here, and the log itself can.
+
+use crate::checkpoint::Entry;
+use crate::note::{LogKey, SignedCheckpoint};
+use crate::source::{OtlpSource, SourceError};
+use crate::verify::{Checkpoints, Report, Walk};
+use std::path::Path;
+
+/// Checks copies of records, log by log. Without a key for a log, its checkpoints are not believed.
+///
+/// # Errors
+/// A file cannot be read; what is wrong *in* it is in the reports.
+pub fn verify_otlp(source: &OtlpSource, keys: &[LogKey]) -> Result<Vec<Report>, SourceError> {
+    let copies = source.copies()?;
+    let mut reports = Vec::new();
+    for log in copies.logs() {
+        let key = choose_key(keys, log.origin);
+        let mut report = Report::new(Path::new(&source.path()), key, key.is_some());
+        report.copy = true;
+        report.origin = Some(log.origin.to_owned());
+        let mut entries: Vec<Entry> = log
+            .notes
+            .iter()
+            .map(|note| Entry { note: note.clone(), parsed: SignedCheckpoint::parse(note) })
+            .collect();
+        // Deliveries come in any order and more than once.
+        entries.sort_by_key(|entry| entry.parsed.as_ref().map_or(0, |signed| signed.checkpoint.size));
+        entries.dedup_by(|one, other| one.note == other.note);
+        let checkpoints = Checkpoints::check(&entries, key, &mut report);
+        Walk::new(&checkpoints, &mut report).run_copies(copies.records(&log))?;
+        checkpoints.compare(&mut report);
+        report.check_evidence();
+        report.conclude();
+        reports.push(report);
+    }
+    Ok(reports)
+}
+
+/// The key of this log among several: the one with its name, or the only one there is, so that a log that is not the
+/// key's is found out.
+pub fn choose_key<'a>(keys: &'a [LogKey], origin: &str) -> Option<&'a LogKey> {
+    let named = keys.iter().find(|key| key.name() == origin);
+    named.or(match keys {
+        [only] => Some(only),
+        _ => None,
+    })
+}
