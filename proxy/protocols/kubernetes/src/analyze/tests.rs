@@ -1,1 +1,243 @@
+//! Commands of requests.
 
+use super::*;
+use crate::request::RequestInfo;
+use proptest::prelude::*;
+use proxy_core::mask::Masker;
+use proxy_policy::{Detector, DetectorChoice, FieldChoice, Mask, Touch};
+
+const CANARY: &str = "AKIAZ7QXWERTYUIOPLKJ";
+
+fn masks() -> Masks {
+    let choice =
+        DetectorChoice { detectors: vec![Detector::Secrets], patterns: Vec::new(), with: Mask::default() };
+    let fields = FieldChoice {
+        resources: vec!["configmaps".to_owned()],
+        paths: vec!["data.password".to_owned()],
+        with: Mask::default(),
+    };
+    Masks::new(Masker::new(&[choice], &[1; 32]), &[fields])
+}
+
+fn run(request: &str, content_type: &str, body: &str) -> Result<Analysis, Refused> {
+    let (method, target) = request.split_once(' ').unwrap();
+    let info = RequestInfo::read(method, target).unwrap();
+    analyze(&info, Body { content_type: Some(content_type), bytes: body.as_bytes() }, &masks())
+}
+
+fn command_of(request: &str, content_type: &str, body: &str) -> Command {
+    run(request, content_type, body).unwrap().command
+}
+
+fn own(command: &Command) -> &ApiRequest {
+    let Effects::Known(touches) = &command.effects else { panic!("{command:?}") };
+    touches.first().and_then(|touch: &Touch| touch.detail.request()).unwrap()
+}
+
+const JSON: &str = "application/json";
+const MERGE: &str = "application/merge-patch+json";
+const STRATEGIC: &str = "application/strategic-merge-patch+json";
+const PATCH: &str = "application/json-patch+json";
+const DEPLOYMENT: &str = "PATCH /apis/apps/v1/namespaces/shop/deployments/web";
+
+#[test]
+fn a_patch_touches_what_it_names_and_only_what_it_cannot_hide_is_known() {
+    for (content_type, body, fields) in [
+        (
+            MERGE,
+            r#"{"spec":{"replicas":3},"metadata":{"labels":{"a":"b","c":null}}}"#,
+            Some(vec!["metadata.labels.a", "metadata.labels.c", "spec.replicas"]),
+        ),
+        (MERGE, r#"{"spec":{"template":null}}"#, None),
+        (MERGE, r#"{"spec":{"template":{"spec":{"containers":[{"name":"a"}]}}}}"#, None),
+        (MERGE, r#"{"spec":{"args":["a"]}}"#, Some(vec!["spec.args"])),
+        (
+            STRATEGIC,
+            r#"{"spec":{"template":{"spec":{"containers":[{"name":"a","image":"b"}],"$setElementOrder/containers":[]}}}}"#,
+            Some(vec![
+                "spec.template.spec.containers",
+                "spec.template.spec.containers.image",
+                "spec.template.spec.containers.name",
+            ]),
+        ),
+        (STRATEGIC, r#"{"spec":{"strategy":{"$retainKeys":["type"],"type":"Recreate"}}}"#, None),
+        (STRATEGIC, r#"{"spec":{"template":{"$patch":"replace"}}}"#, None),
+        (PATCH, r#"[{"op":"replace","path":"/spec/replicas","value":0}]"#, Some(vec!["spec.replicas"])),
+        (
+            PATCH,
+            r#"[{"op":"replace","path":"/spec/template/spec/containers/0/image","value":"x"}]"#,
+            Some(vec!["spec.template.spec.containers.image"]),
+        ),
+        (
+            PATCH,
+            r#"[{"op":"add","path":"/spec/template/spec/containers/-","value":{"name":"x"}}]"#,
+            Some(vec!["spec.template.spec.containers", "spec.template.spec.containers.name"]),
+        ),
+        (PATCH, r#"[{"op":"replace","path":"/spec","value":{"replicas":1}}]"#, None),
+        (PATCH, r#"[{"op":"remove","path":"/spec/template"}]"#, None),
+        (PATCH, r#"[{"op":"remove","path":"/metadata/labels/a~1b"}]"#, Some(vec!["metadata.labels.a/b"])),
+        (PATCH, r#"[{"op":"frob","path":"/spec/replicas"}]"#, None),
+    ] {
+        let command = command_of(DEPLOYMENT, content_type, body);
+        let fields = fields.map(|fields| fields.into_iter().map(str::to_owned).collect());
+        assert_eq!(own(&command).fields, fields, "{body}");
+    }
+    let update =
+        command_of("PUT /apis/apps/v1/namespaces/shop/deployments/web", JSON, r#"{"spec":{"replicas":1}}"#);
+    assert_eq!(own(&update).fields, None);
+}
+
+#[test]
+fn images_are_found_wherever_they_stand() {
+    let pod = r#"{"spec":{"initContainers":[{"image":"a"}],"containers":[{"image":"b"},{"image":"a"}],
+        "volumes":[{"image":{"reference":"c"}}],"ephemeralContainers":[{"image":"d"}]}}"#;
+    let mut images = own(&command_of("POST /api/v1/namespaces/shop/pods", JSON, pod)).images.clone();
+    images.sort();
+    assert_eq!(images, ["a", "b", "c", "d"]);
+    let patch = r#"[{"op":"add","path":"/spec/containers/0/image","value":"e"},{"op":"add","path":"/spec/containers/-","value":{"image":"f"}}]"#;
+    assert_eq!(own(&command_of(DEPLOYMENT, PATCH, patch)).images, ["e", "f"]);
+}
+
+#[test]
+fn an_exec_is_its_words_in_order_and_its_streams() {
+    let target = "GET /api/v1/namespaces/shop/pods/web/exec?command=sh&command=-c&command=echo%20a%3B%20id&container=app&stdin=1&tty=false";
+    let command = command_of(target, JSON, "");
+    let own = own(&command);
+    assert_eq!(own.command, ["sh", "-c", "echo a; id"]);
+    assert_eq!((own.container.as_str(), own.stdin, own.tty, command.changes), ("app", true, false, true));
+    assert_eq!(command.operation, "create pods/exec");
+    assert_eq!(
+        command.masked_text,
+        "GET /api/v1/namespaces/shop/pods/web/exec?container=app&stdin=1&tty=false -- sh -c 'echo a; id'"
+    );
+}
+
+#[test]
+fn a_repetition_has_the_same_effect_and_anything_else_another() {
+    let patch = |stamp: &str, replicas: u8| {
+        format!(
+            r#"{{"spec":{{"template":{{"metadata":{{"annotations":{{"kubectl.kubernetes.io/restartedAt":"{stamp}"}}}}}},"replicas":{replicas}}}}}"#
+        )
+    };
+    let canonical = |request: &str, body: &str| command_of(request, MERGE, body).canonical;
+    let first = canonical(&format!("{DEPLOYMENT}?fieldManager=a"), &patch("1", 1));
+    assert_eq!(first, canonical(&format!("{DEPLOYMENT}/?timeout=1s&fieldManager=b"), &patch("2", 1)));
+    assert_ne!(first, canonical(DEPLOYMENT, &patch("1", 2)));
+    assert_ne!(first, canonical(&format!("{DEPLOYMENT}?dryRun=All"), &patch("1", 1)));
+    let exec = |query: &str| {
+        command_of(&format!("POST /api/v1/namespaces/a/pods/b/exec?{query}"), JSON, "").canonical
+    };
+    assert_ne!(exec("command=a&command=b"), exec("command=b&command=a"));
+    assert_ne!(exec("command=a%0Acommand=b"), exec("command=a&command=b"));
+    assert_eq!(exec("command=a&stdin=1"), exec("stdin=1&command=a"));
+}
+
+#[test]
+fn yaml_goes_upstream_as_the_json_that_was_judged() {
+    let analysis =
+        run("POST /api/v1/namespaces/a/configmaps", "application/yaml", "data: {mode: 0644}").unwrap();
+    let Forward::Replaced { content_type, bytes } = analysis.forward else { panic!() };
+    assert_eq!((content_type, bytes.as_slice()), (JSON, &br#"{"data":{"mode":420}}"#[..]));
+    let analysis = run(DEPLOYMENT, "application/apply-patch+yaml", r#"{"spec":{"replicas":1}}"#).unwrap();
+    assert_eq!(analysis.forward, Forward::AsSent);
+    assert_eq!(own(&analysis.command).fields, None, "what was applied before may go");
+}
+
+#[test]
+fn what_is_too_large_is_refused() {
+    let body = format!("{{\"a\":\"{}\"}}", "x".repeat(BODY_LIMIT));
+    assert_eq!(run(DEPLOYMENT, MERGE, &body).unwrap_err().code, 413);
+}
+
+#[test]
+fn secrets_in_what_is_written_are_neither_recorded_nor_judged() {
+    let secret = "Y2xlYXItdmFsdWU=";
+    for (request, content_type, body) in [
+        (
+            "POST /api/v1/namespaces/a/secrets",
+            JSON,
+            format!(r#"{{"data":{{"p":"{secret}"}},"stringData":{{"q":"{secret}"}}}}"#),
+        ),
+        ("PUT /api/v1/namespaces/a/secrets/s", "application/yaml", format!("data: {{p: {secret}}}")),
+        ("PATCH /api/v1/namespaces/a/secrets/s", MERGE, format!(r#"{{"stringData":{{"q":"{secret}"}}}}"#)),
+        (
+            "PATCH /api/v1/namespaces/a/secrets/s",
+            PATCH,
+            format!(r#"[{{"op":"add","path":"/data/p","value":"{secret}"}}]"#),
+        ),
+        (
+            "PATCH /api/v1/namespaces/a/secrets/s",
+            PATCH,
+            format!(r#"[{{"op":"add","path":"/data","value":{{"p":"{secret}"}}}}]"#),
+        ),
+        (
+            "PATCH /api/v1/namespaces/a/configmaps/s",
+            PATCH,
+            format!(r#"[{{"op":"add","path":"/data/password","value":"{secret}"}}]"#),
+        ),
+        (
+            "PATCH /api/v1/namespaces/a/configmaps/s",
+            "application/apply-patch+yaml",
+            format!("data: {{password: {secret}}}"),
+        ),
+        (
+            "POST /apis/authentication.k8s.io/v1/tokenreviews",
+            JSON,
+            format!(r#"{{"spec":{{"token":"{secret}"}}}}"#),
+        ),
+        (
+            "POST /api/v1/namespaces/a/pods",
+            JSON,
+            format!(r#"{{"spec":{{"containers":[{{"env":[{{"name":"K","value":"{CANARY}"}}]}}]}}}}"#),
+        ),
+    ] {
+        let command = command_of(request, content_type, &body);
+        let known = format!("{}{}{:?}", command.masked_text, command.canonical, command.effects);
+        assert!(!known.contains(secret) && !known.contains(CANARY), "{request} {body}: {known}");
+        assert!(
+            command.masked_text.contains("MASKED") || command.masked_text.contains("W01BU0tFR"),
+            "{}",
+            command.masked_text
+        );
+    }
+    let exec = format!(
+        "POST /api/v1/namespaces/a/pods/b/exec?command=login&command=--token={CANARY}&command=--password&command=Hq7-vvKz81xRt"
+    );
+    let text = command_of(&exec, JSON, "").masked_text;
+    assert!(!text.contains(CANARY) && !text.contains("Hq7"), "{text}");
+}
+
+fn any_patch() -> impl Strategy<Value = Value> {
+    let text = prop_oneof![
+        "[a-z$]{0,6}",
+        Just("$patch".to_owned()),
+        Just("data".to_owned()),
+        Just("password".to_owned())
+    ];
+    let leaf = prop_oneof![Just(Value::Null), any::<i32>().prop_map(Value::from), Just(Value::from(CANARY))];
+    leaf.prop_recursive(4, 24, 4, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::vec((text.clone(), inner), 0..4)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn no_patch_is_recorded_with_a_canary(
+        value in any_patch(),
+        op in prop_oneof![Just("add"), Just("replace"), Just("test"), Just("frob")],
+        path in "(/(data|spec|password|0|-|a~1b)){0,4}",
+    ) {
+        let object = if value.is_object() { value.clone() } else { serde_json::json!({"x": value}) };
+        let operations = serde_json::json!([{"op": op, "path": path, "value": value}]);
+        for (content_type, body) in [(MERGE, &object), (STRATEGIC, &object), (PATCH, &operations)] {
+            let Ok(analysis) = run(DEPLOYMENT, content_type, &body.to_string()) else { continue };
+            let command = analysis.command;
+            let known = format!("{}{}{:?}", command.masked_text, command.canonical, command.effects);
+            prop_assert!(!known.contains(CANARY), "{}", known);
+        }
+    }
+}

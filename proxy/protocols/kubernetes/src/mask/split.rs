@@ -64,6 +64,19 @@ pub(super) struct Splitter {
     string: usize,
     /// The next string at depth 1 is a name.
     names: bool,
+    /// What may be next among elements.
+    next: Next,
+}
+
+/// What may stand among the elements of a list.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Next {
+    /// The first element or the end.
+    First,
+    /// An element.
+    Element,
+    /// A comma or the end.
+    Comma,
 }
 
 impl Splitter {
@@ -80,6 +93,7 @@ impl Splitter {
             key: (0, 0),
             string: 0,
             names: true,
+            next: Next::First,
         }
     }
 
@@ -201,6 +215,7 @@ impl Splitter {
         let (before, after) = (if is_tail { TAIL_START.len() } else { 0 }, HEAD_END.len());
         frame(&whole, (before, after), sink)?;
         self.state = State::Elements(place);
+        self.next = Next::First;
         self.depth = 0;
         Ok(())
     }
@@ -239,6 +254,7 @@ impl Splitter {
             (State::Element(place), 0) => {
                 self.give(self.seen - 1, place, sink)?;
                 self.pass(sink);
+                self.next = Next::Element;
             }
             (State::Document | State::Tail, 1) => self.names = true,
             _ => {}
@@ -248,11 +264,15 @@ impl Splitter {
 
     /// A byte among elements.
     fn between(&mut self, byte: u8, place: Place, sink: &mut Sink<'_>) -> Result<(), Unmaskable> {
-        match byte {
-            b']' => self.end_list(sink),
-            b',' => self.pass(sink),
+        match (byte, self.next) {
+            (b']', Next::First | Next::Comma) => self.end_list(sink),
+            (b',', Next::Comma) => {
+                self.pass(sink);
+                self.next = Next::Element;
+            }
             _ if byte.is_ascii_whitespace() => self.pass(sink),
-            _ => {
+            (b',' | b']', _) | (_, Next::Comma) => return Err(Unmaskable::Malformed),
+            (_, Next::First | Next::Element) => {
                 self.state = State::Element(place);
                 return self.step(byte, sink);
             }
@@ -284,6 +304,7 @@ impl Splitter {
             Place::Document => State::Outside,
             Place::Item | Place::Row => State::Elements(place),
         };
+        self.next = Next::Comma;
         Ok(())
     }
 

@@ -2,4 +2,5 @@
 
 #![cfg(test)]
 
+mod blocking;
 mod request_oracle;
