@@ -5,11 +5,12 @@
 //!
 //! The rooms: [`event`] is the schema, `encode` its one and only byte form, [`merkle`] and [`note`] the evidence,
 //! [`segment`] and [`checkpoint`] the files, [`spool`] the writer, [`export`] what sends copies; [`read`] and [`record`]
-//! the reader of a log, [`source`] of any place that holds records, on which [`query`], [`replay`] and [`verify`] stand. [`stream`] is the form of recorded terminals.
+//! the reader of a log, [`source`] of any place that holds records, on which [`query`], [`replay`] and [`verify`] stand. [`evidence`] is what is handed over. [`stream`] is the form of recorded terminals.
 
 pub mod checkpoint;
 mod encode;
 pub mod event;
+pub mod evidence;
 pub mod export;
 pub mod merkle;
 pub mod note;

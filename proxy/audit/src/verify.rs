@@ -5,6 +5,7 @@
 //! the sessions' numbering. What cannot be found without a witness outside: a log that was rolled back to an earlier
 //! state together with its checkpoints, and one that was rewritten by somebody who has the log's key.
 
+mod bundle;
 mod checkpoints;
 mod copies;
 mod walk;
@@ -19,6 +20,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use walk::Walk;
 
+pub use bundle::verify_bundle;
 pub use copies::{choose_key, verify_otlp};
 
 /// A tail without a checkpoint is ordinary for a second; over this the gateway would have signed it.

@@ -1,0 +1,275 @@
+//! Writing a bundle: one pass over the logs for the records, one for the proofs.
+
+use crate::checkpoint::{self, VERIFIER_KEY};
+use crate::event::{EventName, key};
+use crate::evidence::{FORMAT, FileEntry, LogEntry, MANIFEST, Manifest, ProofLine, SessionEntry};
+use crate::merkle::{CompactRange, Prover, hexadecimal};
+use crate::read::{ReadError, records};
+use crate::record::Record;
+use crate::segment::{Frames, Segment};
+use jiff::Timestamp;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read as _, Seek as _, Write};
+use std::path::{Path, PathBuf};
+
+/// Records of one line.
+const LINE_RECORDS: usize = 64;
+
+/// Why there is no bundle.
+#[derive(Debug, thiserror::Error)]
+pub enum EvidenceError {
+    /// A log cannot be read.
+    #[error("read audit log")]
+    Read(#[from] ReadError),
+    /// No session begins so, or more than one does.
+    #[error("{found} sessions begin with {prefix}")]
+    Session {
+        /// What was asked for.
+        prefix: String,
+        /// How many.
+        found: usize,
+    },
+    /// A log has no signed checkpoint: nothing in it can be proved.
+    #[error("{log} has no signed checkpoint yet")]
+    Unsigned {
+        /// The log.
+        log: PathBuf,
+    },
+    /// A log does not have the root that its checkpoint signs.
+    #[error("{log} is not the log that its checkpoint of size {size} signs: run portcullis verify")]
+    Root {
+        /// The log.
+        log: PathBuf,
+        /// Size of the checkpoint.
+        size: u64,
+    },
+    /// A file cannot be read or written.
+    #[error("write evidence")]
+    Io(#[from] io::Error),
+    /// A record cannot be written as JSON.
+    #[error("write evidence as JSON")]
+    Json(#[from] serde_json::Error),
+}
+
+/// Writes a bundle of the sessions whose identifiers begin so. `tool` is the name and version of the program.
+///
+/// # Errors
+/// See [`EvidenceError`]. What was written until then is no bundle.
+pub fn export(
+    logs: &[PathBuf],
+    prefixes: &[String],
+    tool: (&str, &str),
+    out: impl Write,
+) -> Result<Manifest, EvidenceError> {
+    let mut found: BTreeMap<String, Vec<String>> =
+        prefixes.iter().map(|prefix| (prefix.clone(), Vec::new())).collect();
+    let mut manifest = Manifest {
+        format: FORMAT.to_owned(),
+        tool: tool.0.to_owned(),
+        version: tool.1.to_owned(),
+        created: Timestamp::now(),
+        sessions: Vec::new(),
+        logs: Vec::new(),
+        files: Vec::new(),
+    };
+    let mut files = Files::default();
+    for log in logs {
+        let collected = Collected::read(log, &mut found)?;
+        if !collected.sequences.is_empty() {
+            collected.write(log, &mut manifest, &mut files)?;
+        }
+    }
+    if let Some((prefix, ids)) = found.iter().find(|(_, ids)| ids.len() != 1) {
+        return Err(EvidenceError::Session { prefix: prefix.clone(), found: ids.len() });
+    }
+    files.add("README.txt", |file| Ok(file.write_all(README.as_bytes())?))?;
+    manifest.files = files.0.iter().map(|(entry, _)| entry.clone()).collect();
+    files.archive(&manifest, out)?;
+    Ok(manifest)
+}
+
+/// The records of the wanted sessions that are in one log.
+struct Collected {
+    lines: File,
+    sequences: Vec<u64>,
+    sessions: BTreeMap<String, SessionEntry>,
+}
+
+impl Collected {
+    fn read(log: &Path, found: &mut BTreeMap<String, Vec<String>>) -> Result<Self, EvidenceError> {
+        let mut lines = BufWriter::new(tempfile::tempfile()?);
+        let (mut sequences, mut sessions) = (Vec::new(), BTreeMap::new());
+        let mut line = Vec::new();
+        for record in records(log)? {
+            let record = record?;
+            let Some(id) = record.text(key::SESSION_ID) else { continue };
+            let mut wanted = false;
+            for (prefix, ids) in found.iter_mut().filter(|(prefix, _)| id.starts_with(prefix.as_str())) {
+                debug_assert!(id.starts_with(prefix.as_str()));
+                wanted = true;
+                if !ids.iter().any(|known| known == id) {
+                    ids.push(id.to_owned());
+                }
+            }
+            if !wanted {
+                continue;
+            }
+            let session = sessions.entry(id.to_owned()).or_insert_with(|| SessionEntry {
+                id: id.to_owned(),
+                log: record.origin().to_owned(),
+                records: 0,
+                ended: false,
+            });
+            session.records += 1;
+            session.ended |= record.name() == EventName::SessionEnd.as_str();
+            sequences.push(record.sequence());
+            line.push(record);
+            if line.len() == LINE_RECORDS {
+                write_line(&mut lines, &mut line)?;
+            }
+        }
+        write_line(&mut lines, &mut line)?;
+        Ok(Self { lines: lines.into_inner().map_err(io::IntoInnerError::into_error)?, sequences, sessions })
+    }
+
+    fn write(self, log: &Path, manifest: &mut Manifest, files: &mut Files) -> Result<(), EvidenceError> {
+        let unsigned = || EvidenceError::Unsigned { log: log.to_owned() };
+        let end = records_end(log)?;
+        let (size, note) = checkpoint::newest(log, end)?.ok_or_else(unsigned)?;
+        let mut prover = Prover::new(size, self.sequences.iter().copied(), beginning(log)?);
+        for record in records(log)? {
+            prover.push(*record?.leaf_hash());
+        }
+        let signed = crate::note::SignedCheckpoint::parse(&note).map_err(|_| unsigned())?;
+        if signed.checkpoint.root != prover.root() {
+            return Err(EvidenceError::Root { log: log.to_owned(), size });
+        }
+        let proofs = prover.finish();
+        let directory = format!("logs/{}", manifest.logs.len());
+        files.add(&format!("{directory}/log.vkey"), |file| {
+            Ok(file.write_all(&std::fs::read(log.join(VERIFIER_KEY))?)?)
+        })?;
+        files.add(&format!("{directory}/checkpoint"), |file| Ok(file.write_all(note.as_bytes())?))?;
+        files.add_file(&format!("{directory}/records.jsonl"), self.lines)?;
+        files.add(&format!("{directory}/proofs.jsonl"), |file| {
+            for proof in &proofs {
+                serde_json::to_writer(&mut *file, &ProofLine::of(proof))?;
+                file.write_all(b"\n")?;
+            }
+            Ok(())
+        })?;
+        let (records, proved) = (self.sequences.len() as u64, proofs.len() as u64);
+        let origin = signed.checkpoint.origin;
+        manifest.logs.push(LogEntry { origin, directory, size, records, unproved: records - proved });
+        manifest.sessions.extend(self.sessions.into_values());
+        Ok(())
+    }
+}
+
+/// Number of the record after the last.
+fn records_end(log: &Path) -> Result<u64, EvidenceError> {
+    let mut end = 0;
+    for record in records(log)? {
+        end = record?.sequence() + 1;
+    }
+    Ok(end)
+}
+
+/// The tree before the first record that is still there.
+fn beginning(log: &Path) -> Result<CompactRange, EvidenceError> {
+    match Segment::list(log)?.first() {
+        Some(first) => Ok(Frames::open(&first.path).map_err(ReadError::from)?.1.tree),
+        None => Ok(CompactRange::default()),
+    }
+}
+
+fn write_line(out: &mut impl Write, records: &mut Vec<Record>) -> Result<(), EvidenceError> {
+    let log_records: Vec<LogRecord> = records.drain(..).map(Record::into_log_record).collect();
+    if log_records.is_empty() {
+        return Ok(());
+    }
+    let scope_logs = vec![ScopeLogs { log_records, ..ScopeLogs::default() }];
+    let resource_logs = vec![ResourceLogs { scope_logs, ..ResourceLogs::default() }];
+    write_json(out, &ExportLogsServiceRequest { resource_logs })
+}
+
+fn write_json(out: &mut impl Write, value: &impl Serialize) -> Result<(), EvidenceError> {
+    serde_json::to_writer(&mut *out, value)?;
+    Ok(out.write_all(b"\n")?)
+}
+
+/// Files that are not yet in the archive: their lengths must be known first.
+#[derive(Default)]
+struct Files(Vec<(FileEntry, File)>);
+
+impl Files {
+    fn add(
+        &mut self,
+        path: &str,
+        write: impl FnOnce(&mut BufWriter<File>) -> Result<(), EvidenceError>,
+    ) -> Result<(), EvidenceError> {
+        let mut file = BufWriter::new(tempfile::tempfile()?);
+        write(&mut file)?;
+        self.add_file(path, file.into_inner().map_err(io::IntoInnerError::into_error)?)
+    }
+
+    fn add_file(&mut self, path: &str, mut file: File) -> Result<(), EvidenceError> {
+        file.rewind()?;
+        let mut digest = Sha256::new();
+        let mut bytes = 0;
+        let mut reader = BufReader::with_capacity(1 << 17, &file);
+        let mut block = vec![0; 1 << 16];
+        loop {
+            let read = reader.read(&mut block)?;
+            let Some(part) = block.get(..read).filter(|part| !part.is_empty()) else { break };
+            digest.update(part);
+            bytes += read as u64;
+        }
+        let sha256 = hexadecimal(&digest.finalize());
+        self.0.push((FileEntry { path: path.to_owned(), bytes, sha256 }, file));
+        Ok(())
+    }
+
+    fn archive(self, manifest: &Manifest, out: impl Write) -> Result<(), EvidenceError> {
+        let mut archive = tar::Builder::new(out);
+        let seconds = u64::try_from(manifest.created.as_second()).unwrap_or_default();
+        let header = |bytes: u64| {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(bytes);
+            header.set_mode(0o644);
+            header.set_mtime(seconds);
+            header
+        };
+        let text = serde_json::to_vec_pretty(manifest)?;
+        archive.append_data(&mut header(text.len() as u64), MANIFEST, text.as_slice())?;
+        for (entry, mut file) in self.0 {
+            file.rewind()?;
+            archive.append_data(&mut header(entry.bytes), &entry.path, BufReader::new(file))?;
+        }
+        archive.into_inner()?.flush()?;
+        Ok(())
+    }
+}
+
+const README: &str = "\
+Evidence of recorded sessions, as Portcullis wrote it.
+
+Verify it, without a network and without the log:
+
+    portcullis verify THIS.tar --key LOG.vkey
+
+LOG.vkey is the log's public key as you have it from elsewhere: who could change this file could change the key in it.
+Look into it with `portcullis show|replay|report SESSION --from THIS.tar`.
+
+By hand, for one record of logs/*/records.jsonl (OTLP JSON, opentelemetry.io):
+  leaf       the LogRecord as protobuf, fields and attributes in their order, without defaults
+  leaf hash  SHA-256(0x00, leaf)                                      RFC 6962, section 2.1
+  root       from the leaf hash and the path in logs/*/proofs.jsonl   RFC 6962, section 2.1.1
+  signature  Ed25519 over the text of logs/*/checkpoint               c2sp.org/signed-note, c2sp.org/tlog-checkpoint
+The root must be the checkpoint's third line. portcullis.session.seq counts the records of a session without gaps.
+";
