@@ -1,0 +1,117 @@
+//! From a command line to what it does: which programs run with which arguments, and what happens to which files.
+//!
+//! The shell's own grammar decides, never a pattern over the text. Command lines within command lines are analysed in
+//! turn: substitutions, functions, `sh -c`, `sudo`, `xargs`, `find -exec`, here-documents for a shell. What is not
+//! literal (a computed command word, code for an interpreter, an argument that may be an option) makes the whole
+//! unknown, with what is certain beside the reason; policies deny the unknown unless a rule says otherwise.
+//!
+//! The login's shell is taken to be one that reads POSIX or bash syntax. What a program does that is a file on the
+//! host, and what its name stands for there, only the host knows.
+//!
+//! Order: `parse` bounds and parses, `walk` finds commands, `word` and `expand` tell their arguments, `programs` what
+//! each does. Nothing here does I/O; time and memory are bounded by the text's length and the limits in `parse` and
+//! `walk`.
+
+mod argument;
+mod effect;
+mod environment;
+mod expand;
+mod found;
+mod masked;
+mod parse;
+mod programs;
+mod shape;
+mod variables;
+mod walk;
+mod word;
+
+use found::{Found, Why};
+use proxy_policy::{Command, Effects, Outputs};
+use std::collections::BTreeSet;
+use walk::Walk;
+
+/// So often is a text walked until its variables are known.
+const ROUNDS_MAX: usize = 3;
+
+/// Openings of a text up to which the caller's stack does.
+const SHALLOW_MAX: usize = 12;
+
+/// Stack for texts that nest deeper, in bytes: what the limits in `parse` can take, and as much again.
+const STACK: usize = 64 * 1024 * 1024;
+
+/// What the command line `line` means for the login `role` on the host `host`.
+///
+/// Total: whatever cannot be parsed or told is [`Effects::Unknown`] with the reason. Takes tens of microseconds for a
+/// usual line and up to some hundred milliseconds for the worst that the limits let through.
+pub fn analyze(line: &[u8], role: &str, host: &str) -> Command {
+    let readable = std::str::from_utf8(line);
+    // two lines must never have one text
+    let escaped = readable.is_err().then(|| line.escape_ascii().to_string());
+    let text = escaped.as_deref().or(readable.ok()).unwrap_or_default();
+    let mut found = found(text);
+    if escaped.is_some() {
+        found.doubt(Why::new("it holds bytes that are not UTF-8"));
+    }
+    let masked_text = masked::masked(text, &found.secrets);
+    let effects = match found.why {
+        Some(why) => Effects::Unknown { why: masked::masked(&why.0, &found.secrets), touches: found.touches },
+        None => Effects::Known(found.touches),
+    };
+    Command {
+        operation: "exec".to_owned(),
+        text: text.to_owned(),
+        masked_text,
+        canonical: canonical(text),
+        role: role.to_owned(),
+        namespace: host.to_owned(),
+        binding: Vec::new(),
+        effects,
+        outputs: vec![Outputs::None],
+        reads: BTreeSet::new(),
+        predicates: BTreeSet::new(),
+        flows: Vec::new(),
+        changes: found.changes,
+    }
+}
+
+fn found(text: &str) -> Found {
+    if parse::openings(text) <= SHALLOW_MAX {
+        return walked(text);
+    }
+    std::thread::scope(|scope| {
+        let deep = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, || walked(text));
+        deep.ok().and_then(|thread| thread.join().ok()).unwrap_or_else(|| {
+            let mut found = Found::default();
+            found.doubt(Why::new("it cannot be analysed now"));
+            found
+        })
+    })
+}
+
+fn walked(text: &str) -> Found {
+    let mut known = variables::Variables::default();
+    for _ in 0..ROUNDS_MAX {
+        let mut walk = Walk::knowing(known.clone());
+        walk.text(text);
+        if walk.seen == known {
+            return walk.found;
+        }
+        known = walk.seen;
+    }
+    // values that come of each other: nothing is known of any
+    known.lose();
+    let mut walk = Walk::knowing(known);
+    walk.text(text);
+    walk.found
+}
+
+/// The tokens with one space between them: two texts with the same form do the same.
+fn canonical(text: &str) -> String {
+    match parse::tokens(text) {
+        Ok(tokens) => {
+            let words: Vec<&str> = tokens.iter().map(brush_parser::Token::to_str).collect();
+            words.join(" ").trim_end_matches(['\n', ' ', ';']).to_owned()
+        }
+        Err(_why) => text.to_owned(),
+    }
+}

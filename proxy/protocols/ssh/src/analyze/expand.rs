@@ -1,0 +1,241 @@
+//! From the pieces of words to the arguments that a program gets.
+
+mod braces;
+
+use super::argument::{Arg, Sort};
+use super::found::Why;
+use super::variables::{self, Variables};
+use super::word::Piece;
+use std::collections::BTreeSet;
+
+/// So many command lines may one command stand for.
+const ALTERNATIVES_MAX: usize = 16;
+
+/// What is known where a word stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scope<'a> {
+    pub(super) variables: &'a Variables,
+    /// Variables that have one of their values for certain.
+    pub(super) set: &'a BTreeSet<String>,
+    /// Tells a substitution whose output is one word of a known shape.
+    pub(super) shaped: fn(&str) -> bool,
+}
+
+/// Every list of arguments that the words can stand for: one, unless a variable has several values.
+pub(super) fn arguments(words: &[Vec<Piece>], scope: Scope<'_>) -> Result<Vec<Vec<Arg>>, Why> {
+    let mut lists = vec![Vec::new()];
+    for pieces in words {
+        let mut alternatives = vec![Vec::new()];
+        for word in braces::expanded(pieces)? {
+            let choices = fields(&word, scope);
+            alternatives = product(&alternatives, &choices);
+        }
+        lists = product(&lists, &alternatives);
+    }
+    Ok(lists)
+}
+
+/// The one value of a word that is not split: of an assignment, a redirection, a here-document.
+pub(super) fn value(pieces: &[Piece], scope: Scope<'_>) -> Vec<Arg> {
+    let unsplit: Vec<Piece> = pieces.iter().cloned().map(quoted).collect();
+    fields(&unsplit, scope)
+        .into_iter()
+        .map(|mut list| if list.len() == 1 { list.remove(0) } else { Arg::exact("") })
+        .collect()
+}
+
+/// The text of the pieces for messages, much like their source.
+pub(super) fn shown(pieces: &[Piece]) -> String {
+    let mut out = String::new();
+    for piece in pieces {
+        match piece {
+            Piece::Text(text) | Piece::Quoted(text) => out.push_str(text),
+            Piece::Glob(c) | Piece::Brace(c) => out.push(*c),
+            Piece::Tilde(name) => out.extend(["~", name]),
+            Piece::Variable { name, .. } if super::word::is_name(name) || name.len() == 1 => {
+                out.extend(["$", name]);
+            }
+            Piece::Variable { name, .. } => out.extend(["${", name, "}"]),
+            Piece::Substitution { text, .. } => out.extend(["$(", text, ")"]),
+            Piece::Computed { computed, .. } => out.push_str(&computed.source),
+        }
+    }
+    out
+}
+
+fn quoted(piece: Piece) -> Piece {
+    match piece {
+        Piece::Variable { name, .. } => Piece::Variable { name, quoted: true },
+        Piece::Substitution { text, .. } => Piece::Substitution { text, quoted: true },
+        Piece::Computed { computed, .. } => Piece::Computed { computed, quoted: true },
+        Piece::Text(_) | Piece::Quoted(_) | Piece::Glob(_) | Piece::Brace(_) | Piece::Tilde(_) => piece,
+    }
+}
+
+fn product(lists: &[Vec<Arg>], choices: &[Vec<Arg>]) -> Vec<Vec<Arg>> {
+    if lists.len() * choices.len() > ALTERNATIVES_MAX {
+        // too many to try: whatever the choice is, it is open
+        let text = choices.first().map(|choice| joined(choice)).unwrap_or_default();
+        return lists.iter().map(|list| [list.as_slice(), &[Arg::open(text.clone())]].concat()).collect();
+    }
+    lists.iter().flat_map(|list| choices.iter().map(|choice| [list.as_slice(), choice].concat())).collect()
+}
+
+fn joined(args: &[Arg]) -> String {
+    args.iter().map(|arg| arg.text.as_str()).collect::<Vec<_>>().join(" ")
+}
+
+/// The alternatives of one word, each with the fields it is split into.
+fn fields(pieces: &[Piece], scope: Scope<'_>) -> Vec<Vec<Arg>> {
+    let mut growing = vec![Growing::default()];
+    for (at, piece) in pieces.iter().enumerate() {
+        let bracket = matches!(piece, Piece::Glob('['));
+        let closes =
+            |rest: &[Piece]| rest.iter().any(|p| matches!(p, Piece::Text(text) if text.contains(']')));
+        if bracket && !pieces.get(at + 1..).is_some_and(closes) {
+            growing.iter_mut().for_each(|field| field.push("["));
+            continue;
+        }
+        let values = match piece {
+            Piece::Variable { name, .. } => variable(name, scope),
+            _ => None,
+        };
+        match (piece, values) {
+            (Piece::Variable { quoted, .. }, Some(values)) => {
+                let next = |field: &Growing| {
+                    values.iter().map(|value| field.clone().with(value, *quoted)).collect::<Vec<_>>()
+                };
+                if growing.len() * values.len() > ALTERNATIVES_MAX {
+                    growing.iter_mut().for_each(|field| field.hole(&shown(pieces), true, false));
+                } else {
+                    growing = growing.iter().flat_map(next).collect();
+                }
+            }
+            (piece, _) => growing.iter_mut().for_each(|field| field.piece(piece, scope)),
+        }
+    }
+    growing.into_iter().map(|field| field.finish(pieces)).collect()
+}
+
+fn variable<'a>(name: &str, scope: Scope<'a>) -> Option<&'a [Arg]> {
+    scope.set.contains(name).then(|| scope.variables.values(name)).flatten()
+}
+
+/// A word while it is put together.
+#[derive(Clone, Debug, Default)]
+struct Growing {
+    done: Vec<Arg>,
+    text: String,
+    /// A field has begun, be it empty.
+    begun: bool,
+    sort: Option<Sort>,
+}
+
+impl Growing {
+    fn push(&mut self, text: &str) {
+        self.begun = true;
+        self.text.push_str(text);
+    }
+
+    fn piece(&mut self, piece: &Piece, scope: Scope<'_>) {
+        match piece {
+            Piece::Text(text) | Piece::Quoted(text) => self.push(text),
+            Piece::Brace(c) => self.push(c.encode_utf8(&mut [0; 4])),
+            Piece::Glob(c) => {
+                self.glob();
+                self.push(c.encode_utf8(&mut [0; 4]));
+            }
+            Piece::Tilde(name) if name.is_empty() && scope.variables.is_set("HOME") => {
+                self.hole("~", true, false)
+            }
+            Piece::Tilde(name) if name.starts_with(['+', '-']) => {
+                self.hole(&format!("~{name}"), true, false);
+            }
+            Piece::Tilde(name) => {
+                self.push("~");
+                self.push(name);
+            }
+            Piece::Variable { name, .. } if name == "HOME" && !scope.variables.is_set(name) => self.push("~"),
+            Piece::Variable { name, quoted } => {
+                let shaped = variables::is_shaped(name) && !scope.variables.is_set(name);
+                self.hole(&format!("${name}"), *quoted, shaped);
+            }
+            Piece::Substitution { text, quoted } => {
+                self.hole(&format!("$({text})"), *quoted, (scope.shaped)(text));
+            }
+            Piece::Computed { computed, quoted } => self.hole(&computed.source, *quoted, computed.numeric),
+        }
+    }
+
+    fn glob(&mut self) {
+        let sort =
+            if self.text.is_empty() || self.text.starts_with('-') { Sort::AnyNames } else { Sort::Names };
+        self.is(sort);
+    }
+
+    fn is(&mut self, sort: Sort) {
+        self.sort = Some(match self.sort {
+            Some(Sort::Open) => Sort::Open,
+            Some(Sort::AnyNames) if sort != Sort::Open => Sort::AnyNames,
+            Some(Sort::Tree) if sort == Sort::Names || sort == Sort::Shaped => Sort::Tree,
+            Some(Sort::Names) if sort == Sort::Shaped => Sort::Names,
+            _ => sort,
+        });
+    }
+
+    /// Something whose value is not known.
+    fn hole(&mut self, source: &str, quoted: bool, shaped: bool) {
+        // `--since=$x` stays one option, whatever the value is; a value that may be split does not
+        let fixed = shaped && (quoted || !source.is_empty());
+        self.is(if fixed { Sort::Shaped } else { Sort::Open });
+        self.push(source);
+    }
+
+    /// A value of a variable.
+    fn with(mut self, value: &Arg, quoted: bool) -> Self {
+        if value.sort != Sort::Exact {
+            if self.text.is_empty() || value.sort != Sort::AnyNames {
+                self.is(value.sort);
+            } else {
+                self.is(Sort::Names);
+            }
+            self.push(&value.text);
+            return self;
+        }
+        if quoted {
+            self.push(&value.text);
+            return self;
+        }
+        let blank = |c: char| matches!(c, ' ' | '\t' | '\n');
+        let mut parts = value.text.split(blank).peekable();
+        while let Some(part) = parts.next() {
+            if !part.is_empty() {
+                let globs = part.contains(['*', '?', '[']);
+                let text = part.to_owned();
+                if globs {
+                    let first = part.starts_with(['*', '?', '[', '-']) && self.text.is_empty();
+                    self.is(if first { Sort::AnyNames } else { Sort::Names });
+                }
+                self.push(&text);
+            }
+            if parts.peek().is_some() {
+                self.cut();
+            }
+        }
+        self
+    }
+
+    /// The field ends here.
+    fn cut(&mut self) {
+        if std::mem::take(&mut self.begun) {
+            let text = std::mem::take(&mut self.text);
+            self.done.push(Arg { text, sort: self.sort.take().unwrap_or(Sort::Exact) });
+        }
+    }
+
+    fn finish(mut self, pieces: &[Piece]) -> Vec<Arg> {
+        self.begun |= pieces.iter().any(|piece| matches!(piece, Piece::Quoted(_)));
+        self.cut();
+        self.done
+    }
+}

@@ -1,0 +1,102 @@
+//! From text to a syntax tree, within bounds that keep the parser's time and stack small.
+//!
+//! The parser is a recursive one that tries alternatives again at each level of parentheses and of `case`: without a
+//! bound a line of forty `(` would take it years.
+
+use super::found::Why;
+use brush_parser::{ParserOptions, Token, ast};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Longest text that is analysed, in bytes. Longer ones are not known.
+pub(super) const TEXT_MAX: usize = 64 * 1024;
+
+/// So many expansions may begin in one text.
+const EXPANSIONS_MAX: usize = 1_000;
+/// So many compound commands may begin in one text.
+const COMPOUNDS_MAX: usize = 200;
+/// So many `case` may stand in one text.
+const CASES_MAX: usize = 6;
+/// So deep may parentheses be nested.
+const PARENTHESES_MAX: usize = 8;
+/// Digits of a file descriptor.
+const DESCRIPTOR_MAX: usize = 8;
+
+/// How much the parser may be made to recurse by a text: many times that in kilobytes of stack.
+pub(super) fn openings(text: &str) -> usize {
+    let expansions = text.matches("$(").count() + text.matches("${").count() + text.matches("$[").count();
+    let words =
+        text.split(|c: char| c.is_whitespace() || ";|&()".contains(c)).filter(|word| opens(word)).count();
+    expansions + words + text.matches('(').count()
+}
+
+/// The tokens of a text.
+pub(super) fn tokens(text: &str) -> Result<Vec<Token>, Why> {
+    if text.len() > TEXT_MAX {
+        return Err(Why::new(format!("it is longer than {TEXT_MAX} bytes")));
+    }
+    if text.chars().any(|c| c == '\0') {
+        return Err(Why::new("it holds a NUL"));
+    }
+    let expansions = text.matches("$(").count() + text.matches("${").count() + text.matches("$[").count();
+    if expansions > EXPANSIONS_MAX {
+        return Err(Why::new(format!("it holds more than {EXPANSIONS_MAX} expansions")));
+    }
+    if has_long_descriptor(text) {
+        return Err(Why::new("a file descriptor out of range"));
+    }
+    let options = options().tokenizer_options();
+    let tokens = caught(|| brush_parser::uncached_tokenize_str(text, &options).ok())?;
+    tokens.ok_or_else(|| Why::new("it is not a command line that bash can parse"))
+}
+
+/// The commands of a text.
+pub(super) fn program(tokens: &[Token]) -> Result<ast::Program, Why> {
+    bounded(tokens)?;
+    caught(|| brush_parser::parse_tokens(tokens, &options()).ok())?
+        .ok_or_else(|| Why::new("it is not a command line that bash can parse"))
+}
+
+/// Extended patterns are off in a shell that runs a command line.
+fn options() -> ParserOptions {
+    ParserOptions { enable_extended_globbing: false, ..ParserOptions::default() }
+}
+
+/// The bounds above leave nothing known that would make the parser panic; if something does, nothing is known.
+fn caught<T>(parse: impl FnOnce() -> T) -> Result<T, Why> {
+    catch_unwind(AssertUnwindSafe(parse)).map_err(|_panic| Why::new("its syntax cannot be analysed"))
+}
+
+fn opens(word: &str) -> bool {
+    matches!(word, "{" | "if" | "while" | "until" | "for" | "case" | "[[" | "function" | "coproc" | "elif")
+}
+
+fn bounded(tokens: &[Token]) -> Result<(), Why> {
+    let (mut compounds, mut cases, mut depth) = (0_usize, 0_usize, 0_usize);
+    for token in tokens {
+        match token {
+            Token::Operator(operator, _) if operator == "(" => depth += 1,
+            Token::Operator(operator, _) if operator == ")" => depth = depth.saturating_sub(1),
+            Token::Operator(..) => {}
+            Token::Word(word, _) => {
+                compounds += usize::from(opens(word));
+                cases += usize::from(word == "case");
+            }
+        }
+        if compounds > COMPOUNDS_MAX || cases > CASES_MAX || depth > PARENTHESES_MAX {
+            return Err(Why::new("it nests too many commands in each other"));
+        }
+    }
+    Ok(())
+}
+
+fn has_long_descriptor(text: &str) -> bool {
+    let mut digits = 0;
+    for c in text.chars() {
+        match c {
+            '0'..='9' => digits += 1,
+            '<' | '>' if digits > DESCRIPTOR_MAX => return true,
+            _ => digits = 0,
+        }
+    }
+    false
+}

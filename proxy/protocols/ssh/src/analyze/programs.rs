@@ -1,0 +1,87 @@
+//! What programs do with their arguments, as far as the gateway knows them.
+//!
+//! Three kinds of knowledge: programs that run other programs (their command lines are analysed in turn), programs that
+//! read a language of their own (`sed` and `awk` are checked, other code is unknown), and programs that change files.
+//! Of every other program only its name and arguments are told, which is what rules match.
+
+mod builtins;
+mod clients;
+mod containers;
+mod files;
+pub(super) mod find;
+mod git;
+mod interpreters;
+mod options;
+mod readers;
+mod removers;
+mod scripts;
+mod shells;
+mod wrappers;
+mod writers;
+
+use super::argument::{Arg, Sort};
+use super::found::Why;
+use super::walk::{Input, Walk};
+use proxy_policy::Program;
+use std::sync::Arc;
+
+/// A program with its arguments and what it reads.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Call<'a> {
+    pub(super) program: &'a Arc<Program>,
+    pub(super) args: &'a [Arg],
+    pub(super) input: &'a Input,
+}
+
+impl Call<'_> {
+    fn name(&self) -> &str {
+        self.program.name()
+    }
+
+    /// The value of the argument at `at`, if it is known.
+    fn value(&self, at: usize) -> Option<&str> {
+        self.args.get(at).and_then(Arg::value)
+    }
+
+    fn doubt(&self, walk: &mut Walk, why: &str) {
+        walk.found.doubt(Why::new(format!("`{}` {why}", self.name())));
+    }
+
+    /// An argument that may be anything makes the rest unknown.
+    fn demands_literals(&self, walk: &mut Walk) -> bool {
+        let open = self.args.iter().find(|arg| arg.sort == Sort::Open);
+        if let Some(arg) = open {
+            walk.found.doubt(Why::new(format!(
+                "the argument `{}` of `{}` is not literal",
+                arg.text,
+                self.name()
+            )));
+        }
+        open.is_none()
+    }
+}
+
+/// Records what a program does.
+pub(super) fn run(walk: &mut Walk, call: &Call<'_>) {
+    let trusted = !call.program.word.contains('/') || readers::is_system_path(&call.program.word);
+    let changes = !(trusted && readers::only_reads(call.name()));
+    walk.found.program(call.program, changes);
+    let rooms: [fn(&mut Walk, &Call<'_>) -> bool; 12] = [
+        builtins::run,
+        wrappers::run,
+        shells::run,
+        interpreters::run,
+        find::run,
+        scripts::run,
+        files::run,
+        removers::run,
+        writers::run,
+        git::run,
+        containers::run,
+        clients::run,
+    ];
+    if rooms.iter().any(|room| room(walk, call)) || readers::run(walk, call) {
+        return;
+    }
+    call.demands_literals(walk);
+}

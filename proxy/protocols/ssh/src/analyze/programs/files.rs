@@ -1,0 +1,270 @@
+//! Programs that copy, move, link, read or unpack files.
+
+use super::super::argument::{Arg, Sort, has_short, is_long};
+use super::super::found::FileEffect;
+use super::super::walk::Walk;
+use super::Call;
+use super::options::{operands, value_of};
+
+/// Whether it is one of them.
+pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> bool {
+    match call.name() {
+        "cp" | "mv" | "ln" | "install" | "link" => copy(walk, call),
+        "tar" | "bsdtar" | "gtar" => tar(walk, call),
+        "rsync" => rsync(walk, call),
+        "scp" | "sftp-server" => scp(walk, call),
+        "zip" | "unzip" | "7z" | "7za" | "7zr" | "cpio" | "pax" | "unrar" => archive(walk, call),
+        "curl" | "wget" => fetch(walk, call),
+        _ => return false,
+    }
+    true
+}
+
+fn any(call: &Call<'_>, letters: &str, values: &str, longs: &[&str]) -> bool {
+    call.args.iter().take_while(|arg| arg.value() != Some("--")).any(|arg| {
+        letters.chars().any(|letter| has_short(arg, letter, values))
+            || longs.iter().any(|long| is_long(arg, long, 3))
+    })
+}
+
+fn copy(walk: &mut Walk, call: &Call<'_>) {
+    let values = if call.name() == "install" { "gmotSZ" } else { "tS" };
+    let open = call.args.iter().any(|arg| arg.sort == Sort::Open);
+    let whole = open || any(call, "rRa", values, &["recursive", "archive"]);
+    let into = value_of(call.args, 't', "target-directory", "S");
+    let mut files = operands(call.args, values);
+    let target = match into {
+        Some(dir) => Some(dir),
+        None if files.len() > 1 => files.pop().cloned(),
+        None => None,
+    };
+    let source = if call.name() == "mv" { FileEffect::RENAME } else { FileEffect::READ };
+    if call.name() != "ln" {
+        for file in &files {
+            walk.file_touch(file, source.whole(whole), Some(call.program));
+        }
+    }
+    if let Some(target) = target {
+        walk.file_touch(&target, FileEffect::WRITE.whole(whole), Some(call.program));
+        // into a directory each keeps its name
+        for file in &files {
+            if let Some(name) = file.text.trim_end_matches('/').rsplit('/').next() {
+                walk.writes(&format!("{}/{name}", target.text));
+            }
+        }
+    } else {
+        for file in &files {
+            let name = file.text.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+            walk.file_touch(
+                &Arg { text: name.to_owned(), sort: file.sort },
+                FileEffect::WRITE,
+                Some(call.program),
+            );
+        }
+    }
+}
+
+fn tar(walk: &mut Walk, call: &Call<'_>) {
+    let cluster = call
+        .args
+        .first()
+        .filter(|arg| !arg.text.starts_with('-'))
+        .map(|arg| Arg { text: format!("-{}", arg.text), sort: arg.sort });
+    let mut args = call.args.to_vec();
+    let old = cluster.is_some();
+    if let (Some(cluster), Some(first)) = (cluster, args.first_mut()) {
+        *first = cluster;
+    }
+    let call = &Call { args: &args, ..*call };
+    let runs = [
+        "to-command",
+        "use-compress-program",
+        "checkpoint-action",
+        "info-script",
+        "new-volume-script",
+        "rsh-command",
+        "rmt-command",
+        "files-from",
+        "owner-map",
+        "transform",
+    ];
+    if call.args.iter().any(Arg::may_be_option) || any(call, "IF", "fCTXbVgHKLN", &runs) {
+        call.doubt(walk, "may be told to run programs, or has an argument that is not literal");
+    }
+    let values = if old { "" } else { "fCTXbgHKLNIV" };
+    let archive =
+        if old { call.args.get(1).cloned() } else { value_of(call.args, 'f', "file", "CTXbgHKLNIV") };
+    if archive.as_ref().is_some_and(|archive| archive.text.contains(':')) {
+        call.doubt(walk, "may reach another host for its archive");
+    }
+    let dir = value_of(call.args, 'C', "directory", "fTXbgHKLNIV").unwrap_or_else(|| Arg::exact("."));
+    let files: Vec<Arg> = operands(call.args, values)
+        .into_iter()
+        .skip(usize::from(old))
+        .filter(|arg| **arg != dir)
+        .cloned()
+        .collect();
+    if any(call, "x", "fCTXbgHKLNIV", &["extract", "get"]) {
+        walk.file_touch(&dir, FileEffect::WRITE.whole(true), Some(call.program));
+    }
+    let writes = any(call, "cruA", "fCTXbgHKLNIV", &["create", "append", "update", "concatenate", "delete"]);
+    if let Some(archive) = &archive {
+        walk.file_touch(
+            archive,
+            if writes { FileEffect::WRITE } else { FileEffect::READ },
+            Some(call.program),
+        );
+    }
+    let removes = any(call, "", "", &["remove-files"])
+        || any(call, "", "", &["recursive-unlink"])
+        || any(call, "U", "fCTXbgHKLNIV", &["unlink-first"]);
+    for file in files.iter().filter(|_| writes || removes) {
+        walk.file_touch(file, FileEffect::READ.whole(true), Some(call.program));
+        if removes {
+            walk.file_touch(file, FileEffect::REMOVE.whole(true), Some(call.program));
+        }
+    }
+    if removes {
+        walk.file_touch(&dir, FileEffect::REMOVE.whole(true), Some(call.program));
+    }
+}
+
+fn rsync(walk: &mut Walk, call: &Call<'_>) {
+    let server = call.value(0) == Some("--server");
+    let shell = value_of(call.args, 'e', "rsh", "fBMT@").filter(|_| !server);
+    let odd_shell = shell.is_some_and(|shell| shell.value() != Some("ssh"));
+    if call.args.iter().any(Arg::may_be_option)
+        || odd_shell
+        || any(
+            call,
+            "M",
+            "",
+            &["rsync-path", "daemon", "remote-option", "early-input", "config", "files-from"],
+        )
+    {
+        call.doubt(walk, "may be told to run programs, or has an argument that is not literal");
+    }
+    let mut files = operands(call.args, if server { "" } else { "efBMT" });
+    if server && files.first().is_some_and(|file| file.text == ".") {
+        files.remove(0);
+    }
+    let sends = server && call.args.iter().any(|arg| is_long(arg, "sender", 3));
+    let target = if sends { None } else { files.pop() };
+    let deletes = call
+        .args
+        .iter()
+        .any(|arg| ["--del", "--remove-s", "--remove-sent"].iter().any(|name| arg.text.starts_with(name)));
+    let moves = call.args.iter().any(|arg| arg.text.starts_with("--remove-s"));
+    for file in files.iter().filter(|_| !server || sends) {
+        walk.file_touch(file, FileEffect::READ.whole(true), Some(call.program));
+        if moves {
+            walk.file_touch(file, FileEffect::REMOVE.whole(true), Some(call.program));
+        }
+    }
+    if let Some(target) = target {
+        walk.file_touch(target, FileEffect::WRITE.whole(true), Some(call.program));
+        if deletes && !moves || call.args.iter().any(|arg| arg.text.starts_with("--del")) {
+            walk.file_touch(target, FileEffect::REMOVE.whole(true), Some(call.program));
+        }
+    }
+}
+
+/// `scp -t PATH` and `scp -f PATH` are the far side of a copy.
+fn scp(walk: &mut Walk, call: &Call<'_>) {
+    if call.name() == "sftp-server" {
+        call.doubt(walk, "serves files whose operations are told only in the subsystem sftp");
+        return;
+    }
+    let to = any(call, "t", "cFiJloPSX", &[]);
+    let from = any(call, "f", "cFiJloPSX", &[]);
+    let done = if to { FileEffect::WRITE } else { FileEffect::READ };
+    if call.args.iter().any(Arg::may_be_option) || (!to && !from && any(call, "SFoX", "", &[])) {
+        call.doubt(walk, "may be told to run programs, or has an argument that is not literal");
+    }
+    let whole = any(call, "r", "cFiJloPSX", &[]);
+    let files = operands(call.args, "cFiJloPSX");
+    let last = files.len().saturating_sub(1);
+    for (at, file) in files.into_iter().enumerate() {
+        let done = if to || from || at < last { done } else { FileEffect::WRITE };
+        walk.file_touch(file, done.whole(whole), Some(call.program));
+    }
+}
+
+fn archive(walk: &mut Walk, call: &Call<'_>) {
+    if !call.demands_literals(walk) {
+        return;
+    }
+    let runs = match call.name() {
+        "zip" => call.args.iter().any(|arg| arg.text.starts_with("-TT") || is_long(arg, "unzip-command", 3)),
+        "cpio" => any(call, "", "", &["rsh-command", "to-stdout"]),
+        _ => false,
+    };
+    if runs {
+        call.doubt(walk, "may be told to run programs");
+    }
+    let moves = match call.name() {
+        "zip" => any(call, "m", "bnPtx", &["move"]),
+        "7z" | "7za" | "7zr" => call.args.iter().any(|arg| arg.text == "-sdel" || arg.text == "d"),
+        _ => false,
+    };
+    let files: Vec<&Arg> = call.args.iter().filter(|arg| !arg.is_option()).collect();
+    if call.name() == "zip" {
+        for (at, file) in files.iter().enumerate() {
+            walk.file_touch(
+                file,
+                if at == 0 { FileEffect::WRITE } else { FileEffect::READ.whole(true) },
+                Some(call.program),
+            );
+            if moves && at > 0 {
+                walk.file_touch(file, FileEffect::REMOVE.whole(true), Some(call.program));
+            }
+        }
+        return;
+    }
+    for file in files.iter().filter(|_| moves) {
+        walk.file_touch(file, FileEffect::REMOVE.whole(true), Some(call.program));
+    }
+    let lists = any(call, "ltpv", "d", &["list"]) || matches!(call.value(0), Some("l" | "t"));
+    if !lists {
+        let dir = value_of(call.args, 'd', "directory", "").unwrap_or_else(|| Arg::exact("."));
+        walk.file_touch(&dir, FileEffect::WRITE.whole(true), Some(call.program));
+    }
+}
+
+fn fetch(walk: &mut Walk, call: &Call<'_>) {
+    if !call.demands_literals(walk) {
+        return;
+    }
+    let odd: &[&str] =
+        if call.name() == "wget" { &["execute", "use-askpass", "config", "input-file"] } else { &["config"] };
+    if any(call, if call.name() == "wget" { "ei" } else { "K" }, "AbcCdDeEFhHmoQrtTuUwxXyYz", odd) {
+        call.doubt(walk, "reads what to do from a file or an argument that is not analysed");
+    }
+    let output = if call.name() == "wget" {
+        value_of(call.args, 'O', "output-document", "")
+    } else {
+        value_of(call.args, 'o', "output", "AbcCdDeEFhHmQrtTuUwxXyYz")
+    };
+    match output {
+        Some(output) => walk.file_touch(&output, FileEffect::WRITE, Some(call.program)),
+        None if call.name() == "wget" || any(call, "O", "AbcCdDeEFhHmQrtTuUwxXyYz", &["remote-name"]) => {
+            walk.file_touch(&Arg::exact("."), FileEffect::WRITE, Some(call.program));
+        }
+        None => {}
+    }
+    let upload =
+        value_of(call.args, 'T', "upload-file", "AbcCdDeEFhHmoQrtuUwxXyYz").filter(|_| call.name() == "curl");
+    if let Some(file) = upload {
+        walk.file_touch(&file, FileEffect::READ, Some(call.program));
+    }
+    for url in call.args.iter().filter_map(|arg| arg.text.strip_prefix("file://")) {
+        walk.file_touch(&Arg::exact(url), FileEffect::READ, Some(call.program));
+    }
+}
+
+impl Walk {
+    /// A path that holds what the command line puts there.
+    fn writes(&mut self, path: &str) {
+        self.written.extend(self.place.paths(path));
+    }
+}

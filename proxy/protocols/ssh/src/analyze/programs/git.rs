@@ -1,0 +1,229 @@
+//! `git`. Source: git(1); aliases, hooks and helpers make it run programs that its configuration names.
+
+use super::super::argument::{Arg, has_short, is_long};
+use super::super::found::FileEffect;
+use super::super::walk::Walk;
+use super::Call;
+use super::options::{self, Spec, operands};
+
+/// Subcommands that only read.
+const READS: &[&str] = &[
+    "blame",
+    "branch",
+    "cat-file",
+    "check-ignore",
+    "count-objects",
+    "describe",
+    "diff",
+    "diff-tree",
+    "for-each-ref",
+    "fsck",
+    "grep",
+    "help",
+    "log",
+    "ls-files",
+    "ls-remote",
+    "ls-tree",
+    "merge-base",
+    "name-rev",
+    "reflog",
+    "remote",
+    "rev-list",
+    "rev-parse",
+    "shortlog",
+    "show",
+    "show-branch",
+    "show-ref",
+    "status",
+    "tag",
+    "var",
+    "verify-commit",
+    "verify-tag",
+    "version",
+    "whatchanged",
+];
+
+/// Subcommands that change the repository or the working tree.
+const WRITES: &[&str] = &[
+    "add",
+    "am",
+    "apply",
+    "archive",
+    "bundle",
+    "checkout",
+    "cherry-pick",
+    "clone",
+    "commit",
+    "fetch",
+    "format-patch",
+    "gc",
+    "init",
+    "maintenance",
+    "merge",
+    "mv",
+    "notes",
+    "pack-refs",
+    "prune",
+    "pull",
+    "push",
+    "repack",
+    "reset",
+    "restore",
+    "revert",
+    "sparse-checkout",
+    "stash",
+    "switch",
+    "symbolic-ref",
+    "update-index",
+    "update-ref",
+    "lfs",
+];
+
+/// Whether it is `git`, or a program of it that serves another one.
+pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> bool {
+    match call.name() {
+        "git" => git(walk, call),
+        "git-upload-pack" | "git-upload-archive" => serve(walk, call, FileEffect::READ),
+        "git-receive-pack" => serve(walk, call, FileEffect::WRITE),
+        "git-lfs-authenticate" | "git-shell" => call.doubt(walk, "serves in a way that is not analysed"),
+        _ => return false,
+    }
+    true
+}
+
+fn serve(walk: &mut Walk, call: &Call<'_>, done: FileEffect) {
+    for path in operands(call.args, "") {
+        walk.file_touch(path, done.whole(true), Some(call.program));
+    }
+}
+
+fn git(walk: &mut Walk, call: &Call<'_>) {
+    let spec = Spec {
+        flags: "Pvh",
+        values: "Cc",
+        long_flags: &[
+            "no-pager",
+            "version",
+            "help",
+            "bare",
+            "no-replace-objects",
+            "no-optional-locks",
+            "literal-pathspecs",
+        ],
+        long_values: &["git-dir", "work-tree", "namespace"],
+    };
+    let Some((given, at)) = options::leading(call.args, spec) else {
+        call.doubt(walk, "has options that may make it run programs");
+        return;
+    };
+    let mut dir = Arg::exact(".");
+    for option in given {
+        match (option.name.as_str(), option.value) {
+            ("c", Some(setting)) if !is_plain_setting(&setting) => {
+                call.doubt(
+                    walk,
+                    &format!("is configured by `{}`, which may make it run programs", setting.text),
+                );
+            }
+            ("C" | "work-tree", Some(path)) => dir = path,
+            _ => {}
+        }
+    }
+    let Some(subcommand) = call.args.get(at) else { return };
+    let args = call.args.get(at + 1..).unwrap_or_default();
+    if !call.demands_literals(walk) {
+        return;
+    }
+    if args.iter().any(runs_programs) {
+        call.doubt(walk, "has an option that may make it run programs");
+    }
+    let touch =
+        |walk: &mut Walk, done: FileEffect| walk.file_touch(&dir, done.whole(true), Some(call.program));
+    match subcommand.text.as_str() {
+        "clean" => {
+            let dry = args.iter().any(|arg| has_short(arg, 'n', "e") || is_long(arg, "dry-run", 3));
+            touch(walk, if dry { FileEffect::READ } else { FileEffect::REMOVE });
+        }
+        "rm" => {
+            let whole = args.iter().any(|arg| has_short(arg, 'r', ""));
+            for file in operands(args, "") {
+                walk.file_touch(
+                    file,
+                    FileEffect::REMOVE.whole(whole || file.text.contains(['*', '?', '.'])),
+                    Some(call.program),
+                );
+            }
+        }
+        "worktree" if args.first().is_some_and(|arg| arg.text == "remove") => {
+            for tree in operands(args.get(1..).unwrap_or_default(), "") {
+                walk.file_touch(tree, FileEffect::REMOVE.whole(true), Some(call.program));
+            }
+        }
+        "worktree" => touch(walk, FileEffect::WRITE),
+        "config"
+            if args.iter().any(|arg| {
+                matches!(
+                    arg.text.as_str(),
+                    "--get" | "--list" | "-l" | "--get-all" | "--get-regexp" | "get" | "list"
+                )
+            }) => {}
+        "submodule"
+            if args.first().is_none_or(|arg| {
+                matches!(arg.text.as_str(), "status" | "update" | "init" | "sync" | "summary")
+            }) =>
+        {
+            touch(walk, FileEffect::WRITE);
+        }
+        "rebase"
+            if args.iter().all(|arg| {
+                matches!(arg.text.as_str(), "--abort" | "--continue" | "--skip") || !arg.text.starts_with('-')
+            }) =>
+        {
+            touch(walk, FileEffect::WRITE);
+        }
+        name if READS.contains(&name) => {}
+        name if WRITES.contains(&name) => touch(walk, FileEffect::WRITE),
+        _ => call.doubt(walk, "has a subcommand that may make it run programs"),
+    }
+}
+
+fn is_plain_setting(setting: &Arg) -> bool {
+    let key = setting.text.split_once('=').map_or(setting.text.as_str(), |(key, _)| key).to_ascii_lowercase();
+    setting.value().is_some()
+        && (matches!(
+            key.as_str(),
+            "user.name"
+                | "user.email"
+                | "safe.directory"
+                | "advice.detachedhead"
+                | "init.defaultbranch"
+                | "core.quotepath"
+                | "core.autocrlf"
+                | "http.sslverify"
+                | "gc.auto"
+                | "protocol.version"
+        ) || key.starts_with("color."))
+}
+
+/// `--upload-pack=…`, `--exec=…`, `-x`, `ext::…`: what git runs on its way.
+fn runs_programs(arg: &Arg) -> bool {
+    let names = [
+        "upload-pack",
+        "receive-pack",
+        "exec",
+        "open-files-in-pager",
+        "extcmd",
+        "ext-diff",
+        "textconv",
+        "config",
+        "template",
+        "gpg-sign",
+        "interactive",
+        "edit",
+        "output",
+    ];
+    names.iter().any(|name| is_long(arg, name, 4))
+        || arg.text.starts_with("ext::")
+        || arg.text.starts_with("-O")
+        || arg.text.starts_with("-x")
+}

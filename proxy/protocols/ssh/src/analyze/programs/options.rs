@@ -1,0 +1,139 @@
+//! Options as most programs read them. Source: POSIX.1-2024, Utility Syntax Guidelines; `getopt_long(3)`.
+
+use super::super::argument::{Arg, Sort};
+
+/// The options of a program.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Spec {
+    /// Letters that stand alone.
+    pub(super) flags: &'static str,
+    /// Letters with a value, in the same argument or the next.
+    pub(super) values: &'static str,
+    /// Long names that stand alone.
+    pub(super) long_flags: &'static [&'static str],
+    /// Long names with a value.
+    pub(super) long_values: &'static [&'static str],
+}
+
+/// An option with its value.
+#[derive(Clone, Debug)]
+pub(super) struct Given<'a> {
+    /// The letter, or the whole long name.
+    pub(super) name: String,
+    pub(super) value: Option<Arg>,
+    /// The argument that it stands in.
+    pub(super) arg: &'a Arg,
+}
+
+/// Options before the first operand, and where that is. `None`: an option that the program does not have, or one that
+/// is not literal.
+pub(super) fn leading<'a>(args: &'a [Arg], spec: Spec) -> Option<(Vec<Given<'a>>, usize)> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(arg) = args.get(at) {
+        if arg.sort == Sort::Open || arg.sort == Sort::AnyNames {
+            return None;
+        }
+        if !arg.is_option() {
+            break;
+        }
+        at += 1;
+        if arg.text == "--" {
+            break;
+        }
+        at += match arg.text.strip_prefix("--") {
+            Some(long) => long_option(arg, long, args.get(at), spec, &mut found)?,
+            None => short_options(arg, args.get(at), spec, &mut found)?,
+        };
+    }
+    Some((found, at))
+}
+
+/// How many further arguments the option takes.
+fn long_option<'a>(
+    arg: &'a Arg,
+    long: &str,
+    next: Option<&Arg>,
+    spec: Spec,
+    found: &mut Vec<Given<'a>>,
+) -> Option<usize> {
+    let (given, value) = long.split_once('=').map_or((long, None), |(given, value)| (given, Some(value)));
+    let fits = |names: &[&'static str]| {
+        let exact = names.iter().find(|name| **name == given);
+        exact.or_else(|| names.iter().find(|name| name.starts_with(given))).copied()
+    };
+    let exact_flag = spec.long_flags.contains(&given);
+    if let Some(name) = fits(spec.long_values).filter(|_| !exact_flag) {
+        let (value, taken) = match value {
+            Some(value) => (Arg::exact(value), 0),
+            None => (next?.clone(), 1),
+        };
+        found.push(Given { name: name.to_owned(), value: Some(value), arg });
+        return Some(taken);
+    }
+    let name = fits(spec.long_flags)?;
+    found.push(Given { name: name.to_owned(), value: value.map(Arg::exact), arg });
+    Some(0)
+}
+
+fn short_options<'a>(
+    arg: &'a Arg,
+    next: Option<&Arg>,
+    spec: Spec,
+    found: &mut Vec<Given<'a>>,
+) -> Option<usize> {
+    let mut chars = arg.text.chars().skip(1);
+    while let Some(c) = chars.next() {
+        if spec.values.contains(c) {
+            let rest: String = chars.collect();
+            let (value, taken) = if rest.is_empty() { (next?.clone(), 1) } else { (Arg::exact(rest), 0) };
+            found.push(Given { name: c.to_string(), value: Some(value), arg });
+            return Some(taken);
+        }
+        if !spec.flags.contains(c) {
+            return None;
+        }
+        found.push(Given { name: c.to_string(), value: None, arg });
+    }
+    Some(0)
+}
+
+/// Operands of a program whose options may stand anywhere; options with a value are those of `values`.
+pub(super) fn operands<'a>(args: &'a [Arg], values: &str) -> Vec<&'a Arg> {
+    let mut found = Vec::new();
+    let mut args = args.iter();
+    let mut ended = false;
+    while let Some(arg) = args.next() {
+        if ended || !arg.is_option() {
+            found.push(arg);
+        } else if arg.text == "--" {
+            ended = true;
+        } else if !arg.text.starts_with("--") && arg.text.ends_with(|c| values.contains(c)) {
+            args.next();
+        }
+    }
+    found
+}
+
+/// The value of an option that may stand anywhere: `-tDIR`, `-t DIR`, `--target-directory=DIR`.
+pub(super) fn value_of(args: &[Arg], letter: char, long: &str, before: &str) -> Option<Arg> {
+    for (at, arg) in args.iter().enumerate() {
+        if arg.value() == Some("--") {
+            return None;
+        }
+        let Some(text) = arg.value().and_then(|text| text.strip_prefix('-')) else { continue };
+        if let Some(text) = text.strip_prefix('-') {
+            let (name, value) =
+                text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
+            if name.len() >= 3 && long.starts_with(name) {
+                return value.map(Arg::exact).or_else(|| args.get(at + 1).cloned());
+            }
+        } else if let Some(place) = text.find(letter)
+            && text.get(..place).is_some_and(|cluster| !cluster.contains(|c| before.contains(c)))
+        {
+            let value = text.get(place + letter.len_utf8()..).unwrap_or_default();
+            return if value.is_empty() { args.get(at + 1).cloned() } else { Some(Arg::exact(value)) };
+        }
+    }
+    None
+}

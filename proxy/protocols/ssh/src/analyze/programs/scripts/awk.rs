@@ -1,0 +1,110 @@
+//! Whether an `awk` program only computes. Source: POSIX.1-2024, awk; GNU awk manual.
+
+/// The program neither runs commands, nor writes files, nor calls what it does not name. `false` as well for what is
+/// not understood.
+pub(super) fn is_plain(program: &str) -> bool {
+    let Some(code) = without_texts(program) else { return false };
+    let words = code.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let runs = |word: &str| matches!(word, "system" | "getline" | "close" | "fflush" | "load" | "include");
+    let pipes = code.replace("||", "  ").contains('|');
+    !words.into_iter().any(runs) && !pipes && !code.contains('@') && !prints_to(&code)
+}
+
+/// The program with its strings, patterns and comments emptied.
+fn without_texts(program: &str) -> Option<String> {
+    let mut code = String::with_capacity(program.len());
+    let mut chars = program.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' => {
+                skip(&mut chars, '"')?;
+                code.push_str("\"\"");
+            }
+            '/' if begins_pattern(&code) => {
+                super::pattern(&mut chars, '/')?;
+                code.push_str("//");
+            }
+            '#' => {
+                chars.by_ref().find(|c| *c == '\n');
+                code.push('\n');
+            }
+            '\\' => return None,
+            c => code.push(c),
+        }
+    }
+    Some(code)
+}
+
+fn skip(chars: &mut std::str::Chars<'_>, end: char) -> Option<()> {
+    loop {
+        match chars.next()? {
+            '\\' => drop(chars.next()?),
+            '\n' => return None,
+            c if c == end => return Some(()),
+            _ => {}
+        }
+    }
+}
+
+/// An operand is expected, so that a slash is no division.
+fn begins_pattern(code: &str) -> bool {
+    code.trim_end_matches([' ', '\t']).chars().next_back().is_none_or(|c| "(,{;~!&|=\n".contains(c))
+}
+
+/// A `print` writes to something: `>` outside of parentheses behind it.
+fn prints_to(code: &str) -> bool {
+    let mut rest = code;
+    while let Some(at) = rest.find("print") {
+        rest = rest.get(at + 5..).unwrap_or_default();
+        let mut depth = 0_i32;
+        for c in rest.chars() {
+            match c {
+                '(' => depth += 1,
+                ')' => depth -= 1,
+                '>' if depth <= 0 => return true,
+                ';' | '}' | '\n' => break,
+                _ => {}
+            }
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_plain;
+
+    #[test]
+    fn programs_that_only_compute_are_plain() {
+        for program in [
+            "{print $1}",
+            "$3 > 80 {print $1, $5}",
+            "/a|b/ {n++} END {print n}",
+            "NR>1 && $5+0 > 90",
+            "BEGIN{FS=\":\"} {print \"a|b > c\"}",
+            "{s+=$1/2} END{print s/NR}",
+            "!seen[$0]++",
+        ] {
+            assert!(is_plain(program), "{program}");
+        }
+    }
+
+    #[test]
+    fn programs_that_run_or_write_are_not() {
+        for program in [
+            "BEGIN{system(\"rm\")}",
+            "{print | \"sh\"}",
+            "{print > \"f\"}",
+            "BEGIN{\"id\"|getline x}",
+            "BEGIN{f=\"system\";@f(\"id\")}",
+            "{printf \"%s\", $1 >> $2}",
+            "{print a / b | \"sh\" /c}",
+            "BEGIN{getline < \"f\"}",
+            "{x\\\ny}",
+            "{print (1) > (2)}",
+            "/[/] \"/ { system(\"id\") } #\"/",
+        ] {
+            assert!(!is_plain(program), "{program}");
+        }
+    }
+}

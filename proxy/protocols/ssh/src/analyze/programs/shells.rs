@@ -1,0 +1,120 @@
+//! Shells, and what they are given to run.
+
+use super::super::argument::{Arg, Sort, has_short};
+use super::super::found::{FileEffect, Why};
+use super::super::walk::{Input, Walk};
+use super::Call;
+use proxy_policy::Program;
+use std::sync::Arc;
+
+/// Whether it is a shell.
+pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> bool {
+    match call.name() {
+        "sh" | "bash" | "dash" | "ash" | "ksh" | "ksh93" | "mksh" | "zsh" | "rbash" | "hush" | "posh"
+        | "yash" => {
+            shell(walk, call);
+        }
+        "fish" | "csh" | "tcsh" | "rc" | "es" | "nu" | "xonsh" | "elvish" | "pwsh" | "powershell" => {
+            call.doubt(walk, "runs a language that is not analysed");
+        }
+        _ => return false,
+    }
+    true
+}
+
+fn shell(walk: &mut Walk, call: &Call<'_>) {
+    let mut at = 0;
+    let (mut command, mut stdin) = (false, false);
+    while let Some(arg) = call.args.get(at) {
+        let Some(text) = arg.value() else {
+            walk.found.doubt(Why::new(format!("the argument `{}` of a shell is not literal", arg.text)));
+            return;
+        };
+        match text {
+            "--" | "-" => {
+                at += 1;
+                break;
+            }
+            "--version" | "--help" => return,
+            "--norc" | "--noprofile" | "--posix" | "--login" | "--noediting" | "--verbose" => at += 1,
+            _ if text.starts_with("--") => {
+                call.doubt(walk, "has an option that is not analysed");
+                return;
+            }
+            _ if text.len() > 1 && text.starts_with(['-', '+']) => {
+                at += 1;
+                let letters = text.get(1..).unwrap_or_default();
+                if letters.contains(['i', 'O', 'D']) {
+                    call.doubt(walk, "is interactive, or changes how it reads its text");
+                    return;
+                }
+                command |= text.starts_with('-') && letters.contains('c');
+                stdin |= text.starts_with('-') && letters.contains('s');
+                at += letters.matches('o').count();
+            }
+            _ => break,
+        }
+    }
+    let rest = call.args.get(at..).unwrap_or_default();
+    match (rest, command, stdin) {
+        ([text, ..], true, _) => match text.value() {
+            Some(text) => walk.foreign_text(text),
+            None => walk.found.doubt(Why::new(format!("a shell runs `{}`, which is not literal", text.text))),
+        },
+        ([], true, _) => {}
+        ([script, ..], false, false) => self::script(walk, call, script),
+        ([], false, false) | (_, false, true) => match call.input {
+            Input::Literal(text) => walk.foreign_text(text),
+            Input::File(path) => self::script(walk, call, &Arg::exact(path.clone())),
+            Input::Client | Input::Computed | Input::Paths(_) => {
+                call.doubt(walk, "runs what it reads from its input")
+            }
+        },
+    }
+}
+
+/// A file with commands is run: as a program of its own, so that rules can name it.
+pub(super) fn script(walk: &mut Walk, call: &Call<'_>, path: &Arg) {
+    let opened =
+        path.text.starts_with("/dev/") || path.text.starts_with("/proc/") || path.text.starts_with('<');
+    if path.sort != Sort::Exact || opened || path.text == "-" {
+        call.doubt(walk, &format!("runs the commands in `{}`, which is not a literal file", path.text));
+        return;
+    }
+    if walk.has_written(&path.text) {
+        call.doubt(walk, &format!("runs `{}`, which the command line writes", path.text));
+    }
+    let after = call.args.iter().position(|arg| arg == path).map_or(call.args.len(), |at| at + 1);
+    let args = call.args.get(after..).unwrap_or_default().iter().map(|arg| arg.text.clone()).collect();
+    let program = Arc::new(Program { word: path.text.clone(), args });
+    walk.found.program(&program, true);
+    walk.file_touch(path, FileEffect::READ, Some(&program));
+    if let Some(arg) = call.args.get(after..).unwrap_or_default().iter().find(|arg| arg.sort == Sort::Open) {
+        call.doubt(walk, &format!("gives `{}` the argument `{}`, which is not literal", path.text, arg.text));
+    }
+}
+
+/// `-c TEXT` of programs that hand it to a shell, wherever it stands. `None`: there is none.
+pub(super) fn command_option(walk: &mut Walk, call: &Call<'_>, long: &str) -> Option<()> {
+    let at = call.args.iter().position(|arg| {
+        arg.value() == Some("-c") || has_short(arg, 'c', "") || super::super::argument::is_long(arg, long, 2)
+    })?;
+    let arg = call.args.get(at)?;
+    let attached =
+        arg.text.split_once('=').filter(|_| arg.text.starts_with("--")).map(|(_, text)| Arg::exact(text));
+    let short = arg.text.starts_with("-c") && arg.text.len() > 2;
+    let text = match attached {
+        Some(text) => text,
+        None if short => Arg::exact(arg.text.get(2..).unwrap_or_default()),
+        None => call.args.get(at + 1)?.clone(),
+    };
+    match text.value() {
+        Some(text) => walk.foreign_text(text),
+        None => walk.found.doubt(Why::new(format!(
+            "`{}` runs `{}`, which is not literal",
+            call.name(),
+            text.text
+        ))),
+    }
+    Some(())
+}

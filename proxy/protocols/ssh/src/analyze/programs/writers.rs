@@ -1,0 +1,119 @@
+//! Programs that write files, or change what is said of them.
+
+use super::super::argument::{Arg, Sort, has_short, is_long};
+use super::super::found::FileEffect;
+use super::super::walk::Walk;
+use super::Call;
+use super::options::{operands, value_of};
+
+/// Whether it is one of them.
+pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> bool {
+    match call.name() {
+        "tee" | "sponge" => write(walk, call, ""),
+        "touch" => write(walk, call, "drt"),
+        "mkdir" => write(walk, call, "mZ"),
+        "mkfifo" | "mknod" => write(walk, call, "m"),
+        "truncate" => write(walk, call, "srd"),
+        "fallocate" => write(walk, call, "lo"),
+        "chmod" | "chown" | "chgrp" | "setfacl" | "chattr" | "setfattr" | "chcon" | "restorecon" => {
+            attributes(walk, call)
+        }
+        "dd" => dd(walk, call),
+        "gzip" | "gunzip" | "bzip2" | "bunzip2" | "xz" | "unxz" | "zstd" | "unzstd" | "lz4" | "lzma"
+        | "compress" | "uncompress" => {
+            compress(walk, call);
+        }
+        "sort" => sort(walk, call),
+        "crontab" => crontab(walk, call),
+        "patch" => {
+            if call.demands_literals(walk) {
+                walk.file_touch(&Arg::exact("."), FileEffect::WRITE.whole(true), Some(call.program));
+            }
+        }
+        _ => return false,
+    }
+    true
+}
+
+fn write(walk: &mut Walk, call: &Call<'_>, values: &str) {
+    for file in operands(call.args, values) {
+        walk.file_touch(file, FileEffect::WRITE, Some(call.program));
+    }
+}
+
+fn attributes(walk: &mut Walk, call: &Call<'_>) {
+    let whole = call
+        .args
+        .iter()
+        .any(|arg| has_short(arg, 'R', "") || is_long(arg, "recursive", 3) || arg.may_be_option());
+    let by_reference = call.args.iter().any(|arg| is_long(arg, "reference", 3));
+    for file in operands(call.args, "mxnvs").into_iter().skip(usize::from(!by_reference)) {
+        walk.file_touch(file, FileEffect::ATTRIBUTES.whole(whole), Some(call.program));
+    }
+}
+
+fn dd(walk: &mut Walk, call: &Call<'_>) {
+    if !call.demands_literals(walk) {
+        return;
+    }
+    for arg in call.args {
+        if let Some(path) = arg.text.strip_prefix("of=") {
+            walk.file_touch(
+                &Arg { text: path.to_owned(), sort: arg.sort },
+                FileEffect::WRITE,
+                Some(call.program),
+            );
+        } else if let Some(path) = arg.text.strip_prefix("if=") {
+            walk.file_touch(
+                &Arg { text: path.to_owned(), sort: arg.sort },
+                FileEffect::READ,
+                Some(call.program),
+            );
+        }
+    }
+}
+
+fn compress(walk: &mut Walk, call: &Call<'_>) {
+    let to_output = call
+        .args
+        .iter()
+        .any(|arg| has_short(arg, 'c', "ST") || is_long(arg, "stdout", 3) || is_long(arg, "to-stdout", 3));
+    let only_tells = call.args.iter().any(|arg| {
+        ['l', 't'].iter().any(|letter| has_short(arg, *letter, "ST"))
+            || is_long(arg, "test", 3)
+            || is_long(arg, "list", 3)
+    });
+    let whole = call.args.iter().any(|arg| has_short(arg, 'r', "ST") || is_long(arg, "recursive", 3));
+    for file in operands(call.args, "STo") {
+        let done = if to_output || only_tells { FileEffect::READ } else { FileEffect::WRITE };
+        walk.file_touch(file, done.whole(whole), Some(call.program));
+    }
+}
+
+fn sort(walk: &mut Walk, call: &Call<'_>) {
+    if call.args.iter().any(|arg| {
+        is_long(arg, "compress-program", 3)
+            || is_long(arg, "files0-from", 3)
+            || arg.may_be_option() && arg.sort == Sort::Open
+    }) {
+        call.doubt(walk, "may be told to run programs, or has an argument that is not literal");
+    }
+    if let Some(output) = value_of(call.args, 'o', "output", "kStT") {
+        walk.file_touch(&output, FileEffect::WRITE, Some(call.program));
+    }
+    for file in operands(call.args, "kStTo") {
+        walk.file_touch(file, FileEffect::READ, Some(call.program));
+    }
+}
+
+fn crontab(walk: &mut Walk, call: &Call<'_>) {
+    let flags = |letter| call.args.iter().any(|arg| has_short(arg, letter, "u"));
+    if flags('l') && !flags('r') && !flags('e') {
+        return;
+    }
+    if flags('r') {
+        walk.found.file(FileEffect::REMOVE, "crontab".to_owned(), Some(call.program));
+        return;
+    }
+    call.doubt(walk, "installs commands that run later");
+}

@@ -1,0 +1,95 @@
+//! Command substitutions whose output is known to be one harmless word: a date, a number, the name of the host.
+
+use super::parse;
+use super::word::{self, Piece};
+use brush_parser::Token;
+
+/// Whether the output of a command line is a value that is no option and no path into somewhere else.
+pub(super) fn is_shaped(text: &str) -> bool {
+    let Some(args) = literal(text) else { return false };
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match args.as_slice() {
+        ["date", rest @ ..] => is_date(rest),
+        ["hostname" | "whoami" | "nproc" | "arch" | "pwd" | "logname" | "mktemp"]
+        | ["mktemp", "-d"]
+        | ["git", "rev-parse", "HEAD" | "--show-toplevel"]
+        | ["git", "rev-parse", "--short", "HEAD"] => true,
+        ["pgrep", "-f" | "-x" | "-o" | "-n", name] => is_plain(name),
+        ["pgrep", name] => is_plain(name),
+        ["pidof", names @ ..] => !names.is_empty() && names.iter().all(|name| is_plain(name)),
+        ["seq", numbers @ ..] => {
+            !numbers.is_empty() && numbers.iter().all(|number| number.parse::<i64>().is_ok())
+        }
+        [name, option] => matches!(
+            (*name, *option),
+            ("hostname", "-f" | "-s" | "-d" | "--fqdn" | "--short")
+                | ("pwd", "-P" | "-L")
+                | ("nproc", "--all")
+                | ("uname", "-r" | "-m" | "-n" | "-s" | "-p")
+                | ("id", "-u" | "-g" | "-un" | "-gn")
+                | ("lsb_release", "-cs" | "-rs" | "-is")
+                | ("dpkg", "--print-architecture")
+        ),
+        _ => false,
+    }
+}
+
+fn is_plain(name: &str) -> bool {
+    !name.starts_with('-') && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+}
+
+/// Options that say when, and a format of directives: its own letters could spell anything.
+fn is_date(args: &[&str]) -> bool {
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        let fine = match *arg {
+            "-u" | "--utc" | "-I" | "-Iseconds" | "-Iminutes" | "-R" => true,
+            "-d" | "--date" => args.next().is_some(),
+            arg if arg.starts_with("--date=") => true,
+            arg => arg.strip_prefix('+').is_some_and(is_format),
+        };
+        if !fine {
+            return false;
+        }
+    }
+    true
+}
+
+fn is_format(format: &str) -> bool {
+    let mut chars = format.chars();
+    while let Some(c) = chars.next() {
+        let fine = match c {
+            '%' => chars.next().is_some_and(|c| c.is_ascii_alphabetic() && !matches!(c, 'n' | 't')),
+            c => c.is_ascii_digit() || "-_.:TZ".contains(c),
+        };
+        if !fine {
+            return false;
+        }
+    }
+    !format.starts_with('-')
+}
+
+/// The words of a simple command, if all of them are literal.
+fn literal(text: &str) -> Option<Vec<String>> {
+    if text.len() > 256 {
+        return None;
+    }
+    let mut words = Vec::new();
+    for token in parse::tokens(text).ok()? {
+        let Token::Word(raw, _) = token else { return None };
+        let mut out = String::new();
+        for piece in word::decode(&raw).ok()? {
+            match piece {
+                Piece::Text(text) | Piece::Quoted(text) => out.push_str(&text),
+                Piece::Glob(_)
+                | Piece::Brace(_)
+                | Piece::Tilde(_)
+                | Piece::Variable { .. }
+                | Piece::Substitution { .. }
+                | Piece::Computed { .. } => return None,
+            }
+        }
+        words.push(out);
+    }
+    Some(words)
+}

@@ -1,0 +1,205 @@
+//! A command with its assignments, words and redirections.
+
+use super::super::argument::{Arg, Sort};
+use super::super::found::{FileEffect, Why};
+use super::super::programs::{self, Call};
+use super::super::word::{self, Piece};
+use super::super::{environment, expand, masked};
+use super::{Input, Walk};
+use brush_parser::ast::{self, CommandPrefixOrSuffixItem as Item};
+use proxy_policy::Program;
+use std::sync::Arc;
+
+impl Walk {
+    pub(super) fn simple(&mut self, command: &ast::SimpleCommand, input: &Input) {
+        let mut input = input.clone();
+        let prefix = command.prefix.iter().flat_map(|prefix| &prefix.0);
+        let suffix = command.suffix.iter().flat_map(|suffix| &suffix.0);
+        let mut words = Vec::new();
+        let mut array = false;
+        for item in prefix {
+            match item {
+                Item::AssignmentWord(assignment, _) => {
+                    self.assignment(assignment, command.word_or_name.is_some())
+                }
+                Item::IoRedirect(redirect) => self.redirect(redirect, &mut input),
+                Item::ProcessSubstitution(_, shell) => self.apart(|walk| walk.list(&shell.list)),
+                Item::Word(word) => words.push(self.word(&word.value)),
+            }
+        }
+        if let Some(word) = &command.word_or_name {
+            words.push(self.word(&word.value));
+        }
+        for item in suffix {
+            match item {
+                Item::IoRedirect(redirect) => self.redirect(redirect, &mut input),
+                Item::ProcessSubstitution(_, shell) => {
+                    self.apart(|walk| walk.list(&shell.list));
+                    words.push(vec![Piece::Computed {
+                        computed: word::Computed { source: "<(…)".to_owned(), ..word::Computed::default() },
+                        quoted: true,
+                    }]);
+                }
+                Item::Word(word) => words.push(self.word(&word.value)),
+                Item::AssignmentWord(assignment, word) => {
+                    array |= matches!(assignment.value, ast::AssignmentValue::Array(_));
+                    if array {
+                        self.assignment(assignment, true);
+                    } else {
+                        words.push(self.word(&word.value));
+                    }
+                }
+            }
+        }
+        if words.is_empty() {
+            return;
+        }
+        if array {
+            self.found.doubt(Why::new("a declaration of an array"));
+        }
+        for list in self.expanded(&words) {
+            self.run(list, &input);
+        }
+    }
+
+    fn assignment(&mut self, assignment: &ast::Assignment, for_command: bool) {
+        let name = match &assignment.name {
+            ast::AssignmentName::VariableName(name) => name,
+            ast::AssignmentName::ArrayElementName(name, index) => {
+                if !index.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') || index.is_empty() {
+                    self.found.doubt(Why::new(format!("the index of `{name}[{index}]` is evaluated")));
+                } else {
+                    self.arithmetic_text(index);
+                }
+                self.seen.open(name);
+                name
+            }
+        };
+        let value = match &assignment.value {
+            ast::AssignmentValue::Scalar(word) => {
+                let pieces = word::decode_value(&word.value);
+                let pieces = self.pieces(pieces);
+                let mut values = expand::value(&pieces, self.scope());
+                if values.iter().any(|value| masked::is_secret_name(name) && !value.text.is_empty()) {
+                    self.found.secrets.extend([word.value.clone()]);
+                    self.found.secrets.extend(values.iter().map(|value| value.text.clone()));
+                }
+                for value in &values {
+                    if let Some(why) = environment::danger(name, value) {
+                        self.found.doubt(why);
+                    }
+                }
+                if values.len() == 1 { values.pop() } else { None }
+            }
+            ast::AssignmentValue::Array(elements) => {
+                for (key, element) in elements {
+                    for word in key.iter().chain([element]) {
+                        self.word(&word.value);
+                    }
+                }
+                self.seen.open(name);
+                return;
+            }
+        };
+        if assignment.append {
+            self.seen.open(name);
+        } else {
+            self.seen.assign(name, value);
+        }
+        if !for_command && matches!(assignment.name, ast::AssignmentName::VariableName(_)) {
+            self.set.insert(name.clone());
+        }
+    }
+
+    /// A program, a builtin or a function with its arguments.
+    pub(in super::super) fn run(&mut self, list: Vec<Arg>, input: &Input) {
+        self.commands += 1;
+        if self.commands > super::COMMANDS_MAX {
+            self.found.doubt(Why::new(format!("it runs more than {} commands", super::COMMANDS_MAX)));
+            return;
+        }
+        let mut args = list.into_iter();
+        let Some(first) = args.next() else {
+            // every word of it came to nothing
+            return;
+        };
+        let Some(word) = first.value().filter(|word| !word.is_empty() && !word.starts_with('=')) else {
+            self.found.doubt(Why::new(format!("the command word `{}` is not literal", first.text)));
+            return;
+        };
+        let args: Vec<Arg> = args.collect();
+        let texts = args.iter().map(|arg| arg.text.clone()).collect();
+        let program = Arc::new(Program { word: word.to_owned(), args: texts });
+        if word.contains('/') && self.has_written(word) {
+            self.found.doubt(Why::new(format!("`{word}` is written by the command line that runs it")));
+        }
+        masked::note(&program, &mut self.found.secrets);
+        programs::run(self, &Call { program: &program, args: &args, input });
+    }
+
+    /// Whether the command line writes what `path` may mean here.
+    pub(in super::super) fn has_written(&self, path: &str) -> bool {
+        let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+        let anywhere = |path: &str| path.starts_with("?/");
+        self.place.paths(path).iter().any(|path| {
+            self.written.contains(path)
+                || self
+                    .written
+                    .iter()
+                    .any(|written| (anywhere(path) || anywhere(written)) && name(path) == name(written))
+        })
+    }
+
+    /// Touches what a path may mean here.
+    pub(in super::super) fn file_touch(&mut self, path: &Arg, done: FileEffect, by: Option<&Arc<Program>>) {
+        if is_stream(&path.text) && path.sort == Sort::Exact {
+            return;
+        }
+        let device = path.text.starts_with("/dev/");
+        let done = done.whole(
+            path.sort == Sort::Open
+                || path.sort == Sort::Tree
+                || (device && done.effect == FileEffect::WRITE.effect),
+        );
+        for name in self.place.paths(&path.text) {
+            if done.effect == FileEffect::WRITE.effect {
+                self.written.insert(name.clone());
+            }
+            self.found.file(done, name, by);
+        }
+    }
+}
+
+/// Files that are the streams of a command, or nothing.
+fn is_stream(path: &str) -> bool {
+    matches!(
+        path,
+        "/dev/null"
+            | "/dev/stdin"
+            | "/dev/stdout"
+            | "/dev/stderr"
+            | "/dev/tty"
+            | "/dev/zero"
+            | "/dev/urandom"
+            | "/dev/random"
+            | "-"
+    ) || path.strip_prefix("/dev/fd/").is_some_and(|fd| fd.chars().all(|c| c.is_ascii_digit()))
+}
+
+/// The paths below which `find … -print0` lists names, if that is what the command does.
+pub(super) fn listed(walk: &mut Walk, command: &ast::Command) -> Option<Vec<Arg>> {
+    let ast::Command::Simple(command) = command else { return None };
+    if command.word_or_name.as_ref()?.value != "find" || command.prefix.is_some() {
+        return None;
+    }
+    let mut words = Vec::new();
+    for item in &command.suffix.as_ref()?.0 {
+        match item {
+            Item::Word(word) => words.push(word::decode(&word.value).ok()?),
+            Item::IoRedirect(_) | Item::AssignmentWord(..) | Item::ProcessSubstitution(..) => return None,
+        }
+    }
+    let lists = expand::arguments(&words, walk.scope()).ok()?;
+    let [args] = lists.as_slice() else { return None };
+    programs::find::printed(args)
+}

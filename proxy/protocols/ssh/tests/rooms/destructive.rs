@@ -1,0 +1,105 @@
+//! Every form of `tests/corpus/destructive.yaml` destroys, and the analyser says so or says that it cannot tell.
+//!
+//! That a form destroys is not believed: bash runs each in a directory of its own, where the tree is seen to go.
+
+use proxy_policy::{Command, Effects};
+use proxy_ssh::analyze::analyze;
+use serde::Deserialize;
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+
+#[derive(Debug, Deserialize)]
+struct Form {
+    script: String,
+    #[serde(default)]
+    needs: Vec<String>,
+}
+
+fn forms() -> Vec<Form> {
+    serde_yaml_ng::from_str(include_str!("../corpus/destructive.yaml")).unwrap()
+}
+
+/// The removal of a whole tree is told, or it is told that nobody knows.
+fn is_refused(command: &Command) -> bool {
+    match &command.effects {
+        Effects::Unknown { .. } => true,
+        Effects::Known(touches) => touches.iter().any(|touch| touch.effect == "Remove" && touch.unbounded),
+    }
+}
+
+#[test]
+fn every_form_is_a_removal_without_bounds_or_unknown() {
+    let told = forms()
+        .iter()
+        .filter(|form| matches!(analyze(form.script.as_bytes(), "deploy", "web1").effects, Effects::Known(_)))
+        .count();
+    println!("destructive forms: {told} of {} told, the others unknown", forms().len());
+    assert!(told >= 120, "only {told} forms are told");
+    let missed: Vec<_> = forms()
+        .into_iter()
+        .filter(|form| !is_refused(&analyze(form.script.as_bytes(), "deploy", "web1")))
+        .map(|form| form.script)
+        .collect();
+    assert!(missed.is_empty(), "{} missed:\n{}", missed.len(), missed.join("\n"));
+}
+
+#[test]
+fn every_form_destroys() {
+    let forms = forms();
+    let (mut tried, mut harmless, mut untried) = (0, Vec::new(), Vec::new());
+    for form in &forms {
+        if let Some(missing) = form.needs.iter().find(|name| !is_there(name)) {
+            untried.push(missing.as_str());
+            continue;
+        }
+        tried += 1;
+        if !destroys(&form.script) {
+            harmless.push(form.script.as_str());
+        }
+    }
+    untried.sort_unstable();
+    untried.dedup();
+    println!("destructive forms: {tried} of {} tried; without {untried:?} the others cannot be", forms.len());
+    assert!(harmless.is_empty(), "{} destroy nothing:\n{}", harmless.len(), harmless.join("\n"));
+    assert!(tried >= 200, "only {tried} forms could be tried");
+}
+
+fn is_there(program: &str) -> bool {
+    if program.starts_with('/') {
+        return Path::new(program).exists();
+    }
+    std::env::var("PATH").unwrap().split(':').any(|dir| Path::new(dir).join(program).exists())
+}
+
+/// Whether the tree is gone, or no file of it is left, after bash has run `script` beside it.
+fn destroys(script: &str) -> bool {
+    let dir = tempfile::tempdir().unwrap();
+    let victim = dir.path().join("victim");
+    fs::create_dir_all(victim.join("d")).unwrap();
+    for file in ["f", "d/g"] {
+        fs::write(victim.join(file), "content\n").unwrap();
+    }
+    let status = std::process::Command::new("timeout")
+        .args(["10", "bash", "-c", script])
+        .current_dir(dir.path())
+        .env_clear()
+        .env("PATH", std::env::var("PATH").unwrap())
+        .env("HOME", dir.path())
+        .env("OLDPWD", dir.path())
+        .env("LC_ALL", "C.UTF-8")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .unwrap();
+    assert_ne!(status.code(), Some(124), "it does not end: {script}");
+    // what runs in the background may still be at it
+    for _ in 0..100 {
+        if !["f", "d/g"].iter().any(|file| fs::metadata(victim.join(file)).is_ok_and(|file| file.len() > 0)) {
+            return true;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    false
+}
