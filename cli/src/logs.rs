@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use proxy_audit::evidence::Bundle;
 use proxy_audit::source::{OtlpSource, Part, Source, SpoolSource};
 use std::fs::File;
 use std::io::Read as _;
@@ -56,6 +57,10 @@ impl SourceArguments {
                 let logs = self.from.first().map(|path| proxy_audit::read::logs(path)).transpose()?;
                 Ok(Box::new(SpoolSource::new(logs.unwrap_or_default())))
             }
+            [Kind::Bundle] => match self.from.first() {
+                Some(path) => Ok(Box::new(Bundle::open(path)?)),
+                None => bail!("--from takes a file"),
+            },
             kinds if kinds.iter().all(|kind| *kind == Kind::Otlp) => {
                 Ok(Box::new(OtlpSource::new(self.from.iter().cloned().map(Part::whole).collect())))
             }

@@ -9,6 +9,7 @@ mod decide;
 mod decisions;
 mod describe;
 mod dev_issuer;
+mod evidence;
 mod index;
 mod logs;
 mod output;
@@ -19,6 +20,7 @@ mod requests;
 mod rows;
 mod sessions;
 mod show;
+mod ssh;
 mod verify;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -48,11 +50,15 @@ enum Command {
     Deny(decide::DenyArguments),
     Describe(describe::Arguments),
     DevIssuer(dev_issuer::Arguments),
+    #[command(subcommand)]
+    Evidence(evidence::Command),
     Replay(replay::Arguments),
     Requests(requests::Arguments),
     Policy(policy::Arguments),
     Sessions(sessions::Arguments),
     Show(show::Arguments),
+    Ssh(ssh::Arguments),
+    SshConfig(ssh::ConfigArguments),
     Verify(verify::Arguments),
 }
 
@@ -79,11 +85,14 @@ fn main() -> ExitCode {
         Command::Deny(arguments) => decide::deny(arguments, &mut output),
         Command::Describe(arguments) => describe::run(arguments, &mut output),
         Command::DevIssuer(arguments) => dev_issuer::run(arguments, &mut output),
+        Command::Evidence(command) => evidence::run(command, &mut output),
         Command::Replay(arguments) => replay::run(arguments, &mut output),
         Command::Requests(arguments) => requests::run(arguments, &mut output),
         Command::Policy(arguments) => policy::run(arguments, &mut output),
         Command::Sessions(arguments) => sessions::run(arguments, &mut output),
         Command::Show(arguments) => show::run(arguments, &mut output),
+        Command::Ssh(arguments) => ssh::run(arguments, &mut output),
+        Command::SshConfig(arguments) => ssh::config(arguments, &mut output),
         Command::Verify(arguments) => verify::run(arguments, &mut output),
     };
     match result {

@@ -1,29 +1,38 @@
 //! `portcullis verify`: is the record whole and unchanged?
 
-use crate::logs::LogArguments;
+use crate::logs::{Kind, LogArguments};
 use crate::output::{Document, Output, complain, judged, printable};
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Args;
+use proxy_audit::evidence::Bundle;
 use proxy_audit::note::LogKey;
-use proxy_audit::verify::{Outcome, Report, compare_logs, verify};
-use std::path::Path;
+use proxy_audit::source::{OtlpSource, Part};
+use proxy_audit::verify::{Outcome, Report, choose_key, compare_logs, verify, verify_bundle, verify_otlp};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Check audit logs: chain, Merkle tree, signed checkpoints.
+/// Check audit logs, exported copies or evidence: chain, Merkle tree, signed checkpoints.
 ///
-/// Exit codes: 0 whole and unchanged, 1 tampered, 2 incomplete, 3 cannot be verified. With several logs, the worst.
+/// Works offline. Exit codes: 0 whole and unchanged, 1 tampered, 2 incomplete, 3 cannot be verified. With several
+/// logs, the worst.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   portcullis verify --spool /var/lib/portcullis
   portcullis verify --spool ./state/audit/orders/gw-1 --key gw-1.vkey
+  portcullis verify collector/audit.json --key gw-1.vkey
+  portcullis verify evidence.tar --key gw-1.vkey
   portcullis verify -o json | jq '.[] | select(.outcome != \"ok\")'")]
 pub(crate) struct Arguments {
+    /// Check these instead of a spool: files as an OpenTelemetry Collector's file exporter writes them (JSON), or one
+    /// evidence bundle.
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
     #[command(flatten)]
     logs: LogArguments,
     /// The log's public key, or a file with it, kept where whoever can write the log cannot. Without it the key beside
-    /// the log is used, and a log signed anew with another key is not found.
+    /// the log is used, and a log signed anew with another key is not found. Once for each log.
     #[arg(long, value_name = "VKEY")]
-    key: Option<String>,
+    key: Vec<String>,
 }
 
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<ExitCode> {
@@ -47,20 +56,47 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
 }
 
 fn reports(arguments: &Arguments) -> anyhow::Result<Vec<Report>> {
-    let key = arguments.key.as_deref().map(read_key).transpose()?;
-    let mut reports = Vec::new();
-    let logs = arguments.logs.directories()?;
-    for log in &logs {
-        reports.push(verify(log, key.as_ref()).with_context(|| format!("verify {}", log.display()))?);
+    let keys = arguments.key.iter().map(|key| read_key(key)).collect::<anyhow::Result<Vec<_>>>()?;
+    let kinds = arguments.files.iter().map(|file| Kind::of(file)).collect::<anyhow::Result<Vec<_>>>()?;
+    match (arguments.files.as_slice(), kinds.as_slice()) {
+        ([], _) => {
+            let logs = arguments.logs.directories()?;
+            // Whoever asks about one log does not ask about the others.
+            of_logs(&logs, &keys, !arguments.logs.is_one_log(&logs))
+        }
+        ([directory], [Kind::Directory]) => {
+            let logs = proxy_audit::read::logs(directory)?;
+            of_logs(&logs, &keys, !logs.contains(directory))
+        }
+        ([bundle], [Kind::Bundle]) => Ok(verify_bundle(&Bundle::open(bundle)?, &keys)?),
+        (files, kinds) if kinds.iter().all(|kind| *kind == Kind::Otlp) => {
+            let source = OtlpSource::new(files.iter().cloned().map(Part::whole).collect());
+            let mut reports = verify_otlp(&source, &keys)?;
+            if reports.is_empty() {
+                bail!("no record of an audit log in these files");
+            }
+            compare_logs(&mut reports);
+            Ok(reports)
+        }
+        _ => bail!("verify takes one directory, one evidence bundle, or files of OTLP JSON"),
     }
-    // Whoever asks about one log does not ask about the others.
-    if !arguments.logs.is_one_log(&logs) {
+}
+
+fn of_logs(logs: &[PathBuf], keys: &[LogKey], compare: bool) -> anyhow::Result<Vec<Report>> {
+    let mut reports = Vec::new();
+    for log in logs {
+        // The only key there is is meant for every log, so that a log that is not the key's is found out.
+        let own = proxy_audit::verify::own_key(log).with_context(|| format!("verify {}", log.display()))?;
+        let key = choose_key(keys, own.as_ref().map_or("", LogKey::name));
+        reports.push(verify(log, key).with_context(|| format!("verify {}", log.display()))?);
+    }
+    if compare {
         compare_logs(&mut reports);
     }
     Ok(reports)
 }
 
-fn read_key(key: &str) -> anyhow::Result<LogKey> {
+pub(crate) fn read_key(key: &str) -> anyhow::Result<LogKey> {
     if let Ok(key) = LogKey::parse(key) {
         return Ok(key);
     }
@@ -78,11 +114,11 @@ fn worst(reports: &[Report]) -> Outcome {
 }
 
 fn lines(report: &Report) -> Vec<String> {
-    let tampered = report.outcome == Outcome::Tampered;
+    let holes = report.first_bad().is_some() || report.problems.iter().any(|problem| problem.first.is_some());
     let origin = report.origin.as_deref().unwrap_or("unknown");
     let key = match (&report.key, report.key_pinned) {
         (Some(key), true) => format!("key {key} as given"),
-        (Some(key), false) => format!("key {key} found beside the log"),
+        (Some(key), false) => format!("key {key} found beside the records"),
         (None, _) => "no key".to_owned(),
     };
     let mut lines = vec![
@@ -92,7 +128,11 @@ fn lines(report: &Report) -> Vec<String> {
             report.records,
             report.first,
             report.end.saturating_sub(1),
-            if tampered { "see below" } else { "gap-free, chain OK, merkle OK" }
+            match (holes, report.proved) {
+                (true, _) => "see below",
+                (false, true) => "each proved by the checkpoint, sessions gap-free",
+                (false, false) => "gap-free, chain OK, merkle OK",
+            }
         ),
         format!(
             "sessions {}   {} open, {} ended by crash recovery",
@@ -110,6 +150,7 @@ fn lines(report: &Report) -> Vec<String> {
         "clock    monotone".to_owned()
     });
     lines.push(match report.tail() {
+        0 if report.proved => "tail     no record is newer than the checkpoint".to_owned(),
         0 => "tail     all records are under a signed checkpoint (no witness is asked)".to_owned(),
         tail => format!("tail     {tail} records after the last signed checkpoint"),
     });

@@ -258,3 +258,33 @@ async fn a_recorded_terminal_comes_as_lines_or_exactly_and_at_its_times() {
     let shown = succeeds(&mut on(&state, &["show", "0199e2"]));
     assert!(shown.contains("./show"), "{shown}");
 }
+
+#[tokio::test]
+async fn evidence_is_handed_over_and_verified_and_replayed_where_the_log_is_not() {
+    let directory = TempDir::new().unwrap();
+    let state = state(&directory).await;
+    let bundle = directory.path().join("evidence.tar");
+    let key = directory.path().join("log.vkey");
+    std::fs::copy(state.join("audit/default.orders/gw-1/log.vkey"), &key).unwrap();
+    let written = succeeds(&mut on(&state, &["evidence", "export", "0199e2", "--file", text(&bundle)]));
+    assert!(written.contains(SESSION) && written.contains("7 records"), "{written}");
+    let again = super::fails(&mut on(&state, &["evidence", "export", "0199e2", "--file", text(&bundle)]));
+    assert!(again.contains("exists"), "{again}");
+    std::fs::remove_dir_all(&state).unwrap();
+
+    let verify = ["verify", text(&bundle), "--key", text(&key)];
+    let shown = succeeds(&mut portcullis(&verify));
+    assert!(shown.contains("RESULT   OK") && shown.contains("as given"), "{shown}");
+    let replayed = succeeds(&mut portcullis(&["replay", "0199e2", "--from", text(&bundle)]));
+    assert!(replayed.contains("DROP DATABASE shop") && replayed.contains("(1 row)"), "{replayed}");
+    let listed = succeeds(&mut portcullis(&["sessions", "--from", text(&bundle), "-o", "csv"]));
+    assert!(listed.contains(SESSION), "{listed}");
+
+    let mut bytes = std::fs::read(&bundle).unwrap();
+    let at = bytes.windows(4).position(|window| window == b"DROP").unwrap();
+    bytes[at..at + 4].copy_from_slice(b"SHOW");
+    std::fs::write(&bundle, bytes).unwrap();
+    let (tampered, shown) = code(&mut portcullis(&verify));
+    assert_eq!(tampered, Some(1), "{shown}");
+    assert!(shown.contains("seq 5 is not in the tree"), "{shown}");
+}

@@ -73,6 +73,8 @@ pub struct Report {
     pub key_pinned: bool,
     /// These are copies of a log's records: an OTLP export, or an evidence bundle.
     pub copy: bool,
+    /// The records do not follow one another: each is proved to be in the log by itself, as in an evidence bundle.
+    pub proved: bool,
     /// A gateway is writing it now.
     pub being_written: bool,
     /// Records read.
@@ -203,7 +205,11 @@ pub fn compare_logs(reports: &mut [Report]) {
     }
 }
 
-fn own_key(directory: &Path) -> Result<Option<LogKey>, VerifyError> {
+/// The public key beside a log.
+///
+/// # Errors
+/// The file cannot be read, or is no key.
+pub fn own_key(directory: &Path) -> Result<Option<LogKey>, VerifyError> {
     let path = directory.join(VERIFIER_KEY);
     match std::fs::read_to_string(&path) {
         Ok(text) => LogKey::parse(&text).map(Some).map_err(|source| VerifyError::Key { path, source }),
@@ -220,6 +226,7 @@ impl Report {
             key: key.map(LogKey::fingerprint),
             key_pinned,
             copy: false,
+            proved: false,
             being_written: being_written(directory),
             records: 0,
             first: 0,

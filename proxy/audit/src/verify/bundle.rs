@@ -68,7 +68,7 @@ fn verify_log(bundle: &Bundle, log: &LogEntry, keys: &[LogKey]) -> Result<Report
     let pinned = choose_key(keys, &log.origin);
     let key = pinned.or(own.as_ref());
     let mut report = Report::new(bundle.path(), key, pinned.is_some());
-    report.copy = true;
+    (report.copy, report.proved) = (true, true);
     report.origin = Some(log.origin.clone());
     if own.is_none() {
         report.tampered(None, format!("{}/log.vkey is not a key", log.directory));
