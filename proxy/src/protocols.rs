@@ -73,6 +73,14 @@ pub const fn name(upstream: &Upstream) -> &'static str {
     }
 }
 
+/// The public key by which clients know the gateway, where its protocol has one, in OpenSSH's format.
+pub fn host_key(upstream: &Upstream) -> Option<String> {
+    match upstream {
+        Upstream::Kubernetes(_) | Upstream::Postgresql(_) => None,
+        Upstream::Ssh(upstream) => ssh::host_key(upstream),
+    }
+}
+
 /// What records call the parts of an upstream's commands.
 pub const fn wording(upstream: &Upstream) -> Wording {
     match upstream {

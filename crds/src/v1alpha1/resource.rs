@@ -410,6 +410,11 @@ pub struct GatewayReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
     pub problem: Option<String>,
+    /// Public key by which SSH clients know the gateway, as in `known_hosts` without the name. Omitted: it speaks
+    /// another protocol.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub ssh_host_key: Option<String>,
 }
 
 /// A Policy that a gateway enforces.

@@ -63,6 +63,11 @@ impl Ssh {
     }
 }
 
+/// The public half of the gateway's own key; `None` where there is no such key in the text.
+pub(super) fn host_key(upstream: &SshUpstream) -> Option<String> {
+    PrivateKey::parse(upstream.host_key.expose()).ok().map(|key| key.public_line())
+}
+
 fn options(settings: &Settings<'_>, upstream: &SshUpstream) -> Result<Options, Unusable> {
     let key = |text: &str| PrivateKey::parse(text).map_err(|error| unusable("spec.ssh.keysRef", error));
     let hosts = upstream.hosts.iter().map(host).collect::<Result<Vec<_>, _>>()?;

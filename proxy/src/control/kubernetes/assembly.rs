@@ -35,6 +35,7 @@ pub(super) struct Running {
     pub(super) resource_generation: i64,
     pub(super) policies: Vec<RunningPolicy>,
     pub(super) problem: Option<String>,
+    pub(super) ssh_host_key: Option<String>,
 }
 
 /// Remembers what was good.
@@ -103,8 +104,12 @@ impl Assembly {
         let offered = self.offered.take();
         match (outcome, offered) {
             (Ok(()), Some(Offered { settings: Some(settings), policies, held_back })) => {
-                self.running =
-                    Running { resource_generation: settings.generation, policies, problem: text(&held_back) };
+                self.running = Running {
+                    resource_generation: settings.generation,
+                    policies,
+                    problem: text(&held_back),
+                    ssh_host_key: crate::protocols::host_key(&settings.config.upstream),
+                };
                 self.good = Some(settings);
                 self.policies.are_in_force();
             }

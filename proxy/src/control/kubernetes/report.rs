@@ -51,10 +51,11 @@ impl Reporter {
 
     /// Has this written, unless it is what was wanted already.
     pub(super) fn report(&self, running: Running) {
-        let Running { resource_generation, mut policies, problem } = running;
+        let Running { resource_generation, mut policies, problem, ssh_host_key } = running;
         policies.truncate(MAX_POLICIES);
         let problem = problem.map(|problem| problem.chars().take(MAX_PROBLEM).collect());
-        let report = GatewayReport { resource_generation, policies, problem, ..self.blank.clone() };
+        let report =
+            GatewayReport { resource_generation, policies, problem, ssh_host_key, ..self.blank.clone() };
         self.wanted.send_if_modified(|wanted| {
             let differs = wanted.as_ref() != Some(&report);
             *wanted = Some(report);
