@@ -6,7 +6,7 @@
 use super::header::{self, Header};
 use super::rules::{Field, LAST_APPLIED, Rules};
 use super::scan::{Scanner, Span};
-use super::telling::{is_flag, is_telling};
+use super::telling::{is_flag, is_telling, shown};
 use super::{Masks, Unmaskable, value};
 use proxy_core::mask::MaskCounts;
 use std::sync::Arc;
@@ -387,7 +387,7 @@ impl<'a> Walk<'a> {
             return Ok(());
         }
         if let Some(context) = text.context {
-            self.gathered.extend_from_slice(self.scanner.decode(context)?.as_bytes());
+            self.gathered.extend_from_slice(shown(&self.scanner.decode(context)?).as_bytes());
             self.gathered.push(b'=');
         }
         self.gathered.extend_from_slice(self.scanner.decode(text.span)?.as_bytes());

@@ -1,7 +1,7 @@
 //! Names that give away what stands behind them.
 
 /// How such names end, in lower case, without separators.
-const ENDINGS: [&str; 11] = [
+const ENDINGS: [&str; 12] = [
     "accesskey",
     "apikey",
     "clientsecret",
@@ -10,6 +10,7 @@ const ENDINGS: [&str; 11] = [
     "passwd",
     "password",
     "privatekey",
+    "pwd",
     "secret",
     "secretkey",
     "token",
@@ -33,6 +34,23 @@ pub(super) fn is_telling(name: &str) -> bool {
     ENDINGS.iter().any(|ending| plain.ends_with(ending))
 }
 
+/// Stands before a password for the detectors: within a connection string, it need not look like a secret.
+pub(super) const PASSWORD: &str = "user=x password";
+
+/// How a name stands before its value for the detectors.
+pub(super) fn shown(name: &str) -> &str {
+    let plain = name.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+    let ends = |ending: &str| {
+        let from = plain.len().checked_sub(ending.len());
+        from.and_then(|from| plain.get(from..)).is_some_and(|end| end.eq_ignore_ascii_case(ending))
+    };
+    if name.len() <= LONGEST && ["password", "passwd", "passphrase", "pwd"].into_iter().any(ends) {
+        PASSWORD
+    } else {
+        name
+    }
+}
+
 /// Whether a word of a command line takes its value from the next word: `--password hunter2`.
 pub(super) fn is_flag(word: &str) -> bool {
     word.starts_with('-') && !word.contains('=') && is_telling(word)
@@ -51,6 +69,7 @@ mod tests {
         for other in ["secretName", "secretKeyRef", "name", "image", "tokens", "passwordless", ""] {
             assert!(!is_telling(other), "{other}");
         }
+        assert_eq!((shown("DB_Password"), shown("pgpwd"), shown("X-Token")), (PASSWORD, PASSWORD, "X-Token"));
         assert!(is_flag("--password") && !is_flag("--password=x") && !is_flag("password"));
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Masks;
 use super::rules::Field;
+use super::telling::{PASSWORD, shown};
 use base64::Engine as _;
 use proxy_core::mask::MaskCounts;
 use proxy_policy::MaskType;
@@ -32,11 +33,16 @@ pub(super) fn text(
             Cow::Owned(masked) => Some(String::from_utf8_lossy(&masked).into_owned()),
         };
     };
+    let context = shown(context);
     let assigned = format!("{context}={value}");
     let masked = match masks.masker.text(assigned.as_bytes(), counts) {
         Cow::Borrowed(_) => return text(masks, None, value, counts),
         Cow::Owned(masked) => String::from_utf8_lossy(&masked).into_owned(),
     };
+    if context == PASSWORD {
+        // where it ends is the value's end, whatever a connection string would say
+        return Some("[MASKED:password]".to_owned());
+    }
     let rest = masked.strip_prefix(context).and_then(|rest| rest.strip_prefix('='));
     // where the finding began in the name, nobody can say how much of the value it was
     let value = rest.map_or_else(|| "[MASKED:secret]".to_owned(), str::to_owned);

@@ -3,4 +3,5 @@
 #![cfg(test)]
 
 mod blocking;
+mod reads;
 mod request_oracle;
