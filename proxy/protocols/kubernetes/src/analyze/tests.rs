@@ -207,6 +207,29 @@ fn secrets_in_what_is_written_are_neither_recorded_nor_judged() {
     assert!(!text.contains(CANARY) && !text.contains("Hq7"), "{text}");
 }
 
+#[test]
+fn a_mask_of_any_value_leaves_names_and_versions_to_be_compared() {
+    let field = FieldChoice {
+        resources: vec!["*".to_owned()],
+        paths: vec!["*.value".to_owned()],
+        with: Mask::default(),
+    };
+    let masks = Masks::new(Masker::new(&[], &[1; 32]), &[field]);
+    let run = |request: &str, body: &str| {
+        let (method, target) = request.split_once(' ').unwrap();
+        let info = RequestInfo::read(method, target).unwrap();
+        let body = Body { content_type: Some(PATCH), bytes: body.as_bytes() };
+        analyze(&info, body, &masks).map(drop).map_err(|refused| refused.code)
+    };
+    assert_eq!(run("GET /api/v1/pods?watch=1&fieldSelector=metadata.name%3Da", ""), Ok(()));
+    assert_eq!(run("GET /apis/a.b/v1/c?fieldSelector=spec.value%3Da", ""), Err(403));
+    assert_eq!(run("GET /apis/a.b/v1/c?fieldSelector=a%3Db,spec.value.x!%3Da", ""), Err(403));
+    let test = |path: &str| format!(r#"[{{"op":"test","path":"{path}","value":"1"}}]"#);
+    assert_eq!(run(DEPLOYMENT, &test("/metadata/resourceVersion")), Ok(()));
+    assert_eq!(run(DEPLOYMENT, &test("/spec")), Err(403));
+    assert_eq!(run(DEPLOYMENT, &test("/spec/value")), Err(403));
+}
+
 fn any_patch() -> impl Strategy<Value = Value> {
     let text = prop_oneof![
         "[a-z$]{0,6}",

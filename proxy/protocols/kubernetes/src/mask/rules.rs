@@ -84,9 +84,16 @@ impl Rules {
         !self.fields.is_empty()
     }
 
-    /// Whether the value at `path`, or anything below it, is masked: then it may be neither compared nor copied.
+    /// Whether the value at `path` is masked, by itself or with what it is in.
+    pub(crate) fn covers(&self, path: &str) -> bool {
+        let above = path.match_indices('.').filter_map(|(dot, _)| path.get(..dot));
+        above.chain([path]).any(|path| self.fields.iter().any(|field| field.matches(path)))
+    }
+
+    /// Whether the value at `path`, or anything that may be below it, is masked: then it may be neither compared nor
+    /// copied.
     pub(crate) fn guards(&self, path: &str) -> bool {
-        self.fields.iter().any(|field| field.matches(path) || field.reaches_into(path))
+        self.covers(path) || self.fields.iter().any(|field| field.reaches_into(path))
     }
 }
 
@@ -202,6 +209,11 @@ mod tests {
             ("type", false),
         ] {
             assert_eq!(rules.guards(path), guarded, "{path}");
+        }
+        for (path, covered) in
+            [("data", false), ("data.a", true), ("data.a.b", true), ("metadata.name", false)]
+        {
+            assert_eq!(rules.covers(path), covered, "{path}");
         }
     }
 }
