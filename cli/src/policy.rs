@@ -1,6 +1,7 @@
 //! `portcullis policy`: try policies without a gateway, with the compiler and the analyser that the gateway runs.
 
 mod catalogue;
+mod command;
 mod expect;
 mod explain;
 mod judge;

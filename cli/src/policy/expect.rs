@@ -1,13 +1,13 @@
 //! `portcullis policy test`: expectations of policies, for people's continuous integration.
 
 use super::catalogue::{self, Source};
+use super::command::Commands;
 use super::judge::{Asker, Judge, Judgement};
-use super::setting::{GivenIdentity, Setting, document};
+use super::setting::{GivenIdentity, Place, Setting, document};
 use crate::output::{Document, Output, judged, printable};
 use anyhow::{Context as _, ensure};
 use clap::Args;
 use jiff::Timestamp;
-use proxy_postgres::analyze::Analyzer;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -59,6 +59,8 @@ struct Case {
     role: Option<String>,
     /// Omitted: `postgres`.
     database: Option<String>,
+    /// For SSH. Omitted: the Resource's first host.
+    host: Option<String>,
     /// Moment to judge at. Omitted: now.
     at: Option<Timestamp>,
     command: String,
@@ -140,14 +142,14 @@ fn suite(file: &Path) -> anyhow::Result<Vec<Done>> {
         })?;
         let judge = Judge {
             policies: &setting.policies,
-            catalogue: &catalogue,
-            analyzer: Analyzer::new(1),
+            commands: Commands::new(setting.protocol(), &catalogue),
             now: case.at.unwrap_or_else(Timestamp::now),
         };
         let asker = Asker {
             identity: &setting.complete(given),
             role: case.role.as_deref().unwrap_or(&first_role),
-            database: case.database.as_deref().unwrap_or("postgres"),
+            namespace: setting
+                .namespace(Place { database: case.database.as_deref(), host: case.host.as_deref() }),
         };
         let differences = case.expect.differences(&judge.judge(asker, &case.command));
         let file = file.display().to_string();

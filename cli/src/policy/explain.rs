@@ -1,14 +1,14 @@
 //! `portcullis policy explain`: what the policies say of a command, and why.
 
 use super::catalogue;
+use super::command::Commands;
 use super::judge::{Asker, Judge, Judgement};
-use super::setting::{GivenIdentity, Setting, document};
+use super::setting::{GivenIdentity, Place, Setting, document};
 use crate::output::{Document, Output, judged, printable};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use jiff::Timestamp;
 use proxy_policy::Identity;
-use proxy_postgres::analyze::Analyzer;
 use proxy_postgres::catalogue::Catalogue;
 use serde::{Deserialize, Serialize};
 use std::io::BufRead;
@@ -21,7 +21,10 @@ use std::process::ExitCode;
   portcullis policy explain -f config/ --resource orders --identity agent.yaml --command 'DROP DATABASE orders'
   portcullis policy explain -f config/ --resource orders --identity agent.yaml --catalogue tables.yaml \\
       --command 'SELECT * FROM users' -o json
-  printf '%s\\n' '{\"id\":1,\"sql\":\"SELECT 1\"}' | \\
+  portcullis policy explain -f config/ --resource web --identity agent.yaml --command 'rm -rf /srv/cache'
+  portcullis policy explain -f config/ --resource cluster --identity agent.yaml \\
+      --command 'DELETE /api/v1/nodes/node-1'
+  printf '%s\\n' '{\"id\":1,\"command\":\"SELECT 1\"}' | \\
       portcullis policy explain -f config/ --resource orders --identity agent.yaml --commands -
 
 An identity is YAML or JSON: {subject: ci-bot, groups: [agents], claims: {repository: acme/billing}}.
@@ -43,16 +46,19 @@ pub(crate) struct Arguments {
     /// Database of the session. Omitted: `postgres`.
     #[arg(long, default_value = "postgres")]
     database: String,
+    /// Host of the session, for SSH. Omitted: the Resource's first.
+    #[arg(long)]
+    host: Option<String>,
     /// File with the relations of the database.
     #[arg(long, value_name = "FILE")]
     catalogue: Option<PathBuf>,
     /// Moment to judge at, for rules with times. Omitted: now.
     #[arg(long, value_name = "RFC3339")]
     at: Option<Timestamp>,
-    /// The command.
-    #[arg(long, value_name = "SQL", required_unless_present = "commands")]
+    /// The command: a statement, a command line, or `METHOD PATH [BODY]` of the Kubernetes API.
+    #[arg(long, value_name = "COMMAND", required_unless_present = "commands")]
     command: Option<String>,
-    /// Commands as JSON, one object a line: {"id", "sql"}; `-` is standard input. Answers with one object a line.
+    /// Commands as JSON, one object a line: {"id", "command"}; `-` is standard input. Answers with one object a line.
     #[arg(long, value_name = "FILE", conflicts_with = "command")]
     commands: Option<PathBuf>,
 }
@@ -65,11 +71,11 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
     };
     let identity: Identity = setting.complete(&document::<GivenIdentity>(&arguments.identity)?);
     let role = arguments.role.clone().unwrap_or_else(|| setting.first_role());
-    let asker = Asker { identity: &identity, role: &role, database: &arguments.database };
+    let place = Place { database: Some(&arguments.database), host: arguments.host.as_deref() };
+    let asker = Asker { identity: &identity, role: &role, namespace: setting.namespace(place) };
     let judge = Judge {
         policies: &setting.policies,
-        catalogue: &catalogue,
-        analyzer: Analyzer::new(REMEMBERED),
+        commands: Commands::new(setting.protocol(), &catalogue),
         now: arguments.at.unwrap_or_else(Timestamp::now),
     };
     match (&arguments.command, &arguments.commands) {
@@ -96,7 +102,8 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
 struct Question {
     #[serde(default)]
     id: serde_json::Value,
-    sql: String,
+    #[serde(alias = "sql")]
+    command: String,
 }
 
 #[derive(Serialize)]
@@ -117,9 +124,9 @@ fn batch(
         if line.trim().is_empty() {
             continue;
         }
-        let Question { id, sql } = serde_json::from_str(&line)
-            .with_context(|| format!("line {}: expected {{\"id\", \"sql\"}}", index + 1))?;
-        let answer = Answer { id, judgement: judge.judge(asker, &sql) };
+        let Question { id, command } = serde_json::from_str(&line)
+            .with_context(|| format!("line {}: expected {{\"id\", \"command\"}}", index + 1))?;
+        let answer = Answer { id, judgement: judge.judge(asker, &command) };
         output.line(&serde_json::to_string(&answer)?)?;
     }
     Ok(())
@@ -157,6 +164,3 @@ fn print(judgement: &Judgement, output: &mut Output) -> anyhow::Result<()> {
     }
     Ok(())
 }
-
-/// Repeated texts are common in a batch.
-const REMEMBERED: usize = 1024;

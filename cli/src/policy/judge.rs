@@ -1,11 +1,10 @@
 //! One command, judged as the gate would: analysed, evaluated, and told in words.
 
+use super::command::Commands;
 use jiff::Timestamp;
 use proxy_policy::{
     Command, DetectorChoice, Effects, Evaluation, Identity, MaskPlan, OutputMask, PolicySet, RuleRef, Verdict,
 };
-use proxy_postgres::analyze::{Analyzer, SessionState};
-use proxy_postgres::catalogue::Catalogue;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -13,8 +12,7 @@ use std::collections::BTreeMap;
 #[derive(Debug)]
 pub(super) struct Judge<'a> {
     pub(super) policies: &'a PolicySet,
-    pub(super) catalogue: &'a Catalogue,
-    pub(super) analyzer: Analyzer,
+    pub(super) commands: Commands<'a>,
     pub(super) now: Timestamp,
 }
 
@@ -23,7 +21,8 @@ pub(super) struct Judge<'a> {
 pub(super) struct Asker<'a> {
     pub(super) identity: &'a Identity,
     pub(super) role: &'a str,
-    pub(super) database: &'a str,
+    /// Database or host.
+    pub(super) namespace: &'a str,
 }
 
 /// What the policies say of a command.
@@ -32,7 +31,7 @@ pub(super) struct Asker<'a> {
 pub(super) struct Judgement {
     /// `Allow`, `Deny` or `Hold`.
     pub(super) verdict: &'static str,
-    /// `policy/rule`; only the rule where it is a built-in one.
+    /// `policy/rule`; only the rule where it is a built-in one; `malformed` for what no policy is asked about.
     pub(super) rule: String,
     /// What the client would be told.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -58,11 +57,33 @@ pub(super) struct Judgement {
 
 impl Judge<'_> {
     /// Judges one command of a fresh session.
-    pub(super) fn judge(&self, asker: Asker<'_>, sql: &str) -> Judgement {
-        let state = SessionState::new(asker.role, asker.database);
-        let analysis = self.analyzer.analyze(sql, &state, self.catalogue);
-        let evaluation = self.policies.evaluate(asker.identity, &analysis.command, self.now);
-        tell(&analysis.command, evaluation, analysis.unresolved.clone())
+    pub(super) fn judge(&self, asker: Asker<'_>, text: &str) -> Judgement {
+        match self.commands.analyze(asker, text) {
+            Ok(analyzed) => {
+                let evaluation = self.policies.evaluate(asker.identity, &analyzed.command, self.now);
+                tell(&analyzed.command, evaluation, analyzed.unresolved)
+            }
+            Err(message) => Judgement::refused(message),
+        }
+    }
+}
+
+impl Judgement {
+    /// What the gateway refuses before it asks any policy.
+    fn refused(message: String) -> Self {
+        Self {
+            verdict: "Deny",
+            rule: "malformed".to_owned(),
+            message,
+            operation: String::new(),
+            effects: Vec::new(),
+            unknown: None,
+            unresolved: Vec::new(),
+            masked: Vec::new(),
+            detectors: Vec::new(),
+            tainted: false,
+            observed: Vec::new(),
+        }
     }
 }
 

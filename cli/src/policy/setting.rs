@@ -42,6 +42,18 @@ impl Setting {
         self.resource.spec.roles().next().unwrap_or_default().to_owned()
     }
 
+    /// Protocol of the Resource.
+    pub(super) const fn protocol(&self) -> &'static str {
+        self.resource.spec.protocol()
+    }
+
+    /// Where the session is, within the Resource: a database, or a host.
+    pub(super) fn namespace<'a>(&'a self, place: Place<'a>) -> &'a str {
+        let Some(target) = &self.resource.spec.ssh else { return place.database.unwrap_or("postgres") };
+        let first = target.hosts.first().map(|host| host.name.as_str());
+        place.host.or(first).unwrap_or_default()
+    }
+
     /// An identity as people write one, completed: issuer and user name have sensible values.
     pub(super) fn complete(&self, given: &GivenIdentity) -> Identity {
         let issuers = &self.resource.spec.authentication.issuers;
@@ -54,6 +66,13 @@ impl Setting {
             claims: given.claims.clone(),
         }
     }
+}
+
+/// A place as people name it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place<'a> {
+    pub(super) database: Option<&'a str>,
+    pub(super) host: Option<&'a str>,
 }
 
 /// An identity as people write one.

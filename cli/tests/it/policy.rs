@@ -17,6 +17,58 @@ fn the_example_does_what_its_expectations_say() {
 }
 
 #[test]
+fn command_lines_are_tried_by_the_analyser_of_the_gateway() {
+    let suite = example().join("../ssh/tests/agents.yaml");
+    let shown = succeeds(&mut portcullis(&["policy", "test", text(&suite)]));
+    assert!(shown.contains("7 passed, 0 failed"), "{shown}");
+}
+
+#[test]
+fn requests_are_tried_by_the_analyser_of_the_gateway() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("cluster.yaml"), CLUSTER).unwrap();
+    let suite = directory.path().join("suite");
+    std::fs::write(&suite, REQUESTS).unwrap();
+    let shown = succeeds(&mut portcullis(&["policy", "test", text(&suite)]));
+    assert!(shown.contains("6 passed, 0 failed"), "{shown}");
+}
+
+const CLUSTER: &str = r#"
+apiVersion: portcullis.dev/v1alpha1
+kind: Resource
+metadata: {name: cluster, namespace: shop}
+spec:
+  kubernetes: {kubeconfigRef: {name: cluster}}
+  authentication: {issuers: [{issuer: "https://idp.example.com", audiences: [cluster.shop]}]}
+---
+apiVersion: portcullis.dev/v1alpha1
+kind: Policy
+metadata: {name: agents, namespace: shop}
+spec:
+  targetRefs: [{name: cluster}]
+  rules:
+  - {name: reads, action: Allow, kubernetes: {verbs: [get, list, watch], resources: [pods]}}
+  - {name: no-nodes, action: Deny, kubernetes: {verbs: [delete], resources: [nodes]}}
+  - {name: look, action: Allow, kubernetes: {verbs: [create], resources: [pods/exec], commands: [{name: ls}]}}
+  - {name: scale, action: Hold, kubernetes: {verbs: [patch], resources: [deployments], fields: [spec.replicas]}}
+"#;
+
+const REQUESTS: &str = r#"
+config: .
+resource: cluster
+identities: {agent: {subject: ci-bot}}
+cases:
+- {identity: agent, command: GET /api/v1/namespaces/shop/pods?watch=1, expect: {verdict: Allow, rule: agents/reads}}
+- {identity: agent, command: DELETE /api/v1/nodes/n1, expect: {verdict: Deny, rule: agents/no-nodes}}
+- {identity: agent, command: "GET /api/v1/namespaces/shop/pods/a/exec?command=ls&command=-l", expect: {verdict: Allow}}
+- {identity: agent, command: "POST /api/v1/namespaces/shop/pods/a/exec?command=sh", expect: {verdict: Deny}}
+- identity: agent
+  command: 'PATCH /apis/apps/v1/namespaces/shop/deployments/web {"spec": {"replicas": 0}}'
+  expect: {verdict: Hold, rule: agents/scale}
+- {identity: agent, command: "GET /api/v1/namespaces/shop%2fpods", expect: {verdict: Deny, rule: malformed}}
+"#;
+
+#[test]
 fn an_expectation_that_is_not_met_is_named_and_fails() {
     let directory = tempfile::tempdir().unwrap();
     let suite = std::fs::read_to_string(example().join("tests/agents.yaml")).unwrap();
@@ -41,7 +93,7 @@ fn commands_on_standard_input_are_answered_one_a_line_whatever_they_are() {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut input = child.stdin.take().unwrap();
     writeln!(input, r#"{{"id": "a", "sql": "SELECT id FROM orders"}}"#).unwrap();
-    writeln!(input, r#"{{"id": 2, "sql": "DROP DATABASE shop"}}"#).unwrap();
+    writeln!(input, r#"{{"id": 2, "command": "DROP DATABASE shop"}}"#).unwrap();
     writeln!(input, r#"{{"id": 3, "sql": "not SQL at all"}}"#).unwrap();
     drop(input);
     let output = child.wait_with_output().unwrap();
