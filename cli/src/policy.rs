@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Explain(explain::Arguments),
+    Explain(Box<explain::Arguments>),
     Test(expect::Arguments),
 }
 
