@@ -1,4 +1,4 @@
-//! An index of audit logs in one SQLite file, so that a question over millions of records is answered in less than a
+//! An index of audit logs in one `SQLite` file, so that a question over millions of records is answered in less than a
 //! second. Derived from the logs and from nothing else: it can be removed at any time, and it proves nothing.
 //!
 //! [`Index::refresh`] reads what came to the logs since the last time: one writer at a time, others wait. A log that
@@ -20,7 +20,7 @@ use write::Writer;
 const BATCH_RECORDS: u64 = 200_000;
 
 /// How long to wait for another process that fills the same index.
-const WAIT: Duration = Duration::from_secs(600);
+const WAIT: Duration = Duration::from_mins(10);
 
 /// An index.
 pub(crate) struct Index {
@@ -110,7 +110,7 @@ impl Index {
     }
 }
 
-/// A number that SQLite can keep.
+/// A number that `SQLite` can keep.
 fn signed(number: u64) -> anyhow::Result<i64> {
     match i64::try_from(number) {
         Ok(number) => Ok(number),

@@ -10,14 +10,17 @@ mod decisions;
 mod describe;
 mod dev_issuer;
 mod evidence;
+mod export;
 mod index;
 mod logs;
 mod output;
 mod plugin;
 mod policy;
 mod replay;
+mod report;
 mod requests;
 mod rows;
+mod scan;
 mod sessions;
 mod show;
 mod ssh;
@@ -52,9 +55,13 @@ enum Command {
     DevIssuer(dev_issuer::Arguments),
     #[command(subcommand)]
     Evidence(evidence::Command),
+    #[command(subcommand)]
+    Export(export::Command),
     Replay(replay::Arguments),
+    Report(report::Arguments),
     Requests(requests::Arguments),
     Policy(policy::Arguments),
+    Scan(scan::Arguments),
     Sessions(sessions::Arguments),
     Show(show::Arguments),
     Ssh(ssh::Arguments),
@@ -86,9 +93,12 @@ fn main() -> ExitCode {
         Command::Describe(arguments) => describe::run(arguments, &mut output),
         Command::DevIssuer(arguments) => dev_issuer::run(arguments, &mut output),
         Command::Evidence(command) => evidence::run(command, &mut output),
+        Command::Export(command) => export::run(command, &mut output),
         Command::Replay(arguments) => replay::run(arguments, &mut output),
+        Command::Report(arguments) => report::run(arguments, &mut output),
         Command::Requests(arguments) => requests::run(arguments, &mut output),
         Command::Policy(arguments) => policy::run(arguments, &mut output),
+        Command::Scan(arguments) => scan::run(arguments, &mut output),
         Command::Sessions(arguments) => sessions::run(arguments, &mut output),
         Command::Show(arguments) => show::run(arguments, &mut output),
         Command::Ssh(arguments) => ssh::run(arguments, &mut output),

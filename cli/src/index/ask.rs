@@ -37,7 +37,7 @@ impl Index {
             Some(driver) => {
                 for member in &driver.members {
                     let first = Condition::equal(driver.column, *member);
-                    keys.extend(self.command_keys(query, &sets, Some((driver.column, first)))?);
+                    keys.extend(self.command_keys(query, &sets, Some(&(driver.column, first)))?);
                 }
             }
             None => keys = self.command_keys(query, &sets, None)?,
@@ -59,12 +59,12 @@ impl Index {
         &self,
         query: &Query,
         sets: &Sets,
-        driver: Option<(&str, Condition)>,
+        driver: Option<&(&str, Condition)>,
     ) -> anyhow::Result<Vec<(i64, i64, i64)>> {
         let mut conditions = times("c.time", &query.filter);
-        let driven = driver.as_ref().map(|(column, _)| *column);
-        conditions.extend(driver.as_ref().map(|(_, condition)| condition.clone()));
-        for set in sets.0.iter().filter(|set| Some(set.column) != driven) {
+        let leading = driver.map(|(column, _)| *column);
+        conditions.extend(driver.map(|(_, condition)| condition.clone()));
+        for set in sets.0.iter().filter(|set| Some(set.column) != leading) {
             conditions.push(set.as_condition());
         }
         if let Some(prefix) = &query.filter.session {
@@ -108,7 +108,7 @@ impl Index {
         let filter = &query.filter;
         let Some(sets) = self.sets(filter)? else { return Ok(Found { rows: Vec::new(), more: false }) };
         let mut conditions: Vec<Condition> =
-            sets.0.iter().filter(|set| set.column == "who").map(|set| set.of_session()).collect();
+            sets.0.iter().filter(|set| set.column == "who").map(Set::of_session).collect();
         if let Some(since) = filter.since {
             conditions.push(Condition::new("coalesce(s.ended, s.last) >= ?", vec![ceiling(since).into()]));
         }
@@ -136,7 +136,7 @@ impl Index {
         );
         let mut statement = self.connection.prepare_cached(&sql)?;
         let rows = statement.query_map(params_from_iter(values), |row| Ok(session(row)))?;
-        found(rows.map(|row| row?).collect::<anyhow::Result<Vec<_>>>()?, query)
+        Ok(found(rows.map(|row| row?).collect::<anyhow::Result<Vec<_>>>()?, query))
     }
 
     /// The steps of approvals that fit.
@@ -179,7 +179,7 @@ impl Index {
                 approval,
             });
         }
-        found(read, query)
+        Ok(found(read, query))
     }
 
     /// What the filter asks for, as sets of identifiers; `None` when one of them is empty.
@@ -229,7 +229,7 @@ impl Index {
         Ok(Set { column, members })
     }
 
-    /// The texts that hold this one. Only ASCII letters are compared without regard to case by SQLite; any other
+    /// The texts that hold this one. Only ASCII letters are compared without regard to case by `SQLite`; any other
     /// text is compared as the filter itself does.
     fn text_set(&self, wanted: &str) -> anyhow::Result<Set> {
         if !wanted.is_ascii() {
@@ -350,10 +350,10 @@ fn limit(query: &Query) -> i64 {
     query.limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX - 1) + 1)
 }
 
-fn found<T>(mut rows: Vec<T>, query: &Query) -> anyhow::Result<Found<T>> {
+fn found<T>(mut rows: Vec<T>, query: &Query) -> Found<T> {
     let more = query.limit.is_some_and(|limit| rows.len() > limit);
     rows.truncate(query.limit.unwrap_or(usize::MAX));
-    Ok(Found { rows, more })
+    Found { rows, more }
 }
 
 const fn direction(order: Order) -> &'static str {

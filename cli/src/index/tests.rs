@@ -15,7 +15,7 @@ fn stamp(number: u32) -> SessionStamp {
         (key::USER_ROLES.into(), vec!["agents".to_owned(), format!("team-{}", number % 2)].into()),
         (format!("{}repository", key::CLAIM_PREFIX).into(), format!("shop/{}", number % 4).into()),
         (key::RESOURCE_NAMESPACE.into(), "default".into()),
-        (key::RESOURCE_NAME.into(), if number % 2 == 0 { "orders" } else { "users" }.into()),
+        (key::RESOURCE_NAME.into(), if number.is_multiple_of(2) { "orders" } else { "users" }.into()),
     ])
 }
 
@@ -47,7 +47,7 @@ fn events(number: u32, ends: bool) -> Vec<Event> {
             .with(key::OUTCOME, "ok")
             .with(key::ROWS, i64::from(number * 7 % 11))
             .with(key::DURATION_US, i64::from(number * 13 % 17));
-        if number % 4 == 0 {
+        if number.is_multiple_of(4) {
             result =
                 result.with(key::MASKED, vec!["detector Jwt ×2".to_owned(), "column t.Email ×1".to_owned()]);
         }
@@ -182,7 +182,7 @@ async fn the_index_answers_as_the_log_does_also_after_it_grew() {
         for event in events(number * 100 + 50, true) {
             spool.append(stamp, event).unwrap();
         }
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             let end =
                 Event::new(EventName::SessionEnd, Severity::Info, "end").with(key::REASON, "client_close");
             spool.append(stamp, end).unwrap();

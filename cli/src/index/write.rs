@@ -32,12 +32,11 @@ impl<'a> Writer<'a> {
         log: Option<i64>,
         directory: &str,
     ) -> anyhow::Result<Self> {
-        let log = match log {
-            Some(log) => log,
-            None => {
-                connection.execute("INSERT INTO logs (directory, position) VALUES (?1, '')", [directory])?;
-                connection.last_insert_rowid()
-            }
+        let log = if let Some(log) = log {
+            log
+        } else {
+            connection.execute("INSERT INTO logs (directory, position) VALUES (?1, '')", [directory])?;
+            connection.last_insert_rowid()
         };
         Ok(Self {
             connection,
@@ -128,19 +127,18 @@ impl<'a> Writer<'a> {
             .prepare_cached("SELECT id FROM sessions WHERE session = ?1 AND log = ?2")?
             .query_row(params![session.id, self.log], |row| row.get(0))
             .optional()?;
-        let id = match found {
-            Some(id) => id,
-            None => {
-                let who = self.who(session)?;
-                let start = session.start.as_microsecond();
-                self.connection
-                    .prepare_cached(
-                        "INSERT INTO sessions (log, session, who, start, last, statements, allowed, denied, held,
-                         masked) VALUES (?1, ?2, ?3, ?4, ?4, 0, 0, 0, 0, 0)",
-                    )?
-                    .execute(params![self.log, session.id, who, start])?;
-                self.connection.last_insert_rowid()
-            }
+        let id = if let Some(id) = found {
+            id
+        } else {
+            let who = self.who(session)?;
+            let start = session.start.as_microsecond();
+            self.connection
+                .prepare_cached(
+                    "INSERT INTO sessions (log, session, who, start, last, statements, allowed, denied, held,
+                     masked) VALUES (?1, ?2, ?3, ?4, ?4, 0, 0, 0, 0, 0)",
+                )?
+                .execute(params![self.log, session.id, who, start])?;
+            self.connection.last_insert_rowid()
         };
         self.sessions.insert(session.id.clone(), id);
         Ok(id)

@@ -9,26 +9,41 @@ use owo_colors::OwoColorize as _;
 use proxy_audit::query::{SessionDetail, SessionSummary};
 use proxy_audit::replay::{Step, StepKind};
 use proxy_audit::stream::{Channel, StreamEvent, StreamFrame};
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// What has been shown so far.
 pub(super) struct Screen<'a> {
     output: &'a mut Output,
-    renderer: Box<dyn Renderer>,
+    session: &'a SessionDetail,
     clock: Clock,
     raw: bool,
+    /// Commands without a result: of several channels, several run at once.
+    running: HashMap<Option<i64>, Running>,
+}
+
+/// A command without a result.
+struct Running {
+    renderer: Box<dyn Renderer>,
     plain: Plain,
-    /// When the command at hand began.
     began: Timestamp,
-    /// The command at hand has shown something of its answer.
+    /// It has shown something of its answer.
     answered: bool,
 }
 
 impl<'a> Screen<'a> {
-    pub(super) fn new(output: &'a mut Output, session: &SessionDetail, clock: Clock, raw: bool) -> Self {
-        let began = session.summary.start;
-        let renderer = renderer::of(session);
-        Self { output, renderer, clock, raw, plain: Plain::default(), began, answered: false }
+    pub(super) fn new(output: &'a mut Output, session: &'a SessionDetail, clock: Clock, raw: bool) -> Self {
+        Self { output, session, clock, raw, running: HashMap::new() }
+    }
+
+    /// Takes a command up. One whose begin was not shown begins here.
+    fn take(&mut self, step: &Step) -> Running {
+        self.running.remove(&step.command).unwrap_or_else(|| Running {
+            renderer: renderer::of(self.session),
+            plain: Plain::default(),
+            began: step.time,
+            answered: false,
+        })
     }
 
     pub(super) fn head(&mut self, session: &SessionSummary) -> anyhow::Result<()> {
@@ -51,17 +66,15 @@ impl<'a> Screen<'a> {
             StepKind::Start { .. } => Ok(()),
             // A session is opened by a command that nobody typed.
             StepKind::Command { operation, verdict, text, .. } if operation == "CONNECT" => {
-                self.answered = true;
+                let running = self.take(step);
+                self.running.insert(step.command, Running { answered: true, ..running });
                 if verdict == "allow" {
                     Ok(())
                 } else {
                     self.remark(&format!("{}: {}", judged(verdict), printable(text)))
                 }
             }
-            StepKind::Command { text, verdict, rule, .. } => {
-                self.began = step.time;
-                self.command(text, verdict, rule)
-            }
+            StepKind::Command { text, verdict, rule, .. } => self.command(step, text, verdict, rule),
             StepKind::Approval { text, approvers, .. } => {
                 let by = if approvers.is_empty() {
                     String::new()
@@ -71,21 +84,28 @@ impl<'a> Screen<'a> {
                 self.remark(&format!("{}{}", printable(text), printable(&by)))
             }
             StepKind::Output { frames } => {
-                let parts = self.renderer.feed(frames);
-                self.parts(&parts, step.time)
+                let mut running = self.take(step);
+                let parts = running.renderer.feed(frames);
+                self.parts(&mut running, &parts, step.time)?;
+                self.running.insert(step.command, running);
+                Ok(())
             }
             StepKind::Result { outcome, status_code, truncated, .. } => {
-                self.result(step.time, outcome, status_code.as_deref(), *truncated)
+                let mut running = self.take(step);
+                let rest = running.renderer.finish();
+                self.parts(&mut running, &rest, step.time)?;
+                self.result(running, outcome, status_code.as_deref(), *truncated)
             }
             StepKind::Error { text } => self.remark(&format!("error: {}", printable(text))),
             StepKind::End { reason } => self.remark(&format!("session ended: {}", printable(reason))),
         }
     }
 
-    fn command(&mut self, text: &str, verdict: &str, rule: &str) -> anyhow::Result<()> {
-        self.answered = false;
-        self.plain = Plain::default();
-        let (prompt, text) = self.renderer.begin(text);
+    fn command(&mut self, step: &Step, text: &str, verdict: &str, rule: &str) -> anyhow::Result<()> {
+        self.running.remove(&step.command);
+        let mut running = self.take(step);
+        let (prompt, text) = running.renderer.begin(text);
+        self.running.insert(step.command, running);
         self.output.line(&format!("{}{text}", prompt.bold()))?;
         match verdict {
             "allow" => Ok(()),
@@ -95,50 +115,51 @@ impl<'a> Screen<'a> {
 
     fn result(
         &mut self,
-        time: Timestamp,
+        mut running: Running,
         outcome: &str,
         status_code: Option<&str>,
         truncated: bool,
     ) -> anyhow::Result<()> {
-        let rest = self.renderer.finish();
-        self.parts(&rest, time)?;
-        let line = self.plain.rest();
+        let line = running.plain.rest();
         self.print(&line)?;
         if truncated {
             self.remark("the rest of the result was not recorded")?;
         }
-        if self.answered && outcome != "aborted" {
+        if (running.answered || !line.is_empty()) && outcome != "aborted" {
             return Ok(());
         }
         let code = status_code.map(|code| format!(" {code}")).unwrap_or_default();
         self.remark(&format!("{}{}", judged(outcome), printable(&code)))
     }
 
-    fn parts(&mut self, parts: &[Part], time: Timestamp) -> anyhow::Result<()> {
+    fn parts(&mut self, running: &mut Running, parts: &[Part], time: Timestamp) -> anyhow::Result<()> {
         for part in parts {
             match part {
                 Part::Text(_) | Part::Table(_) => {
                     self.clock.wait_for(time);
-                    self.print(&part.text())?;
+                    let text = part.text();
+                    running.answered |= !text.is_empty();
+                    self.print(&text)?;
                 }
-                Part::Stream(frame) => self.frame(frame)?,
+                Part::Stream(frame) => self.frame(running, frame)?,
             }
         }
         Ok(())
     }
 
-    fn frame(&mut self, frame: &StreamFrame) -> anyhow::Result<()> {
-        self.clock.wait_for(self.began + Duration::from_micros(frame.micros.min(MAX_MICROS)));
-        self.answered = true;
+    fn frame(&mut self, running: &mut Running, frame: &StreamFrame) -> anyhow::Result<()> {
+        self.clock.wait_for(running.began + Duration::from_micros(frame.micros.min(MAX_MICROS)));
+        running.answered = true;
         match &frame.event {
-            StreamEvent::Data { channel: Channel::STDIN, .. } | StreamEvent::End(_) => Ok(()),
+            StreamEvent::Data { channel: Channel::STDIN, .. }
+            | StreamEvent::End(_)
+            | StreamEvent::Resize { .. }
+            | StreamEvent::Exit(0) => Ok(()),
             StreamEvent::Data { bytes, .. } if self.raw => self.output.bytes(bytes),
             StreamEvent::Data { bytes, .. } => {
-                let text = self.plain.feed(bytes);
+                let text = running.plain.feed(bytes);
                 self.print(&text)
             }
-            StreamEvent::Resize { .. } => Ok(()),
-            StreamEvent::Exit(0) => Ok(()),
             StreamEvent::Exit(code) => self.remark(&format!("exit code {code}")),
             StreamEvent::ExitSignal(name) => self.remark(&format!("ended by signal {}", printable(name))),
             StreamEvent::Signal(name) => self.remark(&format!("the client sent signal {}", printable(name))),
@@ -149,7 +170,6 @@ impl<'a> Screen<'a> {
     }
 
     fn print(&mut self, text: &str) -> anyhow::Result<()> {
-        self.answered |= !text.is_empty();
         for line in text.lines() {
             self.output.line(line)?;
         }

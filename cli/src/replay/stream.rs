@@ -22,13 +22,11 @@ impl Renderer for Stream {
         if self.foreign {
             return vec![Part::Text(printable(&String::from_utf8_lossy(frames)))];
         }
-        match self.decoder.feed(frames) {
-            Ok(frames) => frames.into_iter().map(Part::Stream).collect(),
-            Err(_) => {
-                self.foreign = true;
-                vec![Part::Text(printable(&String::from_utf8_lossy(frames)))]
-            }
+        if let Ok(frames) = self.decoder.feed(frames) {
+            return frames.into_iter().map(Part::Stream).collect();
         }
+        self.foreign = true;
+        vec![Part::Text(printable(&String::from_utf8_lossy(frames)))]
     }
 
     fn finish(&mut self) -> Vec<Part> {

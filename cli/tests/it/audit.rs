@@ -288,3 +288,65 @@ async fn evidence_is_handed_over_and_verified_and_replayed_where_the_log_is_not(
     assert_eq!(tampered, Some(1), "{shown}");
     assert!(shown.contains("seq 5 is not in the tree"), "{shown}");
 }
+
+#[tokio::test]
+async fn a_scan_finds_values_in_any_form_and_across_records_and_shows_none() {
+    use base64::Engine as _;
+    let directory = TempDir::new().unwrap();
+    let (state, values) = (state(&directory).await, directory.path().join("values"));
+    std::fs::write(&values, "not-on-record\nCANARY-4711\n").unwrap();
+    let scan = |state: &Path, more: &[&str]| code(on(state, &["scan", "--values", text(&values)]).args(more));
+    let (clean, shown) = scan(&state, &[]);
+    assert_eq!(clean, Some(0), "{shown}");
+    assert!(
+        shown.contains("RESULT     OK") && shown.contains("base64") && shown.contains("sha256:"),
+        "{shown}"
+    );
+
+    // In base64, and cut between two records.
+    let hidden = base64::engine::general_purpose::STANDARD.encode("xx CANARY-4711 yy");
+    let (first, second) = hidden.split_at(10);
+    let log = directory.path().join("leaky/log");
+    let (spool, _) = Spool::open(&SpoolOptions::new(&log, "dev/default/orders/gw-2")).unwrap();
+    let session = SessionStamp::new(vec![(key::SESSION_ID.into(), SESSION.into())]);
+    let token = ["gh", "p_", "16C7e42F292c6912E7710c838347Ae178B4a"].concat();
+    let chunk = Event::new(EventName::ResultChunk, Severity::Info, "part")
+        .with(key::COMMAND, 1_i64)
+        .with(key::FRAMES, bytes(first.as_bytes()));
+    let leak = statement(1, &format!("SELECT '{token}'"), "allow");
+    for event in [leak, chunk, result(1, "ok").with(key::FRAMES, bytes(second.as_bytes()))] {
+        spool.append(&session, event).unwrap();
+    }
+    spool.close().await.unwrap();
+    let leaky = directory.path().join("leaky");
+    let (found, shown) = scan(&leaky, &[]);
+    assert_eq!(found, Some(1), "{shown}");
+    let value = shown.lines().find(|line| line.contains("values:2 base64 in seq 3")).expect(&shown);
+    assert!(value.contains(key::FRAMES), "{shown}");
+    assert!(shown.contains("detector") && shown.contains("seq 1"), "{shown}");
+    assert!(!shown.contains("CANARY") && !shown.contains(&token), "{shown}");
+    let (_, json) = scan(&leaky, &["--detector", "none", "-o", "json"]);
+    let answer: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&answer["found"], &answer["values"]), (&Value::from(1), &Value::from(2)));
+    std::fs::write(&values, "short\n").unwrap();
+    assert!(scan(&leaky, &[]).1.contains("values:1 is shorter"));
+}
+
+#[tokio::test]
+async fn the_status_of_an_export_is_read_from_the_disk() {
+    let directory = TempDir::new().unwrap();
+    let state = state(&directory).await;
+    let (lagging, shown) = code(&mut on(&state, &["export", "status"]));
+    assert_eq!(lagging, Some(1), "{shown}");
+    assert!(shown.contains("never"), "{shown}");
+    let log = state.join("audit/default.orders/gw-1");
+    std::fs::write(log.join("export.cursor"), "8\n").unwrap();
+    let (delivered, shown) = code(&mut on(&state, &["export", "status", "-o", "json"]));
+    let standing: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!((delivered, &standing[0]["lag"], &standing[0]["end"]), (Some(0), &0.into(), &8.into()));
+    let refused = r#"{"time":"2026-11-24T08:00:00Z","first":2,"last":5,"rejected":3,"why":"too old"}"#;
+    std::fs::write(log.join("undelivered"), format!("{refused}\n")).unwrap();
+    let (refused, shown) = code(&mut on(&state, &["export", "status"]));
+    assert_eq!(refused, Some(1), "{shown}");
+    assert!(shown.contains("3 of records 2..5") && shown.contains("too old"), "{shown}");
+}

@@ -6,6 +6,7 @@ mod approvals;
 mod audit;
 mod dev_issuer;
 mod policy;
+mod report;
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -5,6 +5,7 @@
 
 mod crash;
 mod first_session;
+mod forensics;
 mod identity;
 mod policy_reload;
 mod scene;

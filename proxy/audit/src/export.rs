@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-pub use cursor::{CURSOR, UNDELIVERED, Undelivered, undelivered};
+pub use cursor::{CURSOR, UNDELIVERED, Undelivered, read as next_to_send, undelivered};
 
 /// How records travel.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -164,6 +164,22 @@ impl Iterator for Records {
     }
 }
 
+/// Number of the record after the last one of a log, from its last segment alone.
+///
+/// # Errors
+/// The segment cannot be read.
+pub fn end(directory: &Path) -> Result<u64, ReadError> {
+    let segments =
+        Segment::list(directory).map_err(|source| ReadError::List { path: directory.to_owned(), source })?;
+    let Some(last) = segments.last().cloned() else { return Ok(0) };
+    let mut end = last.first;
+    let segments = VecDeque::from([last]);
+    for record in (Records { segments, frames: None, segment: 0, offset: 0, last: None, leaf_hash: None }) {
+        end = record?.sequence() + 1;
+    }
+    Ok(end)
+}
+
 /// All logs at or below a directory, sorted: the directories that hold a public key or a segment.
 ///
 /// # Errors
@@ -205,6 +221,7 @@ mod tests {
         }
         spool.close().await.unwrap();
         let total = records(&options.directory).unwrap().count() as u64;
+        assert_eq!(end(&options.directory).unwrap(), total);
         for stop in 1..=total {
             let mut first = records(&options.directory).unwrap();
             let read = first.by_ref().take(usize::try_from(stop).unwrap()).count() as u64;
@@ -218,9 +235,9 @@ mod tests {
         }
         let mut all = records(&options.directory).unwrap();
         assert_eq!(all.by_ref().count() as u64, total);
-        let end = all.position().unwrap();
-        let mut none = records_from(&options.directory, &end).unwrap();
+        let last = all.position().unwrap();
+        let mut none = records_from(&options.directory, &last).unwrap();
         assert!(none.next().is_none());
-        assert_eq!(none.position(), Some(end));
+        assert_eq!(none.position(), Some(last));
     }
 }

@@ -4,7 +4,7 @@ use crate::checkpoint::{self, VERIFIER_KEY};
 use crate::event::{EventName, key};
 use crate::evidence::{FORMAT, FileEntry, LogEntry, MANIFEST, Manifest, ProofLine, SessionEntry};
 use crate::merkle::{CompactRange, Prover, hexadecimal};
-use crate::read::{ReadError, records};
+use crate::read::{ReadError, end, records};
 use crate::record::Record;
 use crate::segment::{Frames, Segment};
 use jiff::Timestamp;
@@ -109,8 +109,7 @@ impl Collected {
             let record = record?;
             let Some(id) = record.text(key::SESSION_ID) else { continue };
             let mut wanted = false;
-            for (prefix, ids) in found.iter_mut().filter(|(prefix, _)| id.starts_with(prefix.as_str())) {
-                debug_assert!(id.starts_with(prefix.as_str()));
+            for (_, ids) in found.iter_mut().filter(|(prefix, _)| id.starts_with(prefix.as_str())) {
                 wanted = true;
                 if !ids.iter().any(|known| known == id) {
                     ids.push(id.to_owned());
@@ -139,8 +138,7 @@ impl Collected {
 
     fn write(self, log: &Path, manifest: &mut Manifest, files: &mut Files) -> Result<(), EvidenceError> {
         let unsigned = || EvidenceError::Unsigned { log: log.to_owned() };
-        let end = records_end(log)?;
-        let (size, note) = checkpoint::newest(log, end)?.ok_or_else(unsigned)?;
+        let (size, note) = checkpoint::newest(log, end(log)?)?.ok_or_else(unsigned)?;
         let mut prover = Prover::new(size, self.sequences.iter().copied(), beginning(log)?);
         for record in records(log)? {
             prover.push(*record?.leaf_hash());
@@ -169,15 +167,6 @@ impl Collected {
         manifest.sessions.extend(self.sessions.into_values());
         Ok(())
     }
-}
-
-/// Number of the record after the last.
-fn records_end(log: &Path) -> Result<u64, EvidenceError> {
-    let mut end = 0;
-    for record in records(log)? {
-        end = record?.sequence() + 1;
-    }
-    Ok(end)
 }
 
 /// The tree before the first record that is still there.

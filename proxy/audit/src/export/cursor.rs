@@ -49,8 +49,11 @@ pub(super) fn keep(directory: &Path, undelivered: &Undelivered) -> io::Result<()
     file.sync_data()
 }
 
-/// The next sequence to send; 0 when nothing was sent yet.
-pub(super) fn read(directory: &Path) -> io::Result<u64> {
+/// The next sequence to send: all before it are answered for. 0 when nothing was sent yet.
+///
+/// # Errors
+/// The file cannot be read, or holds no number.
+pub fn read(directory: &Path) -> io::Result<u64> {
     match std::fs::read_to_string(directory.join(CURSOR)) {
         Ok(text) => text.trim().parse().map_err(io::Error::other),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),

@@ -1,3 +1,5 @@
+mod hostile;
+
 use super::*;
 use crate::event::{Event, EventName, SessionStamp, Severity, key};
 use crate::note::{LogKey, SignedCheckpoint};

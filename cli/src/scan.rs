@@ -1,0 +1,255 @@
+//! `portcullis scan`: is something on record that must not be?
+//!
+//! `forms` is what a value may look like, `search` looks for values, this file for what detectors find, and asks.
+
+mod forms;
+mod search;
+
+use crate::logs::SourceArguments;
+use crate::output::{Document, Output, judged, printable, warn};
+use anyhow::{Context as _, bail};
+use clap::Args;
+use proxy_audit::record::Record;
+use proxy_audit::source::Wanted;
+use proxy_core::mask::Masker;
+use proxy_policy::{Detector, DetectorChoice, Mask};
+use search::{Place, Search};
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeSet;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Shorter values are in any text by chance, and prove nothing.
+const MIN_VALUE_BYTES: usize = 6;
+
+/// Most bytes of a file of values.
+const MAX_VALUES_BYTES: u64 = 16 << 20;
+
+/// Most findings that are listed; all are counted.
+const MAX_FINDINGS: usize = 1_000;
+
+/// Search the record for values that must not be in it, and for what detectors find.
+///
+/// Every record is searched, and every result as a whole, also where it was cut into several records. Values are
+/// looked for in all forms they may hide in. What is found is named by the line of its value and by its place, never
+/// shown. Exit codes: 0 nothing found, 1 something found or not everything could be searched.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  portcullis scan
+  portcullis scan --values canaries.txt --spool /var/lib/portcullis
+  vault kv get -field=password secret/orders | portcullis scan --values - --from collector/audit.json
+  portcullis scan --detector Secrets --detector Email --from evidence.tar -o json")]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    source: SourceArguments,
+    /// A file of values, one a line; `-` for standard input. Values are never arguments: these can be seen by others.
+    #[arg(long, value_name = "FILE")]
+    values: Vec<PathBuf>,
+    /// What to look for beside values: names of detectors, as in a Policy. `none` for values alone.
+    #[arg(long, value_name = "NAME", default_value = "Secrets", value_parser = detector)]
+    detector: Vec<Wish>,
+}
+
+/// A detector, or none.
+#[derive(Clone, Debug)]
+enum Wish {
+    None,
+    Detector(Detector),
+}
+
+fn detector(name: &str) -> Result<Wish, String> {
+    if name == "none" {
+        return Ok(Wish::None);
+    }
+    serde_json::from_value(serde_json::Value::String(name.to_owned()))
+        .map(Wish::Detector)
+        .map_err(|error| error.to_string())
+}
+
+/// A value to look for.
+struct Sought {
+    /// Where it was given: `canaries.txt:3`.
+    name: String,
+    bytes: Vec<u8>,
+}
+
+/// Something that was found.
+#[derive(Debug, Serialize)]
+struct Finding {
+    /// `value canaries.txt:3`, or `detector Jwt`.
+    what: String,
+    /// In which form.
+    form: String,
+    #[serde(flatten)]
+    place: Place,
+}
+
+/// What was searched, for what, and what was found.
+#[derive(Debug, Serialize)]
+struct Answer {
+    source: String,
+    records: u64,
+    bytes: u64,
+    values: usize,
+    forms: &'static str,
+    detectors: Vec<String>,
+    /// SHA-256 over version, detectors and forms: two searches with the same are comparable.
+    ruleset: String,
+    found: u64,
+    findings: Vec<Finding>,
+}
+
+pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<ExitCode> {
+    let values = values(&arguments.values)?;
+    let (detectors, masker) = detectors(&arguments.detector);
+    if values.is_empty() && detectors.is_empty() {
+        bail!("nothing to look for: give --values or --detector");
+    }
+    let source = arguments.source.open()?;
+    let ruleset = format!("{} {detectors:?} {}", env!("CARGO_PKG_VERSION"), forms::NAMES);
+    let mut answer = Answer {
+        source: source.name(),
+        records: 0,
+        bytes: 0,
+        values: values.len(),
+        forms: forms::NAMES,
+        ruleset: proxy_audit::merkle::hexadecimal(&Sha256::digest(ruleset)),
+        detectors,
+        found: 0,
+        findings: Vec::new(),
+    };
+    let mut search = Search::new(values.iter().map(|value| value.bytes.as_slice()))?;
+    for record in source.records(&Wanted::default())? {
+        let record = record?;
+        answer.records += 1;
+        answer.bytes += record.leaf().len() as u64;
+        // A value that a record repeats is one finding.
+        let mut seen = BTreeSet::new();
+        let mut take = |what: String, form: &str, place: Place| {
+            if seen.insert((what.clone(), form.to_owned())) {
+                answer.found += 1;
+                if answer.findings.len() < MAX_FINDINGS {
+                    answer.findings.push(Finding { what, form: form.to_owned(), place });
+                }
+            }
+        };
+        let results = search.record(&record, |number, form, place| {
+            let name = values.get(number).map_or("?", |value| value.name.as_str());
+            take(format!("value {name}"), form, place);
+        });
+        let mut detect = |text: &[u8], part: &str| {
+            for found in masker.iter().flat_map(|masker| masker.found(text)) {
+                take(format!("detector {}", found.name), "as it is", Place::of(&record, part));
+            }
+        };
+        texts(&record, &mut detect);
+        results.iter().for_each(|(text, part)| detect(text, part));
+    }
+    if answer.records == 0 {
+        bail!("there is no record in {}", answer.source);
+    }
+    let code = ExitCode::from(u8::from(answer.found > 0));
+    print(&answer, output)?;
+    Ok(code)
+}
+
+/// The texts of a record.
+fn texts(record: &Record, show: &mut impl FnMut(&[u8], &str)) {
+    show(record.body().as_bytes(), "body");
+    for attribute in record.attributes() {
+        if let Some(text) = record.text(&attribute.key) {
+            show(text.as_bytes(), &attribute.key);
+        }
+        for text in record.list(&attribute.key) {
+            show(text.as_bytes(), &attribute.key);
+        }
+    }
+}
+
+/// The values in these files.
+fn values(files: &[PathBuf]) -> anyhow::Result<Vec<Sought>> {
+    let mut values: Vec<Sought> = Vec::new();
+    for file in files {
+        let shown =
+            if file == Path::new("-") { "standard input".to_owned() } else { file.display().to_string() };
+        let mut text = Vec::new();
+        let read = if file == Path::new("-") {
+            std::io::stdin().lock().take(MAX_VALUES_BYTES + 1).read_to_end(&mut text)
+        } else {
+            std::fs::File::open(file).and_then(|file| file.take(MAX_VALUES_BYTES + 1).read_to_end(&mut text))
+        };
+        read.with_context(|| format!("read values from {shown}"))?;
+        if text.len() as u64 > MAX_VALUES_BYTES {
+            bail!("{shown} is longer than {MAX_VALUES_BYTES} bytes");
+        }
+        for (number, line) in text.split(|byte| *byte == b'\n').enumerate() {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if line.is_empty() || values.iter().any(|value| value.bytes == line) {
+                continue;
+            }
+            let name = format!("{shown}:{}", number + 1);
+            if line.len() < MIN_VALUE_BYTES {
+                bail!("{name} is shorter than {MIN_VALUE_BYTES} bytes: it would be found everywhere");
+            }
+            values.push(Sought { name, bytes: line.to_vec() });
+        }
+        if values.is_empty() {
+            warn(&format!("there is no value in {shown}"));
+        }
+    }
+    Ok(values)
+}
+
+/// The detectors that were asked for, and what finds with them.
+fn detectors(wishes: &[Wish]) -> (Vec<String>, Option<Masker>) {
+    let wanted: Vec<&Detector> = wishes
+        .iter()
+        .filter_map(|wish| match wish {
+            Wish::None => None,
+            Wish::Detector(detector) => Some(detector),
+        })
+        .collect();
+    if wanted.is_empty() {
+        return (Vec::new(), None);
+    }
+    let choices: Vec<DetectorChoice> = wanted
+        .iter()
+        .map(|detector| DetectorChoice {
+            detectors: vec![(*detector).clone()],
+            patterns: Vec::new(),
+            with: Mask::default(),
+        })
+        .collect();
+    let names = wanted.iter().map(|detector| format!("{detector:?}")).collect();
+    // Nothing is hidden here, so the key is of no account.
+    (names, Some(Masker::new(&choices, &[0; 32])))
+}
+
+fn print(answer: &Answer, output: &mut Output) -> anyhow::Result<()> {
+    if output.format() == Document::Json {
+        return output.json(answer);
+    }
+    output.line(&format!("searched   {}", printable(&answer.source)))?;
+    output.line(&format!(
+        "records    {}   {} bytes, and results across records",
+        answer.records, answer.bytes
+    ))?;
+    output.line(&format!("values     {}   each {}", answer.values, answer.forms))?;
+    output.line(&format!("detectors  {}", answer.detectors.join(", ")))?;
+    output.line(&format!("ruleset    sha256:{}", answer.ruleset))?;
+    for finding in &answer.findings {
+        let session = finding.place.session.as_deref().unwrap_or("no session");
+        output.line(&printable(&format!(
+            "FOUND      {} {} in seq {} of {}, {session}, {}",
+            finding.what, finding.form, finding.place.sequence, finding.place.log, finding.place.part
+        )))?;
+    }
+    let more = answer.found - answer.findings.len() as u64;
+    if more > 0 {
+        output.line(&format!("and {more} more"))?;
+    }
+    let word = if answer.found == 0 { "OK" } else { "FOUND" };
+    output.line(&format!("RESULT     {}   {} findings", judged(word), answer.found))
+}
