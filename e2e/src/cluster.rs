@@ -22,7 +22,7 @@ pub use kubectl::Kubectl;
 
 use crate::image::Image;
 use crate::tools;
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use given::Given;
 use node::Node;
 use programs::{DNS, HELM, KUBERNETES};
@@ -225,6 +225,21 @@ impl Cluster {
     /// The cluster is not one that this process started.
     pub fn forward(&self, address: SocketAddr) -> Result<u16> {
         self.own("forward a port")?.forward(address)
+    }
+
+    /// Kills what runs in a pod, as a crash would; the kubelet starts it again.
+    ///
+    /// # Errors
+    /// There is no such pod, nothing runs in it, or the cluster is not one that this process started.
+    pub fn kill_containers(&self, namespace: &str, pod: &str) -> Result<()> {
+        let entrance = self.own("kill a container")?.entrance();
+        let pod = self.client().get(&["pod", pod, "--namespace", namespace])?;
+        let statuses = pod.pointer("/status/containerStatuses").and_then(serde_json::Value::as_array);
+        for status in statuses.context("nothing runs in it")? {
+            let id = status.get("containerID").and_then(serde_json::Value::as_str).unwrap_or_default();
+            entrance.kill(id.strip_prefix("containerd://").context("it does not run")?)?;
+        }
+        Ok(())
     }
 
     /// Ends the API server as a crash would; pods run on.

@@ -108,7 +108,6 @@ fn configuration(grpc: u16, http: u16, backend: u16) -> String {
 exporters:
   otlp_http:
     endpoint: http://127.0.0.1:{backend}
-    encoding: json
     compression: none
     sending_queue: {{ enabled: false }}
 service:

@@ -39,6 +39,17 @@ impl Entrance {
         output(&mut ctr, "").map(drop)
     }
 
+    /// Kills what runs in a container.
+    ///
+    /// # Errors
+    /// Nothing runs in it, with what containerd said.
+    pub(super) fn kill(&self, container: &str) -> Result<()> {
+        let mut ctr = self.place().command(&tools::need("ctr")?);
+        ctr.arg("--address").arg(self.containerd());
+        ctr.args(["--namespace=k8s.io", "tasks", "kill", "--signal=SIGKILL", container]);
+        output(&mut ctr, "").map(drop)
+    }
+
     /// The node's directory: its kubeconfig, and its logs in `log`.
     pub fn directory(&self) -> &Path {
         &self.directory

@@ -1,14 +1,17 @@
-//! What is behind the Collector: takes OTLP in JSON and keeps the records.
+//! What is behind the Collector: takes OTLP by HTTP and keeps the records.
 
 use anyhow::{Result, ensure};
-use axum::Json;
+use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
 use axum::routing::post;
-use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
+use prost::Message as _;
 use proxy_audit::event::{EventName, key};
 use proxy_audit::record::Record;
-use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::runtime::Runtime;
 
@@ -26,6 +29,8 @@ struct Kept {
     records: BTreeMap<String, Vec<Record>>,
     /// Requests or records that could not be read.
     strangers: Vec<String>,
+    /// Every request, in OTLP's JSON form.
+    requests: Vec<String>,
 }
 
 impl Backend {
@@ -80,6 +85,16 @@ impl Backend {
         locked(&self.kept).records.values().filter_map(|copies| copies.first()).cloned().collect()
     }
 
+    /// Writes what came to a file in JSON, a request a line, as the Collector's file exporter does.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_to(&self, path: &Path) -> Result<()> {
+        let lines: String =
+            locked(&self.kept).requests.iter().flat_map(|request| [request.as_str(), "\n"]).collect();
+        Ok(std::fs::write(path, lines)?)
+    }
+
     /// What came, for an error message.
     pub fn summary(&self) -> String {
         locked(&self.kept).summary()
@@ -103,11 +118,15 @@ fn locked(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
     kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn take(State(kept): State<Arc<Mutex<Kept>>>, body: String) -> Json<Value> {
+async fn take(State(kept): State<Arc<Mutex<Kept>>>, body: Bytes) -> impl IntoResponse {
     let mut kept = locked(&kept);
-    match serde_json::from_str::<ExportLogsServiceRequest>(&body) {
-        Err(error) => kept.strangers.push(format!("{error}: {body}")),
+    match ExportLogsServiceRequest::decode(body) {
+        Err(error) => kept.strangers.push(error.to_string()),
         Ok(request) => {
+            match serde_json::to_string(&request) {
+                Ok(json) => kept.requests.push(json),
+                Err(error) => kept.strangers.push(error.to_string()),
+            }
             let scopes = request.resource_logs.into_iter().flat_map(|resource| resource.scope_logs);
             for log_record in scopes.flat_map(|scope| scope.log_records) {
                 // Evidence about records, and none itself.
@@ -122,5 +141,6 @@ async fn take(State(kept): State<Arc<Mutex<Kept>>>, body: String) -> Json<Value>
             }
         }
     }
-    Json(json!({}))
+    // all of it was taken: the empty response
+    ([(CONTENT_TYPE, "application/x-protobuf")], ExportLogsServiceResponse::default().encode_to_vec())
 }

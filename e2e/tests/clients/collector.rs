@@ -7,6 +7,10 @@ use anyhow::{Context as _, Result, ensure};
 use e2e::collector::{Backend, Collector};
 use e2e::process::wait_until;
 
+use proxy_audit::read;
+use proxy_audit::source::{OtlpSource, Part};
+use proxy_audit::verify::{Outcome, own_key, verify_otlp};
+
 use crate::programs;
 use crate::stage::Stage;
 
@@ -47,6 +51,30 @@ fn delivers_everything(endpoint: impl Fn(&Collector) -> String) -> Result<()> {
     session(&stage)?;
     let after = everything_arrives(&stage, &backend)?;
     ensure!(after >= 3 * before - 2, "three sessions: {}", backend.summary());
+    copies_verify(&stage, &backend)
+}
+
+/// Where the log is not, the Collector's copies are checked: the checkpoint over all of them follows them.
+fn copies_verify(stage: &Stage, backend: &Backend) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("audit.json");
+    let logs = read::logs(&stage.gateway.state().join("audit"))?;
+    let log = logs.first().context("there is a log")?;
+    let key = own_key(log)?.context("the log has a key")?;
+    let verified = wait_until("the copies verify", || {
+        backend.write_to(&file).ok()?;
+        let source = OtlpSource::new(vec![Part::whole(file.clone())]);
+        let reports = verify_otlp(&source, std::slice::from_ref(&key)).ok()?;
+        reports.into_iter().find(|report| report.outcome == Outcome::Ok && report.tail() == 0)
+    });
+    let report = verified.with_context(|| format!("{}\n{}", backend.summary(), stage.gateway.log()))?;
+    ensure!(report.key_pinned && report.records == backend.records().len() as u64, "{report:?}");
+    let text = std::fs::read_to_string(&file)?;
+    ensure!(text.contains("drop table keepsakes"), "the refused statement came");
+    std::fs::write(&file, text.replace("drop table keepsakes", "show table keepsakes"))?;
+    let reports = verify_otlp(&OtlpSource::new(vec![Part::whole(file)]), &[key])?;
+    let tampered = reports.iter().any(|report| report.outcome == Outcome::Tampered);
+    ensure!(tampered, "a changed copy: {reports:?}");
     Ok(())
 }
 

@@ -5,12 +5,18 @@
 
 mod api_server_away;
 mod approval;
+mod ci_pod;
+mod claim;
+mod collector;
+mod deletion;
 mod first_session;
 mod getting_started;
 mod helm_test;
 mod latency;
 mod live;
+mod operator_killed;
 mod policy_change;
 mod rollout;
 mod rotation;
 mod scene;
+mod spool_on_claim;

@@ -7,6 +7,7 @@ use e2e::postgres::Postgres;
 use e2e::process::wait_until;
 use e2e::tools;
 use serde_json::{Value, json};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tempfile::NamedTempFile;
@@ -47,12 +48,10 @@ fn install(cluster: &Cluster) -> Result<()> {
     for binary in ["portcullis-operator", "portcullis-proxy"] {
         cluster.load(&Image::own(binary)?)?;
     }
-    let chart = tools::repository().join("charts/portcullis");
-    let chart = chart.to_str().context("the repository's path is no text")?;
     cluster.helm(&[
         "install",
         "portcullis",
-        chart,
+        &chart(),
         "--namespace",
         SYSTEM,
         "--create-namespace",
@@ -67,19 +66,34 @@ fn install(cluster: &Cluster) -> Result<()> {
 impl Scene {
     /// A namespace of its own, with a database, a Resource and a Policy, whose gateways answer.
     pub(crate) fn set(namespace: &str) -> Option<Self> {
+        Self::set_with(namespace, GATEWAY, "")
+    }
+
+    /// As [`Scene::set`], with another `spec.gateway` and further manifests.
+    pub(crate) fn set_with(namespace: &str, gateway: &str, more: &str) -> Option<Self> {
         let cluster = installed()?;
         let shared = Undisturbed::Shared(API_SERVER.read().unwrap_or_else(PoisonError::into_inner));
-        Some(Self::try_set(cluster, namespace, shared).unwrap())
+        Some(Self::try_set(cluster, namespace, &[gateway, more], shared).unwrap())
     }
 
-    /// As [`Scene::set`], with the cluster for itself: nobody else minds what becomes of the API server.
+    /// As [`Scene::set`], with the cluster for itself: nobody else minds what becomes of the API server, or the operator.
     pub(crate) fn set_alone(namespace: &str) -> Option<Self> {
+        Self::set_alone_with(namespace, GATEWAY, "")
+    }
+
+    /// As [`Scene::set_alone`], with another `spec.gateway` and further manifests.
+    pub(crate) fn set_alone_with(namespace: &str, gateway: &str, more: &str) -> Option<Self> {
         let cluster = installed()?;
         let alone = Undisturbed::Alone(API_SERVER.write().unwrap_or_else(PoisonError::into_inner));
-        Some(Self::try_set(cluster, namespace, alone).unwrap())
+        Some(Self::try_set(cluster, namespace, &[gateway, more], alone).unwrap())
     }
 
-    fn try_set(cluster: &'static Cluster, namespace: &str, undisturbed: Undisturbed) -> Result<Self> {
+    fn try_set(
+        cluster: &'static Cluster,
+        namespace: &str,
+        [gateway, more]: &[&str; 2],
+        undisturbed: Undisturbed,
+    ) -> Result<Self> {
         let server = Postgres::start(&["log_statement=all"])?;
         server.sql("postgres", "create database shop")?;
         server.sql("shop", TABLES)?;
@@ -99,10 +113,11 @@ impl Scene {
         let manifests = MANIFESTS
             .replace("UPSTREAM_HOST", &upstream.ip().to_string())
             .replace("UPSTREAM_PORT", &upstream.port().to_string())
+            .replace("GATEWAY", gateway)
             .replace("NAMESPACE", namespace);
         let mut command = cluster.client().command();
         command.args(["apply", "--server-side", "--namespace", namespace, "-f", "-"]);
-        feed(&mut command, &format!("{authority}\n---\n{manifests}"))?;
+        feed(&mut command, &format!("{authority}\n---\n{more}\n---\n{manifests}"))?;
         cluster.kubectl(&[
             "wait",
             "--for=condition=Ready",
@@ -136,11 +151,15 @@ impl Scene {
 
     /// psql in the cluster's network, through the gateway.
     pub(crate) fn psql(&self, role: &str, account: &str, sql: &str) -> Command {
+        self.psql_at(&self.address, role, account, sql)
+    }
+
+    /// As [`Scene::psql`], at another address than the Service's.
+    pub(crate) fn psql_at(&self, address: &str, role: &str, account: &str, sql: &str) -> Command {
         let mut command = self.cluster.command("psql").unwrap();
         let host = format!("orders-gateway.{}.svc", self.namespace);
         let connection = format!(
-            "host={host} hostaddr={} port=5432 dbname=shop user={role} sslmode=verify-full sslrootcert={}",
-            self.address,
+            "host={host} hostaddr={address} port=5432 dbname=shop user={role} sslmode=verify-full sslrootcert={}",
             self.authority.path().display()
         );
         command.env("PGPASSWORD", self.token(account)).args([
@@ -165,6 +184,39 @@ impl Scene {
     pub(crate) fn try_kubectl(&self, user: &str, arguments: &[&str]) -> Result<String> {
         let namespace = format!("--namespace={}", self.namespace);
         self.cluster.kubectl_as(user, &[arguments, &[&namespace]].concat())
+    }
+
+    /// Names of the gateway's pods that are not on their way out.
+    pub(crate) fn gateways(&self) -> Vec<String> {
+        let pods = self.get("pods");
+        let pods = pods["items"].as_array().unwrap().iter().filter(|pod| {
+            pod["metadata"]["labels"]["portcullis.dev/resource"] == "orders"
+                && pod["metadata"]["deletionTimestamp"].is_null()
+        });
+        pods.map(|pod| pod["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Waits until as many gateways as there should be are ready, and none is left of those before.
+    pub(crate) fn all_ready(&self) {
+        self.kubectl(&["rollout", "status", "deployment/orders-gateway", "--timeout=120s"]);
+        wait_until("all gateways are ready", || {
+            let pods = self.get("pods");
+            let pods = pods["items"].as_array()?.iter();
+            let pods: Vec<&Value> =
+                pods.filter(|pod| pod["metadata"]["labels"]["portcullis.dev/resource"] == "orders").collect();
+            let is_ready = |pod: &&Value| {
+                let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+                pod["metadata"]["deletionTimestamp"].is_null()
+                    && conditions.into_iter().any(|one| one["type"] == "Ready" && one["status"] == "True")
+            };
+            (pods.len() == 2 && pods.iter().all(is_ready)).then_some(())
+        })
+        .unwrap();
+        // and the node routes to them
+        wait_until("the Service answers", || {
+            (0..4).all(|_| self.run("readonly", "ci", "select count(*) from orders").0).then_some(())
+        })
+        .unwrap();
     }
 
     /// An object or a list of the namespace.
@@ -200,6 +252,28 @@ impl Scene {
     }
 }
 
+impl Drop for Scene {
+    fn drop(&mut self) {
+        // what nobody looks at any more need not run beside the other stories
+        self.try_kubectl("admin", &["delete", "resources.portcullis.dev", "--all", "--wait=false"]).ok();
+    }
+}
+
+/// Path of the chart.
+pub(crate) fn chart() -> String {
+    tools::repository().join("charts/portcullis").to_string_lossy().into_owned()
+}
+
+/// An image with psql and a shell, as `postgres:17-alpine` has them.
+pub(crate) const PSQL: &str = "localhost/psql:e2e";
+
+/// Writes the image [`PSQL`] where pods find it.
+pub(crate) fn load_psql(cluster: &Cluster) -> Result<()> {
+    let image = Image::new(PSQL).client()?.program(&tools::need("psql")?, "/bin/psql")?;
+    let image = image.program(Path::new("/bin/sh"), "/bin/sh")?;
+    cluster.load(&image.program(Path::new("/bin/cat"), "/bin/cat")?)
+}
+
 /// Runs a command with an input, and wants it to succeed.
 pub(crate) fn feed(command: &mut Command, input: &str) -> Result<()> {
     use std::io::Write as _;
@@ -215,6 +289,9 @@ pub(crate) fn feed(command: &mut Command, input: &str) -> Result<()> {
 pub(crate) fn printed(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
+
+/// The usual `spec.gateway`.
+const GATEWAY: &str = "{drainSeconds: 20}";
 
 const MANIFESTS: &str = r#"
 apiVersion: v1
@@ -251,7 +328,7 @@ spec:
     - issuer: https://kubernetes.default.svc
       audiences: [orders.NAMESPACE]
       caRef: {name: kube-root-ca.crt, key: ca.crt}
-  gateway: {drainSeconds: 20}
+  gateway: GATEWAY
 ---
 apiVersion: portcullis.dev/v1alpha1
 kind: Policy
