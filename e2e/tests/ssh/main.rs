@@ -1,6 +1,9 @@
 //! SSH through the gate: real clients, a real `sshd`, the real binaries.
 
 #![cfg(test)]
+#![expect(clippy::string_slice, reason = "tests cut texts that they know")]
 
 mod scene;
+mod ssh_certificate;
+mod ssh_clients;
 mod ssh_day;

@@ -1,12 +1,20 @@
 //! Acts of SSH that are no command line, as commands that policies judge.
 
 use crate::place::Place;
+use crate::sftp::Operation;
 use proxy_policy::{Access, Command, Detail, Effects, Touch};
 use std::collections::BTreeSet;
 
 /// Opening a session.
 pub(crate) fn connect(place: &Place) -> Command {
     act(place, "CONNECT", touch("Connect", "host", &place.host, Access::Read))
+}
+
+/// Trading a token for a certificate of the key with this fingerprint.
+pub(crate) fn certificate(place: &Place, fingerprint: &str) -> Command {
+    let mut command = act(place, "certificate", touch("Connect", "certificate", fingerprint, Access::Read));
+    command.masked_text = format!("certificate {fingerprint}");
+    command
 }
 
 /// A shell: `mode` is `LineDisciplined` or `RecordOnly`.
@@ -17,6 +25,20 @@ pub(crate) fn shell(place: &Place, mode: &str) -> Command {
 /// A subsystem.
 pub(crate) fn subsystem(place: &Place, name: &str) -> Command {
     act(place, "subsystem", touch("Subsystem", "subsystem", name, Access::Write))
+}
+
+/// One operation of the subsystem `sftp`.
+pub(crate) fn operation(place: &Place, operation: &Operation) -> Command {
+    let text = operation.text();
+    let command = act(place, "sftp", touch("Subsystem", "subsystem", "sftp", Access::Write));
+    Command {
+        changes: operation.touches.iter().any(|touch| touch.access == Access::Write),
+        masked_text: text.clone(),
+        canonical: format!("sftp {text}"),
+        text,
+        effects: Effects::Known(operation.touches.clone()),
+        ..command
+    }
 }
 
 /// A variable for whatever runs next.

@@ -52,6 +52,15 @@ impl Authority {
         Ok(Self { key: key.clone(), seal: LessSafeKey::new(seal) })
     }
 
+    /// Fingerprint of `public`, an OpenSSH public key line.
+    ///
+    /// # Errors
+    /// The line is no public key.
+    pub(crate) fn fingerprint(public: &str) -> Result<String, CertificateError> {
+        let public = PublicKey::from_openssh(public.trim()).or(Err(CertificateError::PublicKey))?;
+        Ok(public.fingerprint(HashAlg::Sha256).to_string())
+    }
+
     /// A certificate for `public`, an OpenSSH public key line, that is good until `until`.
     ///
     /// # Errors

@@ -2,11 +2,13 @@
 
 use crate::acts;
 use crate::authentication::{Answered, Answers, not_offered, place};
+use crate::certificate::Authority;
 use crate::place::Place;
 use crate::refusals::{refusal, sentence};
 use crate::relay;
+use crate::relay::forward::{self, Destination};
 use crate::server::Ssh;
-use crate::session::Session;
+use crate::session::{On, Purpose, Session, Trade};
 use crate::upstream::{Upstreams, Way};
 use proxy_core::authn::{BearerToken, Verified};
 use proxy_core::gate::Gate;
@@ -17,8 +19,12 @@ use russh::{Channel, ChannelId, ChannelOpenFailure, Pty};
 use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use tokio::sync::mpsc;
+
+/// User name of whoever comes for a certificate alone.
+const LOGIN: &str = "portcullis-login";
 
 /// What became of a client.
 #[derive(Debug)]
@@ -58,7 +64,7 @@ impl Door {
 
     async fn present(&mut self, user: &str, token: &BearerToken) -> Auth {
         match self.verify(token).await {
-            Ok(verified) => self.come_in(user, verified).await,
+            Ok(verified) => self.come_in(user, verified, token).await,
             Err(refusal) => self.refuse(refusal).await,
         }
     }
@@ -71,8 +77,8 @@ impl Door {
     }
 
     /// Opens the gate for whoever has proved who it is.
-    async fn come_in(&mut self, user: &str, verified: Verified) -> Auth {
-        match self.begin(user, verified).await {
+    async fn come_in(&mut self, user: &str, verified: Verified, token: &BearerToken) -> Auth {
+        match self.begin(user, verified, token).await {
             Ok(session) => {
                 self.session = Some(Arc::clone(&session));
                 // The other end waits for exactly this, or has given up.
@@ -90,21 +96,47 @@ impl Door {
         Auth::reject()
     }
 
-    async fn begin(&self, user: &str, verified: Verified) -> Result<Arc<Session>, Refusal> {
+    async fn begin(
+        &self,
+        user: &str,
+        verified: Verified,
+        token: &BearerToken,
+    ) -> Result<Arc<Session>, Refusal> {
         let options = &self.ssh.options;
         let first = options.hosts.first().map_or("", |host| host.name.as_str());
         let place = place(user, first);
         let host = options.hosts.iter().find(|host| host.name == place.host).ok_or_else(not_offered)?;
-        let credentials = options.roles.get(&place.role).ok_or_else(not_offered)?;
+        let lent = Arc::new(OnceLock::new());
+        let purpose: Box<dyn FnOnce() -> Purpose + Send> =
+            match (&self.ssh.authority, options.roles.get(&place.role)) {
+                (Some(authority), _) if user == LOGIN => {
+                    let trade = self.trade(authority, &verified, token);
+                    Box::new(move || Purpose::Trade(trade))
+                }
+                (_, Some(credentials)) => {
+                    let way = Way {
+                        host: host.clone(),
+                        credentials: credentials.clone(),
+                        limit: options.limits.connect,
+                        keepalive: options.limits.keepalive,
+                        starting: self.ssh.starting(host),
+                        session: Arc::clone(&lent),
+                    };
+                    Box::new(move || Purpose::Work(Upstreams::begin(way)))
+                }
+                (_, None) => return Err(not_offered()),
+            };
         let gate = self.open(&place, verified).await?;
-        let way = Way {
-            host: host.clone(),
-            credentials: credentials.clone(),
-            limit: options.limits.connect,
-            keepalive: options.limits.keepalive,
-            starting: self.ssh.starting(host),
-        };
-        Ok(Arc::new(Session::new(Arc::clone(options), gate, place, Upstreams::begin(way))))
+        let session = Arc::new(Session::new(Arc::clone(options), gate, place, purpose()));
+        lent.set(Arc::downgrade(&session)).unwrap_or_default();
+        Ok(session)
+    }
+
+    fn trade(&self, authority: &Arc<Authority>, verified: &Verified, token: &BearerToken) -> Trade {
+        let life = jiff::SignedDuration::try_from(self.ssh.options.limits.certificate);
+        let longest = life.ok().and_then(|life| jiff::Timestamp::now().checked_add(life).ok());
+        let until = longest.map_or(verified.expires_at(), |longest| longest.min(verified.expires_at()));
+        Trade { authority: Arc::clone(authority), token: token.clone(), until }
     }
 
     async fn open(&self, place: &Place, verified: Verified) -> Result<Gate, Refusal> {
@@ -151,7 +183,7 @@ impl Handler for Door {
         let Ok(answer) = std::str::from_utf8(&answer) else { return Ok(Auth::reject()) };
         match self.answers.take(answer) {
             Answered::Token { token, more } => match self.verify(&token).await {
-                Ok(verified) => Ok(self.come_in(user, verified).await),
+                Ok(verified) => Ok(self.come_in(user, verified, &token).await),
                 Err(_) if more => Ok(self.question()),
                 Err(refusal) => Ok(self.refuse(refusal).await),
             },
@@ -261,40 +293,114 @@ impl Handler for Door {
     }
 
     async fn agent_request(&mut self, channel: ChannelId, wire: &mut Wire) -> Result<bool, Self::Error> {
-        self.judge(acts::forward_agent, wire).await;
-        wire.channel_failure(channel)?;
-        Ok(false)
+        let Some(session) = self.session.clone() else { return Ok(false) };
+        match session.run_now(acts::forward_agent(&session.place)).await {
+            Ok(()) => {
+                session.agent.store(true, Ordering::Relaxed);
+                session.wish(channel, |wishes| wishes.agent = true);
+                wire.channel_success(channel)?;
+                Ok(true)
+            }
+            Err(refusal) => {
+                wire.debug(true, &sentence(&refusal), "")?;
+                wire.channel_failure(channel)?;
+                Ok(false)
+            }
+        }
     }
 
     async fn channel_open_direct_tcpip(
         &mut self,
-        _channel: Channel<Msg>,
+        channel: Channel<Msg>,
         host: &str,
         port: u32,
-        _originator: &str,
-        _originator_port: u32,
+        origin: &str,
+        origin_port: u32,
         reply: ChannelOpenHandle,
         _wire: &mut Wire,
     ) -> Result<(), Self::Error> {
-        let Some(session) = self.session.clone() else { return Ok(()) };
-        let command = acts::forward_local(&session.place, host, port);
-        session.tasks.clone().spawn(async move {
-            let refusal = match session.run_now(command).await {
-                Ok(()) => refusal(RefusalKind::Protocol, "forwarding is not spoken", ""),
-                Err(refusal) => refusal,
-            };
-            reply.reject(ChannelOpenFailure::Other { code: 1, reason: sentence(&refusal) }).await;
-        });
+        let origin = (origin.to_owned(), origin_port);
+        self.forward(channel, reply, Destination::Tcp { host: host.to_owned(), port, origin });
         Ok(())
+    }
+
+    async fn channel_open_direct_streamlocal(
+        &mut self,
+        channel: Channel<Msg>,
+        path: &str,
+        reply: ChannelOpenHandle,
+        _wire: &mut Wire,
+    ) -> Result<(), Self::Error> {
+        self.forward(channel, reply, Destination::Socket(path.to_owned()));
+        Ok(())
+    }
+
+    async fn tcpip_forward(
+        &mut self,
+        address: &str,
+        port: &mut u32,
+        wire: &mut Wire,
+    ) -> Result<bool, Self::Error> {
+        match self.listen(On::Port(address.to_owned(), *port), wire).await? {
+            Some(chosen) => {
+                if *port == 0 {
+                    *port = chosen;
+                }
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
+    async fn cancel_tcpip_forward(
+        &mut self,
+        address: &str,
+        port: u32,
+        _wire: &mut Wire,
+    ) -> Result<bool, Self::Error> {
+        let Some(session) = &self.session else { return Ok(false) };
+        Ok(session.cancel_listen(&On::Port(address.to_owned(), port)).await)
+    }
+
+    async fn streamlocal_forward(&mut self, path: &str, wire: &mut Wire) -> Result<bool, Self::Error> {
+        Ok(self.listen(On::Socket(path.to_owned()), wire).await?.is_some())
+    }
+
+    async fn cancel_streamlocal_forward(
+        &mut self,
+        path: &str,
+        _wire: &mut Wire,
+    ) -> Result<bool, Self::Error> {
+        let Some(session) = &self.session else { return Ok(false) };
+        Ok(session.cancel_listen(&On::Socket(path.to_owned())).await)
     }
 }
 
 impl Door {
-    /// Puts a wish on record that nothing fulfils yet, and tells the client.
+    /// Puts a wish on record that nothing fulfils, and tells the client.
     async fn judge(&self, command: fn(&Place) -> proxy_policy::Command, wire: &mut Wire) {
         let Some(session) = &self.session else { return };
         if let Err(refusal) = session.run_now(command(&session.place)).await {
             wire.debug(true, &sentence(&refusal), "").unwrap_or_default();
+        }
+    }
+
+    fn forward(&self, channel: Channel<Msg>, reply: ChannelOpenHandle, destination: Destination) {
+        // Dropping `reply` refuses.
+        let Some(session) = self.session.clone() else { return };
+        if !session.ended.is_cancelled() && session.tasks.len() < session.options.limits.channels {
+            session.tasks.clone().spawn(forward::to_host(session, channel, reply, destination));
+        }
+    }
+
+    async fn listen(&self, on: On, wire: &mut Wire) -> Result<Option<u32>, russh::Error> {
+        let Some(session) = &self.session else { return Ok(None) };
+        match session.listen(on).await {
+            Ok(port) => Ok(Some(port)),
+            Err(refusal) => {
+                wire.debug(true, &sentence(&refusal), "")?;
+                Ok(None)
+            }
         }
     }
 }

@@ -93,7 +93,7 @@ impl Default for Limits {
             held_bytes: 64 << 10,
             notice_every: Duration::from_secs(15),
             keepalive: Duration::from_secs(15),
-            quiet: Duration::from_millis(20),
+            quiet: crate::mask::QUIET,
             stalled: Duration::from_secs(10),
             certificate: Duration::from_mins(15),
         }

@@ -3,17 +3,19 @@
 //! One task per channel. Nothing goes to the host before there is a permit, and nothing of what the host says goes to
 //! the client before it is masked and recorded.
 
+mod files;
+pub(crate) mod forward;
 mod held;
 mod input;
-mod output;
 mod pump;
 mod recorder;
+mod trade;
 
 use crate::acts;
 use crate::analyze::analyze;
 use crate::refusals::{EXIT_STATUS, lines, refusal};
-use crate::session::Session;
-use crate::upstream::{self, Connection, UpstreamError};
+use crate::session::{Purpose, Session};
+use crate::upstream::{self, Connection, UpstreamError, Upstreams};
 use bytes::Bytes;
 use proxy_core::gate::{Chain, Decision, End, EndKind, Permit};
 use proxy_core::refusal::{Refusal, RefusalKind};
@@ -66,6 +68,8 @@ pub(crate) enum Start {
     Shell,
     /// A subsystem.
     Subsystem(String),
+    /// Nothing: the channel leads elsewhere.
+    Forward,
 }
 
 /// Why a channel has nothing more to do.
@@ -73,6 +77,8 @@ pub(crate) enum Start {
 pub(crate) enum Over {
     /// The client closed it, or left.
     Gone,
+    /// It got what it came for.
+    Done,
     /// What it started is refused.
     Refused(Refusal),
 }
@@ -86,7 +92,8 @@ impl From<Refusal> for Over {
 /// What runs on the host, and what it was cleared with.
 pub(crate) struct Running {
     pub(crate) permit: Permit,
-    pub(crate) connection: Connection,
+    /// The connection, where it is for this channel alone.
+    pub(crate) connection: Option<Connection>,
     pub(crate) channel: Channel<client::Msg>,
     pub(crate) start: Start,
 }
@@ -106,17 +113,22 @@ impl Relay {
         match self.start().await {
             Ok(running) => pump::Pump::run(self, running).await,
             Err(Over::Refused(refusal)) => self.refuse(&refusal).await,
-            Err(Over::Gone) => {}
+            Err(Over::Gone | Over::Done) => {}
         }
     }
 
     /// From an open channel to something that runs.
     async fn start(&mut self) -> Result<Running, Over> {
         let start = self.asked().await?;
+        let session = Arc::clone(&self.session);
+        let upstreams = match &session.purpose {
+            Purpose::Work(upstreams) => upstreams,
+            Purpose::Trade(terms) => return Err(self.trade(terms, &start).await),
+        };
         let command = self.command(&start)?;
         let permit = self.clear(Arc::new(command)).await?;
-        match self.launch(&start).await {
-            Ok((connection, channel)) => Ok(Running { permit, connection, channel, start }),
+        match self.launch(upstreams, &start).await {
+            Ok((connection, channel)) => Ok(Running { permit, connection: Some(connection), channel, start }),
             Err(error) => {
                 tracing::warn!(resource = self.session.resource.name, error = %Chain(&error), "start on the host");
                 let end = End { outcome: EndKind::Error, ..End::default() };
@@ -197,6 +209,7 @@ impl Relay {
             Start::Exec(line) => analyze(line, &place.role, &place.host),
             Start::Shell => self.shell(),
             Start::Subsystem(name) => acts::subsystem(place, name),
+            Start::Forward => return Err(self.session.reason()),
         };
         if let (Some(terminal), Start::Exec(_) | Start::Subsystem(_)) = (&self.terminal, start) {
             acts::touches(&mut command).push(acts::terminal(&terminal.term));
@@ -230,8 +243,12 @@ impl Relay {
     }
 
     /// Starts it on the host.
-    async fn launch(&mut self, start: &Start) -> Result<(Connection, Channel<client::Msg>), UpstreamError> {
-        let connection = self.session.upstreams.take().await?;
+    async fn launch(
+        &mut self,
+        upstreams: &Upstreams,
+        start: &Start,
+    ) -> Result<(Connection, Channel<client::Msg>), UpstreamError> {
+        let connection = upstreams.take().await?;
         let wishes = self.session.take_wishes(self.write.id());
         let starting = async {
             let mut channel = connection.0.channel_open_session().await?;
@@ -243,10 +260,15 @@ impl Relay {
                 channel.request_pty(true, term, columns, rows, width, height, modes).await?;
                 accepted(&mut channel).await?;
             }
+            if wishes.agent {
+                channel.agent_forward(true).await?;
+                accepted(&mut channel).await?;
+            }
             match start {
                 Start::Exec(line) => channel.exec(true, line.clone()).await?,
                 Start::Shell => channel.request_shell(true).await?,
                 Start::Subsystem(name) => channel.request_subsystem(true, name.clone()).await?,
+                Start::Forward => return Err(russh::Error::RequestDenied.into()),
             }
             accepted(&mut channel).await?;
             Ok::<_, UpstreamError>(channel)

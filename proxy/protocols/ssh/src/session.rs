@@ -1,10 +1,13 @@
 //! What the channels of one connection share: its gate, its hosts, and its end.
 
 use crate::acts;
+use crate::certificate::Authority;
 use crate::options::Options;
 use crate::place::Place;
 use crate::refusals::{refusal, sentence};
-use crate::upstream::Upstreams;
+use crate::relay::forward::Lent;
+use crate::upstream::{self, Connection, Upstreams};
+use proxy_core::authn::BearerToken;
 use proxy_core::gate::{Decision, End, Gate, Held, Permit, Standing, Watch};
 use proxy_core::refusal::{Refusal, RefusalKind};
 use proxy_core::session::ResourceContext;
@@ -12,6 +15,7 @@ use proxy_policy::{Command, Identity, Verdict};
 use russh::ChannelId;
 use russh::server::Handle;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Mutex, Notify};
@@ -25,7 +29,7 @@ pub(crate) struct Session {
     pub(crate) place: Place,
     pub(crate) resource: Arc<ResourceContext>,
     pub(crate) identity: Arc<Identity>,
-    pub(crate) upstreams: Upstreams,
+    pub(crate) purpose: Purpose,
     /// Cancelled when no channel may go on; then `why` is set, unless the client went away.
     pub(crate) ended: CancellationToken,
     /// The tasks of its channels.
@@ -38,6 +42,44 @@ pub(crate) struct Session {
     /// A channel has ended.
     pub(crate) fewer: Notify,
     wishes: StdMutex<HashMap<ChannelId, Wishes>>,
+    /// The host may open channels to the client's agent.
+    pub(crate) agent: AtomicBool,
+    /// Ports and sockets that the host listens on for the client.
+    pub(crate) listeners: StdMutex<Vec<Listener>>,
+}
+
+/// Something that the host listens on, and the connection over which it does.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    pub(crate) on: On,
+    pub(crate) connection: Connection,
+}
+
+/// Where a host listens.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum On {
+    /// A port.
+    Port(String, u32),
+    /// A socket.
+    Socket(String),
+}
+
+/// What a session is for.
+#[derive(Debug)]
+pub(crate) enum Purpose {
+    /// To work on a host.
+    Work(Upstreams),
+    /// To trade the token for a certificate.
+    Trade(Trade),
+}
+
+/// What a certificate is made of.
+#[derive(Debug)]
+pub(crate) struct Trade {
+    pub(crate) authority: Arc<Authority>,
+    pub(crate) token: BearerToken,
+    /// When it will have expired.
+    pub(crate) until: jiff::Timestamp,
 }
 
 /// What a client wants for what it will start on a channel, as far as it was allowed.
@@ -50,13 +92,13 @@ pub(crate) struct Wishes {
 }
 
 impl Session {
-    pub(crate) fn new(options: Arc<Options>, gate: Gate, place: Place, upstreams: Upstreams) -> Self {
+    pub(crate) fn new(options: Arc<Options>, gate: Gate, place: Place, purpose: Purpose) -> Self {
         Self {
             options,
             place,
             resource: Arc::clone(gate.resource()),
             identity: Arc::clone(gate.session().identity.identity()),
-            upstreams,
+            purpose,
             ended: CancellationToken::new(),
             tasks: TaskTracker::new(),
             gate: Mutex::new(Some(gate)),
@@ -64,6 +106,8 @@ impl Session {
             handle: OnceLock::new(),
             fewer: Notify::new(),
             wishes: StdMutex::default(),
+            agent: AtomicBool::new(false),
+            listeners: StdMutex::default(),
         }
     }
 
@@ -202,7 +246,13 @@ impl Session {
             }
         }
         cut.cancel();
-        self.upstreams.close().await;
+        if let Purpose::Work(upstreams) = &self.purpose {
+            upstreams.close().await;
+        }
+        let listeners = std::mem::take(&mut *self.listeners.lock().unwrap_or_else(PoisonError::into_inner));
+        for listener in listeners {
+            upstream::hang_up(&listener.connection).await;
+        }
         if let Some(gate) = self.gate.lock().await.take() {
             gate.close(reason).await;
         }
@@ -257,6 +307,73 @@ impl Session {
         self.why.get().cloned().unwrap_or_else(|| Refusal::ended("the session has ended"))
     }
 
+    /// Whether the client has lent this.
+    pub(crate) fn lends(&self, lent: &Lent) -> bool {
+        let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        match lent {
+            Lent::Agent => self.agent.load(Ordering::Relaxed),
+            Lent::Port { connected, .. } => listeners
+                .iter()
+                .any(|listener| matches!(&listener.on, On::Port(_, port) if *port == connected.1)),
+            Lent::Socket(path) => listeners.iter().any(|listener| listener.on == On::Socket(path.clone())),
+        }
+    }
+
+    /// Has the host listen for the client, on a connection of its own. Gives the port that it chose.
+    ///
+    /// Not cancel safe.
+    ///
+    /// # Errors
+    /// It is not allowed, or the host does not.
+    pub(crate) async fn listen(&self, on: On) -> Result<u32, Refusal> {
+        let Purpose::Work(upstreams) = &self.purpose else { return Err(self.reason()) };
+        let full = self.listeners.lock().unwrap_or_else(PoisonError::into_inner).len() >= LISTENERS;
+        if full {
+            return Err(refusal(RefusalKind::TooLarge, "too many forwardings", "cancel one first"));
+        }
+        self.run_now(match &on {
+            On::Port(address, port) => acts::forward_remote(&self.place, address, *port),
+            On::Socket(path) => acts::forward_socket(&self.place, path),
+        })
+        .await?;
+        let listening = async {
+            let connection = upstreams.take().await?;
+            let port = match &on {
+                On::Port(address, port) => connection.0.tcpip_forward(address, *port).await?,
+                On::Socket(path) => connection.0.streamlocal_forward(path).await.map(|()| 0)?,
+            };
+            Ok::<_, upstream::UpstreamError>((connection, port))
+        };
+        let hint = "another port may be free there";
+        let (connection, chosen) = listening.await.or(Err(refusal(
+            RefusalKind::Unavailable,
+            "the host does not listen there",
+            hint,
+        )))?;
+        let on = match on {
+            On::Port(address, 0) => On::Port(address, chosen),
+            On::Port(..) | On::Socket(_) => on,
+        };
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(Listener { on, connection });
+        Ok(chosen)
+    }
+
+    /// Ends what [`Session::listen`] began.
+    pub(crate) async fn cancel_listen(&self, on: &On) -> bool {
+        let listener = {
+            let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+            let at = listeners.iter().position(|listener| listener.on == *on);
+            at.map(|at| listeners.swap_remove(at))
+        };
+        match listener {
+            Some(listener) => {
+                upstream::hang_up(&listener.connection).await;
+                true
+            }
+            None => false,
+        }
+    }
+
     /// The client's side.
     pub(crate) fn client(&self) -> Option<&Handle> {
         self.handle.get()
@@ -292,6 +409,8 @@ fn is_locale(name: &str, value: &str) -> bool {
 
 /// Longest name and value of a variable together, in bytes.
 const VARIABLE_BYTES: usize = 32 << 10;
+/// Most ports and sockets that a host listens on for a session.
+const LISTENERS: usize = 16;
 /// Most variables of a channel.
 const VARIABLES: usize = 128;
 /// Time that channels have for recording their end.

@@ -5,11 +5,14 @@
 //! sessions per connection are for people. A connection whose channel has ended is used for the next one.
 
 use crate::options::{Credentials, Host, Proof};
+use crate::relay::forward::{self, Lent};
+use crate::session::Session;
 use proxy_core::gate::Chain;
+use russh::Channel;
 use russh::client::{self, AuthResult, Handle, KeyboardInteractiveAuthResponse};
 use russh::keys::{PrivateKeyWithHashAlg, PublicKeyOrCertificate};
 use std::borrow::Cow;
-use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::sync::{Arc, Mutex as StdMutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::{Mutex, Semaphore};
@@ -46,6 +49,8 @@ pub(crate) struct Way {
     pub(crate) keepalive: Duration,
     /// At most so many are under way at once: hosts refuse more (`MaxStartups`).
     pub(crate) starting: Arc<Semaphore>,
+    /// The session, once there is one: what a host opens is for its client.
+    pub(crate) session: Arc<OnceLock<Weak<Session>>>,
 }
 
 /// The connections of one session.
@@ -132,9 +137,12 @@ async fn connect(way: &Way) -> Result<Connection, UpstreamError> {
         let target = (way.host.host.as_str(), way.host.port);
         let socket = TcpStream::connect(target).await.map_err(UpstreamError::Io)?;
         socket.set_nodelay(true).map_err(UpstreamError::Io)?;
-        let mut handle =
-            client::connect_stream(Arc::new(config(way)), socket, Watcher { keys: way.host.keys.clone() })
-                .await?;
+        let mut handle = client::connect_stream(
+            Arc::new(config(way)),
+            socket,
+            Watcher { keys: way.host.keys.clone(), session: Arc::clone(&way.session) },
+        )
+        .await?;
         log_in(&mut handle, &way.credentials).await?;
         Ok(Connection(handle))
     };
@@ -207,10 +215,21 @@ pub(crate) fn preferred() -> russh::Preferred {
     russh::Preferred { cipher: Cow::Owned(ciphers), ..russh::Preferred::default() }
 }
 
-/// Checks the host's key; refuses whatever the host would open to us.
+/// Checks the host's key, and lets the host open to the client what the client lent to it; nothing else.
 #[derive(Debug)]
 pub(crate) struct Watcher {
     keys: crate::keys::HostKeys,
+    session: Arc<OnceLock<Weak<Session>>>,
+}
+
+impl Watcher {
+    fn lend(&self, channel: Channel<client::Msg>, reply: client::ChannelOpenHandle, lent: Lent) {
+        // Dropping `reply` refuses.
+        let Some(session) = self.session.get().and_then(Weak::upgrade) else { return };
+        if session.lends(&lent) && session.tasks.len() < session.options.limits.channels {
+            session.tasks.clone().spawn(forward::to_client(session, channel, reply, lent));
+        }
+    }
 }
 
 impl client::Handler for Watcher {
@@ -223,6 +242,88 @@ impl client::Handler for Watcher {
                 Err(UpstreamError::HostKey)
             }
         }
+    }
+
+    async fn server_channel_open_agent_forward(
+        &mut self,
+        channel: Channel<client::Msg>,
+        reply: client::ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), Self::Error> {
+        self.lend(channel, reply, Lent::Agent);
+        Ok(())
+    }
+
+    async fn server_channel_open_forwarded_tcpip(
+        &mut self,
+        channel: Channel<client::Msg>,
+        address: &str,
+        port: u32,
+        origin: &str,
+        origin_port: u32,
+        reply: client::ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), Self::Error> {
+        let lent =
+            Lent::Port { connected: (address.to_owned(), port), origin: (origin.to_owned(), origin_port) };
+        self.lend(channel, reply, lent);
+        Ok(())
+    }
+
+    async fn server_channel_open_forwarded_streamlocal(
+        &mut self,
+        channel: Channel<client::Msg>,
+        path: &str,
+        reply: client::ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), Self::Error> {
+        self.lend(channel, reply, Lent::Socket(path.to_owned()));
+        Ok(())
+    }
+
+    // What follows is refused, by dropping the reply: the library's own answer would be to accept.
+
+    async fn server_channel_open_session(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: client::ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    async fn server_channel_open_direct_tcpip(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        _: client::ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    async fn server_channel_open_direct_streamlocal(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: &str,
+        _: client::ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    async fn server_channel_open_x11(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: &str,
+        _: u32,
+        _: client::ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), Self::Error> {
+        Ok(())
     }
 }
 

@@ -13,7 +13,7 @@ impl Relay {
             Ok(outcome) => Ok(self.session.resume(held, outcome).await?),
             Err(over) => {
                 let reason = match &over {
-                    Over::Gone => "client left",
+                    Over::Gone | Over::Done => "client left",
                     Over::Refused(_) => "withdrawn",
                 };
                 self.session.withdraw(held, reason).await;

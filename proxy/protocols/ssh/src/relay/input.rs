@@ -5,13 +5,14 @@
 //! the connection's others. It may do that for as long as its host takes something, and for `Limits::stalled` when the
 //! host takes nothing; then it is ended, unless it is alone.
 
-use super::output::Output;
+use super::files::Files;
 use super::recorder::Recorder;
 use super::{Ahead, Size, signal_name};
 use crate::refusals::refusal;
 use crate::session::Session;
 use bytes::Bytes;
 use proxy_audit::stream::{Channel, StreamEvent};
+use proxy_core::mask::StreamMasker;
 use proxy_core::refusal::{Refusal, RefusalKind};
 use russh::server::Msg;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig, client};
@@ -139,7 +140,9 @@ pub(super) struct Writer<'a> {
     pub(super) items: mpsc::UnboundedReceiver<Item>,
     pub(super) room: Arc<Semaphore>,
     /// Input is recorded; what is typed into a terminal is not: nobody echoes a password.
-    pub(super) recorded: Option<Output>,
+    pub(super) recorded: Option<StreamMasker>,
+    /// The channel is the subsystem `sftp`.
+    pub(super) files: Option<Arc<Files>>,
 }
 
 impl Writer<'_> {
@@ -151,10 +154,14 @@ impl Writer<'_> {
                 item = self.items.recv() => item,
             };
             let Some(item) = item else { return };
-            let given = tokio::select! {
-                biased;
-                given = Box::pin(give(self.recorder, self.write, self.recorded.as_mut(), &item)) => given,
-                () = self.signals.over.cancelled() => return,
+            let given = match (&self.files, &item) {
+                // What is decided there must be seen through: it looks at the signals itself.
+                (Some(files), Item::Data(data)) => Box::pin(files.client(data, self.write)).await,
+                (Some(_) | None, _) => tokio::select! {
+                    biased;
+                    given = Box::pin(give(self.recorder, self.write, self.recorded.as_mut(), &item)) => given,
+                    () = self.signals.over.cancelled() => return,
+                },
             };
             if let Err(refusal) = given {
                 self.signals.fail(refusal);
@@ -170,7 +177,7 @@ impl Writer<'_> {
 async fn give(
     recorder: &Recorder,
     write: &ChannelWriteHalf<client::Msg>,
-    recorded: Option<&mut Output>,
+    recorded: Option<&mut StreamMasker>,
     item: &Item,
 ) -> Result<(), Refusal> {
     let sent = match item {

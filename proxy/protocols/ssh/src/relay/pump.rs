@@ -1,16 +1,17 @@
 //! From the host to the client, and the end of what runs.
 
+use super::files::{Boundaries, Files, Said};
 use super::input::{ClientWrite, INPUT_BYTES, Reader, Signals, Writer, resize};
-use super::output::Output;
 use super::recorder::Recorder;
-use super::{Relay, Running, STDERR, Terminal, signal_name};
+use super::{Relay, Running, STDERR, Start, Terminal, signal_name};
+use crate::mask::OutputMasker as Output;
 use crate::refusals::{EXIT_STATUS, lines, refusal};
-use crate::session::Session;
+use crate::session::{Purpose, Session};
 use crate::upstream;
 use bytes::Bytes;
 use proxy_audit::stream::{Channel, StreamEvent};
 use proxy_core::gate::{End, EndKind};
-use proxy_core::mask::{MaskCounts, Masker};
+use proxy_core::mask::{MaskCounts, Masker, StreamMasker};
 use proxy_core::refusal::{Refusal, RefusalKind};
 use russh::{ChannelMsg, ChannelReadHalf, Sig};
 use std::sync::Arc;
@@ -28,6 +29,29 @@ pub(super) struct Pump<'a> {
     err: Output,
     masked: bool,
     terminal: Option<Terminal>,
+    files: Option<Subsystem>,
+    /// The client has a standard error and expects an exit status.
+    speaks: bool,
+}
+
+/// The subsystem `sftp`, as the host's side of it goes.
+struct Subsystem {
+    files: Arc<Files>,
+    said: mpsc::UnboundedReceiver<Said>,
+    at: Boundaries,
+}
+
+impl Subsystem {
+    /// Waits for something that the gateway says itself, and may say now.
+    async fn said(this: Option<&mut Self>) -> Said {
+        if let Some(this) = this
+            && this.at.between()
+            && let Some(said) = this.said.recv().await
+        {
+            return said;
+        }
+        std::future::pending().await
+    }
 }
 
 /// How a program ended.
@@ -54,7 +78,7 @@ impl Pump<'_> {
     /// Serves what runs to its end, which is on record when this returns.
     pub(super) async fn run(relay: Relay, running: Running) {
         let Relay { session, read, write, terminal, ahead } = relay;
-        let Running { permit, connection, channel, start: _ } = running;
+        let Running { permit, connection, channel, start } = running;
         let masker = permit.masker().clone();
         let recorder = Recorder::new(Arc::clone(&session), permit);
         let (host, to_host) = channel.split();
@@ -68,7 +92,10 @@ impl Pump<'_> {
             items,
             room: Arc::clone(&room),
         };
-        let recorded = terminal.is_none().then(|| Output::new(masker.clone(), false));
+        let files = matches!(&start, Start::Subsystem(name) if name == "sftp")
+            .then(|| Files::new(Arc::clone(&session), signals.clone()));
+        let (files, said) = files.unzip();
+        let recorded = (terminal.is_none() && files.is_none()).then(|| StreamMasker::new(masker.clone()));
         let writer = Writer {
             recorder: &recorder,
             write: &to_host,
@@ -76,11 +103,20 @@ impl Pump<'_> {
             items: taken,
             room,
             recorded,
+            files: files.clone(),
         };
-        let pump = Pump::new(&session, (&recorder, &masker), (host, &write), signals, terminal);
+        let speaks = !matches!(start, Start::Forward);
+        let mut pump = Pump::new(&session, (&recorder, &masker), (host, &write), signals, terminal);
+        pump.speaks = speaks;
+        pump.files =
+            files.clone().zip(said).map(|(files, said)| Subsystem { files, said, at: Boundaries::default() });
         let (clean, (), ()) = tokio::join!(Box::pin(pump.serve()), reader.run(ahead), writer.run());
-        if clean {
-            session.upstreams.give_back(connection);
+        if let Some(files) = files {
+            files.finish().await;
+        }
+        let Some(connection) = connection else { return };
+        if clean && let Purpose::Work(upstreams) = &session.purpose {
+            upstreams.give_back(connection);
         } else {
             // Whatever still runs there sees its connection end, as it would without a gateway.
             upstream::hang_up(&connection).await;
@@ -102,10 +138,12 @@ impl<'a> Pump<'a> {
             host,
             client,
             signals,
-            out: Output::new(masker.clone(), terminal.is_some()),
-            err: Output::new(masker.clone(), false),
+            out: Output::new(masker.clone()),
+            err: Output::new(masker.clone()),
             masked: masker.has_detectors(),
             terminal,
+            files: None,
+            speaks: true,
         }
     }
 
@@ -135,6 +173,10 @@ impl<'a> Pump<'a> {
             let holds = self.out.holds() || self.err.holds();
             let message = tokio::select! {
                 message = self.host.wait() => message,
+                said = Subsystem::said(self.files.as_mut()) => match self.answer(said).await {
+                    Ok(()) => continue,
+                    Err(stop) => return stop,
+                },
                 () = self.signals.gone.cancelled() => return Stop::Gone,
                 () = self.signals.over.cancelled() => return Stop::Refused(self.why()),
                 () = self.session.ended.cancelled() => return Stop::Refused(self.session.reason()),
@@ -170,6 +212,13 @@ impl<'a> Pump<'a> {
     }
 
     async fn say(&mut self, channel: Channel, data: Bytes) -> Result<(), Stop> {
+        if channel == Channel::STDOUT
+            && let Some(subsystem) = &mut self.files
+        {
+            let data = subsystem.files.host(&data).await.map_err(Stop::Refused)?;
+            subsystem.at.follow(&data);
+            return self.send(channel, data).await;
+        }
         let data = if self.masked {
             let mut released = Vec::with_capacity(data.len());
             let output = if channel == Channel::STDERR { &mut self.err } else { &mut self.out };
@@ -197,6 +246,21 @@ impl<'a> Pump<'a> {
             return Ok(());
         }
         self.recorder.output(channel, &data).await.map_err(Stop::Refused)?;
+        self.send(channel, data).await
+    }
+
+    /// Hands on what the gateway says itself.
+    async fn answer(&mut self, said: Said) -> Result<(), Stop> {
+        match said {
+            Said::Packet(packet) => self.send(Channel::STDOUT, Bytes::from(packet)).await,
+            Said::Notice(text) => self.send(Channel::STDERR, Bytes::from(text)).await,
+        }
+    }
+
+    async fn send(&mut self, channel: Channel, data: Bytes) -> Result<(), Stop> {
+        if data.is_empty() {
+            return Ok(());
+        }
         let sent = async {
             if channel == Channel::STDERR {
                 self.client.extended_data_bytes(STDERR, data).await
@@ -298,6 +362,9 @@ impl<'a> Pump<'a> {
     }
 
     async fn refused(&self, refusal: &Refusal) -> Result<(), russh::Error> {
+        if !self.speaks {
+            return self.client.close().await;
+        }
         let text = Bytes::from(lines(refusal));
         let telling = async {
             if self.terminal.is_some() {

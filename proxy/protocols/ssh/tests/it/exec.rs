@@ -18,7 +18,7 @@ pub(crate) fn canary() -> String {
     format!("AKIA{}", "IOSFODNN7EXAMPLF")
 }
 
-fn said(events: &[StreamEvent], wanted: Channel) -> String {
+pub(crate) fn said(events: &[StreamEvent], wanted: Channel) -> String {
     let data = events.iter().filter_map(|event| match event {
         StreamEvent::Data { channel, bytes } if *channel == wanted => Some(bytes.to_vec()),
         _ => None,
@@ -59,7 +59,9 @@ async fn a_denied_command_never_reaches_the_host_and_names_its_rule() {
 
 #[tokio::test]
 async fn input_of_any_size_reaches_the_program_and_comes_back() {
-    let Some(gateway) = Gateway::start(POLICY).await else { return };
+    // without detectors: how they take binary data is another test's matter
+    let policy = POLICY.split("masking:").next().unwrap();
+    let Some(gateway) = Gateway::start(policy).await else { return };
     let sent: Vec<u8> =
         (0..6_000_000_u32).map(|i| u8::try_from(i.wrapping_mul(2_654_435_761) >> 24).unwrap()).collect();
     let mut command = gateway.program("ssh");

@@ -4,6 +4,7 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "tests look for one thing")]
 
 mod exec;
+mod files;
 mod gateway;
 mod holds;
 mod identity;

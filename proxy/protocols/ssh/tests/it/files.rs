@@ -1,0 +1,87 @@
+//! Files: `sftp` operation by operation, `scp` in both of its ways.
+
+use crate::exec::said;
+use crate::gateway::{Gateway, Ran, ran};
+use proxy_audit::event::key;
+use proxy_audit::stream::{Channel, StreamDecoder, StreamEvent};
+use std::process::Stdio;
+
+const POLICY: &str = "
+rules:
+- {name: transfer, action: Allow, ssh: {subsystems: [sftp]}}
+- {name: programs, action: Allow, ssh: {commands: [{name: scp}]}}
+- {name: in-tmp, action: Allow, ssh: {effects: [Read, Write, List, Attributes], paths: ['/tmp/*']}}
+- {name: not-that, action: Deny, ssh: {paths: ['*/forbidden*']}, message: 'That one is for people.'}
+";
+
+async fn copy(gateway: &Gateway, arguments: &[&str]) -> Ran {
+    let mut command = gateway.program("scp");
+    ran(command.args(arguments).stdin(Stdio::null()).output().await.unwrap())
+}
+
+#[tokio::test]
+async fn a_file_goes_both_ways_and_leaves_its_size_and_digest() {
+    use sha2::Digest as _;
+    let Some(gateway) = Gateway::start(POLICY).await else { return };
+    let content: Vec<u8> = (0..1_000_003_u32).map(|i| u8::try_from(i % 251).unwrap()).collect();
+    let digest: [u8; 32] = sha2::Sha256::digest(&content).into();
+    let here = gateway.path().join("here");
+    let (there, back) = (gateway.path().join("there"), gateway.path().join("back"));
+    std::fs::write(&here, &content).unwrap();
+    let remote = format!("deploy@127.0.0.1:{}", there.display());
+    let put = copy(&gateway, &[here.to_str().unwrap(), &remote]).await;
+    assert_eq!(put.code, Some(0), "{put:?}\n{}", gateway.sshd.log());
+    let get = copy(&gateway, &[&remote, back.to_str().unwrap()]).await;
+    assert_eq!(get.code, Some(0), "{get:?}");
+    assert!(std::fs::read(&there).unwrap() == content && std::fs::read(&back).unwrap() == content);
+    let mut omitted = Vec::new();
+    for record in gateway.records().iter().filter(|record| record.name() == "portcullis.result") {
+        let frames = StreamDecoder::default().feed(record.bytes(key::FRAMES).unwrap_or_default()).unwrap();
+        omitted.extend(frames.into_iter().filter_map(|frame| match frame.event {
+            StreamEvent::Omitted { channel, bytes, digest } => Some((channel, bytes, digest)),
+            _ => None,
+        }));
+    }
+    let length = u64::try_from(content.len()).unwrap();
+    assert_eq!(omitted, [(Channel::STDIN, length, digest), (Channel::STDOUT, length, digest)]);
+}
+
+#[tokio::test]
+async fn an_operation_that_is_refused_costs_nothing_else() {
+    let Some(gateway) = Gateway::start(POLICY).await else { return };
+    std::fs::write(gateway.path().join("forbidden"), "secret").unwrap();
+    std::fs::write(gateway.path().join("allowed"), "open").unwrap();
+    let batch = format!(
+        "-get {0}/forbidden {0}/stolen\n-get /etc/hostname {0}/hostname\n-rm {0}/allowed\nget {0}/allowed {0}/got\n",
+        gateway.path().display()
+    );
+    std::fs::write(gateway.path().join("batch"), batch).unwrap();
+    let mut sftp = gateway.program("sftp");
+    let batch = gateway.path().join("batch");
+    let ran =
+        ran(sftp.args(["-oBatchMode=no", "-b"]).arg(batch).arg("deploy@127.0.0.1").output().await.unwrap());
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(std::fs::read_to_string(gateway.path().join("got")).unwrap(), "open");
+    for missing in ["stolen", "hostname"] {
+        assert!(!gateway.path().join(missing).exists(), "{missing}");
+    }
+    assert!(gateway.path().join("allowed").exists());
+    let denied = gateway.records().iter().filter(|r| r.text(key::VERDICT) == Some("deny")).count();
+    assert!(denied >= 3, "{denied}");
+}
+
+#[tokio::test]
+async fn legacy_scp_is_a_command_line() {
+    let Some(gateway) = Gateway::start(POLICY).await else { return };
+    let here = gateway.path().join("here");
+    std::fs::write(&here, "content\n").unwrap();
+    let there = format!("deploy@127.0.0.1:{}/there", gateway.path().display());
+    let put = copy(&gateway, &["-O", here.to_str().unwrap(), &there]).await;
+    assert_eq!(put.code, Some(0), "{put:?}");
+    assert_eq!(std::fs::read_to_string(gateway.path().join("there")).unwrap(), "content\n");
+    assert!(said(&gateway.stream(2), Channel::STDIN).contains("content"), "{:?}", gateway.stream(2));
+    let forbidden = format!("deploy@127.0.0.1:{}/forbidden", gateway.path().display());
+    let put = copy(&gateway, &["-O", here.to_str().unwrap(), &forbidden]).await;
+    assert!(put.code != Some(0) && put.err.contains("for people"), "{put:?}");
+    assert!(!gateway.path().join("forbidden").exists());
+}
