@@ -20,6 +20,7 @@ mod header;
 mod object;
 mod rules;
 mod scan;
+mod search;
 mod split;
 mod telling;
 mod value;

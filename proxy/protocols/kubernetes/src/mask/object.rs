@@ -3,10 +3,11 @@
 //! Walked once: fields are masked on the way, and the texts that detectors must see are gathered into one piece for
 //! their prefilter. Only where that cannot rule a finding out is each text looked at.
 
-use super::header::{self, Header};
+use super::header;
 use super::rules::{Field, LAST_APPLIED, Rules};
 use super::scan::{Scanner, Span};
-use super::telling::{is_flag, is_telling, shown};
+use super::search::{Text, Texts};
+use super::telling::{is_flag, is_free_map, is_telling, is_word};
 use super::{Masks, Unmaskable, value};
 use proxy_core::mask::MaskCounts;
 use std::sync::Arc;
@@ -15,21 +16,6 @@ use std::sync::Arc;
 const DEPTH_LIMIT: usize = 200;
 /// So many annotations of one object inside the other are looked into.
 const NESTING_LIMIT: usize = 4;
-/// What stands between texts that are searched together: neither a letter nor a space.
-const BETWEEN: u8 = 1;
-/// Reasons whose messages speak of names alone.
-const PLAIN_REASONS: [&str; 9] = [
-    "AlreadyExists",
-    "Conflict",
-    "Expired",
-    "MethodNotAllowed",
-    "NotAcceptable",
-    "NotFound",
-    "ServiceUnavailable",
-    "TooManyRequests",
-    "Unauthorized",
-];
-
 /// What a value is within the answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Place {
@@ -50,6 +36,12 @@ pub(super) fn mask(
     out: &mut Vec<u8>,
 ) -> Result<(), Unmaskable> {
     let edits = Walk::new(text, masks, rules, counts).run(place)?;
+    apply(text, edits, out);
+    Ok(())
+}
+
+/// Appends `text` with edits, in order, made.
+fn apply(text: &str, edits: Vec<Edit>, out: &mut Vec<u8>) {
     let mut done = 0;
     for edit in edits {
         out.extend_from_slice(text.as_bytes().get(done..edit.start).unwrap_or_default());
@@ -57,7 +49,6 @@ pub(super) fn mask(
         done = edit.end;
     }
     out.extend_from_slice(text.as_bytes().get(done..).unwrap_or_default());
-    Ok(())
 }
 
 /// Bytes to replace.
@@ -66,15 +57,6 @@ struct Edit {
     start: usize,
     end: usize,
     with: Vec<u8>,
-}
-
-/// A text that detectors must see, and the name before it that may give it away.
-#[derive(Clone, Copy, Debug)]
-struct Text {
-    span: Span,
-    context: Option<Span>,
-    /// An object inside an annotation: decoded and masked as one.
-    nested: bool,
 }
 
 /// How the values below a node are masked.
@@ -102,6 +84,15 @@ enum Kind {
     Status,
 }
 
+/// What the members of one object have to do with each other.
+#[derive(Debug)]
+struct Siblings {
+    /// People choose their names.
+    are_free: bool,
+    /// The value of the member `name` that came before: `{name: PASSWORD, value: …}`.
+    named: Option<Span>,
+}
+
 struct Walk<'a> {
     text: &'a str,
     scanner: Scanner<'a>,
@@ -113,10 +104,12 @@ struct Walk<'a> {
     depth: usize,
     /// Somewhere stands `"Secret"` or `"Status"`: objects are asked what they are.
     asks: bool,
+    /// Some field may be masked, so that paths matter.
+    tracks: bool,
     edits: Vec<Edit>,
-    texts: Vec<Text>,
-    /// All texts, for the prefilter.
-    gathered: Vec<u8>,
+    texts: Texts,
+    /// Objects inside annotations: decoded and masked as such.
+    nested: Vec<Span>,
     detects: bool,
     nesting: usize,
 }
@@ -124,6 +117,7 @@ struct Walk<'a> {
 impl<'a> Walk<'a> {
     fn new(text: &'a str, masks: &'a Masks, rules: &'a Rules, counts: &'a mut MaskCounts) -> Self {
         let has = |needle: &[u8]| memchr::memmem::find(text.as_bytes(), needle).is_some();
+        let asks = has(b"\"Secret\"") || (rules.withholds && has(b"\"Status\""));
         Self {
             text,
             scanner: Scanner::new(text),
@@ -133,10 +127,11 @@ impl<'a> Walk<'a> {
             path: String::new(),
             starts: Vec::new(),
             depth: 0,
-            asks: has(b"\"Secret\"") || has(b"\"Status\""),
+            asks,
+            tracks: asks || rules.any(),
             edits: Vec::new(),
-            texts: Vec::new(),
-            gathered: Vec::new(),
+            texts: Texts::default(),
+            nested: Vec::new(),
             detects: masks.masker.has_detectors(),
             nesting: 0,
         }
@@ -153,7 +148,7 @@ impl<'a> Walk<'a> {
         if is_start {
             self.begin();
         }
-        self.value(&Cover::Open, None)?;
+        self.value(&Cover::Open, None, "")?;
         if self.scanner.peek().is_some() {
             return Err(Unmaskable::Malformed);
         }
@@ -168,14 +163,15 @@ impl<'a> Walk<'a> {
             .push(Start { offset: self.path.len(), kind: Kind::Fields(Arc::clone(&self.rules.fields)) });
     }
 
-    fn value(&mut self, cover: &Cover, context: Option<Span>) -> Result<(), Unmaskable> {
+    /// `name` is that of the member which the value is, or which the list is that it stands in.
+    fn value(&mut self, cover: &Cover, context: Option<Span>, name: &str) -> Result<(), Unmaskable> {
         self.depth += 1;
         if self.depth > DEPTH_LIMIT {
             return Err(Unmaskable::TooDeep);
         }
         match self.scanner.peek() {
-            Some(b'{') => self.object(cover)?,
-            Some(b'[') => self.array(cover)?,
+            Some(b'{') => self.object(cover, name)?,
+            Some(b'[') => self.array(cover, name)?,
             Some(b'"') => {
                 let span = self.scanner.string()?;
                 self.string(span, cover, context)?;
@@ -191,20 +187,20 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn object(&mut self, cover: &Cover) -> Result<(), Unmaskable> {
+    fn object(&mut self, cover: &Cover, name: &str) -> Result<(), Unmaskable> {
         let starts = self.starts.len();
         if self.asks {
             self.ask()?;
         }
         self.scanner.expect(b'{')?;
         let length = self.path.len();
-        let mut named = None;
+        let mut siblings = Siblings { are_free: is_free_map(name), named: None };
         if !self.scanner.eat(b'}') {
             loop {
                 self.scanner.peek();
                 let key = self.scanner.string()?;
                 self.scanner.expect(b':')?;
-                self.member(key, cover, &mut named)?;
+                self.member(key, cover, &mut siblings)?;
                 self.path.truncate(length);
                 if self.scanner.eat(b'}') {
                     break;
@@ -216,44 +212,50 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// One member of an object. `named` is the value of the member `name` before it: `{name: PASSWORD, value: …}`.
-    fn member(&mut self, key: Span, cover: &Cover, named: &mut Option<Span>) -> Result<(), Unmaskable> {
+    /// One member of an object.
+    fn member(&mut self, key: Span, cover: &Cover, siblings: &mut Siblings) -> Result<(), Unmaskable> {
         let name = self.scanner.decode(key)?;
-        let parent_is_map = self.is_free_map();
-        if !self.path.is_empty() {
-            self.path.push('.');
+        if self.detects && !is_word(&name) {
+            self.gather(key, None)?;
         }
-        self.path.push_str(&name);
-        self.gather(Text { span: key, context: None, nested: false })?;
         let starts = self.starts.len();
-        if self.is_embedded(&name) {
-            self.begin();
-        }
-        let covered = self.cover(cover);
+        let covered = if self.tracks { self.enter(&name, cover) } else { Cover::Open };
         let is_string = self.scanner.peek() == Some(b'"');
         if is_string && name == LAST_APPLIED && matches!(covered, Cover::Open) {
             let span = self.scanner.string()?;
-            self.texts.push(Text { span, context: None, nested: true });
+            self.nested.push(span);
         } else if is_string && name == "name" {
-            *named = Some(self.peek_string()?);
-            self.value(&covered, None)?;
+            siblings.named = Some(self.peek_string()?);
+            self.value(&covered, None, &name)?;
         } else {
-            let context = match named {
-                Some(named) if name == "value" => Some(*named),
-                Some(_) | None => (parent_is_map || is_telling(&name)).then_some(key),
+            let context = match siblings.named {
+                Some(named) if name == "value" => Some(named),
+                Some(_) | None => (siblings.are_free || is_telling(&name)).then_some(key),
             };
-            self.value(&covered, context)?;
+            self.value(&covered, context, &name)?;
         }
         self.starts.truncate(starts);
         Ok(())
     }
 
-    fn array(&mut self, cover: &Cover) -> Result<(), Unmaskable> {
+    /// Goes down to a member: its path, its rules, what covers it.
+    fn enter(&mut self, name: &str, cover: &Cover) -> Cover {
+        if !self.path.is_empty() {
+            self.path.push('.');
+        }
+        self.path.push_str(name);
+        if self.is_embedded(name) {
+            self.begin();
+        }
+        self.cover(cover)
+    }
+
+    fn array(&mut self, cover: &Cover, name: &str) -> Result<(), Unmaskable> {
         self.scanner.expect(b'[')?;
         if self.scanner.eat(b']') {
             return Ok(());
         }
-        let is_items = self.is_items();
+        let is_items = self.tracks && self.relative() == "items";
         let mut flag = None;
         loop {
             let starts = self.starts.len();
@@ -265,7 +267,7 @@ impl<'a> Walk<'a> {
                 let span = self.peek_string()?;
                 flag = is_flag(&self.scanner.decode(span)?).then_some(span);
             }
-            self.value(cover, before)?;
+            self.value(cover, before, name)?;
             self.starts.truncate(starts);
             if self.scanner.eat(b']') {
                 return Ok(());
@@ -281,7 +283,7 @@ impl<'a> Walk<'a> {
 
     fn string(&mut self, span: Span, cover: &Cover, context: Option<Span>) -> Result<(), Unmaskable> {
         match cover {
-            Cover::Open => self.gather(Text { span, context, nested: false }),
+            Cover::Open => self.gather(span, context),
             Cover::Message => {
                 self.counts.add("message");
                 self.replace(span, Some("[MASKED:message]"));
@@ -347,20 +349,9 @@ impl<'a> Walk<'a> {
         path.strip_prefix('.').unwrap_or(path)
     }
 
-    /// Whether the elements of the array at the path are objects in their own right.
-    fn is_items(&self) -> bool {
-        self.relative() == "items"
-    }
-
     /// Whether the member `name` is an object in its own right: of an event, or of a Table's row.
     fn is_embedded(&self, name: &str) -> bool {
         name == "object" && matches!(self.relative(), "object" | "rows.object")
-    }
-
-    /// Whether the object at the path is a map whose keys people choose.
-    fn is_free_map(&self) -> bool {
-        let last = self.path.rsplit('.').next().unwrap_or_default();
-        matches!(last, "data" | "stringData" | "binaryData" | "annotations" | "parameters" | "env")
     }
 
     /// Asks the object that is next what it is.
@@ -368,42 +359,24 @@ impl<'a> Walk<'a> {
         let header = header::read(self.scanner.clone())?;
         let kind = match header.kind.as_ref() {
             "Secret" => Kind::Fields(Arc::clone(&self.rules.secrets)),
-            "Status" if self.rules.withholds && !self.is_plain(&header) => Kind::Status,
+            "Status" if self.rules.withholds && !header.is_plain() => Kind::Status,
             _ => return Ok(()),
         };
         self.starts.push(Start { offset: self.path.len(), kind });
         Ok(())
     }
 
-    /// Whether a `Status` says nothing of values. RBAC's own refusals name the user and the verb.
-    fn is_plain(&self, header: &Header<'_>) -> bool {
-        PLAIN_REASONS.contains(&header.reason.as_ref())
-            || (header.reason == "Forbidden" && self.text.contains(" is forbidden: User "))
-    }
-
     /// Notes a text for the detectors.
-    fn gather(&mut self, text: Text) -> Result<(), Unmaskable> {
-        if !self.detects || text.span.start == text.span.end {
-            return Ok(());
-        }
-        if let Some(context) = text.context {
-            self.gathered.extend_from_slice(shown(&self.scanner.decode(context)?).as_bytes());
-            self.gathered.push(b'=');
-        }
-        self.gathered.extend_from_slice(self.scanner.decode(text.span)?.as_bytes());
-        self.gathered.push(BETWEEN);
-        self.texts.push(text);
-        Ok(())
+    fn gather(&mut self, span: Span, context: Option<Span>) -> Result<(), Unmaskable> {
+        if self.detects { self.texts.note(&self.scanner, span, context) } else { Ok(()) }
     }
 
     fn detect(&mut self) -> Result<(), Unmaskable> {
-        let may_match = !self.gathered.is_empty() && self.masks.masker.row_may_match(&self.gathered);
-        for text in std::mem::take(&mut self.texts) {
-            if text.nested {
-                self.nested(text.span)?;
-            } else if may_match {
-                self.detect_text(text)?;
-            }
+        for span in std::mem::take(&mut self.nested) {
+            self.nested(span)?;
+        }
+        for text in self.texts.suspects(&self.masks.masker) {
+            self.detect_text(text)?;
         }
         Ok(())
     }
@@ -433,13 +406,7 @@ impl<'a> Walk<'a> {
         if edits.is_empty() {
             return Ok(());
         }
-        let mut done = 0;
-        for edit in edits {
-            out.extend_from_slice(value.as_bytes().get(done..edit.start).unwrap_or_default());
-            out.extend_from_slice(&edit.with);
-            done = edit.end;
-        }
-        out.extend_from_slice(value.as_bytes().get(done..).unwrap_or_default());
+        apply(&value, edits, &mut out);
         self.replace(span, Some(&String::from_utf8_lossy(&out)));
         Ok(())
     }

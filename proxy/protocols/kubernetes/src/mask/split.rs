@@ -152,9 +152,24 @@ impl Splitter {
                 self.escaped = true;
             }
         }
+        if self.is_inside() {
+            // nothing but strings and brackets counts here
+            let rest = self.held.get(self.seen..).unwrap_or_default();
+            let plain = |byte: &u8| !matches!(byte, b'"' | b'{' | b'}' | b'[' | b']');
+            self.seen += rest.iter().position(|byte| !plain(byte)).unwrap_or(rest.len());
+        }
         let byte = self.held.get(self.seen).copied()?;
         self.seen += 1;
         Some(byte)
+    }
+
+    /// Whether the next byte is below what the splitter tells apart.
+    fn is_inside(&self) -> bool {
+        match self.state {
+            State::Document | State::Tail => self.depth > 1,
+            State::Element(_) => self.depth > 0,
+            State::Outside | State::Elements(_) => false,
+        }
     }
 
     fn end_string(&mut self) {

@@ -56,6 +56,16 @@ pub(super) fn is_flag(word: &str) -> bool {
     word.starts_with('-') && !word.contains('=') && is_telling(word)
 }
 
+/// Whether an object of that name is a map whose keys people choose.
+pub(super) fn is_free_map(name: &str) -> bool {
+    matches!(name, "data" | "stringData" | "binaryData" | "annotations" | "parameters" | "env")
+}
+
+/// Whether a key is a word, as the fields of every type are (`f:` before it, in managed fields): nothing to detect.
+pub(super) fn is_word(key: &str) -> bool {
+    key.strip_prefix("f:").unwrap_or(key).bytes().all(|byte| byte.is_ascii_alphabetic())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -226,6 +226,9 @@ fn what_cannot_be_read_is_not_passed() {
     }
     let deep = format!("{}{}", "[".repeat(300), "]".repeat(300));
     assert_eq!(run(&masks, "/api/v1/pods", deep.as_bytes(), 64), Err(Unmaskable::TooDeep));
+    let objects = |depth: usize| format!("{}1{}", "{\"a\":".repeat(depth), "}".repeat(depth));
+    assert!(run(&masks, "/api/v1/pods", objects(190).as_bytes(), 64).is_ok());
+    assert_eq!(run(&masks, "/api/v1/pods", objects(201).as_bytes(), 64), Err(Unmaskable::TooDeep));
     let large = format!("{{\"a\":\"{}", "x".repeat(OBJECT_LIMIT));
     assert_eq!(run(&masks, "/api/v1/pods", large.as_bytes(), 65536), Err(Unmaskable::TooLarge));
     for (content_type, content_encoding) in [
