@@ -3,8 +3,10 @@
 CARGO ?= cargo
 # one story of the whole-system tests: make e2e STORY=first_session
 STORY ?=
-# make fuzz SECONDS=180 TARGET=rows: how long each fuzz target runs, and which one alone
+# make fuzz SECONDS=180 PROTOCOL=postgres TARGET=rows: how long each fuzz target runs, and of which protocol, and which
+# one alone
 SECONDS ?= 30
+PROTOCOL ?= postgres kubernetes
 TARGET ?=
 # Without Go the tests that need a cluster are skipped; in CI they fail, and say so.
 NODE = if command -v go >/dev/null; then ./target/debug/cluster build; fi
@@ -67,8 +69,8 @@ e2e: packages ## Whole-system stories with real clients and servers; STORY=name 
 	@$(NODE)
 	$(CARGO) test -p e2e $(STORY)
 
-fuzz: packages ## Fuzzes the PostgreSQL protocol; SECONDS=30 for each target, TARGET=name runs one
-	CARGO="$(CARGO)" proxy/protocols/postgres/fuzz/run $(SECONDS) $(TARGET)
+fuzz: packages ## Fuzzes the protocols; SECONDS=30 for each target, PROTOCOL=name TARGET=name runs one
+	for one in $(PROTOCOL); do CARGO="$(CARGO)" proxy/protocols/$$one/fuzz/run $(SECONDS) $(TARGET) || exit; done
 
 bench: packages ## Ratios against a direct connection and PgBouncer, in one run
 	$(CARGO) build --release -p proxy -p portcullis -p e2e
