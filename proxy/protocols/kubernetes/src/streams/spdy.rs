@@ -46,8 +46,8 @@ where
             () = context.ended.cancelled() => Err(StreamError::Ended),
         }
     };
-    down.finish().await?;
-    ended
+    let parted = down.part().await;
+    ended.and(parted)
 }
 
 /// What the streams of a connection are for.

@@ -12,11 +12,14 @@ use futures_util::{Sink, SinkExt as _, StreamExt as _};
 use proxy_audit::stream::{Channel, StreamEvent};
 use std::collections::BTreeMap;
 use std::io;
+use std::pin::Pin;
+use std::task::{self, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Mutex;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::{Message, Role as Side, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role as Side, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Utf8Bytes};
 use tokio_util::io::{CopyToBytes, SinkWriter, StreamReader};
 
@@ -76,9 +79,17 @@ where
         let status = context.session.reason().status().to_string();
         to_client.send(framed(super::channels::OUTCOME, status.as_bytes())).await?;
     }
-    // it may be gone already
-    to_client.close().await.unwrap_or_default();
+    part(&mut to_client).await;
     ended
+}
+
+/// Closes as the API server does: kubectl takes a close without a code for an error. The peer may be gone already.
+async fn part<W: Sink<Message, Error = Error> + Unpin>(to: &mut W) {
+    to.send(Message::Close(Some(goodbye()))).await.unwrap_or_default();
+}
+
+fn goodbye() -> CloseFrame {
+    CloseFrame { code: CloseCode::Normal, reason: Utf8Bytes::default() }
 }
 
 async fn upwards<C, S>(
@@ -135,8 +146,7 @@ where
         copy.finish(&mut tape).await?;
     }
     drop(tape);
-    // it may be gone already
-    to.close().await.unwrap_or_default();
+    part(&mut to).await;
     Ok(())
 }
 
@@ -301,9 +311,8 @@ where
         tape.data(Channel::STDOUT, masked.as_bytes()).await?;
         to_client.send(Message::Text(masked)).await?;
     };
-    // they may be gone already
-    to_server.close().await.unwrap_or_default();
-    to_client.close().await.unwrap_or_default();
+    part(&mut to_server).await;
+    part(&mut to_client).await;
     ended
 }
 
@@ -342,10 +351,41 @@ where
                 Err(error) => Some(Err(io::Error::other(error))),
             })
         });
-    let writer = sink
+    let writer = Parting { sink, is_said: false }
         .sink_map_err(io::Error::other)
         .with(|bytes: Bytes| std::future::ready(Ok::<_, io::Error>(Message::Binary(bytes))));
     (StreamReader::new(reader), SinkWriter::new(CopyToBytes::new(writer)))
+}
+
+/// A sink whose close says goodbye.
+struct Parting<S> {
+    sink: S,
+    is_said: bool,
+}
+
+impl<S: Sink<Message, Error = Error> + Unpin> Sink<Message> for Parting<S> {
+    type Error = Error;
+
+    fn poll_ready(mut self: Pin<&mut Self>, context: &mut task::Context<'_>) -> Poll<Result<(), Error>> {
+        self.sink.poll_ready_unpin(context)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
+        self.sink.start_send_unpin(message)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut task::Context<'_>) -> Poll<Result<(), Error>> {
+        self.sink.poll_flush_unpin(context)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, context: &mut task::Context<'_>) -> Poll<Result<(), Error>> {
+        if !self.is_said {
+            ready!(self.sink.poll_ready_unpin(context))?;
+            self.sink.start_send_unpin(Message::Close(Some(goodbye())))?;
+            self.is_said = true;
+        }
+        self.sink.poll_flush_unpin(context)
+    }
 }
 
 /// How long the API server may take to say how a program ended whose client has gone.

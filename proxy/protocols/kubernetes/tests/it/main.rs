@@ -3,5 +3,8 @@
 #![cfg(test)]
 
 mod blocking;
+mod exec;
+mod gateway;
 mod reads;
 mod request_oracle;
+mod server;

@@ -171,6 +171,14 @@ impl<'a, 't, W: AsyncWrite + Unpin> Down<'a, 't, W> {
         Ok(())
     }
 
+    /// Gives out what is held back, and closes.
+    pub(super) async fn part(&mut self) -> Result<(), StreamError> {
+        self.finish().await?;
+        // it may be gone already
+        self.to.shutdown().await.unwrap_or_default();
+        Ok(())
+    }
+
     /// Gives out what is held back of every stream.
     pub(super) async fn finish(&mut self) -> Result<(), StreamError> {
         let mut tape = self.tape.lock().await;

@@ -1,0 +1,153 @@
+//! Into pods: exec, attach, logs, copies and ports, over both transports.
+
+use crate::pods::Pods;
+use crate::scene::{Answer, feed};
+use e2e::process::wait_until;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+
+const RULES: &str = r##"
+rules:
+- name: no-rm
+  action: Deny
+  message: "Do not remove what is not yours."
+  kubernetes: {resources: [pods/exec], commands: [{name: rm}]}
+- name: everything-else
+  action: Allow
+  kubernetes: {}
+masking:
+- detectors: [Secrets]
+  with: {type: Redact}
+"##;
+
+/// Shaped like a GitHub token, so that a detector finds it.
+const CANARY: &str = "ghp_x7Qz1xP0vB2nM4kL6jH8gF5dS3aQ9wE1rT0y";
+
+/// kubectl speaks WebSocket by itself, and SPDY where it is told to.
+const TRANSPORTS: [(&str, &str); 2] = [("websocket", "true"), ("spdy", "false")];
+
+fn kubectl(pods: &Pods, transport: &str, rest: &[&str]) -> Command {
+    let mut command = pods.scene.kubectl(&pods.scene.token("bot"));
+    command.env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", transport);
+    command.env("KUBECTL_PORT_FORWARD_WEBSOCKETS", transport);
+    command.args(pods.arguments(rest));
+    command
+}
+
+fn run(pods: &Pods, transport: &str, rest: &[&str]) -> Answer {
+    Answer::new(&kubectl(pods, transport, rest).output().unwrap())
+}
+
+#[test]
+fn kubernetes_exec_gives_output_error_and_exit_code_and_is_replayed() {
+    let Some(pods) = Pods::start("exec", RULES) else { return };
+    for (name, transport) in TRANSPORTS {
+        let answer =
+            run(&pods, transport, &["exec", "web", "--", "sh", "-c", "echo to-out; echo to-err >&2; exit 7"]);
+        assert_eq!(answer.code, Some(7), "{name}: {answer:?}");
+        assert_eq!(answer.out, "to-out\n", "{name}");
+        assert!(answer.err.contains("to-err") && answer.err.contains("exit code 7"), "{name}: {answer:?}");
+
+        let answer = Answer::new(&feed(
+            kubectl(&pods, transport, &["exec", "-i", "web", "--", "cat"]),
+            "through\nand back",
+        ));
+        assert!(answer.ok() && answer.out == "through\nand back", "{name}: {answer:?}");
+
+        let script = format!("echo token {CANARY} end");
+        let answer =
+            Answer::new(&feed(kubectl(&pods, transport, &["exec", "-i", "web", "--", "sh"]), &script));
+        assert!(
+            answer.ok() && answer.out.contains("end") && !answer.out.contains(CANARY),
+            "{name}: {answer:?}"
+        );
+
+        let answer = run(&pods, transport, &["exec", "web", "--", "rm", "-rf", "/tmp"]);
+        assert_eq!(answer.code, Some(1), "{name}: {answer:?}");
+        assert!(answer.err.contains("Do not remove what is not yours."), "{name}: {answer:?}");
+    }
+    pods.scene.assert_nowhere(CANARY);
+    let sessions = pods.scene.portcullis(&["sessions", "-o", "json"], 0).out;
+    let sessions: serde_json::Value = serde_json::from_str(&sessions).unwrap();
+    let replayed: String = sessions
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|session| pods.scene.portcullis(&["replay", session["id"].as_str().unwrap()], 0).out)
+        .collect();
+    assert!(replayed.matches("to-out").count() >= 2, "{replayed}");
+    pods.scene.portcullis(&["verify"], 0);
+}
+
+#[test]
+fn kubernetes_copies_arrive_whole_and_are_recorded_as_files() {
+    let Some(pods) = Pods::start("cp", RULES) else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("there.bin");
+    let bytes: Vec<u8> = (0..1_000_000_u32).map(|n| u8::try_from(n * 7 % 251).unwrap()).collect();
+    std::fs::write(&file, &bytes).unwrap();
+    for (name, transport) in TRANSPORTS {
+        let answer = run(&pods, transport, &["cp", file.to_str().unwrap(), "web:/tmp/there.bin"]);
+        assert!(answer.ok(), "{name}: {answer:?}");
+        let back = directory.path().join(format!("back-{name}.bin"));
+        let answer = run(&pods, transport, &["cp", "web:/tmp/there.bin", back.to_str().unwrap()]);
+        assert!(answer.ok(), "{name}: {answer:?}");
+        assert!(std::fs::read(&back).unwrap() == bytes, "{name}: what came back is not what went there");
+    }
+}
+
+#[test]
+fn kubernetes_a_forwarded_port_carries_http() {
+    let Some(pods) = Pods::start("port", RULES) else { return };
+    for (name, transport) in TRANSPORTS {
+        let mut command = kubectl(&pods, transport, &["port-forward", "web", ":8080"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        lines.read_line(&mut line).unwrap();
+        let port = line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split_whitespace().next());
+        let Some(port) = port else {
+            let mut said = String::new();
+            child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+            panic!("{name}: {line} {said}")
+        };
+        let port: u16 = port.parse().unwrap();
+        for _ in 0..3 {
+            let mut connection = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            connection.write_all(b"GET /index.html HTTP/1.0\r\n\r\n").unwrap();
+            let mut answer = String::new();
+            connection.read_to_string(&mut answer).unwrap();
+            assert!(answer.ends_with("hello\n"), "{name}: {answer}");
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+#[test]
+fn kubernetes_logs_are_followed_as_they_come() {
+    let Some(pods) = Pods::start("logs", RULES) else { return };
+    let answer = run(&pods, "true", &["logs", "web"]);
+    assert!(answer.ok() && answer.out == "started\n", "{answer:?}");
+
+    pods.run_pod(
+        "ticker",
+        &format!("echo {CANARY}; n=0; while sleep 0.2; do n=$((n+1)); echo tick $n; done"),
+    );
+    let mut command = kubectl(&pods, "true", &["logs", "--follow", "ticker"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let first = lines.next().unwrap().unwrap();
+    assert!(!first.contains(CANARY), "{first}");
+    let ticks: Vec<String> = lines.by_ref().take(5).map(Result::unwrap).collect();
+    assert!(ticks.iter().all(|tick| tick.starts_with("tick ")), "{ticks:?}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    wait_until("the log that was followed is on record as aborted", || {
+        let shown = pods.scene.portcullis(&["sessions", "-o", "json"], 0).out;
+        shown.contains("bot").then_some(())
+    })
+    .unwrap();
+    pods.scene.assert_nowhere(CANARY);
+}

@@ -1,0 +1,9 @@
+//! The Kubernetes API through the gate: a real kubectl, a real API server, real pods.
+
+#![cfg(test)]
+
+mod scene;
+
+mod kubernetes_first_session;
+mod kubernetes_streams;
+mod pods;
