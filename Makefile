@@ -74,6 +74,7 @@ fuzz: packages ## Fuzzes the protocols; SECONDS=30 for each target, PROTOCOL=nam
 
 bench: packages ## Ratios against a direct connection and PgBouncer, in one run
 	$(CARGO) build --release -p proxy -p portcullis -p e2e
+	$(CARGO) build --release -p proxy-audit --example spool_fill
 	./target/release/bench
 
 # rounds of make bench-operator

@@ -5,9 +5,11 @@ use crate::output::{Document, Output, complain, judged, printable};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use proxy_audit::evidence::Bundle;
-use proxy_audit::note::LogKey;
+use proxy_audit::note::{LogKey, SignedCheckpoint};
 use proxy_audit::source::{OtlpSource, Part};
-use proxy_audit::verify::{Outcome, Report, choose_key, compare_logs, verify, verify_bundle, verify_otlp};
+use proxy_audit::verify::{
+    Outcome, Report, choose_key, compare_logs, verify_bundle, verify_otlp, verify_with,
+};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -19,6 +21,7 @@ use std::process::ExitCode;
 #[command(after_help = "Examples:
   portcullis verify --spool /var/lib/portcullis
   portcullis verify --spool ./state/audit/orders/gw-1 --key gw-1.vkey
+  portcullis verify --seen collector/audit.json --key gw-1.vkey
   portcullis verify collector/audit.json --key gw-1.vkey
   portcullis verify evidence.tar --key gw-1.vkey
   portcullis verify -o json | jq '.[] | select(.outcome != \"ok\")'")]
@@ -33,6 +36,10 @@ pub(crate) struct Arguments {
     /// the log is used, and a log signed anew with another key is not found. Once for each log.
     #[arg(long, value_name = "VKEY")]
     key: Vec<String>,
+    /// Checkpoints that were kept elsewhere: exported copies (OTLP JSON) or a file with a signed note. A log that was
+    /// rolled back with its checkpoints, or written anew with its own key, does not have their roots.
+    #[arg(long, value_name = "FILE", conflicts_with = "files")]
+    seen: Vec<PathBuf>,
 }
 
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<ExitCode> {
@@ -62,11 +69,11 @@ fn reports(arguments: &Arguments) -> anyhow::Result<Vec<Report>> {
         ([], _) => {
             let logs = arguments.logs.directories()?;
             // Whoever asks about one log does not ask about the others.
-            of_logs(&logs, &keys, !arguments.logs.is_one_log(&logs))
+            of_logs(&logs, &keys, &seen(&arguments.seen)?, !arguments.logs.is_one_log(&logs))
         }
         ([directory], [Kind::Directory]) => {
             let logs = proxy_audit::read::logs(directory)?;
-            of_logs(&logs, &keys, !logs.contains(directory))
+            of_logs(&logs, &keys, &[], !logs.contains(directory))
         }
         ([bundle], [Kind::Bundle]) => Ok(verify_bundle(&Bundle::open(bundle)?, &keys)?),
         (files, kinds) if kinds.iter().all(|kind| *kind == Kind::Otlp) => {
@@ -82,13 +89,28 @@ fn reports(arguments: &Arguments) -> anyhow::Result<Vec<Report>> {
     }
 }
 
-fn of_logs(logs: &[PathBuf], keys: &[LogKey], compare: bool) -> anyhow::Result<Vec<Report>> {
+/// The checkpoints in these files.
+fn seen(files: &[PathBuf]) -> anyhow::Result<Vec<String>> {
+    let mut notes = Vec::new();
+    for file in files {
+        if Kind::of(file).is_ok_and(|kind| kind == Kind::Otlp) {
+            notes.extend(OtlpSource::new(vec![Part::whole(file.clone())]).checkpoints()?);
+        } else {
+            let note = std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
+            SignedCheckpoint::parse(&note).with_context(|| format!("read {}", file.display()))?;
+            notes.push(note);
+        }
+    }
+    Ok(notes)
+}
+
+fn of_logs(logs: &[PathBuf], keys: &[LogKey], seen: &[String], compare: bool) -> anyhow::Result<Vec<Report>> {
     let mut reports = Vec::new();
     for log in logs {
         // The only key there is is meant for every log, so that a log that is not the key's is found out.
         let own = proxy_audit::verify::own_key(log).with_context(|| format!("verify {}", log.display()))?;
         let key = choose_key(keys, own.as_ref().map_or("", LogKey::name));
-        reports.push(verify(log, key).with_context(|| format!("verify {}", log.display()))?);
+        reports.push(verify_with(log, key, seen).with_context(|| format!("verify {}", log.display()))?);
     }
     if compare {
         compare_logs(&mut reports);
@@ -151,7 +173,13 @@ fn lines(report: &Report) -> Vec<String> {
     });
     lines.push(match report.tail() {
         0 if report.proved => "tail     no record is newer than the checkpoint".to_owned(),
-        0 => "tail     all records are under a signed checkpoint (no witness is asked)".to_owned(),
+        0 if report.seen > 0 => {
+            format!(
+                "tail     all records are under a signed checkpoint, {} kept elsewhere agree",
+                report.seen
+            )
+        }
+        0 => "tail     all records are under a signed checkpoint (none from elsewhere, --seen)".to_owned(),
         tail => format!("tail     {tail} records after the last signed checkpoint"),
     });
     let word = match report.outcome {

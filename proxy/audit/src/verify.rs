@@ -2,8 +2,9 @@
 //!
 //! What is checked: every frame's CRC and canonical form, the gap-free numbering, the hash chain, every segment
 //! header, every checkpoint's signature, order and root, the checkpoints that the recorder's own records name, and
-//! the sessions' numbering. What cannot be found without a witness outside: a log that was rolled back to an earlier
-//! state together with its checkpoints, and one that was rewritten by somebody who has the log's key.
+//! the sessions' numbering. What cannot be found without something from outside: a log that was rolled back to an
+//! earlier state together with its checkpoints, and one that was rewritten by somebody who has the log's key. A
+//! checkpoint that was kept elsewhere finds both ([`verify_with`]); exported copies carry such checkpoints.
 
 mod bundle;
 mod checkpoints;
@@ -95,7 +96,9 @@ pub struct Report {
     pub result_chunks: u64,
     /// Checkpoints with a good signature.
     pub checkpoints: u64,
-    /// Size of the largest of them.
+    /// Checkpoints of this log that were seen elsewhere and given, with a good signature.
+    pub seen: u64,
+    /// Size of the largest of all these.
     pub signed_size: u64,
     /// Seconds between records of neighbouring checkpoints, at most.
     pub max_checkpoint_gap_seconds: f64,
@@ -156,6 +159,16 @@ pub enum VerifyError {
 /// # Errors
 /// The log cannot be read; what is wrong *in* it is in the report.
 pub fn verify(directory: &Path, key: Option<&LogKey>) -> Result<Report, VerifyError> {
+    verify_with(directory, key, &[])
+}
+
+/// As [`verify`]; the log must also have the roots of these checkpoints, signed notes that were kept elsewhere. That
+/// finds what the log alone cannot show: that it was rolled back together with its checkpoints, or written anew with
+/// its own key.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_with(directory: &Path, key: Option<&LogKey>, seen: &[String]) -> Result<Report, VerifyError> {
     let own_key = own_key(directory)?;
     let mut report = Report::new(directory, key.or(own_key.as_ref()), key.is_some());
     if let (Some(pinned), Some(own)) = (key, &own_key)
@@ -168,7 +181,8 @@ pub fn verify(directory: &Path, key: Option<&LogKey>) -> Result<Report, VerifyEr
     if torn_note > 0 && !report.being_written {
         report.incomplete(None, format!("the last checkpoint is unfinished ({torn_note} bytes)"));
     }
-    let checkpoints = Checkpoints::check(&entries, key.or(own_key.as_ref()), &mut report);
+    let mut checkpoints = Checkpoints::check(&entries, key.or(own_key.as_ref()), &mut report);
+    checkpoints.add_seen(seen, key.or(own_key.as_ref()), &mut report);
     Walk::new(&checkpoints, &mut report).run(directory)?;
     checkpoints.compare(&mut report);
     report.check_evidence();
@@ -237,6 +251,7 @@ impl Report {
             crash_recovered: 0,
             result_chunks: 0,
             checkpoints: 0,
+            seen: 0,
             signed_size: 0,
             max_checkpoint_gap_seconds: 0.0,
             clock_back_ms: 0,

@@ -7,6 +7,7 @@
 mod bulk;
 mod measure;
 mod pgbouncer;
+mod record;
 mod scene;
 mod sessions;
 mod transactions;
@@ -54,11 +55,12 @@ fn main() -> Result<()> {
 /// A part of the benchmark.
 type Section = fn(&Scene, u32) -> Result<Vec<Row>>;
 
-const SECTIONS: [(&str, Section); 4] = [
+const SECTIONS: [(&str, Section); 5] = [
     ("transactions", transactions::measure),
     ("latency", transactions::latency),
     ("bulk", bulk::measure),
     ("sessions", sessions::measure),
+    ("record", record::measure),
 ];
 
 fn table(rows: &[Row]) -> Table {

@@ -66,6 +66,14 @@ impl OtlpSource {
         self.parts.first().map(|part| part.path.clone()).unwrap_or_default()
     }
 
+    /// The checkpoints among the copies, as signed notes.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn checkpoints(&self) -> Result<Vec<String>, SourceError> {
+        Ok(self.index()?.notes.into_values().flatten().collect())
+    }
+
     /// All that is here, by log.
     pub(crate) fn copies(&self) -> Result<Copies<'_>, SourceError> {
         Ok(Copies { parts: &self.parts, index: self.index()? })

@@ -2,7 +2,7 @@
 
 use crate::checkpoint::Entry;
 use crate::merkle::{Hash, hexadecimal};
-use crate::note::{Checkpoint, LogKey};
+use crate::note::{Checkpoint, LogKey, SignedCheckpoint};
 use crate::verify::{Report, UNSIGNED_TAIL_SECONDS};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -45,6 +45,33 @@ impl Checkpoints {
         report.signed_size = largest;
         report.digests = entries.iter().map(|entry| hexadecimal(&entry.digest())).collect();
         Self { roots, learned: RefCell::default() }
+    }
+
+    /// Adds checkpoints that were seen elsewhere, as copies carry them: a log that was rolled back or written anew does
+    /// not have their roots. Those of other logs are not looked at.
+    pub(super) fn add_seen(&mut self, notes: &[String], key: Option<&LogKey>, report: &mut Report) {
+        for note in notes {
+            let Ok(signed) = SignedCheckpoint::parse(note) else {
+                report.tampered(None, "a checkpoint seen elsewhere is not one".to_owned());
+                continue;
+            };
+            let size = signed.checkpoint.size;
+            if Some(signed.checkpoint.origin.as_str()) != report.origin.as_deref() {
+                continue;
+            }
+            let Some(Ok(checkpoint)) = key.map(|key| signed.verify(key)) else {
+                report
+                    .tampered(None, format!("the checkpoint of size {size} seen elsewhere is not the log's"));
+                continue;
+            };
+            report.seen += 1;
+            report.signed_size = report.signed_size.max(size);
+            if self.roots.get(&size).is_some_and(|root| *root != checkpoint.root) {
+                let what = format!("fork: the checkpoint of size {size} seen elsewhere has another root");
+                report.tampered(Some((0, size.saturating_sub(1))), what);
+            }
+            self.roots.entry(size).or_insert(checkpoint.root);
+        }
     }
 
     /// The signed root of this size.

@@ -83,8 +83,9 @@ fn options(address: SocketAddr) -> ExportOptions {
     options
 }
 
+/// One session of so many statements.
 async fn fill(spool: &Spool, count: u64) {
-    let session = SessionStamp::new(vec![(key::SESSION_ID.into(), "s1".into())]);
+    let session = SessionStamp::new(vec![(key::SESSION_ID.into(), uuid::Uuid::now_v7().to_string().into())]);
     for number in 0..count {
         let event = Event::new(EventName::Statement, Severity::Info, "statement").with(key::COMMAND, number);
         spool.append(&session, event).unwrap();

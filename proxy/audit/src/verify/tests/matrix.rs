@@ -128,7 +128,14 @@ async fn a_cut_tail_is_found_and_its_range_said() {
     let first = SignedCheckpoint::parse(&notes[0]).unwrap().checkpoint.size;
     log.rewrite(|leaves| leaves.truncate(usize::try_from(first).unwrap()));
     log.write_notes(&notes[..1]);
-    assert_eq!(log.verify().outcome, Outcome::Ok, "the rollback of log and checkpoints needs a witness");
+    assert_eq!(
+        log.verify().outcome,
+        Outcome::Ok,
+        "the rollback of log and checkpoints shows only from outside"
+    );
+    // One checkpoint that was kept elsewhere is enough.
+    let report = verify_with(&log.options.directory, None, &notes[notes.len() - 1..]).unwrap();
+    assert_near(&report, first, 0, "rolled back");
     spoiled.repair();
 }
 
@@ -154,4 +161,28 @@ async fn changed_removed_replayed_and_forked_checkpoints_are_found() {
         assert_eq!(log.verify().outcome, Outcome::Tampered, "signed by another {at}");
     }
     spoiled.repair();
+}
+
+#[tokio::test]
+async fn a_log_written_anew_with_its_own_key_is_found_by_a_checkpoint_kept_elsewhere() {
+    let log = Log::new().await;
+    let kept = log.notes();
+    let mut leaves = log.leaves();
+    let mut record = Record::decode(&leaves[17]).unwrap().into_log_record();
+    record.time_unix_nano += 1;
+    leaves[17] = record.encode_to_vec();
+    let tree = log.forge(&leaves);
+    let forged = Checkpoint { origin: ORIGIN.to_owned(), size: tree.size(), root: tree.root() };
+    log.write_notes(&[log.signer().sign(&forged)]);
+    assert_eq!(log.verify().outcome, Outcome::Ok, "nothing in the log shows it");
+    for note in &kept {
+        let report = verify_with(&log.options.directory, None, std::slice::from_ref(note)).unwrap();
+        let size = SignedCheckpoint::parse(note).unwrap().checkpoint.size;
+        let expected = if size > 17 { Outcome::Tampered } else { Outcome::Ok };
+        assert_eq!((report.outcome, report.seen), (expected, 1), "{size}: {:?}", report.problems);
+    }
+    let foreign = LogSigner::new("another/log", &[1; 32]).unwrap();
+    let foreign = foreign.sign(&Checkpoint { origin: "another/log".to_owned(), size: 1, root: [0; 32] });
+    let report = verify_with(&log.options.directory, None, &[foreign]).unwrap();
+    assert_eq!((report.outcome, report.seen), (Outcome::Ok, 0));
 }
