@@ -100,7 +100,7 @@ async fn approve(
     let seen = context.binding.borrow().check(now);
     let bound = match seen {
         Ok(()) => binding::prove(&context.client, request).await,
-        Err(why) => Err(why),
+        Err(unbound) => Err(unbound),
     };
     match bound {
         Ok(()) => {
@@ -111,9 +111,10 @@ async fn approve(
             conclude(context, request, wanted, now).await?;
             Ok(Action::requeue(AFTER))
         }
-        Err(why) => {
-            let message = format!("its approval does not count: {why}");
-            conclude(context, request, vec![Wanted::no(APPROVER_BINDING, "NotProven", message)], now).await?;
+        Err(unbound) => {
+            let message = format!("its approval does not count: {}", unbound.why);
+            conclude(context, request, vec![Wanted::no(APPROVER_BINDING, unbound.reason, message)], now)
+                .await?;
             Ok(Action::requeue(UNBOUND))
         }
     }

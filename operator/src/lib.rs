@@ -26,3 +26,4 @@ pub mod run;
 pub mod stores;
 pub mod telemetry;
 pub mod triggers;
+pub mod unreadable;

@@ -9,12 +9,12 @@ use crate::names::MANAGER;
 use crate::resource::dereference::pods;
 use crate::resource::pods::{is_leaving, is_running, report, reports};
 use crate::stores::{Chain, Guarded};
+use crate::unreadable;
 use crds::v1alpha1::conditions::{ACCEPTED, PROGRAMMED, READY, RECONCILING, RESOLVED_REFS, STALLED};
 use crds::v1alpha1::{Policy, ProtectedResource, TargetKind, TargetRef};
 use crds::validation::Validate as _;
 use jiff::Timestamp;
-use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
-use kube::core::error_boundary::InvalidObject;
+use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::{Api, Resource as _, ResourceExt as _};
 use proxy_policy::{ResourceFacts, compile};
@@ -37,7 +37,12 @@ pub struct PolicyError(#[source] kube::Error);
 pub async fn reconcile(object: Arc<Guarded<Policy>>, context: Arc<Context>) -> Result<Action, PolicyError> {
     let policy = match &object.0 {
         Ok(policy) => policy,
-        Err(invalid) => return unreadable(&context, invalid).await,
+        Err(invalid) => {
+            let told =
+                unreadable::tell::<Policy>(&context, invalid, "gateways keep what they enforced before");
+            told.await.map_err(PolicyError)?;
+            return Ok(Action::await_change());
+        }
     };
     if policy.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
@@ -221,34 +226,6 @@ fn enforcing(context: &Context, policy: &Policy, resource: &ProtectedResource) -
     }
     // a replica that does not run yet does not enforce anything yet
     (all.max(usize::try_from(resource.spec.gateway.replicas).unwrap_or_default()), current)
-}
-
-/// A stored object that does not parse.
-async fn unreadable(context: &Context, invalid: &InvalidObject) -> Result<Action, PolicyError> {
-    let metadata = &invalid.metadata;
-    let (Some(namespace), Some(name)) = (&metadata.namespace, &metadata.name) else {
-        return Ok(Action::await_change());
-    };
-    let message = format!("cannot be read: {}; gateways keep what they enforced before", invalid.error);
-    let wanted = vec![
-        Wanted::no(ACCEPTED, "Invalid", message.clone()),
-        Wanted::no(READY, "Invalid", message.clone()),
-        Wanted::yes(STALLED, "Invalid", message),
-    ];
-    // What its status says cannot be read either: with a time that stays, saying it again changes nothing.
-    let since = metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |at| at.0);
-    let conditions = merge(&[], wanted, metadata.generation, since);
-    let kind = ApiResource::erase::<Policy>(&());
-    let api = Api::<DynamicObject>::namespaced_with(context.client.clone(), namespace, &kind);
-    let patch = json!({
-        "apiVersion": Policy::api_version(&()),
-        "kind": Policy::kind(&()),
-        "status": {"observedGeneration": metadata.generation, "conditions": conditions},
-    });
-    context.metrics.wrote("Policy", "status");
-    let params = PatchParams::apply(MANAGER).force();
-    api.patch_status(name, &params, &Patch::Apply(&patch)).await.map_err(PolicyError)?;
-    Ok(Action::await_change())
 }
 
 /// When to try again.

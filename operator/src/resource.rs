@@ -17,19 +17,17 @@ pub mod pods;
 pub mod status;
 pub mod validate;
 
-use crate::conditions::{Wanted, merge};
 use crate::context::Context;
-use crate::names::{self, MANAGER};
+use crate::names;
 use crate::stores::{Chain, Guarded};
+use crate::unreadable;
 use apply::ApplyError;
 use crds::v1alpha1::ProtectedResource;
-use crds::v1alpha1::conditions::{ACCEPTED, READY, STALLED};
 use jiff::Timestamp;
-use kube::api::{DynamicObject, Patch, PatchParams};
-use kube::core::error_boundary::InvalidObject;
+use kube::ResourceExt as _;
+use kube::api::DynamicObject;
 use kube::runtime::controller::Action;
-use kube::{Api, Resource as _, ResourceExt as _};
-use serde_json::{Value, json};
+use serde_json::Value;
 use status::Outcome;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,7 +66,11 @@ pub async fn reconcile(
     let now = Timestamp::now();
     let resource = match &object.0 {
         Ok(resource) => resource,
-        Err(invalid) => return unreadable(&context, invalid).await,
+        Err(invalid) => {
+            let told = unreadable::tell::<ProtectedResource>(&context, invalid, "what runs is left as it is");
+            told.await.map_err(|source| ResourceError::Api { step: "write status", source })?;
+            return Ok(Action::await_change());
+        }
     };
     if resource.metadata.deletion_timestamp.is_some() {
         return drain::drain(&context, resource, now).await;
@@ -130,35 +132,6 @@ async fn applied(
     }
     apply::prune(context, resource, &wanted).await?;
     deployment.ok_or(ApplyError::NoDeployment)
-}
-
-/// A stored object that does not parse: somebody changed the CRD's schema, or an older version wrote it.
-async fn unreadable(context: &Context, invalid: &InvalidObject) -> Result<Action, ResourceError> {
-    let metadata = &invalid.metadata;
-    // What its status says cannot be read either: with a time that stays, saying it again changes nothing.
-    let since = metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |at| at.0);
-    let (Some(namespace), Some(name)) = (&metadata.namespace, &metadata.name) else {
-        return Ok(Action::await_change());
-    };
-    let message = format!("cannot be read: {}; what runs is left as it is", invalid.error);
-    let wanted = vec![
-        Wanted::no(ACCEPTED, "Invalid", message.clone()),
-        Wanted::no(READY, "Invalid", message.clone()),
-        Wanted::yes(STALLED, "Invalid", message),
-    ];
-    let conditions = merge(&[], wanted, metadata.generation, since);
-    let kind = kube::api::ApiResource::erase::<ProtectedResource>(&());
-    let api = Api::<DynamicObject>::namespaced_with(context.client.clone(), namespace, &kind);
-    let patch = json!({
-        "apiVersion": ProtectedResource::api_version(&()),
-        "kind": ProtectedResource::kind(&()),
-        "status": {"observedGeneration": metadata.generation, "conditions": conditions},
-    });
-    context.metrics.wrote("Resource", "status");
-    api.patch_status(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&patch))
-        .await
-        .map_err(|source| ResourceError::Api { step: "write status", source })?;
-    Ok(Action::await_change())
 }
 
 /// When to try again.

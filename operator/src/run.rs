@@ -3,7 +3,7 @@
 use crate::admin::{self, Readiness};
 use crate::args::Args;
 use crate::authority::{Authority, AuthorityError};
-use crate::binding::{self, Binding};
+use crate::binding::{self, Binding, Unbound};
 use crate::context::{Context, Shared};
 use crate::leader::Leadership;
 use crate::metrics::Metrics;
@@ -112,8 +112,9 @@ async fn work(client: &Client, args: &Args, metrics: &Metrics) -> Result<(), Run
     metrics.leading.set(1);
     let authority =
         Authority::load(client, &args.namespace, Timestamp::now()).await.map_err(RunError::Authority)?;
-    let (binding, seen) =
-        watch::channel(Binding::Unproven("the admission policy was not tried yet".to_owned()));
+    let (binding, seen) = watch::channel(Binding::Unproven(Unbound::not_proven(
+        "the admission policy was not tried yet".to_owned(),
+    )));
     let shared = Shared {
         settings: Arc::new(args.settings()),
         authority: Arc::new(authority),

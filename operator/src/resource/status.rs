@@ -164,7 +164,7 @@ fn conditions(context: &Context, given: &Dereferenced, outcome: &Outcome, now: T
     };
     wanted.push(match context.binding.borrow().check(now) {
         Ok(()) => Wanted::yes(APPROVER_BINDING, "Proven", "decisions in another name are refused"),
-        Err(why) => Wanted::no(APPROVER_BINDING, "NotProven", why),
+        Err(unbound) => Wanted::no(APPROVER_BINDING, unbound.reason, unbound.why),
     });
     wanted
 }
