@@ -145,7 +145,9 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
             }
         };
         texts(&record, &mut detect);
-        results.iter().for_each(|(text, part)| detect(text, part));
+        for (text, part) in &results {
+            detect(text, part);
+        }
     }
     if answer.records == 0 {
         bail!("there is no record in {}", answer.source);
@@ -217,7 +219,7 @@ fn detectors(wishes: &[Wish]) -> (Vec<String>, Option<Masker>) {
     let choices: Vec<DetectorChoice> = wanted
         .iter()
         .map(|detector| DetectorChoice {
-            detectors: vec![(*detector).clone()],
+            detectors: vec![**detector],
             patterns: Vec::new(),
             with: Mask::default(),
         })

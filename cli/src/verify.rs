@@ -8,7 +8,7 @@ use proxy_audit::evidence::Bundle;
 use proxy_audit::note::{LogKey, SignedCheckpoint};
 use proxy_audit::source::{OtlpSource, Part};
 use proxy_audit::verify::{
-    Outcome, Report, choose_key, compare_logs, verify_bundle, verify_otlp, verify_with,
+    Outcome, Report, Subject, choose_key, compare_logs, verify_bundle, verify_otlp, verify_with,
 };
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -150,7 +150,7 @@ fn lines(report: &Report) -> Vec<String> {
             report.records,
             report.first,
             report.end.saturating_sub(1),
-            match (holes, report.proved) {
+            match (holes, report.subject == Subject::Bundle) {
                 (true, _) => "see below",
                 (false, true) => "each proved by the checkpoint, sessions gap-free",
                 (false, false) => "gap-free, chain OK, merkle OK",
@@ -172,7 +172,9 @@ fn lines(report: &Report) -> Vec<String> {
         "clock    monotone".to_owned()
     });
     lines.push(match report.tail() {
-        0 if report.proved => "tail     no record is newer than the checkpoint".to_owned(),
+        0 if report.subject == Subject::Bundle => {
+            "tail     no record is newer than the checkpoint".to_owned()
+        }
         0 if report.seen > 0 => {
             format!(
                 "tail     all records are under a signed checkpoint, {} kept elsewhere agree",
@@ -182,6 +184,13 @@ fn lines(report: &Report) -> Vec<String> {
         0 => "tail     all records are under a signed checkpoint (none from elsewhere, --seen)".to_owned(),
         tail => format!("tail     {tail} records after the last signed checkpoint"),
     });
+    lines.extend(conclusion(report));
+    lines
+}
+
+/// The answer, and what is wrong.
+fn conclusion(report: &Report) -> Vec<String> {
+    let mut lines = Vec::new();
     let word = match report.outcome {
         Outcome::Ok => "OK",
         Outcome::Tampered => "TAMPERED",

@@ -103,14 +103,16 @@ impl Terminal {
 
 /// The items in the order of the record.
 pub(super) fn items(session: &SessionDetail, steps: &[Step]) -> Vec<Item> {
-    let mut items = Items { session, items: Vec::new(), open: HashMap::new(), left: MAX_TERMINAL_BYTES };
-    steps.iter().for_each(|step| items.step(step));
-    items.items
+    let mut items = Items { session, list: Vec::new(), open: HashMap::new(), left: MAX_TERMINAL_BYTES };
+    for step in steps {
+        items.step(step);
+    }
+    items.list
 }
 
 struct Items<'a> {
     session: &'a SessionDetail,
-    items: Vec<Item>,
+    list: Vec<Item>,
     /// Where the item of a command is.
     open: HashMap<i64, usize>,
     left: usize,
@@ -163,8 +165,8 @@ impl Items<'_> {
         let Some(command) = command.cloned() else { return };
         let mut renderer = renderer::of(self.session);
         let typed = renderer.begin(text);
-        self.open.insert(command.number, self.items.len());
-        self.items.push(Item::Command(Box::new(CommandItem {
+        self.open.insert(command.number, self.list.len());
+        self.list.push(Item::Command(Box::new(CommandItem {
             command,
             typed,
             approvals: Vec::new(),
@@ -176,14 +178,14 @@ impl Items<'_> {
     }
 
     fn open(&mut self, step: &Step) -> Option<&mut CommandItem> {
-        match self.items.get_mut(*self.open.get(&step.command?)?)? {
+        match self.list.get_mut(*self.open.get(&step.command?)?)? {
             Item::Command(item) => Some(item),
             Item::Note { .. } => None,
         }
     }
 
     fn note(&mut self, step: &Step, tone: &'static str, text: String) {
-        self.items.push(Item::Note { time: step.time, tone, text });
+        self.list.push(Item::Note { time: step.time, tone, text });
     }
 }
 

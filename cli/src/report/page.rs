@@ -1,5 +1,11 @@
 //! The page.
 
+#![expect(
+    clippy::format_collect,
+    clippy::format_push_string,
+    reason = "a page is made once: its parts side by side are worth the strings between"
+)]
+
 use crate::output::local;
 use crate::replay::renderer::Part;
 use crate::replay::table::Table;

@@ -61,6 +61,18 @@ pub struct Problem {
     pub what: String,
 }
 
+/// What was checked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Subject {
+    /// A log on disk.
+    Log,
+    /// Copies of a log's records, as exported.
+    Copies,
+    /// Part of an evidence bundle: the records do not follow one another, each is proved to be in the log by itself.
+    Bundle,
+}
+
 /// What `verify` found in one log.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -72,10 +84,8 @@ pub struct Report {
     pub key: Option<String>,
     /// Whether the key was given by whoever asked, rather than found beside the log.
     pub key_pinned: bool,
-    /// These are copies of a log's records: an OTLP export, or an evidence bundle.
-    pub copy: bool,
-    /// The records do not follow one another: each is proved to be in the log by itself, as in an evidence bundle.
-    pub proved: bool,
+    /// What was checked.
+    pub subject: Subject,
     /// A gateway is writing it now.
     pub being_written: bool,
     /// Records read.
@@ -199,7 +209,7 @@ pub fn compare_logs(reports: &mut [Report]) {
         };
         let named = reports.iter().find(|other| other.origin.as_deref() == Some(predecessor.origin.as_str()));
         let (outcome, what) = match named {
-            Some(other) if other.copy || other.digests.contains(&predecessor.digest) => continue,
+            Some(other) if other.is_copy() || other.digests.contains(&predecessor.digest) => continue,
             Some(_) => (
                 Outcome::Tampered,
                 format!("log {} has lost its checkpoint of size {}", predecessor.origin, predecessor.size),
@@ -239,8 +249,7 @@ impl Report {
             origin: key.map(|key| key.name().to_owned()),
             key: key.map(LogKey::fingerprint),
             key_pinned,
-            copy: false,
-            proved: false,
+            subject: Subject::Log,
             being_written: being_written(directory),
             records: 0,
             first: 0,
@@ -266,6 +275,11 @@ impl Report {
     /// Records that no checkpoint covers.
     pub fn tail(&self) -> u64 {
         self.end.saturating_sub(self.signed_size)
+    }
+
+    /// Whether copies were checked and not the log itself: what is missing there may not have arrived.
+    pub fn is_copy(&self) -> bool {
+        self.subject != Subject::Log
     }
 
     /// First thing that is wrong.

@@ -143,7 +143,7 @@ impl Collected {
         for record in records(log)? {
             prover.push(*record?.leaf_hash());
         }
-        let signed = crate::note::SignedCheckpoint::parse(&note).map_err(|_| unsigned())?;
+        let signed = crate::note::SignedCheckpoint::parse(&note).or(Err(unsigned()))?;
         if signed.checkpoint.root != prover.root() {
             return Err(EvidenceError::Root { log: log.to_owned(), size });
         }
@@ -161,9 +161,10 @@ impl Collected {
             }
             Ok(())
         })?;
-        let (records, proved) = (self.sequences.len() as u64, proofs.len() as u64);
+        let (records, unproved) = (self.sequences.len(), self.sequences.len().saturating_sub(proofs.len()));
+        let (records, unproved) = (records as u64, unproved as u64);
         let origin = signed.checkpoint.origin;
-        manifest.logs.push(LogEntry { origin, directory, size, records, unproved: records - proved });
+        manifest.logs.push(LogEntry { origin, directory, size, records, unproved });
         manifest.sessions.extend(self.sessions.into_values());
         Ok(())
     }

@@ -8,7 +8,7 @@ use crate::merkle::Proof;
 use crate::note::{Checkpoint, LogKey, SignedCheckpoint};
 use crate::record::Record;
 use crate::source::{Source as _, SourceError, Wanted};
-use crate::verify::{Checkpoints, Outcome, Report, choose_key};
+use crate::verify::{Checkpoints, Outcome, Report, Subject, choose_key};
 use std::collections::BTreeMap;
 
 /// Checks a bundle, log by log. Without a key from elsewhere, the key in the bundle is used, which whoever changed the
@@ -23,7 +23,7 @@ pub fn verify_bundle(bundle: &Bundle, keys: &[LogKey]) -> Result<Vec<Report>, So
     }
     if reports.is_empty() {
         let mut report = Report::new(bundle.path(), None, false);
-        report.copy = true;
+        report.subject = Subject::Bundle;
         report.problem(Outcome::CannotVerify, None, "there is no record in the bundle".to_owned());
         reports.push(report);
     }
@@ -68,7 +68,7 @@ fn verify_log(bundle: &Bundle, log: &LogEntry, keys: &[LogKey]) -> Result<Report
     let pinned = choose_key(keys, &log.origin);
     let key = pinned.or(own.as_ref());
     let mut report = Report::new(bundle.path(), key, pinned.is_some());
-    (report.copy, report.proved) = (true, true);
+    report.subject = Subject::Bundle;
     report.origin = Some(log.origin.clone());
     if own.is_none() {
         report.tampered(None, format!("{}/log.vkey is not a key", log.directory));

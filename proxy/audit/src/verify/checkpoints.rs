@@ -105,7 +105,7 @@ impl Checkpoints {
                 "tail cut: the checkpoint of size {} covers records {}..{}, which are not there",
                 report.signed_size, range.0, range.1
             );
-            if report.copy {
+            if report.is_copy() {
                 let what = format!(
                     "records {}..{} did not arrive, or were removed: a checkpoint of size {} covers them",
                     range.0, range.1, report.signed_size
@@ -116,7 +116,7 @@ impl Checkpoints {
             }
         }
         // Of checkpoints, copies have the newest ones only.
-        let named: &[_] = if report.copy { &[] } else { &learned.named };
+        let named: &[_] = if report.is_copy() { &[] } else { &learned.named };
         for (record, size, digest) in named {
             if !report.digests.contains(digest) {
                 let what = format!("record {record} names a checkpoint of size {size} that is not there");

@@ -5,7 +5,7 @@
 use crate::checkpoint::Entry;
 use crate::note::{LogKey, SignedCheckpoint};
 use crate::source::{OtlpSource, SourceError};
-use crate::verify::{Checkpoints, Report, Walk};
+use crate::verify::{Checkpoints, Report, Subject, Walk};
 use std::path::Path;
 
 /// Checks copies of records, log by log. Without a key for a log, its checkpoints are not believed.
@@ -18,7 +18,7 @@ pub fn verify_otlp(source: &OtlpSource, keys: &[LogKey]) -> Result<Vec<Report>, 
     for log in copies.logs() {
         let key = choose_key(keys, log.origin);
         let mut report = Report::new(Path::new(&source.path()), key, key.is_some());
-        report.copy = true;
+        report.subject = Subject::Copies;
         report.origin = Some(log.origin.to_owned());
         let mut entries: Vec<Entry> = log
             .notes

@@ -369,7 +369,7 @@ impl<'a> Walk<'a> {
             let before =
                 first.checked_sub(1).map_or_else(|| "the start".to_owned(), |before| before.to_string());
             let after = last + 1;
-            if self.report.copy {
+            if self.report.is_copy() {
                 let what = format!("{count} between {before} and {after} did not arrive, or was removed");
                 self.report.incomplete(Some((first, last)), what);
             } else {
@@ -382,7 +382,7 @@ impl<'a> Walk<'a> {
         }
         if self.report.first > 0 {
             let range = Some((0, self.report.first - 1));
-            if self.report.copy {
+            if self.report.is_copy() {
                 let what = format!("records 0..{} are not among the copies", self.report.first - 1);
                 self.report.incomplete(range, what);
             } else if self.removed_below >= self.report.first {

@@ -114,7 +114,7 @@ fn missing(kept: &Kept, directory: &TempDir) -> BTreeSet<u64> {
 }
 
 async fn drained(exporter: Exporter) -> ExportStatus {
-    let status = exporter.drain(Duration::from_secs(120)).await;
+    let status = exporter.drain(Duration::from_mins(2)).await;
     assert_eq!((status.lag, status.unsigned), (0, 0), "{status:?}");
     status
 }
