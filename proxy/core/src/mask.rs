@@ -61,6 +61,17 @@ pub struct Masker {
     tenant: TenantKey,
 }
 
+/// A finding: where it is, what it is called, and what is shown in its place.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Found {
+    /// Bytes to hide.
+    pub range: std::ops::Range<usize>,
+    /// Name of what was found.
+    pub name: String,
+    /// What stands in its place.
+    pub shown: Vec<u8>,
+}
+
 /// A key without a `Debug` of its bytes.
 #[derive(Clone)]
 struct TenantKey([u8; 32]);
@@ -123,6 +134,21 @@ impl Masker {
             out = next;
         }
         Cow::Owned(out)
+    }
+
+    /// Every finding in one complete text: disjoint, in order. For protocols that look at a text in more than one way.
+    pub fn found(&self, text: &[u8]) -> Vec<Found> {
+        let shown = |finding: &Finding<'_>| {
+            let value = text.get(finding.start..finding.end).unwrap_or_default();
+            self.keys.replacement(finding.mask, finding.name, value)
+        };
+        let findings = self.engine.findings(text);
+        let found = |finding: Finding<'_>| Found {
+            range: finding.start..finding.end,
+            name: finding.name.to_owned(),
+            shown: shown(&finding),
+        };
+        findings.into_iter().map(found).collect()
     }
 
     /// Appends `text` with `findings`, disjoint and in order, replaced.

@@ -74,6 +74,11 @@ pub fn analyze(line: &[u8], role: &str, host: &str) -> Command {
     }
 }
 
+/// Whether `text` is all of a command: a shell that reads it by lines would not wait for another one.
+pub fn is_complete(text: &str) -> bool {
+    parse::is_complete(text)
+}
+
 fn found(text: &str) -> Found {
     if parse::openings(text) <= SHALLOW_MAX {
         return walked(text);

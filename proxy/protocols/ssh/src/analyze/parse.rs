@@ -4,7 +4,7 @@
 //! bound a line of forty `(` would take it years.
 
 use super::found::Why;
-use brush_parser::{ParserOptions, Token, ast};
+use brush_parser::{ParseError, ParserOptions, Token, ast};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Longest text that is analysed, in bytes. Longer ones are not known.
@@ -31,22 +31,27 @@ pub(super) fn openings(text: &str) -> usize {
 
 /// The tokens of a text.
 pub(super) fn tokens(text: &str) -> Result<Vec<Token>, Why> {
-    if text.len() > TEXT_MAX {
-        return Err(Why::new(format!("it is longer than {TEXT_MAX} bytes")));
-    }
-    if text.chars().any(|c| c == '\0') {
-        return Err(Why::new("it holds a NUL"));
-    }
-    let expansions = text.matches("$(").count() + text.matches("${").count() + text.matches("$[").count();
-    if expansions > EXPANSIONS_MAX {
-        return Err(Why::new(format!("it holds more than {EXPANSIONS_MAX} expansions")));
-    }
-    if has_long_descriptor(text) {
-        return Err(Why::new("a file descriptor out of range"));
+    if let Some(why) = refused(text) {
+        return Err(why);
     }
     let options = options().tokenizer_options();
     let tokens = caught(|| brush_parser::uncached_tokenize_str(text, &options).ok())?;
     tokens.ok_or_else(|| Why::new("it is not a command line that bash can parse"))
+}
+
+/// Why a text is not even cut into tokens.
+fn refused(text: &str) -> Option<Why> {
+    if text.len() > TEXT_MAX {
+        return Some(Why::new(format!("it is longer than {TEXT_MAX} bytes")));
+    }
+    if text.chars().any(|c| c == '\0') {
+        return Some(Why::new("it holds a NUL"));
+    }
+    let expansions = text.matches("$(").count() + text.matches("${").count() + text.matches("$[").count();
+    if expansions > EXPANSIONS_MAX {
+        return Some(Why::new(format!("it holds more than {EXPANSIONS_MAX} expansions")));
+    }
+    has_long_descriptor(text).then(|| Why::new("a file descriptor out of range"))
 }
 
 /// The commands of a text.
@@ -54,6 +59,26 @@ pub(super) fn program(tokens: &[Token]) -> Result<ast::Program, Why> {
     bounded(tokens)?;
     caught(|| brush_parser::parse_tokens(tokens, &options()).ok())?
         .ok_or_else(|| Why::new("it is not a command line that bash can parse"))
+}
+
+/// Whether a shell would run the text without reading on. A text that is not parsed for its bounds counts as complete:
+/// it will be unknown.
+pub(super) fn is_complete(text: &str) -> bool {
+    if refused(text).is_some() || openings(text) > super::SHALLOW_MAX {
+        return true;
+    }
+    let options = options();
+    let parsed = caught(|| {
+        let tokens = match brush_parser::uncached_tokenize_str(text, &options.tokenizer_options()) {
+            Ok(tokens) => tokens,
+            Err(error) => return error.is_incomplete() || text.ends_with('\\'),
+        };
+        let ends_early = |tokens: &[Token]| {
+            matches!(brush_parser::parse_tokens(tokens, &options), Err(ParseError::ParsingAtEndOfInput))
+        };
+        bounded(&tokens).is_ok() && !tokens.is_empty() && ends_early(&tokens)
+    });
+    !parsed.unwrap_or(false)
 }
 
 /// Extended patterns are off in a shell that runs a command line.

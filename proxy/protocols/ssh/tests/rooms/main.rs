@@ -4,3 +4,4 @@
 
 mod destructive;
 mod everyday;
+mod output;

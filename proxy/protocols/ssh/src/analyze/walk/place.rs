@@ -1,6 +1,7 @@
 //! Where a command runs, and what a path means there.
 
 use super::super::argument::{Arg, Sort};
+use crate::paths::clean;
 
 /// So many directories are told apart.
 const PLACES_MAX: usize = 4;
@@ -52,28 +53,6 @@ impl Place {
             Some(dirs) => dirs.iter().map(|dir| clean(&format!("{dir}/{path}"))).collect(),
             None => vec![format!("?/{}", clean(path))],
         }
-    }
-}
-
-/// Without `.`, `..` and doubled slashes. A `..` behind a link may lead elsewhere; only the host can tell.
-fn clean(path: &str) -> String {
-    let absolute = path.starts_with('/');
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." if parts.last().is_some_and(|last| *last != ".." && !last.starts_with('~')) => {
-                parts.pop();
-            }
-            ".." if absolute => {}
-            part => parts.push(part),
-        }
-    }
-    let joined = parts.join("/");
-    match (absolute, joined.is_empty()) {
-        (true, _) => format!("/{joined}"),
-        (false, true) => ".".to_owned(),
-        (false, false) => joined,
     }
 }
 

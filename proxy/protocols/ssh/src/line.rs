@@ -1,0 +1,180 @@
+//! A shell whose lines are edited here and decided whole.
+//!
+//! A terminal's bytes are not the command: keys move, kill, recall and complete, and only the shell's own editor knows
+//! what becomes of them. So in this mode the shell has no editor. The gateway owns the line: it echoes, edits, and hands
+//! over what was submitted, which is what the shell runs and what policies judge. A command that needs more lines
+//! (quotes, here-documents, `if` … `fi`, a backslash at the end) is submitted when it is whole.
+//!
+//! Keys that the gateway does not know are refused with a bell and never reach the line: completion, search, quoted
+//! insertion, macros. So are control bytes and bytes that are not UTF-8. History is that of this session.
+
+mod edit;
+mod keys;
+
+use crate::analyze;
+use edit::Editor;
+use keys::{Key, Keys};
+
+/// Longest command, in bytes; as much as is analysed.
+pub const COMMAND_MAX: usize = 64 * 1024;
+
+/// Longest line, in bytes; as long as a terminal's own may be.
+pub const LINE_MAX: usize = 4_096;
+
+/// So many commands are remembered.
+const HISTORY_MAX: usize = 200;
+
+/// Said for a key that is refused.
+const BELL: u8 = 7;
+
+/// Asks for the rest of a command.
+const CONTINUATION: &str = "> ";
+
+/// What came of the keys, in order.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Event {
+    /// Show these bytes to the client.
+    Echo(Vec<u8>),
+    /// A whole command, lines separated by `\n`, without a newline at its end.
+    Submit(String),
+    /// Ctrl-C: the line is given up; a running command gets the signal.
+    Interrupt,
+    /// Ctrl-D on an empty line.
+    End,
+}
+
+/// The state of one terminal's line.
+#[derive(Debug)]
+pub struct LineDiscipline {
+    prompt: String,
+    keys: Keys,
+    editor: Editor,
+    /// Lines of the command that is not whole yet, each with its newline.
+    before: String,
+    history: Vec<String>,
+    /// The entry that is shown, counted from the newest.
+    recalled: usize,
+}
+
+impl LineDiscipline {
+    /// A line behind `prompt`, which [`LineDiscipline::prompt`] shows.
+    pub fn new(prompt: impl Into<String>) -> Self {
+        Self {
+            prompt: prompt.into(),
+            keys: Keys::default(),
+            editor: Editor::default(),
+            before: String::new(),
+            history: Vec::new(),
+            recalled: 0,
+        }
+    }
+
+    /// What is shown before a line is asked for: at the start and after each command. Keys that came before are
+    /// shown with it.
+    pub fn prompt(&self) -> Vec<u8> {
+        let prompt = if self.before.is_empty() { &self.prompt } else { CONTINUATION };
+        let mut shown = prompt.as_bytes().to_vec();
+        self.editor.show(&mut shown);
+        shown
+    }
+
+    /// Takes what the client typed.
+    pub fn push(&mut self, bytes: &[u8]) -> Vec<Event> {
+        let mut events = Vec::new();
+        for byte in bytes {
+            if let Some(key) = self.keys.next(*byte) {
+                self.key(key, &mut events);
+            }
+        }
+        events
+    }
+
+    fn key(&mut self, key: Key, events: &mut Vec<Event>) {
+        match key {
+            Key::Enter => self.enter(events),
+            Key::Interrupt => {
+                self.editor.clear();
+                self.before.clear();
+                self.recalled = 0;
+                echo(events, b"^C\r\n");
+                events.push(Event::Interrupt);
+            }
+            Key::End if self.editor.is_empty() && self.before.is_empty() => events.push(Event::End),
+            Key::End if self.editor.is_empty() => echo(events, &[BELL]),
+            Key::Older => self.recall(true, events),
+            Key::Newer => self.recall(false, events),
+            Key::Redraw => {
+                let mut shown = b"\x1b[H\x1b[2J".to_vec();
+                shown.extend(self.prompt());
+                echo(events, &shown);
+            }
+            Key::LastArgument => {
+                let word = self
+                    .history
+                    .last()
+                    .and_then(|line| line.split_whitespace().next_back())
+                    .map(str::to_owned);
+                match word {
+                    Some(word) => word.chars().for_each(|c| self.key(Key::Letter(c), events)),
+                    None => echo(events, &[BELL]),
+                }
+            }
+            Key::Letter(_) if self.editor.bytes() + 4 > LINE_MAX => echo(events, &[BELL]),
+            Key::Yank if 2 * self.editor.bytes() > LINE_MAX => echo(events, &[BELL]),
+            Key::Refused => echo(events, &[BELL]),
+            key => {
+                let mut shown = Vec::new();
+                if !self.editor.apply(key, &mut shown) {
+                    shown.push(BELL);
+                }
+                echo(events, &shown);
+            }
+        }
+    }
+
+    fn enter(&mut self, events: &mut Vec<Event>) {
+        let line = self.editor.take();
+        echo(events, b"\r\n");
+        self.recalled = 0;
+        let command = format!("{}{line}", self.before);
+        if command.len() <= COMMAND_MAX && !analyze::is_complete(&command) {
+            self.before = command + "\n";
+            echo(events, CONTINUATION.as_bytes());
+            return;
+        }
+        self.before.clear();
+        if !command.trim().is_empty() && self.history.last() != Some(&command) {
+            if self.history.len() >= HISTORY_MAX {
+                self.history.remove(0);
+            }
+            self.history.push(command.clone());
+        }
+        events.push(Event::Submit(command));
+    }
+
+    fn recall(&mut self, older: bool, events: &mut Vec<Event>) {
+        let wanted = if older { Some(self.recalled + 1) } else { self.recalled.checked_sub(1) };
+        let Some(wanted) = wanted.filter(|wanted| *wanted <= self.history.len()) else {
+            echo(events, &[BELL]);
+            return;
+        };
+        self.recalled = wanted;
+        let entry =
+            self.history.len().checked_sub(wanted).and_then(|at| self.history.get(at)).filter(|_| wanted > 0);
+        let mut shown = Vec::new();
+        self.editor.replace(entry.map_or("", String::as_str), &mut shown);
+        echo(events, &shown);
+    }
+}
+
+/// Joins what is shown to what was shown just before.
+fn echo(events: &mut Vec<Event>, bytes: &[u8]) {
+    if let Some(Event::Echo(shown)) = events.last_mut() {
+        shown.extend_from_slice(bytes);
+    } else if !bytes.is_empty() {
+        events.push(Event::Echo(bytes.to_vec()));
+    }
+}
+
+#[cfg(test)]
+mod tests;

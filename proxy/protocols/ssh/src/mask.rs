@@ -1,0 +1,285 @@
+//! Masking of what programs say, over terminals and without.
+//!
+//! A program's output has no frames: secrets span reads, escape sequences stand between their letters, and a program
+//! that is asked to will say them backwards. Bytes are held until what they belong to can be seen: a window of the
+//! stream is looked at as a person would see it (`view`), and again in the forms in which it may be encoded
+//! (`encoded`). What is found in any of them is hidden where it stands in the stream.
+//!
+//! A prompt must not freeze: the caller calls [`OutputMasker::quiet`] when nothing came for [`QUIET`], and gets what is
+//! held. A value that has only begun by then is hidden from its beginning to its end. What was released stays known as
+//! context, so that a value that comes in drips is at least hidden from where it can be told on.
+//!
+//! Out of reach, and left to the policy of commands: encryption, compression, values spelled by arithmetic, values that
+//! two commands say in part, letters that the cursor places out of order.
+
+mod encoded;
+mod view;
+
+use proxy_core::mask::{Found, MaskCounts, Masker};
+use std::ops::Range;
+use std::time::Duration;
+use view::Text;
+
+/// After so long without output the caller releases what is held.
+pub const QUIET: Duration = Duration::from_millis(50);
+
+/// So many bytes are looked at together while a program does not pause.
+const CHUNK: usize = 32 * 1024;
+
+/// So many of them stay held for what may follow: longer than any secret in any form but keys.
+const HOLD: usize = 4 * 1024;
+
+/// A finding may make it hold so much, in bytes.
+const HELD_MAX: usize = 96 * 1024;
+
+/// So many released bytes stay known.
+const CONTEXT: usize = 1_024;
+
+/// Longest piece of an escape sequence or character that waits for its end.
+const BROKEN_MAX: usize = 64;
+
+/// So many bytes before a pause are looked at for a value that has begun.
+const BEGUN_CONTEXT: usize = 160;
+
+/// Shortest word that may be the beginning of a value.
+const BEGUN_MIN: usize = 4;
+
+/// What a value that has begun may go on with: values of many rules have one length and no other.
+const ENDINGS: [&[u8]; 2] = [
+    b"QZ3XW7KD5MPL2RTYVB6NHG4FJCSAEU3KWQ7Z",
+    b"q9Zx3Wv7Kd5mPL2rTyVb6nHg4FjCsA8eUo1iQw0RtYpLk7Bn4Xc9Mz2Va6Sd3Gf",
+];
+
+/// What follows is hidden, because it began to be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Hiding {
+    Nothing,
+    /// Up to the end of the word.
+    Word,
+    /// Up to the last line of the key.
+    Key,
+}
+
+/// Hides findings in one stream of a program's output. Holds at most 96 KiB and as much again while it looks.
+#[derive(Debug)]
+pub struct OutputMasker {
+    masker: Masker,
+    counts: MaskCounts,
+    /// Released bytes as they came, then bytes not yet released.
+    held: Vec<u8>,
+    released: usize,
+    hiding: Hiding,
+}
+
+impl OutputMasker {
+    /// A stream masked by the detectors of `masker`.
+    pub fn new(masker: Masker) -> Self {
+        Self { masker, counts: MaskCounts::default(), held: Vec::new(), released: 0, hiding: Hiding::Nothing }
+    }
+
+    /// What was masked so far.
+    pub fn counts(&self) -> &MaskCounts {
+        &self.counts
+    }
+
+    /// Whether bytes wait for [`OutputMasker::quiet`].
+    pub fn holds(&self) -> bool {
+        self.held.len() > self.released
+    }
+
+    /// Takes the next bytes and appends to `out` what can be released.
+    pub fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        if !self.masker.has_detectors() {
+            out.extend_from_slice(bytes);
+            return;
+        }
+        for piece in bytes.chunks(CHUNK) {
+            let piece = self.unhidden(piece);
+            self.held.extend_from_slice(piece);
+            let waiting = self.held.len() - self.released;
+            if waiting >= CHUNK {
+                self.release(self.held.len() - HOLD, out);
+            }
+        }
+    }
+
+    /// Nothing came for [`QUIET`]: releases what is held but for half a character.
+    pub fn quiet(&mut self, out: &mut Vec<u8>) {
+        let whole = self.held.len() - broken(self.held.get(self.released..).unwrap_or_default());
+        if whole == self.released {
+            return;
+        }
+        let begun = self.begun(whole);
+        self.release(begun.unwrap_or(whole), out);
+        if let Some(begun) = begun {
+            // what has begun is hidden as it is, and whatever more comes of it
+            let name = "begun-secret";
+            self.counts.add(name);
+            out.extend_from_slice(format!("[MASKED:{name}]").as_bytes());
+            self.released = whole.max(begun);
+            self.hiding = Hiding::Word;
+        }
+    }
+
+    /// The stream has ended: releases the rest.
+    pub fn finish(&mut self, out: &mut Vec<u8>) {
+        if self.holds() {
+            self.release(self.held.len(), out);
+        }
+        self.held.clear();
+        self.released = 0;
+        self.hiding = Hiding::Nothing;
+    }
+
+    /// What is left of `bytes` once the end of what is hidden has come.
+    fn unhidden<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
+        match self.hiding {
+            Hiding::Nothing => bytes,
+            Hiding::Word => {
+                let end = bytes.iter().position(|byte| !view::is_value(*byte));
+                if end.is_some() {
+                    self.hiding = Hiding::Nothing;
+                }
+                bytes.get(end.unwrap_or(bytes.len())..).unwrap_or_default()
+            }
+            Hiding::Key => {
+                let material = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=-:, \r\n\t".contains(byte);
+                let footer = b"PRIVATE KEY-----";
+                let end = bytes
+                    .windows(footer.len())
+                    .position(|window| window == footer)
+                    .map(|at| at + footer.len());
+                let end = end.or_else(|| bytes.iter().position(|byte| !material(byte)));
+                if end.is_some() {
+                    self.hiding = Hiding::Nothing;
+                }
+                bytes.get(end.unwrap_or(bytes.len())..).unwrap_or_default()
+            }
+        }
+    }
+
+    /// Where a value begins that what is held up to `whole` may be the beginning of: with one of the endings it would be
+    /// found.
+    fn begun(&self, whole: usize) -> Option<usize> {
+        let from = whole.saturating_sub(BEGUN_CONTEXT);
+        let tail = self.held.get(from..whole).unwrap_or_default();
+        let word = tail.iter().rev().take_while(|byte| view::is_value(**byte)).count();
+        if word < BEGUN_MIN {
+            return None;
+        }
+        let mut start: Option<usize> = None;
+        for ending in ENDINGS {
+            for length in 1..=ending.len() {
+                let text = [tail, ending.get(..length).unwrap_or_default()].concat();
+                let crosses = |found: &Found| found.range.start < tail.len() && found.range.end > tail.len();
+                let found = self.masker.found(&text).into_iter().find(crosses).map(|found| found.range.start);
+                start = match (start, found) {
+                    (Some(one), Some(other)) => Some(one.min(other)),
+                    (one, other) => one.or(other),
+                };
+            }
+        }
+        start.map(|start| (from + start).max(self.released))
+    }
+
+    /// Releases what is held up to about `until`, masked.
+    fn release(&mut self, until: usize, out: &mut Vec<u8>) {
+        let last = until == self.held.len();
+        let findings = self.findings();
+        let mut cut = if last { until } else { self.cut(until) };
+        for finding in &findings {
+            if finding.range.start < cut && cut < finding.range.end {
+                let room = self.held.len() - self.released < HELD_MAX;
+                cut = if room && finding.range.start > self.released {
+                    finding.range.start
+                } else {
+                    finding.range.end
+                };
+            }
+        }
+        let mut done = self.released;
+        for finding in &findings {
+            if finding.range.end <= done || finding.range.start >= cut {
+                continue;
+            }
+            out.extend_from_slice(self.held.get(done..finding.range.start).unwrap_or_default());
+            out.extend_from_slice(&finding.shown);
+            self.counts.add(&finding.name);
+            done = finding.range.end;
+        }
+        out.extend_from_slice(self.held.get(done..cut).unwrap_or_default());
+        let open =
+            findings.last().filter(|finding| finding.range.end == self.held.len() && cut == self.held.len());
+        if let Some(finding) = open {
+            self.hiding = if finding.name == "private-key" { Hiding::Key } else { Hiding::Nothing };
+        }
+        let keep = cut.saturating_sub(CONTEXT);
+        self.held.drain(..keep);
+        self.released = cut - keep;
+    }
+
+    /// A place at or before `until` that splits no line, or at least no character.
+    fn cut(&self, until: usize) -> usize {
+        let waiting = self.held.get(self.released..until).unwrap_or_default();
+        let line = waiting.iter().rposition(|byte| *byte == b'\n').map(|at| self.released + at + 1);
+        line.unwrap_or_else(|| until - broken(waiting))
+    }
+
+    /// All that must be hidden in what is held, in any form: disjoint, in order.
+    fn findings(&self) -> Vec<Found> {
+        let text = Text::of(&self.held);
+        let mut found = self.masker.found(text.bytes());
+        for finding in &mut found {
+            finding.range = text.source(&finding.range);
+        }
+        for (range, name) in encoded::findings(&self.masker, text.bytes()) {
+            let shown = format!("[MASKED:{name}]").into_bytes();
+            found.push(Found { range: text.source(&range), name, shown });
+        }
+        found.sort_by_key(|finding| (finding.range.start, std::cmp::Reverse(finding.range.end)));
+        merged(found)
+    }
+}
+
+/// Findings that share bytes become one.
+fn merged(found: Vec<Found>) -> Vec<Found> {
+    let mut merged: Vec<Found> = Vec::new();
+    for finding in found {
+        match merged.last_mut() {
+            Some(last) if finding.range.start < last.range.end => {
+                if finding.range.end > last.range.end {
+                    // neither of the two shows all of it
+                    last.shown = format!("[MASKED:{}]", last.name).into_bytes();
+                    last.range.end = finding.range.end;
+                }
+            }
+            _ => merged.push(finding),
+        }
+    }
+    merged
+}
+
+/// How many bytes at the end are the beginning of a character or of an escape sequence.
+fn broken(bytes: &[u8]) -> usize {
+    let near = bytes.len().saturating_sub(BROKEN_MAX);
+    let tail = bytes.get(near..).unwrap_or_default();
+    if let Some(at) = tail.iter().rposition(|byte| *byte == 0x1b)
+        && view::is_unfinished(tail.get(at..).unwrap_or_default())
+    {
+        return tail.len() - at;
+    }
+    let lead = tail.iter().rev().take(4).position(|byte| *byte >= 0xc0);
+    let Some(behind) = lead else { return 0 };
+    let length = match tail.get(tail.len() - 1 - behind) {
+        Some(0xf0..) => 4,
+        Some(0xe0..) => 3,
+        _ => 2,
+    };
+    if behind + 1 < length { behind + 1 } else { 0 }
+}
+
+/// A part of a text and the name of what is in it.
+type Named = (Range<usize>, String);
+
+#[cfg(test)]
+mod tests;

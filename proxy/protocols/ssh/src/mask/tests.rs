@@ -1,0 +1,162 @@
+//! Cuts, pauses and boundaries.
+
+use super::*;
+use proptest::prelude::*;
+use proxy_policy::{Detector, DetectorChoice, Mask, MaskType};
+
+/// Shaped like a key of AWS.
+const CANARY: &str = "AKIAQ3EGRJ5NLXVW7TZB";
+
+fn masker() -> Masker {
+    let with = Mask { type_: MaskType::Redact, keep_last: None };
+    Masker::new(
+        &[DetectorChoice { detectors: vec![Detector::Secrets], patterns: Vec::new(), with }],
+        &[7; 32],
+    )
+}
+
+/// What comes out of `bytes` in pieces of `step`, with a pause after every `pause`-th piece.
+fn masked(bytes: &[u8], step: usize, pause: usize) -> String {
+    let (mut masker, mut out) = (OutputMasker::new(masker()), Vec::new());
+    for (at, piece) in bytes.chunks(step).enumerate() {
+        masker.push(piece, &mut out);
+        if pause > 0 && at % pause == pause - 1 {
+            masker.quiet(&mut out);
+        }
+    }
+    masker.finish(&mut out);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[test]
+fn however_output_is_cut_the_same_comes_out() {
+    let colour: String = CANARY.chars().map(|c| format!("\x1b[31m{c}\x1b[0m")).collect();
+    let text = format!("one {CANARY} two\r\nthree {colour} four\r\nfünf\r\n");
+    let whole = masked(text.as_bytes(), text.len(), 0);
+    assert!(whole.starts_with("one [MASKED:"), "{whole}");
+    assert!(whole.ends_with("four\r\nfünf\r\n"), "{whole:?}");
+    assert!(!whole.contains(CANARY) && !whole.contains("\x1b[31mK"), "{whole:?}");
+    for step in 1..text.len() {
+        assert_eq!(masked(text.as_bytes(), step, 0), whole, "in pieces of {step}");
+    }
+}
+
+#[test]
+fn a_prompt_comes_after_a_pause_and_nothing_of_it_is_held() {
+    for prompt in [
+        "deploy@web1:~$ ",
+        "Password: ",
+        "[y/N]? ",
+        "\x1b[1;32mdeploy@web1\x1b[0m:\x1b[34m~\x1b[0m$ ",
+        "sftp> ",
+        "…",
+    ] {
+        let (mut masker, mut out) = (OutputMasker::new(masker()), Vec::new());
+        masker.push(prompt.as_bytes(), &mut out);
+        assert!(out.is_empty() && masker.holds());
+        masker.quiet(&mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), prompt);
+        assert!(!masker.holds());
+    }
+}
+
+#[test]
+fn half_a_character_or_sequence_waits_for_its_end() {
+    for (first, rest) in [
+        (&b"a\x1b["[..], &b"31mb"[..]),
+        (b"a\xe2\x82", b"\xac"),
+        (b"a\x1b", b"[0m"),
+        (b"a\xf0\x9f", b"\x98\x80"),
+    ] {
+        let (mut masker, mut out) = (OutputMasker::new(masker()), Vec::new());
+        masker.push(first, &mut out);
+        masker.quiet(&mut out);
+        assert_eq!(out, b"a");
+        masker.push(rest, &mut out);
+        masker.quiet(&mut out);
+        assert_eq!(out, [first, rest].concat());
+    }
+}
+
+#[test]
+fn a_value_with_pauses_in_it_shows_no_more_than_its_beginning() {
+    for step in 1..=CANARY.len() {
+        let shown = masked(format!("key {CANARY}\nnext\n").as_bytes(), step, 1);
+        let longest =
+            (1..=CANARY.len()).filter(|length| shown.contains(&CANARY[..*length])).max().unwrap_or(0);
+        assert!(longest <= 8, "{longest} letters of it, in drips of {step}: {shown}");
+        assert!(shown.ends_with("\nnext\n"), "{shown}");
+    }
+}
+
+#[test]
+fn a_flood_passes_and_what_is_in_it_does_not() {
+    let line =
+        "2026-11-24T20:00:00Z web1 nginx[812]: GET /healthz 200 12ms /usr/share/nginx/html/index.html\n";
+    let mut text = line.repeat(5_000);
+    let at = text.len() / 2;
+    let at = at + text[at..].find('\n').unwrap() + 1;
+    text.insert_str(at, &format!("{CANARY}\n"));
+    for step in [1 << 20, 32 * 1024, 1_000] {
+        let shown = masked(text.as_bytes(), step, 0);
+        assert!(!shown.contains(CANARY));
+        assert_eq!(shown.matches(line).count(), 5_000);
+    }
+}
+
+#[test]
+fn a_key_is_hidden_to_its_end_plain_or_encoded() {
+    use base64::Engine as _;
+    let body: String = (0..200_u32)
+        .map(|at| format!("{:064x}\n", u128::from(at).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c)))
+        .collect();
+    let body: String =
+        body.lines().map(|line| base64::engine::general_purpose::STANDARD.encode(line) + "\n").collect();
+    for lines in [20, 190] {
+        let body: String = body.lines().take(lines).map(|line| format!("{line}\n")).collect();
+        let key = format!("-----BEGIN RSA PRIVATE KEY-----\n{body}-----END RSA PRIVATE KEY-----\n");
+        for text in [key.clone(), base64::engine::general_purpose::STANDARD.encode(&key)] {
+            let shown = masked(format!("before:\n{text}\n# after\n").as_bytes(), 1_000, 0);
+            assert!(
+                shown.starts_with("before:\n[MASKED:") && shown.ends_with("# after\n"),
+                "{lines}: {shown:.200}"
+            );
+            let left = text.lines().filter(|line| line.len() > 40 && shown.contains(line)).count();
+            assert_eq!(left, 0, "{lines} lines");
+        }
+    }
+}
+
+#[test]
+fn ordinary_output_is_left_as_it_is() {
+    for text in [
+        "total 12\ndrwxr-xr-x 2 root root 4096 Nov 24 20:00 .\n-rw-r--r-- 1 root root 220 Nov 24 20:00 .bashrc\n",
+        "00000000: 7f45 4c46 0201 0100 0000 0000 0000 0000  .ELF............\n00000010: 0300 3e00 0100 0000  ..>.....\n",
+        "d41d8cd98f00b204e9800998ecf8427e  empty\ne3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  x\n",
+        "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\nk\nl\nm\nn\no\np\nq\nr\n",
+        "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20\n",
+        "\x1b]0;deploy@web1: ~\x07\x1b[?2004hdeploy@web1:~$ ls\r\n\x1b[0m\x1b[01;34mbin\x1b[0m  notes.txt\r\n",
+        "top - 20:00:01 up 3 days,  1:02,  1 user,  load average: 0.00, 0.01, 0.05\nTasks:  95 total,   1 running\n",
+    ] {
+        assert_eq!(masked(text.as_bytes(), 7, 0), text);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn nothing_panics_and_nothing_is_lost(bytes in proptest::collection::vec(any::<u8>(), 0..600), step in 1_usize..40, pause in 0_usize..4) {
+        let clean = !masker().found(&bytes).iter().any(|_| true);
+        let (mut masker, mut out) = (OutputMasker::new(masker()), Vec::new());
+        for (at, piece) in bytes.chunks(step).enumerate() {
+            masker.push(piece, &mut out);
+            if pause > 0 && at % pause == 0 {
+                masker.quiet(&mut out);
+            }
+        }
+        masker.finish(&mut out);
+        if clean && masker.counts().total() == 0 {
+            prop_assert_eq!(out, bytes);
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! Paths of a host, written so that rules can match them.
+
+/// Without `.`, `..` and doubled slashes. A `..` behind a link may lead elsewhere; only the host can tell.
+pub(crate) fn clean(path: &str) -> String {
+    let absolute = path.starts_with('/');
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|last| *last != ".." && !last.starts_with('~')) => {
+                parts.pop();
+            }
+            ".." if absolute => {}
+            part => parts.push(part),
+        }
+    }
+    let joined = parts.join("/");
+    match (absolute, joined.is_empty()) {
+        (true, _) => format!("/{joined}"),
+        (false, true) => ".".to_owned(),
+        (false, false) => joined,
+    }
+}
+
+/// A path as a file server gets it: relative ones are below home, and bytes that are not UTF-8 are escaped.
+pub(crate) fn served(path: &[u8]) -> String {
+    let text = std::str::from_utf8(path).map_or_else(|_error| path.escape_ascii().to_string(), str::to_owned);
+    if text.starts_with('/') { clean(&text) } else { clean(&format!("~/{text}")) }
+}

@@ -1,0 +1,301 @@
+//! The subsystem `sftp`, operation by operation.
+//!
+//! A state machine over the bytes of both directions: packets span reads as they like, requests that touch a path are
+//! held until they are decided, file data passes as it comes and leaves its size and digest. Version 3, which is what
+//! OpenSSH speaks; a server that answers with another one ends the session.
+//!
+//! Requests on a handle pass without a question, because opening it was one. `REALPATH` passes as well: clients begin
+//! with it, and all it tells is where a path leads. What is not in the table is answered as unsupported.
+//!
+//! The caller feeds [`Sftp::client`] and [`Sftp::server`] and does what they say in order: an [`Item::Ask`] is decided
+//! before anything behind it is forwarded, so that nothing overtakes it.
+//!
+//! Source: draft-ietf-secsh-filexfer-02; OpenSSH's `PROTOCOL`, section 4.
+
+mod operation;
+mod packet;
+mod transfer;
+
+use packet::{Fields, Packets, Part, kind};
+use std::collections::HashMap;
+
+pub use operation::Operation;
+pub use transfer::Transfer;
+
+/// Longest packet, in bytes, its length excluded. OpenSSH's limit as well.
+pub const PACKET_MAX: usize = 256 * 1024;
+
+/// So many requests may wait for their answers.
+const PENDING_MAX: usize = 4_096;
+
+/// So many files and directories may be open.
+const HANDLES_MAX: usize = 1_024;
+
+/// Longest handle, in bytes. Source: the draft, section 6.3.
+const HANDLE_MAX: usize = 256;
+
+/// Longest message of a refusal, in bytes.
+const MESSAGE_MAX: usize = 1_024;
+
+/// What the caller does next.
+#[derive(Debug)]
+pub enum Item {
+    /// Forward these bytes to the other side.
+    Pass(Vec<u8>),
+    /// Decide; then forward `packet`, or answer the client with [`Sftp::refuse`].
+    Ask {
+        /// What is asked for.
+        operation: Operation,
+        /// The request as it came.
+        packet: Vec<u8>,
+    },
+    /// Answer the client with these bytes: the request is none that is forwarded.
+    Answer(Vec<u8>),
+    /// A file has been closed, or the session has ended with it open.
+    Closed(Transfer),
+}
+
+/// The session cannot go on.
+#[derive(Debug, thiserror::Error, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum SftpError {
+    /// A packet is longer than any may be, or shorter than its fields.
+    #[error("a malformed sftp packet")]
+    Malformed,
+    /// Another version than 3.
+    #[error("the server speaks sftp version {0}, and only version 3 can be understood")]
+    Version(u32),
+    /// More requests or open files than are kept track of.
+    #[error("too many sftp requests at once, or too many open files")]
+    TooMany,
+    /// An answer to nothing.
+    #[error("the server answers what was not asked")]
+    Unasked,
+}
+
+/// What an answer will be about.
+#[derive(Debug)]
+enum Pending {
+    /// A file or directory is opened.
+    Open(String),
+    /// A file or directory is closed.
+    Close(Vec<u8>),
+    /// Data of a file at an offset.
+    Read(Vec<u8>, u64),
+    /// Anything else.
+    Other,
+}
+
+/// One session of the subsystem.
+#[derive(Debug, Default)]
+pub struct Sftp {
+    from_client: Packets,
+    from_server: Packets,
+    pending: HashMap<u32, Pending>,
+    handles: HashMap<Vec<u8>, Transfer>,
+    /// The handle whose data is passing from the server.
+    reading: Option<Vec<u8>>,
+    /// The handle whose data is passing from the client.
+    writing: Option<Vec<u8>>,
+}
+
+impl Sftp {
+    /// A session that has not begun.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes bytes from the client.
+    ///
+    /// # Errors
+    ///
+    /// The bytes cannot be understood any further; nothing more may be forwarded.
+    pub fn client(&mut self, mut bytes: &[u8], items: &mut Vec<Item>) -> Result<(), SftpError> {
+        while let Some(part) = self.from_client.next(&mut bytes, packet::Side::Client)? {
+            match part {
+                Part::Data(data) => {
+                    if let Some(transfer) =
+                        self.writing.as_ref().and_then(|handle| self.handles.get_mut(handle))
+                    {
+                        transfer.written.add(&data);
+                    }
+                    pass(items, &data);
+                }
+                Part::Packet(packet) => self.request(packet, items)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes bytes from the server.
+    ///
+    /// # Errors
+    ///
+    /// The bytes cannot be understood any further; nothing more may be forwarded.
+    pub fn server(&mut self, mut bytes: &[u8], items: &mut Vec<Item>) -> Result<(), SftpError> {
+        while let Some(part) = self.from_server.next(&mut bytes, packet::Side::Server)? {
+            match part {
+                Part::Data(data) => {
+                    if let Some(transfer) =
+                        self.reading.as_ref().and_then(|handle| self.handles.get_mut(handle))
+                    {
+                        transfer.read.add(&data);
+                    }
+                    pass(items, &data);
+                }
+                Part::Packet(packet) => self.answer(&packet, items)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The answer to a request that is refused: permission denied, with the reason.
+    pub fn refuse(&mut self, operation: &Operation, reason: &str) -> Vec<u8> {
+        self.pending.remove(&operation.id);
+        status(operation.id, 3, reason)
+    }
+
+    /// The session has ended: what became of the files that were open.
+    pub fn finish(&mut self) -> Vec<Transfer> {
+        self.pending.clear();
+        self.handles.drain().map(|(_, transfer)| transfer).filter(Transfer::moved).collect()
+    }
+
+    fn request(&mut self, packet: Vec<u8>, items: &mut Vec<Item>) -> Result<(), SftpError> {
+        let mut fields = Fields::of(&packet);
+        let kind = fields.kind()?;
+        if kind == kind::INIT {
+            pass(items, &packet);
+            return Ok(());
+        }
+        let id = fields.u32()?;
+        if self.pending.len() >= PENDING_MAX || self.handles.len() >= HANDLES_MAX {
+            return Err(SftpError::TooMany);
+        }
+        if self.pending.contains_key(&id) {
+            // which of the two an answer is for could not be told
+            return Err(SftpError::Malformed);
+        }
+        let pending = match kind {
+            kind::READ => {
+                let handle = self.handle(&mut fields)?;
+                handle.map(|handle| Ok::<_, SftpError>(Pending::Read(handle, fields.u64()?))).transpose()?
+            }
+            kind::WRITE => {
+                let handle = self.handle(&mut fields)?;
+                if let Some(handle) = &handle
+                    && let Some(transfer) = self.handles.get_mut(handle)
+                {
+                    transfer.written.seek(fields.u64()?);
+                }
+                self.writing.clone_from(&handle);
+                handle.map(|_| Pending::Other)
+            }
+            kind::CLOSE => self.handle(&mut fields)?.map(Pending::Close),
+            kind::FSTAT | kind::READDIR => self.handle(&mut fields)?.map(|_| Pending::Other),
+            kind::REALPATH => Some(Pending::Other),
+            _ => match operation::of(kind, id, &mut fields, &self.handles)? {
+                operation::Asked::Operation(operation) => {
+                    self.pending.insert(id, operation.opens.clone().map_or(Pending::Other, Pending::Open));
+                    items.push(Item::Ask { operation, packet });
+                    return Ok(());
+                }
+                operation::Asked::Passes => Some(Pending::Other),
+                operation::Asked::Unsupported => {
+                    items.push(Item::Answer(status(id, 8, "not supported by the gateway")));
+                    return Ok(());
+                }
+            },
+        };
+        match pending {
+            Some(pending) => {
+                self.pending.insert(id, pending);
+                pass(items, &packet);
+            }
+            None if kind == kind::WRITE => {
+                // its data is on the way, and would be taken for packets by a server that does not get its head
+                return Err(SftpError::Malformed);
+            }
+            None => items.push(Item::Answer(status(id, 4, "no such handle"))),
+        }
+        Ok(())
+    }
+
+    /// The handle of a request, if it is open.
+    fn handle(&self, fields: &mut Fields<'_>) -> Result<Option<Vec<u8>>, SftpError> {
+        let handle = fields.bytes()?;
+        Ok(self.handles.contains_key(handle).then(|| handle.to_vec()))
+    }
+
+    fn answer(&mut self, packet: &[u8], items: &mut Vec<Item>) -> Result<(), SftpError> {
+        let mut fields = Fields::of(packet);
+        let kind = fields.kind()?;
+        let id = fields.u32()?;
+        if kind == kind::VERSION {
+            if id != 3 {
+                return Err(SftpError::Version(id));
+            }
+            pass(items, packet);
+            return Ok(());
+        }
+        self.reading = None;
+        let pending = self.pending.remove(&id).ok_or(SftpError::Unasked)?;
+        match (kind, pending) {
+            (kind::HANDLE, Pending::Open(path)) => {
+                let handle = fields.bytes()?;
+                if handle.len() > HANDLE_MAX {
+                    return Err(SftpError::Malformed);
+                }
+                self.handles.insert(handle.to_vec(), Transfer::of(path));
+            }
+            (kind::HANDLE, _) => return Err(SftpError::Unasked),
+            (kind::DATA, Pending::Read(handle, offset)) => {
+                if let Some(transfer) = self.handles.get_mut(&handle) {
+                    transfer.read.seek(offset);
+                }
+                self.reading = Some(handle);
+            }
+            (kind::DATA, _) => return Err(SftpError::Unasked),
+            (kind::STATUS, Pending::Close(handle)) => {
+                pass(items, packet);
+                let closed = self.handles.remove(&handle).filter(Transfer::moved);
+                items.extend(closed.map(Item::Closed));
+                return Ok(());
+            }
+            _ => {}
+        }
+        pass(items, packet);
+        Ok(())
+    }
+}
+
+/// Joins what is passed to what was passed just before.
+fn pass(items: &mut Vec<Item>, bytes: &[u8]) {
+    if let Some(Item::Pass(last)) = items.last_mut() {
+        last.extend_from_slice(bytes);
+    } else {
+        items.push(Item::Pass(bytes.to_vec()));
+    }
+}
+
+/// A status packet.
+fn status(id: u32, code: u32, message: &str) -> Vec<u8> {
+    let mut end = message.len().min(MESSAGE_MAX);
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    let message = message.get(..end).unwrap_or_default();
+    let mut body = vec![kind::STATUS];
+    body.extend(id.to_be_bytes());
+    body.extend(code.to_be_bytes());
+    for text in [message, ""] {
+        body.extend(u32::try_from(text.len()).unwrap_or(0).to_be_bytes());
+        body.extend(text.as_bytes());
+    }
+    let mut packet = u32::try_from(body.len()).unwrap_or(0).to_be_bytes().to_vec();
+    packet.extend(body);
+    packet
+}
+
+#[cfg(test)]
+mod tests;

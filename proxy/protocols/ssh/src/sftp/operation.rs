@@ -1,0 +1,167 @@
+//! What a request does to which path.
+
+use super::packet::{Fields, kind};
+use super::{SftpError, Transfer};
+use crate::paths;
+use proxy_policy::{Access, Detail, Touch};
+use std::collections::HashMap;
+
+/// A request that needs a decision.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Operation {
+    /// The client's number of it, for the answer.
+    pub id: u32,
+    /// Its name in the protocol, in lower case: `open`, `remove`, `posix-rename@openssh.com`.
+    pub name: &'static str,
+    /// What it does.
+    pub touches: Vec<Touch>,
+    /// The path that it opens.
+    pub(super) opens: Option<String>,
+}
+
+impl Operation {
+    /// The operation and its paths, for records: `open /srv/app/config`.
+    pub fn text(&self) -> String {
+        let mut text = self.name.to_owned();
+        for (at, touch) in self.touches.iter().enumerate() {
+            if self.touches.iter().take(at).all(|before| before.name != touch.name) {
+                text.push(' ');
+                text.push_str(&touch.name);
+            }
+        }
+        text
+    }
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub(super) enum Asked {
+    Operation(Operation),
+    Passes,
+    Unsupported,
+}
+
+/// `SSH_FXF_…`.
+mod flag {
+    pub(super) const READ: u32 = 1;
+    pub(super) const WRITE: u32 = 2;
+    pub(super) const ALL: u32 = 0x3f;
+}
+
+const READS: (&str, Access) = ("Read", Access::Read);
+const WRITES: (&str, Access) = ("Write", Access::Write);
+const LISTS: (&str, Access) = ("List", Access::Read);
+const REMOVES: (&str, Access) = ("Remove", Access::Write);
+const RENAMES: (&str, Access) = ("Rename", Access::Write);
+const CHANGES: (&str, Access) = ("Attributes", Access::Write);
+
+/// Reads the request `kind`, whose fields begin behind its id.
+pub(super) fn of(
+    kind: u8,
+    id: u32,
+    fields: &mut Fields<'_>,
+    handles: &HashMap<Vec<u8>, Transfer>,
+) -> Result<Asked, SftpError> {
+    let (name, done): (_, &[(&'static str, Access)]) = match kind {
+        kind::OPEN => return open(id, fields),
+        kind::EXTENDED => return extended(id, fields, handles),
+        kind::FSETSTAT => return Ok(by_handle("fsetstat", id, fields.bytes()?, handles)),
+        kind::OPENDIR => {
+            let path = paths::served(fields.bytes()?);
+            let touches = vec![touch(LISTS, path.clone())];
+            return Ok(Asked::Operation(Operation { id, name: "opendir", touches, opens: Some(path) }));
+        }
+        kind::LSTAT => ("lstat", &[LISTS]),
+        kind::STAT => ("stat", &[LISTS]),
+        kind::READLINK => ("readlink", &[LISTS]),
+        kind::SETSTAT => ("setstat", &[CHANGES]),
+        kind::REMOVE => ("remove", &[REMOVES]),
+        kind::MKDIR => ("mkdir", &[WRITES]),
+        kind::RMDIR => ("rmdir", &[REMOVES]),
+        kind::RENAME => ("rename", &[RENAMES, WRITES]),
+        // servers disagree on which of the two is the link
+        kind::SYMLINK => ("symlink", &[WRITES, WRITES]),
+        _ => return Ok(Asked::Unsupported),
+    };
+    let mut operation = paths_of(name, id, fields, done)?;
+    if kind == kind::RMDIR {
+        // only an empty directory, but then that is the end of a tree
+        operation.touches.iter_mut().for_each(|touch| touch.unbounded = true);
+    }
+    Ok(Asked::Operation(operation))
+}
+
+fn open(id: u32, fields: &mut Fields<'_>) -> Result<Asked, SftpError> {
+    let path = paths::served(fields.bytes()?);
+    let flags = fields.u32()?;
+    if flags & !flag::ALL != 0 || flags & (flag::READ | flag::WRITE) == 0 && flags != 0 {
+        return Ok(Asked::Unsupported);
+    }
+    let mut touches = Vec::new();
+    // whatever else the flags say, a file that is not written is not changed
+    if flags & flag::WRITE == 0 || flags & flag::READ != 0 {
+        touches.push(touch(READS, path.clone()));
+    }
+    if flags & !flag::READ != 0 {
+        touches.push(touch(WRITES, path.clone()));
+    }
+    Ok(Asked::Operation(Operation { id, name: "open", touches, opens: Some(path) }))
+}
+
+/// Source: OpenSSH's `PROTOCOL`, section 4, and draft-ietf-secsh-filexfer-extensions-00.
+fn extended(
+    id: u32,
+    fields: &mut Fields<'_>,
+    handles: &HashMap<Vec<u8>, Transfer>,
+) -> Result<Asked, SftpError> {
+    let name = fields.bytes()?;
+    let operation = match name {
+        b"posix-rename@openssh.com" => paths_of("posix-rename@openssh.com", id, fields, &[RENAMES, WRITES])?,
+        b"hardlink@openssh.com" => paths_of("hardlink@openssh.com", id, fields, &[READS, WRITES])?,
+        b"statvfs@openssh.com" => paths_of("statvfs@openssh.com", id, fields, &[LISTS])?,
+        b"lsetstat@openssh.com" => paths_of("lsetstat@openssh.com", id, fields, &[CHANGES])?,
+        b"fsync@openssh.com" | b"fstatvfs@openssh.com" => return Ok(open_handles(fields, handles, 1)),
+        b"copy-data" => {
+            // read handle, offset and length, write handle: both were opened for that
+            let read = fields.bytes()?;
+            let known = handles.contains_key(read);
+            fields.u64()?;
+            fields.u64()?;
+            let known = known && handles.contains_key(fields.bytes()?);
+            return Ok(if known { Asked::Passes } else { Asked::Unsupported });
+        }
+        b"limits@openssh.com"
+        | b"expand-path@openssh.com"
+        | b"home-directory"
+        | b"users-groups-by-id@openssh.com" => return Ok(Asked::Passes),
+        _ => return Ok(Asked::Unsupported),
+    };
+    Ok(Asked::Operation(operation))
+}
+
+fn open_handles(fields: &mut Fields<'_>, handles: &HashMap<Vec<u8>, Transfer>, count: usize) -> Asked {
+    let known = (0..count).all(|_| fields.bytes().is_ok_and(|handle| handles.contains_key(handle)));
+    if known { Asked::Passes } else { Asked::Unsupported }
+}
+
+fn by_handle(name: &'static str, id: u32, handle: &[u8], handles: &HashMap<Vec<u8>, Transfer>) -> Asked {
+    handles.get(handle).map_or(Asked::Unsupported, |transfer| {
+        let touches = vec![touch(CHANGES, transfer.path.clone())];
+        Asked::Operation(Operation { id, name, touches, opens: None })
+    })
+}
+
+/// One path for each of `done`.
+fn paths_of(
+    name: &'static str,
+    id: u32,
+    fields: &mut Fields<'_>,
+    done: &[(&'static str, Access)],
+) -> Result<Operation, SftpError> {
+    let touched = done.iter().map(|done| Ok(touch(*done, paths::served(fields.bytes()?))));
+    Ok(Operation { id, name, touches: touched.collect::<Result<_, _>>()?, opens: None })
+}
+
+fn touch((effect, access): (&'static str, Access), name: String) -> Touch {
+    Touch { effect, object: "file", name, access, unbounded: false, detail: Detail::None }
+}

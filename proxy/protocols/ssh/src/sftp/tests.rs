@@ -1,0 +1,171 @@
+//! Sessions cut anywhere.
+
+use super::*;
+use sha2::{Digest as _, Sha256};
+
+fn text(text: &[u8]) -> Vec<u8> {
+    [&u32::try_from(text.len()).unwrap().to_be_bytes()[..], text].concat()
+}
+
+fn packet(kind: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let body = [&[kind][..], &parts.concat()].concat();
+    text(&body)
+}
+
+fn id(id: u32) -> [u8; 4] {
+    id.to_be_bytes()
+}
+
+/// Feeds `bytes` in pieces of `step` and gives what is asked, passed and closed. Everything asked is allowed.
+fn feed(sftp: &mut Sftp, bytes: &[u8], step: usize, server: bool) -> (Vec<String>, Vec<u8>, Vec<Transfer>) {
+    let (mut asked, mut passed, mut closed) = (Vec::new(), Vec::new(), Vec::new());
+    for piece in bytes.chunks(step) {
+        let mut items = Vec::new();
+        if server { sftp.server(piece, &mut items) } else { sftp.client(piece, &mut items) }.unwrap();
+        for item in items {
+            match item {
+                Item::Pass(bytes) => passed.extend(bytes),
+                Item::Ask { operation, packet } => {
+                    asked.push(
+                        operation.touches.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+                    );
+                    passed.extend(packet);
+                }
+                Item::Answer(bytes) => panic!("answered: {bytes:?}"),
+                Item::Closed(transfer) => closed.push(transfer),
+            }
+        }
+    }
+    (asked, passed, closed)
+}
+
+#[test]
+fn a_download_is_asked_passed_and_digested_however_it_is_cut() {
+    let content = b"line\n".repeat(20_000);
+    for step in [1, 7, 4096, 1 << 20] {
+        let mut sftp = Sftp::new();
+        let requests =
+            [packet(1, &[&id(3)]), packet(3, &[&id(1), &text(b"/srv/./app/../f"), &id(1), &id(0)])].concat();
+        let (asked, passed, _) = feed(&mut sftp, &requests, step, false);
+        assert_eq!(asked, ["Read /srv/f"]);
+        assert_eq!(passed, requests);
+        let answers = [packet(2, &[&id(3)]), packet(102, &[&id(1), &text(b"h1")])].concat();
+        assert_eq!(feed(&mut sftp, &answers, step, true).1, answers);
+        let (mut reads, mut datas) = (Vec::new(), Vec::new());
+        for (at, piece) in content.chunks(32 * 1024).enumerate() {
+            let number = 10 + u32::try_from(at).unwrap();
+            let offset = (at as u64 * 32 * 1024).to_be_bytes();
+            reads.extend(packet(5, &[&id(number), &text(b"h1"), &offset, &id(32 * 1024)]));
+            datas.extend(packet(103, &[&id(number), &text(piece)]));
+        }
+        assert_eq!(feed(&mut sftp, &reads, step, false).1, reads);
+        assert_eq!(feed(&mut sftp, &datas, step, true).1, datas);
+        feed(&mut sftp, &packet(4, &[&id(99), &text(b"h1")]), step, false);
+        let (_, _, closed) =
+            feed(&mut sftp, &packet(101, &[&id(99), &id(0), &text(b""), &text(b"")]), step, true);
+        let [transfer] = closed.as_slice() else { panic!("{closed:?}") };
+        assert_eq!((transfer.path.as_str(), transfer.read.bytes), ("/srv/f", content.len() as u64));
+        assert_eq!(transfer.read.sha256(), Some(Sha256::digest(&content).into()));
+        assert_eq!(transfer.written.sha256(), None);
+    }
+}
+
+#[test]
+fn an_upload_out_of_order_has_a_size_and_no_digest() {
+    let mut sftp = Sftp::new();
+    feed(&mut sftp, &packet(3, &[&id(1), &text(b"f"), &id(0x1a), &id(0)]), 3, false);
+    feed(&mut sftp, &packet(102, &[&id(1), &text(b"h")]), 3, true);
+    for (number, offset) in [(2_u32, 5_u64), (3, 0)] {
+        let write = packet(6, &[&id(number), &text(b"h"), &offset.to_be_bytes(), &text(b"12345")]);
+        assert_eq!(feed(&mut sftp, &write, 4, false).1, write);
+    }
+    let left = sftp.finish();
+    assert_eq!((left[0].path.as_str(), left[0].written.bytes, left[0].written.sha256()), ("~/f", 10, None));
+}
+
+#[test]
+fn every_request_says_what_it_does() {
+    let path = text(b"/a/b");
+    let two = [text(b"/a/b"), text(b"/c")].concat();
+    let extended = |name: &[u8], rest: &[u8]| [text(name), rest.to_vec()].concat();
+    for (kind, rest, expected) in [
+        (3, [&path[..], &id(1), &id(0)].concat(), "Read /a/b"),
+        (3, [&path[..], &id(2), &id(0)].concat(), "Write /a/b"),
+        (3, [&path[..], &id(3), &id(0)].concat(), "Read /a/b, Write /a/b"),
+        (3, [&path[..], &id(0x1a), &id(0)].concat(), "Write /a/b"),
+        (3, [&path[..], &id(0x19), &id(0)].concat(), "Read /a/b, Write /a/b"),
+        (7, path.clone(), "List /a/b"),
+        (17, path.clone(), "List /a/b"),
+        (9, [&path[..], &id(0)].concat(), "Attributes /a/b"),
+        (11, path.clone(), "List /a/b"),
+        (13, path.clone(), "Remove /a/b"),
+        (14, [&path[..], &id(0)].concat(), "Write /a/b"),
+        (15, path.clone(), "Remove /a/b (unbounded)"),
+        (18, two.clone(), "Rename /a/b, Write /c"),
+        (19, path.clone(), "List /a/b"),
+        (20, two.clone(), "Write /a/b, Write /c"),
+        (200, extended(b"posix-rename@openssh.com", &two), "Rename /a/b, Write /c"),
+        (200, extended(b"hardlink@openssh.com", &two), "Read /a/b, Write /c"),
+        (200, extended(b"statvfs@openssh.com", &path), "List /a/b"),
+    ] {
+        let (asked, ..) = feed(&mut Sftp::new(), &packet(kind, &[&id(1), &rest]), 100, false);
+        assert_eq!(asked, [expected], "kind {kind}");
+    }
+}
+
+#[test]
+fn what_is_not_in_the_table_is_answered_and_never_passed() {
+    for request in [
+        packet(200, &[&id(7), &text(b"run-this@example.com"), &text(b"x")]),
+        packet(21, &[&id(7), &text(b"/a")]),
+        packet(5, &[&id(7), &text(b"nobody"), &0_u64.to_be_bytes(), &id(1)]),
+        packet(10, &[&id(7), &text(b"nobody"), &id(0)]),
+        packet(3, &[&id(7), &text(b"/a"), &id(0x100), &id(0)]),
+    ] {
+        let mut items = Vec::new();
+        Sftp::new().client(&request, &mut items).unwrap();
+        let [Item::Answer(answer)] = items.as_slice() else { panic!("{items:?}") };
+        assert_eq!((answer[4], &answer[5..9]), (101, &id(7)[..]));
+    }
+}
+
+#[test]
+fn a_refusal_is_a_status_with_the_reason() {
+    let mut sftp = Sftp::new();
+    let mut items = Vec::new();
+    sftp.client(&packet(13, &[&id(5), &text(b"/etc/passwd")]), &mut items).unwrap();
+    let [Item::Ask { operation, .. }] = items.as_slice() else { panic!("{items:?}") };
+    assert_eq!(operation.text(), "remove /etc/passwd");
+    let answer = sftp.refuse(operation, "denied by rule x");
+    assert_eq!(answer, packet(101, &[&id(5), &id(3), &text(b"denied by rule x"), &text(b"")]));
+    // nobody answers it a second time
+    assert_eq!(
+        sftp.server(&packet(101, &[&id(5), &id(0), &text(b""), &text(b"")]), &mut Vec::new()),
+        Err(SftpError::Unasked)
+    );
+}
+
+#[test]
+fn streams_that_two_sides_would_read_differently_end() {
+    let mut items = Vec::new();
+    let open = |sftp: &mut Sftp| {
+        feed(sftp, &packet(3, &[&id(1), &text(b"f"), &id(2), &id(0)]), 100, false);
+        feed(sftp, &packet(102, &[&id(1), &text(b"h")]), 100, true);
+    };
+    for bad in [
+        id(0).to_vec(),
+        id(1 << 30).to_vec(),
+        packet(13, &[&id(1), &id(100)]),
+        // data shorter and longer than the packet
+        packet(6, &[&id(2), &text(b"h"), &0_u64.to_be_bytes(), &id(2), b"12345"]),
+        packet(6, &[&id(2), &text(b"h"), &0_u64.to_be_bytes(), &id(9), b"12345"]),
+        packet(6, &[&id(2), &text(b"nobody"), &0_u64.to_be_bytes(), &text(b"12345")]),
+        packet(13, &[&id(1), &text(&vec![b'a'; 64 * 1024])]),
+    ] {
+        let mut sftp = Sftp::new();
+        open(&mut sftp);
+        assert_eq!(sftp.client(&bad, &mut items), Err(SftpError::Malformed), "{bad:?}");
+    }
+    assert_eq!(Sftp::new().server(&packet(2, &[&id(6)]), &mut items), Err(SftpError::Version(6)));
+    assert_eq!(Sftp::new().server(&packet(103, &[&id(1), &text(b"x")]), &mut items), Err(SftpError::Unasked));
+}
