@@ -55,7 +55,11 @@ pub(crate) async fn serve(
     let analysis = analyze::analyze(&info, body, &masks)?;
     let question = review::question(&info, &content);
     let upgrade = streams::asked(&request, &info)?;
-    let accept = mask::negotiate(&info, text(&request, header::ACCEPT).as_deref(), &masks)?;
+    // the API server refuses to connect to a pod for somebody who accepts JSON alone
+    let accept = match info.is_connect() {
+        true => "*/*".to_owned(),
+        false => mask::negotiate(&info, text(&request, header::ACCEPT).as_deref(), &masks)?,
+    };
 
     let (bytes, replaced) = match analysis.forward {
         Forward::AsSent => (content, None),
