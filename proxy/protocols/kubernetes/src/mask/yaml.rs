@@ -2,7 +2,7 @@
 //!
 //! The API server writes YAML from JSON, one document with its keys sorted; so does this. kubectl does not ask for it
 //! (`-o yaml` is made from JSON on the client), so that nothing is streamed here: an answer of more than
-//! [`OBJECT_LIMIT`](super::OBJECT_LIMIT) bytes is refused.
+//! [`OBJECT_LIMIT`] bytes is refused.
 
 use super::object::{self, Place};
 use super::split::Sink;
