@@ -47,6 +47,23 @@ impl Scene {
         answer
     }
 
+    /// Trades the agent's token for a certificate, and gives the configuration file of `ssh` that presents it.
+    pub(crate) fn log_in(&self) -> std::path::PathBuf {
+        let keys = self.agent.path().join("keys");
+        let directory = keys.to_str().unwrap();
+        let gateway = format!("127.0.0.1:{}", self.agent.port);
+        let key = &self.hosts.host_key;
+        let asked = ["ssh-config", "web", "--gateway", &gateway, "--host-key", key, "--role", "deploy"];
+        let stanza = self.portcullis(&[&asked[..], &["--directory", directory]].concat(), 0).out;
+        let config = self.agent.path().join("plain_config");
+        std::fs::write(&config, &stanza).unwrap();
+        let token = self.agent.path().join("token");
+        let login =
+            ["ssh", "login", "web", "--directory", directory, "--token-file", token.to_str().unwrap()];
+        self.portcullis(&[&login[..], &["--ssh-config", config.to_str().unwrap()]].concat(), 0);
+        config
+    }
+
     /// Name of the one request that waits.
     pub(crate) fn pending(&self) -> String {
         let approvals = self.hosts.gateway.state().join("approvals");

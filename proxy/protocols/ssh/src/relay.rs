@@ -7,6 +7,7 @@ mod files;
 pub(crate) mod forward;
 mod held;
 mod input;
+mod lines;
 mod pump;
 mod recorder;
 mod trade;
@@ -64,8 +65,11 @@ pub(crate) struct Ahead {
 pub(crate) enum Start {
     /// A command line.
     Exec(Vec<u8>),
-    /// A shell.
-    Shell,
+    /// A shell, whose lines are decided (`LineDisciplined`) or which is recorded only.
+    Shell {
+        /// Its lines are decided.
+        lines: bool,
+    },
     /// A subsystem.
     Subsystem(String),
     /// Nothing: the channel leads elsewhere.
@@ -111,6 +115,9 @@ pub(crate) async fn serve(session: Arc<Session>, channel: Channel<Msg>) {
 impl Relay {
     async fn run(mut self) {
         match self.start().await {
+            Ok(running) if matches!(running.start, Start::Shell { lines: true }) => {
+                lines::Lines::run(self, running).await;
+            }
             Ok(running) => pump::Pump::run(self, running).await,
             Err(Over::Refused(refusal)) => self.refuse(&refusal).await,
             Err(Over::Gone | Over::Done) => {}
@@ -119,13 +126,13 @@ impl Relay {
 
     /// From an open channel to something that runs.
     async fn start(&mut self) -> Result<Running, Over> {
-        let start = self.asked().await?;
+        let mut start = self.asked().await?;
         let session = Arc::clone(&self.session);
         let upstreams = match &session.purpose {
             Purpose::Work(upstreams) => upstreams,
             Purpose::Trade(terms) => return Err(self.trade(terms, &start).await),
         };
-        let command = self.command(&start)?;
+        let command = self.command(&mut start)?;
         let permit = self.clear(Arc::new(command)).await?;
         match self.launch(upstreams, &start).await {
             Ok((connection, channel)) => Ok(Running { permit, connection: Some(connection), channel, start }),
@@ -147,7 +154,7 @@ impl Relay {
             };
             match message {
                 Some(ChannelMsg::Exec { command, .. }) => return Ok(Start::Exec(command)),
-                Some(ChannelMsg::RequestShell { .. }) => return Ok(Start::Shell),
+                Some(ChannelMsg::RequestShell { .. }) => return Ok(Start::Shell { lines: true }),
                 Some(ChannelMsg::RequestSubsystem { name, .. }) => return Ok(Start::Subsystem(name)),
                 Some(message) => self.wait_with(message)?,
                 None => return Err(Over::Gone),
@@ -199,7 +206,7 @@ impl Relay {
     }
 
     /// What is started, as a command.
-    fn command(&self, start: &Start) -> Result<Command, Refusal> {
+    fn command(&self, start: &mut Start) -> Result<Command, Refusal> {
         let place = &self.session.place;
         let mut command = match start {
             Start::Exec(line) if line.len() > self.session.options.limits.command_bytes => {
@@ -207,7 +214,11 @@ impl Relay {
                 return Err(refusal(RefusalKind::TooLarge, "the command line is too long", hint));
             }
             Start::Exec(line) => analyze(line, &place.role, &place.host),
-            Start::Shell => self.shell(),
+            Start::Shell { lines } => {
+                let (command, disciplined) = self.shell();
+                *lines = disciplined;
+                command
+            }
             Start::Subsystem(name) => acts::subsystem(place, name),
             Start::Forward => return Err(self.session.reason()),
         };
@@ -220,16 +231,14 @@ impl Relay {
         Ok(command)
     }
 
-    /// A shell in the strictest mode that the policies do not refuse.
-    fn shell(&self) -> Command {
-        let modes = ["RecordOnly"];
-        let shells = modes.map(|mode| acts::shell(&self.session.place, mode));
-        let mut forms = shells.into_iter();
-        let first = forms.next().unwrap_or_else(|| acts::shell(&self.session.place, "LineDisciplined"));
-        if self.session.would_refuse(&first) {
-            forms.find(|form| !self.session.would_refuse(form)).unwrap_or(first)
+    /// A shell in the strictest mode that the policies do not refuse, and whether its lines are decided.
+    fn shell(&self) -> (Command, bool) {
+        let disciplined = acts::shell(&self.session.place, "LineDisciplined");
+        let recorded = acts::shell(&self.session.place, "RecordOnly");
+        if self.session.would_refuse(&disciplined) && !self.session.would_refuse(&recorded) {
+            (recorded, false)
         } else {
-            first
+            (disciplined, true)
         }
     }
 
@@ -255,7 +264,10 @@ impl Relay {
             for (name, value) in wishes.environment {
                 channel.set_env(false, name, value).await?;
             }
-            if let Some(Terminal { term, size, modes }) = &self.terminal {
+            // A shell whose lines are decided has its terminal here, not there.
+            if let Some(Terminal { term, size, modes }) = &self.terminal
+                && !matches!(start, Start::Shell { lines: true })
+            {
                 let Size { columns, rows, width, height } = *size;
                 channel.request_pty(true, term, columns, rows, width, height, modes).await?;
                 accepted(&mut channel).await?;
@@ -266,7 +278,7 @@ impl Relay {
             }
             match start {
                 Start::Exec(line) => channel.exec(true, line.clone()).await?,
-                Start::Shell => channel.request_shell(true).await?,
+                Start::Shell { .. } => channel.request_shell(true).await?,
                 Start::Subsystem(name) => channel.request_subsystem(true, name.clone()).await?,
                 Start::Forward => return Err(russh::Error::RequestDenied.into()),
             }

@@ -336,6 +336,6 @@ pub(crate) const CHANNEL_MESSAGES: usize = 64;
 /// Questions without an answer after which a side is gone.
 pub(crate) const KEEPALIVES: usize = 3;
 /// Connections without a channel that a session keeps.
-const IDLE: usize = 4;
+const IDLE: usize = 16;
 /// Rounds of a keyboard-interactive login.
 const QUESTIONS: usize = 3;

@@ -3,9 +3,11 @@
 #![cfg(test)]
 #![expect(clippy::wildcard_enum_match_arm, reason = "tests look for one thing")]
 
+mod channels;
 mod exec;
 mod files;
 mod gateway;
 mod holds;
 mod identity;
+mod shells;
 mod sshd;

@@ -1,0 +1,79 @@
+//! Shells: denied by default, decided line by line, or recorded.
+
+use crate::gateway::{Gateway, Ran, ran};
+use proxy_audit::event::key;
+use std::process::Stdio;
+use tokio::io::AsyncWriteExt as _;
+
+const LINES: &str = "
+rules:
+- {name: shells, action: Allow, ssh: {effects: [Shell]}}
+- {name: no-removal, action: Deny, ssh: {effects: [Remove], unbounded: true}, message: 'Ask the owners.'}
+- {name: rest, action: Allow, ssh: {effects: [Execute, Read, Write, List, Attributes]}}
+";
+
+async fn typed(gateway: &Gateway, arguments: &[&str], keys: &[u8]) -> Ran {
+    let mut ssh = gateway.program("ssh");
+    ssh.args(arguments).arg("deploy@127.0.0.1");
+    ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = ssh.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(keys).await.unwrap();
+    let waiting = tokio::time::timeout(std::time::Duration::from_secs(60), child.wait_with_output());
+    ran(waiting.await.expect("the shell ends").unwrap())
+}
+
+#[tokio::test]
+async fn a_shell_is_refused_by_default() {
+    let Some(gateway) = Gateway::start(crate::exec::POLICY).await else { return };
+    let ran = gateway.run_as(crate::gateway::TOKEN, &["-tt"], "").await;
+    assert_eq!(ran.code, Some(126), "{ran:?}");
+}
+
+#[tokio::test]
+async fn the_line_that_the_shell_would_run_is_the_line_that_is_decided() {
+    let Some(gateway) = Gateway::start(LINES).await else { return };
+    let tree = gateway.path().join("tree");
+    std::fs::create_dir(&tree).unwrap();
+    // typed with a mistake, corrected, and with the command's start inserted last (catalogue T02, T03)
+    let keys =
+        format!("cd {0}\rpwd\r -rf {0}/treex\x7f\x01rm\recho still here\rexit 4\r", gateway.path().display());
+    let ran = typed(&gateway, &["-tt"], keys.as_bytes()).await;
+    assert_eq!(ran.code, Some(4), "{ran:?}\n{}", gateway.sshd.log());
+    assert!(ran.out.contains("Ask the owners."), "{ran:?}");
+    assert!(
+        ran.out.contains(&format!("\n{}\r\n", gateway.path().display())),
+        "a shell keeps its directory: {ran:?}"
+    );
+    assert!(ran.out.contains("\nstill here\r\n") && tree.exists(), "{ran:?}");
+    let denied: Vec<String> = gateway
+        .records()
+        .iter()
+        .filter(|record| record.text(key::VERDICT) == Some("deny"))
+        .map(|record| record.text(key::COMMAND_LINE).unwrap().to_owned())
+        .collect();
+    assert_eq!(denied, [format!("rm -rf {}/tree", gateway.path().display())]);
+}
+
+#[tokio::test]
+async fn a_script_on_the_input_is_decided_line_by_line_too() {
+    let Some(gateway) = Gateway::start(LINES).await else { return };
+    let script = b"x=1\ncat <<END\nwhole\nEND\nrm -rf /nowhere\necho last\n";
+    let ran = typed(&gateway, &["-T"], script).await;
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), "whole\nlast\n"), "{ran:?}");
+    assert!(ran.err.contains("Ask the owners."), "{ran:?}");
+}
+
+#[tokio::test]
+async fn a_recorded_shell_is_a_terminal_of_the_host() {
+    let policy = "
+rules:
+- {name: shells, action: Allow, ssh: {shells: [RecordOnly]}}
+";
+    let Some(gateway) = Gateway::start(policy).await else { return };
+    let ran = typed(&gateway, &["-tt"], b"tty; exit 5\r").await;
+    assert_eq!(ran.code, Some(5), "{ran:?}");
+    assert!(ran.out.contains("/dev/pts/"), "{ran:?}");
+    assert!(
+        crate::exec::said(&gateway.stream(2), proxy_audit::stream::Channel::STDOUT).contains("/dev/pts/")
+    );
+}
