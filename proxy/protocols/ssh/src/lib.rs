@@ -9,6 +9,7 @@ pub mod analyze;
 mod authentication;
 mod certificate;
 mod door;
+mod paths;
 mod place;
 mod refusals;
 mod relay;
@@ -17,8 +18,12 @@ mod socket;
 mod upstream;
 
 pub mod keys;
+pub mod line;
+pub mod mask;
 pub mod options;
+pub mod scp;
 pub mod server;
+pub mod sftp;
 
 pub use authentication::Authenticate;
 pub use place::Place;
