@@ -25,6 +25,7 @@ mod connection;
 mod credential;
 pub mod mask;
 pub mod options;
+mod protobuf;
 mod relay;
 pub mod request;
 mod server;

@@ -24,6 +24,7 @@ pub(crate) use headers::{answered, outgoing};
 use crate::analyze::{self, Body, Forward};
 use crate::connection::Connection;
 use crate::mask::{self, Masks};
+use crate::protobuf;
 use crate::request::RequestInfo;
 use crate::session::Session;
 use crate::status::{self, Failure};
@@ -48,8 +49,15 @@ pub(crate) async fn serve(
     mut request: Request<Incoming>,
 ) -> Result<Response<status::Body>, Failure> {
     let info = read(&request)?;
-    let content = body::read(&mut request, connection.shared.options.limits.request_bytes).await?;
-    let content_type = text(&request, header::CONTENT_TYPE);
+    let mut content = body::read(&mut request, connection.shared.options.limits.request_bytes).await?;
+    let mut content_type = text(&request, header::CONTENT_TYPE);
+    let mut replaced = None;
+    let is_protobuf = content_type.as_deref().is_some_and(|value| value.starts_with(protobuf::CONTENT_TYPE));
+    if let Some(read) = is_protobuf.then(|| protobuf::to_json(&content)).flatten() {
+        content = read.to_string().into();
+        content_type = Some(JSON.to_owned());
+        replaced = Some(JSON);
+    }
     let masks = session.masks().await;
     let body = Body { content_type: content_type.as_deref(), bytes: &content };
     let analysis = analyze::analyze(&info, body, &masks)?;
@@ -61,9 +69,12 @@ pub(crate) async fn serve(
         false => mask::negotiate(&info, text(&request, header::ACCEPT).as_deref(), &masks)?,
     };
 
-    let (bytes, replaced) = match analysis.forward {
-        Forward::AsSent => (content, None),
-        Forward::Replaced { content_type, bytes } => (Bytes::from(bytes), Some(content_type)),
+    let bytes = match analysis.forward {
+        Forward::AsSent => content,
+        Forward::Replaced { content_type, bytes } => {
+            replaced = Some(content_type);
+            Bytes::from(bytes)
+        }
     };
     let mut headers = outgoing(request.headers(), &info);
     headers.insert(header::ACCEPT, HeaderValue::from_str(&accept).map_err(|_error| unsendable())?);
@@ -103,6 +114,9 @@ pub(crate) async fn plain(
     let plan = answer::Plan { info, masks, question: None };
     answer::relay(connection, session, permit, plan, response).await
 }
+
+/// What a body is sent on as that was read.
+const JSON: &str = "application/json";
 
 /// The request line, as it stands. HTTP/2 has no line: there the authority is a field of its own.
 fn read(request: &Request<Incoming>) -> Result<RequestInfo, Failure> {

@@ -7,4 +7,5 @@ mod exec;
 mod gateway;
 mod reads;
 mod request_oracle;
+mod requests;
 mod server;

@@ -1,0 +1,156 @@
+//! Requests and answers: who they are sent as, what is refused, what waits, what ends.
+
+use crate::gateway::{Gateway, OWN_TOKEN, TOKEN, get, request};
+use crate::server::Script;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use proxy_core::approval::Outcome;
+use serde_json::json;
+
+const RULES: &str = "
+rules:
+- {name: no-nodes, action: Deny, message: Ask the platform team., kubernetes: {verbs: [delete], resources: [nodes]}}
+- name: deployments
+  action: Hold
+  approval: {timeoutSeconds: 900, onDisconnect: Claimable}
+  kubernetes: {verbs: [delete], resources: [deployments]}
+- {name: rest, action: Allow, kubernetes: {}}
+";
+const PODS: &str = "/api/v1/namespaces/shop/pods";
+const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/shop/deployments/web";
+
+fn pods(gateway: &Gateway) {
+    let list = json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": []});
+    gateway.server.script(PODS, Script::Answer(200, "application/json", list.to_string().into()));
+}
+
+#[tokio::test]
+async fn a_request_goes_upstream_as_the_agent_and_without_its_token() {
+    let gateway = Gateway::start(RULES).await;
+    pods(&gateway);
+    let (status, list) = gateway.json(get(PODS)).await;
+    assert_eq!((status, &list["kind"]), (200, &json!("PodList")));
+    let asked = gateway.server.asked();
+    let headers = &asked[0].headers;
+    assert_eq!(headers["authorization"], format!("Bearer {OWN_TOKEN}"));
+    assert_eq!(headers["impersonate-user"], "bot");
+    assert_eq!(headers["impersonate-group"], "agents");
+    assert_eq!(headers["impersonate-uid"], "bot");
+    assert!(headers.contains_key("impersonate-extra-portcullis.dev%2fsession"));
+    assert!(!format!("{asked:?}").contains(TOKEN));
+    gateway.wait_for_log("ok: list pods").await;
+    assert!(!gateway.log().contains(TOKEN));
+}
+
+#[tokio::test]
+async fn a_refused_request_never_reaches_the_api_server() {
+    let gateway = Gateway::start(RULES).await;
+    let (status, refusal) =
+        gateway.json(request("DELETE", "/api/v1/nodes/a").body(Full::default()).unwrap()).await;
+    assert_eq!((status, &refusal["reason"], &refusal["kind"]), (403, &json!("Forbidden"), &json!("Status")));
+    assert!(refusal["message"].as_str().unwrap().contains("Ask the platform team."), "{refusal}");
+    assert!(gateway.server.asked().is_empty());
+}
+
+#[tokio::test]
+async fn without_a_token_or_with_somebody_elses_name_nothing_begins() {
+    let gateway = Gateway::start(RULES).await;
+    pods(&gateway);
+    let mut nobody = get(PODS);
+    nobody.headers_mut().remove("authorization");
+    assert_eq!(gateway.json(nobody).await.0, 401);
+    let mut wrong = get(PODS);
+    wrong.headers_mut().insert("authorization", "Bearer other".parse().unwrap());
+    assert_eq!(gateway.json(wrong).await.0, 401);
+    for (name, value) in [("impersonate-user", "admin"), ("x-remote-user", "admin")] {
+        let mut other = get(PODS);
+        other.headers_mut().insert(name, value.parse().unwrap());
+        assert_eq!(gateway.json(other).await.0, 403, "{name}");
+    }
+    assert!(gateway.server.asked().is_empty());
+}
+
+#[tokio::test]
+async fn a_held_request_is_told_to_come_back_and_runs_once_it_is_approved() {
+    let gateway = Gateway::start(RULES).await;
+    let gone = json!({"kind": "Status", "apiVersion": "v1", "status": "Success"});
+    gateway.server.script(DEPLOYMENT, Script::Answer(200, "application/json", gone.to_string().into()));
+    let delete = || request("DELETE", DEPLOYMENT).body(Full::<Bytes>::default()).unwrap();
+
+    let _nobody_answers = gateway.approvals.next();
+    let response = gateway.ask(delete()).await;
+    assert_eq!(response.status(), 409);
+    assert_eq!(response.headers()["retry-after"], "5");
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert!(String::from_utf8_lossy(&body).contains("cluster-1"), "the request is not named: {body:?}");
+    assert!(gateway.server.asked().is_empty());
+
+    let answer = gateway.approvals.next();
+    answer.send(Some(Outcome::Approved { approvers: vec!["ann (sre): fine".to_owned()] })).unwrap();
+    assert_eq!(gateway.json(delete()).await.0, 200);
+    assert_eq!(gateway.server.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_withdraws_what_it_waited_for() {
+    let gateway = Gateway::start_with(RULES, |options| {
+        options.limits.hold_wait = std::time::Duration::from_secs(60);
+    })
+    .await;
+    let _nobody_answers = gateway.approvals.next();
+    let mut client = gateway.connect().await;
+    let delete = request("DELETE", DEPLOYMENT).body(Full::default()).unwrap();
+    let waiting = tokio::spawn(async move { client.send_request(delete).await });
+    gateway.wait_for_log("requested").await;
+    waiting.abort();
+    gateway.wait_for_log("withdrawn").await;
+    assert_eq!(*gateway.approvals.withdrawn.lock().unwrap(), 1);
+    assert!(gateway.server.asked().is_empty());
+}
+
+#[tokio::test]
+async fn requests_of_one_http_2_connection_share_a_session() {
+    let gateway = Gateway::start(RULES).await;
+    pods(&gateway);
+    let stream = TokioIo::new(gateway.dial(&[b"h2", b"http/1.1"]).await);
+    let (client, connection) =
+        hyper::client::conn::http2::handshake::<_, _, Full<Bytes>>(TokioExecutor::new(), stream)
+            .await
+            .unwrap();
+    let driving = tokio::spawn(async move { connection.await.unwrap_or_default() });
+    let target = format!("https://localhost{PODS}");
+    let answers = futures_util::future::join_all((0..20).map(|_| {
+        let mut client = client.clone();
+        let request = get(&target);
+        async move { client.send_request(request).await.unwrap().status() }
+    }));
+    assert!(answers.await.into_iter().all(|status| status == 200));
+    drop(client);
+    driving.await.unwrap();
+    gateway.wait_for_log("session ended").await;
+    let sessions: std::collections::BTreeSet<_> = gateway
+        .server
+        .asked()
+        .iter()
+        .map(|asked| {
+            asked.headers["impersonate-extra-portcullis.dev%2fsession"].clone().to_str().unwrap().to_owned()
+        })
+        .collect();
+    assert_eq!(sessions.len(), 1);
+}
+
+#[tokio::test]
+async fn a_session_ends_when_its_token_expires() {
+    let gateway = Gateway::start(RULES).await;
+    pods(&gateway);
+    let mut client = gateway.connect().await;
+    let short = || {
+        let mut request = get(PODS);
+        request.headers_mut().insert("authorization", format!("Bearer {TOKEN}-1").parse().unwrap());
+        request
+    };
+    assert_eq!(client.send_request(short()).await.unwrap().status(), 200);
+    tokio::time::sleep(std::time::Duration::from_millis(1_200)).await;
+    assert_eq!(client.send_request(short()).await.unwrap().status(), 401);
+}
