@@ -136,11 +136,11 @@ fn questions(spool: &Path, index: &Path, records: f64) -> Result<Vec<Row>> {
 /// Records a second to a receiver in this process, beside reading them.
 fn export(spool: &Path, records: f64) -> Result<Row> {
     let log = proxy_audit::read::logs(spool)?.into_iter().next().context("a log")?;
-    let (read, seconds) = timed(|| Ok(proxy_audit::read::records(&log)?.filter(Result::is_ok).count()))?;
+    let (read, seconds) = timed(|| Ok(proxy_audit::read::records(&log)?.flatten().count()))?;
     ensure!(f64::from(u32::try_from(read)?) >= records, "{read} records are there");
     let reading = records / seconds;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let (_, seconds) = timed(|| {
+    let ((), seconds) = timed(|| {
         runtime.block_on(async {
             let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
             let address = listener.local_addr()?;
