@@ -12,6 +12,8 @@ use anyhow::{Context as _, bail};
 use proxy_audit::read::{Position, records, records_from};
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
 use std::fmt;
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use write::Writer;
@@ -39,6 +41,9 @@ impl Index {
     /// Opens the index, or makes an empty one.
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
         let shown = path.display();
+        // As sensitive as the log; SQLite gives its own files the same mode.
+        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
+        drop(file.with_context(|| format!("open index {shown}"))?);
         let connection = Connection::open(path).with_context(|| format!("open index {shown}"))?;
         connection.busy_timeout(WAIT)?;
         schema::prepare(&connection).with_context(|| format!("use index {shown}"))?;

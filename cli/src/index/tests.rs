@@ -190,6 +190,8 @@ async fn the_index_answers_as_the_log_does_also_after_it_grew() {
     }
     scene.compare();
     scene.compare();
+    let mode = std::fs::metadata(scene.directory.path().join("index")).unwrap().permissions();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777, 0o600, "as sensitive as the log");
     spool.close().await.unwrap();
 }
 
