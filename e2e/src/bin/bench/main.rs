@@ -10,6 +10,7 @@ mod pgbouncer;
 mod record;
 mod scene;
 mod sessions;
+mod ssh;
 mod transactions;
 
 use anyhow::{Context as _, Result};
@@ -55,12 +56,13 @@ fn main() -> Result<()> {
 /// A part of the benchmark.
 type Section = fn(&Scene, u32) -> Result<Vec<Row>>;
 
-const SECTIONS: [(&str, Section); 5] = [
+const SECTIONS: [(&str, Section); 6] = [
     ("transactions", transactions::measure),
     ("latency", transactions::latency),
     ("bulk", bulk::measure),
     ("sessions", sessions::measure),
     ("record", record::measure),
+    ("ssh", ssh::measure),
 ];
 
 fn table(rows: &[Row]) -> Table {
