@@ -101,9 +101,10 @@ impl Connection {
         self.watchers.wait().await;
         let sessions = std::mem::take(&mut *self.sessions.lock().await);
         for (_, session) in sessions {
-            match Arc::into_inner(session) {
-                Some(session) => session.close(reason).await,
-                None => tracing::error!("a session is still in use after its connection's end"),
+            if let Some(session) = Arc::into_inner(session) {
+                session.close(reason).await;
+            } else {
+                tracing::error!("a session is still in use after its connection's end");
             }
         }
     }

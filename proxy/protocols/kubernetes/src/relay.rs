@@ -64,9 +64,10 @@ pub(crate) async fn serve(
     let question = review::question(&info, &content);
     let upgrade = streams::asked(&request, &info)?;
     // the API server refuses to connect to a pod for somebody who accepts JSON alone
-    let accept = match info.is_connect() {
-        true => "*/*".to_owned(),
-        false => mask::negotiate(&info, text(&request, header::ACCEPT).as_deref(), &masks)?,
+    let accept = if info.is_connect() {
+        "*/*".to_owned()
+    } else {
+        mask::negotiate(&info, text(&request, header::ACCEPT).as_deref(), &masks)?
     };
 
     let bytes = match analysis.forward {

@@ -63,12 +63,13 @@ impl Failure {
 
     /// The `Status` object.
     pub(crate) fn status(&self) -> Value {
-        let mut details = json!({});
+        let mut details = serde_json::Map::new();
         if let Some(rule) = &self.rule {
-            details["causes"] = json!([{ "reason": "PortcullisRule", "message": rule }]);
+            let cause = json!([{ "reason": "PortcullisRule", "message": rule }]);
+            details.insert("causes".to_owned(), cause);
         }
         if let Some(pause) = self.retry_after {
-            details["retryAfterSeconds"] = pause.as_secs().into();
+            details.insert("retryAfterSeconds".to_owned(), pause.as_secs().into());
         }
         json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
@@ -107,9 +108,10 @@ impl From<Refusal> for Failure {
         };
         let rule = refusal.rule.filter(|rule| !rule.rule.is_empty());
         let rule = rule.map(|rule| format!("{}/{}", rule.policy, rule.rule).trim_matches('/').to_owned());
-        let message = match refusal.hint.is_empty() {
-            true => refusal.message,
-            false => format!("{}; {}", refusal.message, refusal.hint),
+        let message = if refusal.hint.is_empty() {
+            refusal.message
+        } else {
+            format!("{}; {}", refusal.message, refusal.hint)
         };
         Self { code, reason, message, retry_after: None, rule }
     }

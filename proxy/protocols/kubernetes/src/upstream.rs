@@ -149,7 +149,7 @@ fn unreachable() -> Failure {
 }
 
 /// How long an idle connection is kept: shorter than the API server keeps it.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 /// Most idle connections that are kept.
 const IDLE_CONNECTIONS: usize = 64;
 /// A watch of which nothing is heard is looked after by TCP.

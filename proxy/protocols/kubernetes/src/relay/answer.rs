@@ -63,10 +63,7 @@ pub(super) async fn relay(
     };
     flow.record_head().await?;
     let streams = flow.watch || plan.info.is_proxy() || plan.info.flag("follow");
-    let body = match streams {
-        true => flow.into_body(None),
-        false => flow.begin(plan.question).await?,
-    };
+    let body = if streams { flow.into_body(None) } else { flow.begin(plan.question).await? };
     let mut answer = Response::new(body);
     *answer.status_mut() = parts.status;
     *answer.headers_mut() = headers;

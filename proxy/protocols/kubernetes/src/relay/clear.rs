@@ -52,10 +52,7 @@ pub(crate) async fn settle<T: Send + 'static>(
 }
 
 async fn wait(connection: &Connection, session: &Arc<Session>, held: Held) -> Result<Permit, Failure> {
-    let limit = match held.is_claimable() {
-        true => connection.shared.options.limits.hold_wait,
-        false => held.timeout(),
-    };
+    let limit = if held.is_claimable() { connection.shared.options.limits.hold_wait } else { held.timeout() };
     let mut waiting =
         Waiting { held: Some(held), session: Arc::clone(session), tasks: connection.streams.clone() };
     let Some(held) = waiting.held.as_mut() else { return Err(over(session)) };
@@ -88,9 +85,10 @@ impl Waiting {
     fn come_back(&self) -> Failure {
         let Some(held) = &self.held else { return over(&self.session) };
         let notice = held.notice();
-        let hint = match held.is_claimable() {
-            true => format!("{}; then repeat the command", notice.hint),
-            false => notice.hint,
+        let hint = if held.is_claimable() {
+            format!("{}; then repeat the command", notice.hint)
+        } else {
+            notice.hint
         };
         let refusal = Refusal { kind: RefusalKind::Withdrawn, rule: None, message: notice.message, hint };
         Failure::from(refusal).with_code(StatusCode::CONFLICT, "Conflict").after(RETRY_AFTER)

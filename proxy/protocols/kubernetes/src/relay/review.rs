@@ -54,10 +54,7 @@ impl Question {
                             rule.rule, rule.policy
                         );
                         let before = status.get("reason").and_then(Value::as_str).unwrap_or_default();
-                        let reason = match before.is_empty() {
-                            true => reason,
-                            false => format!("{before}; {reason}"),
-                        };
+                        let reason = if before.is_empty() { reason } else { format!("{before}; {reason}") };
                         status.insert("reason".to_owned(), reason.into());
                     }
                 }

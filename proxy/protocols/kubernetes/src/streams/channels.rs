@@ -23,7 +23,7 @@ pub(super) enum Channels {
 
 impl Channels {
     /// What comes from the client on a channel; `None`: nothing may.
-    pub(super) fn from_client(self, channel: u8) -> Option<Role> {
+    pub(super) fn of_client(self, channel: u8) -> Option<Role> {
         match (self, channel) {
             (Self::Program, 0) => Some(Role::Input),
             (Self::Program, 4) => Some(Role::Resize),
@@ -35,7 +35,7 @@ impl Channels {
     }
 
     /// What comes from the API server on a channel; `None`: nothing may.
-    pub(super) fn from_server(self, channel: u8) -> Option<Role> {
+    pub(super) fn of_server(self, channel: u8) -> Option<Role> {
         match (self, channel) {
             (Self::Program, 1) => Some(Role::Output(Channel::STDOUT)),
             (Self::Program, 2) => Some(Role::Output(Channel::STDERR)),
@@ -66,18 +66,18 @@ mod tests {
 
     #[test]
     fn a_client_speaks_on_input_and_size_only() {
-        let allowed: Vec<_> = (0..=255).filter(|n| Channels::Program.from_client(*n).is_some()).collect();
+        let allowed: Vec<_> = (0..=255).filter(|n| Channels::Program.of_client(*n).is_some()).collect();
         assert_eq!(allowed, [0, 4]);
-        let allowed: Vec<_> = (0..=255).filter(|n| Channels::Program.from_server(*n).is_some()).collect();
+        let allowed: Vec<_> = (0..=255).filter(|n| Channels::Program.of_server(*n).is_some()).collect();
         assert_eq!(allowed, [1, 2, 3]);
     }
 
     #[test]
     fn each_port_has_two_channels() {
         let ports = Channels::Ports(2);
-        assert_eq!(ports.from_client(2), Some(Role::Tunnel(Channel(6))));
-        assert_eq!(ports.from_server(2), Some(Role::Tunnel(Channel(7))));
-        assert_eq!(ports.from_client(3), None);
-        assert_eq!(ports.from_client(4), None);
+        assert_eq!(ports.of_client(2), Some(Role::Tunnel(Channel(6))));
+        assert_eq!(ports.of_server(2), Some(Role::Tunnel(Channel(7))));
+        assert_eq!(ports.of_client(3), None);
+        assert_eq!(ports.of_client(4), None);
     }
 }

@@ -49,12 +49,11 @@ impl Inflater {
                     self.primed = true;
                     self.zlib.set_dictionary(&DICTIONARY).map_err(|_error| Malformed)?;
                 }
-                Err(_) => return Err(Malformed),
                 Ok(Status::Ok | Status::BufError) if block.is_empty() && given < piece.len() => {
                     return Ok(out);
                 }
                 Ok(Status::Ok) => {}
-                Ok(Status::BufError | Status::StreamEnd) => return Err(Malformed),
+                Err(_) | Ok(Status::BufError | Status::StreamEnd) => return Err(Malformed),
             }
         }
     }
@@ -75,10 +74,7 @@ fn pairs(block: &[u8]) -> Result<Vec<(String, String)>, Malformed> {
         pairs.push((name, value));
         rest = after;
     }
-    match rest.is_empty() {
-        true => Ok(pairs),
-        false => Err(Malformed),
-    }
+    if rest.is_empty() { Ok(pairs) } else { Err(Malformed) }
 }
 
 fn number(bytes: &[u8]) -> Result<(u32, &[u8]), Malformed> {

@@ -73,12 +73,11 @@ pub(super) async fn outcome(status: &[u8], tape: &mut Tape) -> Result<Vec<u8>, R
     let mut counts = MaskCounts::default();
     let masked = tape.masker().text(status, &mut counts).into_owned();
     tape.count(&counts);
-    match exit_code(&masked) {
-        Some(code) => tape.event(&StreamEvent::Exit(code)).await?,
-        None => {
-            tape.fail();
-            tape.data(Channel::STDERR, &masked).await?;
-        }
+    if let Some(code) = exit_code(&masked) {
+        tape.event(&StreamEvent::Exit(code)).await?;
+    } else {
+        tape.fail();
+        tape.data(Channel::STDERR, &masked).await?;
     }
     Ok(masked)
 }
@@ -97,8 +96,8 @@ fn exit_code(status: &[u8]) -> Option<i32> {
 /// The terminal's size, as a client says it: `{"Width":80,"Height":24}`.
 pub(super) fn size(message: &[u8]) -> Option<StreamEvent> {
     let size: Value = serde_json::from_slice(message).ok()?;
-    let side = |name| size.get(name).and_then(Value::as_u64).and_then(|side| u16::try_from(side).ok());
-    Some(StreamEvent::Resize { columns: side("Width")?, rows: side("Height")? })
+    let length = |name| size.get(name).and_then(Value::as_u64).and_then(|cells| u16::try_from(cells).ok());
+    Some(StreamEvent::Resize { columns: length("Width")?, rows: length("Height")? })
 }
 
 #[cfg(test)]

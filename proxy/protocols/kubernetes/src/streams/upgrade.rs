@@ -57,9 +57,10 @@ pub(crate) fn asked(request: &Request<Incoming>, info: &RequestInfo) -> Result<O
     let to = word(header::UPGRADE);
     let is = |name: &str| wants && to.iter().any(|token| token.eq_ignore_ascii_case(name));
     if request.version() >= Version::HTTP_2 || !(is("websocket") || is("SPDY/3.1")) {
-        return match info.is_connect() {
-            true => Err(refused("this request needs an upgrade to WebSocket or SPDY/3.1, over HTTP/1.1")),
-            false => Ok(None),
+        return if info.is_connect() {
+            Err(refused("this request needs an upgrade to WebSocket or SPDY/3.1, over HTTP/1.1"))
+        } else {
+            Ok(None)
         };
     }
     let is_port = info.subresource == "portforward";
@@ -80,9 +81,10 @@ pub(crate) fn asked(request: &Request<Incoming>, info: &RequestInfo) -> Result<O
         let offered = common(known, &tokens(headers, &header::SEC_WEBSOCKET_PROTOCOL))?;
         return Ok(Some(Upgrade::WebSocket { key, offered }));
     }
-    match info.is_watch() {
-        true => Ok(Some(Upgrade::WebSocket { key, offered: Vec::new() })),
-        false => Err(refused("WebSockets are spoken for watches, exec, attach and port-forward only")),
+    if info.is_watch() {
+        Ok(Some(Upgrade::WebSocket { key, offered: Vec::new() }))
+    } else {
+        Err(refused("WebSockets are spoken for watches, exec, attach and port-forward only"))
     }
 }
 
@@ -266,12 +268,10 @@ fn accept(
 /// The protocols that both know, in our order.
 fn common(known: &[&'static str], offered: &[&str]) -> Result<Vec<&'static str>, Failure> {
     let common: Vec<_> = known.iter().copied().filter(|known| offered.contains(known)).collect();
-    match common.is_empty() {
-        true => Err(refused(&format!(
-            "none of the protocols offered is spoken here; offer {}",
-            known.join(" or ")
-        ))),
-        false => Ok(common),
+    if common.is_empty() {
+        Err(refused(&format!("none of the protocols offered is spoken here; offer {}", known.join(" or "))))
+    } else {
+        Ok(common)
     }
 }
 

@@ -117,7 +117,7 @@ where
         };
         let Some((channel, payload)) = data.split_first() else { continue };
         let mut tape = tape.lock().await;
-        match channels.from_client(*channel) {
+        match channels.of_client(*channel) {
             Some(Role::Input) => copy(&mut copies, 0, Channel::STDIN, &tape).push(payload, &mut tape).await?,
             Some(Role::Tunnel(own)) => {
                 copy(&mut copies, *channel, own, &tape).push(payload, &mut tape).await?;
@@ -200,7 +200,7 @@ impl Down<'_, '_> {
         W: Sink<Message, Error = Error> + Unpin,
     {
         let Some((channel, payload)) = data.split_first() else { return Ok(()) };
-        let released: Bytes = match self.channels.from_server(*channel) {
+        let released: Bytes = match self.channels.of_server(*channel) {
             Some(Role::Output(own)) => {
                 let mut tape = self.tape.lock().await;
                 let masker = tape.masker().clone();
@@ -239,7 +239,7 @@ impl Down<'_, '_> {
         W: Sink<Message, Error = Error> + Unpin,
     {
         for (channel, output) in &mut self.outputs {
-            let released = output.quiet(&mut *self.tape.lock().await).await?;
+            let released = output.quiet(*self.tape.lock().await).await?;
             if !released.is_empty() {
                 to.send(framed(*channel, &released)).await?;
             }

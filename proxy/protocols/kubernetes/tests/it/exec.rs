@@ -35,10 +35,12 @@ async fn open(gateway: &Gateway, query: &str, protocols: &str) -> Socket {
 async fn hear(socket: &mut Socket) -> Vec<Vec<u8>> {
     let mut heard = Vec::new();
     while let Some(Ok(message)) = socket.next().await {
-        match message {
+        match &message {
             Message::Binary(bytes) => heard.push(bytes.to_vec()),
             Message::Close(_) => break,
-            other => panic!("{other:?}"),
+            Message::Text(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {
+                panic!("{message:?}")
+            }
         }
     }
     heard

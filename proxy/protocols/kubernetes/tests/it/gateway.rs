@@ -131,9 +131,8 @@ impl Drop for ScriptedPending {
 pub(crate) struct Gateway {
     pub(crate) server: Server,
     pub(crate) approvals: Arc<Scripted>,
-    pub(crate) changes: watch::Sender<u64>,
-    pub(crate) resource: Arc<ResourceContext>,
-    pub(crate) drain: CancellationToken,
+    changes: watch::Sender<u64>,
+    resource: Arc<ResourceContext>,
     certificates: Certificates,
     port: u16,
     directory: TempDir,
@@ -169,7 +168,6 @@ impl Gateway {
             metrics: Metrics::default(),
             instance: "test".to_owned(),
         });
-        let drain = CancellationToken::new();
         let mut options = Options {
             server: format!("https://localhost:{}", server.port).parse().unwrap(),
             server_name: None,
@@ -177,7 +175,7 @@ impl Gateway {
             credential: Credential::Token(Secret::new(OWN_TOKEN.to_owned())),
             naming: Naming::default(),
             limits: Limits { hold_wait: Duration::from_millis(300), ..Limits::default() },
-            drain: drain.clone(),
+            drain: CancellationToken::new(),
             stop: CancellationToken::new(),
         };
         adjust(&mut options);
@@ -186,7 +184,7 @@ impl Gateway {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let accepting = tokio::spawn(accept(listener, kubernetes));
-        Self { server, approvals, changes, resource, drain, certificates, port, directory, accepting }
+        Self { server, approvals, changes, resource, certificates, port, directory, accepting }
     }
 
     /// A TLS connection that names these protocols by ALPN.

@@ -95,7 +95,7 @@ async fn a_held_request_is_told_to_come_back_and_runs_once_it_is_approved() {
 #[tokio::test]
 async fn a_client_that_goes_away_withdraws_what_it_waited_for() {
     let gateway = Gateway::start_with(RULES, |options| {
-        options.limits.hold_wait = std::time::Duration::from_secs(60);
+        options.limits.hold_wait = std::time::Duration::from_mins(1);
     })
     .await;
     let _nobody_answers = gateway.approvals.next();
@@ -138,6 +138,42 @@ async fn requests_of_one_http_2_connection_share_a_session() {
         })
         .collect();
     assert_eq!(sessions.len(), 1);
+}
+
+#[tokio::test]
+async fn an_identity_that_loses_access_is_told_so_and_a_body_goes_on_as_it_was_judged() {
+    let gateway = Gateway::start(RULES).await;
+    let made = json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "a"}});
+    let path = "/api/v1/namespaces/shop/configmaps";
+    gateway.server.script(path, Script::Answer(201, "application/json", made.to_string().into()));
+    let yaml = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
+    let create = || {
+        let request = request("POST", path).header("content-type", "application/yaml");
+        request.body(Full::from(Bytes::from(yaml))).unwrap()
+    };
+    assert_eq!(gateway.json(create()).await.0, 201);
+    let sent: serde_json::Value = serde_json::from_slice(&gateway.server.asked()[0].body).unwrap();
+    assert_eq!(sent, made);
+
+    let mut client = gateway.connect().await;
+    assert_eq!(client.send_request(create()).await.unwrap().status(), 201);
+    gateway.put_in_force("rules: [{name: nobody, action: Deny, kubernetes: {}}]");
+    let refused = client.send_request(create()).await.unwrap().status().as_u16();
+    assert!(matches!(refused, 401 | 403), "{refused}");
+    assert_eq!(gateway.server.asked().len(), 2);
+}
+
+#[test]
+fn the_example_is_a_policy_that_compiles() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../examples/kubernetes-api/agents.yaml");
+    let policy = serde_yaml_ng::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let facts = proxy_policy::ResourceFacts {
+        namespace: "shop".to_owned(),
+        name: "cluster".to_owned(),
+        protocol: "kubernetes".to_owned(),
+        ..proxy_policy::ResourceFacts::default()
+    };
+    proxy_policy::compile(&facts, &[policy]).unwrap();
 }
 
 #[tokio::test]

@@ -74,7 +74,6 @@ pub(crate) enum Script {
 /// What it was asked.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
-    pub(crate) line: String,
     pub(crate) headers: http::HeaderMap,
     pub(crate) body: Bytes,
 }
@@ -125,15 +124,14 @@ impl Server {
         self.asked.lock().unwrap().clone()
     }
 
-    /// Messages that came over WebSockets.
+    /// What it heard once a connection was upgraded.
     pub(crate) fn heard(&self) -> Vec<Vec<u8>> {
         self.heard.lock().unwrap().clone()
     }
 
     async fn answer(self, mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
         let body = request.body_mut().collect().await.unwrap().to_bytes();
-        let line = format!("{} {}", request.method(), request.uri());
-        self.asked.lock().unwrap().push(Asked { line, headers: request.headers().clone(), body });
+        self.asked.lock().unwrap().push(Asked { headers: request.headers().clone(), body });
         let script = self.scripts.lock().unwrap().get(request.uri().path()).cloned();
         let mut response = Response::new(Full::default());
         match script {

@@ -81,10 +81,7 @@ impl<'a, 't, W: AsyncWrite + Unpin> Down<'a, 't, W> {
                 break;
             }
         }
-        match flags & FIN != 0 {
-            true => self.end(stream, FIN).await,
-            false => Ok(()),
-        }
+        if flags & FIN != 0 { self.end(stream, FIN).await } else { Ok(()) }
     }
 
     async fn take(&mut self, stream: u32, piece: &[u8]) -> Result<(), StreamError> {
@@ -98,9 +95,10 @@ impl<'a, 't, W: AsyncWrite + Unpin> Down<'a, 't, W> {
                 let output = self.outputs.entry(stream).or_insert_with(|| Output::new(channel, masker));
                 let released = output.push(piece, &mut tape).await?;
                 drop(tape);
-                match released.is_empty() {
-                    true => Ok(()),
-                    false => frame::data(&mut self.to, stream, 0, &released).await,
+                if released.is_empty() {
+                    Ok(())
+                } else {
+                    frame::data(&mut self.to, stream, 0, &released).await
                 }
             }
             Some(Role::Tunnel(Channel(channel))) => {
@@ -143,9 +141,10 @@ impl<'a, 't, W: AsyncWrite + Unpin> Down<'a, 't, W> {
             Some(Role::Input | Role::Resize) | None => Vec::new(),
         };
         drop(tape);
-        match flags == 0 && rest.is_empty() {
-            true => Ok(()),
-            false => frame::data(&mut self.to, stream, flags, &rest).await,
+        if flags == 0 && rest.is_empty() {
+            Ok(())
+        } else {
+            frame::data(&mut self.to, stream, flags, &rest).await
         }
     }
 
@@ -153,10 +152,8 @@ impl<'a, 't, W: AsyncWrite + Unpin> Down<'a, 't, W> {
     async fn outcome(&mut self, stream: u32, flags: u8) -> Result<(), StreamError> {
         self.finish().await?;
         let said = std::mem::take(&mut self.outcome);
-        let masked = match said.is_empty() {
-            true => said,
-            false => output::outcome(&said, &mut *self.tape.lock().await).await?,
-        };
+        let masked =
+            if said.is_empty() { said } else { output::outcome(&said, *self.tape.lock().await).await? };
         frame::data(&mut self.to, stream, flags, &masked).await
     }
 

@@ -42,15 +42,16 @@ pub(super) async fn comes<R: AsyncRead + Unpin>(from: &mut BufReader<R>) -> Resu
 pub(super) async fn head<R: AsyncRead + Unpin>(from: &mut BufReader<R>) -> Result<Head, StreamError> {
     let mut raw = [0_u8; 8];
     from.read_exact(&mut raw).await?;
-    let [a, b, c, d, flags, x, y, z] = raw;
-    let length = usize::try_from(u32::from_be_bytes([0, x, y, z])).unwrap_or(usize::MAX);
-    if a & 0x80 == 0 {
-        return Ok(Head::Data { stream: u32::from_be_bytes([a, b, c, d]), flags, length });
+    let [first, second, third, fourth, flags, high, middle, low] = raw;
+    let length = usize::try_from(u32::from_be_bytes([0, high, middle, low])).unwrap_or(usize::MAX);
+    if first & 0x80 == 0 {
+        let stream = u32::from_be_bytes([first, second, third, fourth]);
+        return Ok(Head::Data { stream, flags, length });
     }
-    if u16::from_be_bytes([a & 0x7f, b]) != 3 || length > CONTROL {
+    if u16::from_be_bytes([first & 0x7f, second]) != 3 || length > CONTROL {
         return Err(StreamError::Protocol("a SPDY control frame"));
     }
-    Ok(Head::Control { kind: u16::from_be_bytes([c, d]), length, raw })
+    Ok(Head::Control { kind: u16::from_be_bytes([third, fourth]), length, raw })
 }
 
 /// Reads the whole payload of a control frame.
