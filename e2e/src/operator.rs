@@ -24,14 +24,25 @@ pub const NAMESPACE: &str = "portcullis-system";
 /// # Errors
 /// The API server does not take something, or does not enforce the admission policy in time.
 pub fn install(server: &ApiServer) -> Result<()> {
+    install_for(server, crate::cluster::ADMIN)
+}
+
+/// As [`install`], for an operator of another name.
+///
+/// # Errors
+/// As [`install`].
+pub fn install_for(server: &ApiServer, operator: &str) -> Result<()> {
     let definitions = crds::definitions::all().map(|definition| crds::definitions::to_yaml(&definition));
     let definitions = definitions.into_iter().collect::<Result<Vec<_>, _>>()?.join("---\n");
     server.apply(&definitions)?;
-    server.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "crd", "--all"])?;
+    // kubectl fails at once for one that has no conditions yet
+    wait_until("the definitions are established", || {
+        server.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "crd", "--all"]).ok()
+    })?;
     server.kubectl(&["create", "namespace", NAMESPACE])?;
     let policy = tools::repository().join("charts/portcullis/files/approver-binding.yaml");
     let policy = std::fs::read_to_string(policy).context("read the admission policy")?;
-    server.apply(&policy.replace("OPERATOR_USERNAME", crate::cluster::ADMIN))?;
+    server.apply(&policy.replace("OPERATOR_USERNAME", operator))?;
     Ok(())
 }
 

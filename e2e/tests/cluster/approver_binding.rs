@@ -3,12 +3,10 @@
 
 mod shop;
 
-pub(crate) use shop::install;
-
 use e2e::cluster::ApiServer;
 use e2e::process::wait_until;
 use serde_json::{Value, json};
-use shop::{Patch, Shop, condition, decision, decisions};
+use shop::{Patch, Shop, condition, decision, decisions, install};
 
 #[test]
 fn case_01_who_lacks_the_verb_does_not_decide() {

@@ -185,7 +185,7 @@ fn pods_of_the_chart_and_the_examples_run_under_restricted_pod_security() {
 #[test]
 fn the_examples_are_what_the_api_server_takes() {
     let Some(server) = ApiServer::or_skip() else { return };
-    super::approver_binding::install(&server);
+    e2e::operator::install(&server).unwrap();
     let examples = repository().join("examples/kubernetes");
     let examples = examples.to_str().unwrap();
     server.kubectl(&["apply", "--server-side", "--filename", &format!("{examples}/namespace.yaml")]).unwrap();

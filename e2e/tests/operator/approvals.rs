@@ -142,6 +142,31 @@ fn without_the_admission_policy_no_approval_counts() {
     stage.wait_for("resource.portcullis.dev/orders", "ApproverBinding", "True Proven");
 }
 
+/// As many decisions as a request takes: the operator's own, forged one must still be refused for its name, and not
+/// for being one too many.
+#[test]
+fn a_request_that_is_full_is_decided_by_its_last_decision() {
+    let Some(stage) = staged() else { return };
+    ask(&stage, "full", &json!([{"group": "dba", "count": 1}]), 600);
+    let object = ["patch", "approvalrequest/full", "--namespace=shop", "--type=json", "--patch"];
+    for number in 0..31 {
+        // whose group is not asked: it is on record, and decides nothing
+        let user = format!("bystander-{number}");
+        let add =
+            json!([{"op": "add", "path": "/spec/decisions/-", "value": by(&user, "bystanders", "Approved")}]);
+        let identity = [&*format!("--as={user}"), "--as-group=bystanders", "--as-group=system:masters"];
+        stage.server.kubectl(&[&object[..], &[&*add.to_string()], &identity].concat()).unwrap();
+    }
+    stage.operator.rest().unwrap();
+    assert_eq!(stage.condition("approvalrequest/full", "Approved"), None);
+    let last = json!([{"op": "add", "path": "/spec/decisions/-", "value": by("alice", "dba", "Approved")}]);
+    stage.server.kubectl_as("alice", &[&object[..], &[&*last.to_string()]].concat()).unwrap();
+    stage.wait_for("approvalrequest/full", "Approved", "True EnoughApprovers");
+    assert_eq!(stage.condition("approvalrequest/full", "ApproverBinding").as_deref(), Some("True Proven"));
+    let decisions = stage.server.client().get(&["approvalrequest/full", "--namespace=shop"]).unwrap();
+    assert_eq!(decisions["spec"]["decisions"].as_array().map(Vec::len), Some(32));
+}
+
 #[test]
 fn old_requests_are_removed() {
     let Some(server) = super::stage::server() else { return };

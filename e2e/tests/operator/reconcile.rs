@@ -150,13 +150,13 @@ fn what_the_schema_refuses_is_explained_by_the_api_server() {
             "no protocol",
             "  postgresql:\n    host: orders-primary.shop.svc\n    roles: [{name: readonly, credentialsRef: {name: orders-readonly}}]\n",
             "",
-            "exactly one of postgresql must be set",
+            "exactly one of postgresql, ssh and kubernetes must be set",
         ),
         (
             "two protocols",
             "  authentication:",
-            "  ssh: {host: a}\n  authentication:",
-            "field not declared in schema",
+            "  kubernetes: {}\n  authentication:",
+            "exactly one of postgresql, ssh and kubernetes must be set",
         ),
         (
             "no issuer",

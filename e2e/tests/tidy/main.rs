@@ -171,12 +171,7 @@ fn decision_records_are_numbered_without_gaps() {
 
 #[test]
 fn links_between_documents_lead_somewhere() {
-    let documents =
-        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(|d| repository().join(d));
-    let more = std::fs::read_dir(repository().join("docs")).unwrap().map(|entry| entry.unwrap().path());
-    for document in
-        documents.into_iter().chain(more.filter(|path| path.extension().is_some_and(|e| e == "md")))
-    {
+    for document in listed("*.md") {
         let text = std::fs::read_to_string(&document).unwrap();
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let file = link.split('#').next().unwrap_or_default();
@@ -229,13 +224,18 @@ fn cargo(arguments: &[&str]) -> String {
 
 /// Rust files that git knows below a directory.
 fn sources(directory: &str) -> Vec<PathBuf> {
+    listed(&format!("{directory}/*.rs"))
+}
+
+/// Files that git knows and that are called so, wherever they are.
+fn listed(pattern: &str) -> Vec<PathBuf> {
     let mut git = Command::new("git");
-    git.args(["ls-files", "--cached", "--others", "--exclude-standard", "--", &format!("{directory}/*.rs")]);
+    git.args(["ls-files", "--cached", "--others", "--exclude-standard", "--", pattern]);
     let done = git.current_dir(repository()).output().unwrap();
     let listed = String::from_utf8(done.stdout).unwrap();
     let files: Vec<PathBuf> =
         listed.lines().map(|line| repository().join(line)).filter(|f| f.exists()).collect();
-    assert!(!files.is_empty(), "no sources below {directory}");
+    assert!(!files.is_empty(), "nothing is called {pattern}");
     files
 }
 

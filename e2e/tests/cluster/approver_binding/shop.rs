@@ -1,8 +1,8 @@
 //! A namespace with a held command, its gateway, its agent and its approvers, spoken to over HTTP with their own tokens.
 
 use e2e::cluster::{ADMIN, ApiServer, USERS};
+use e2e::operator::NAMESPACE;
 use e2e::process::wait_until;
-use e2e::tools::repository;
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -95,17 +95,10 @@ pub(super) fn condition(kind: &str) -> Value {
     })
 }
 
-/// Puts the definitions and the admission policy into a cluster, and waits until it is enforced.
-pub(crate) fn install(server: &ApiServer) {
-    let definitions = crds::definitions::all();
-    let definitions: Vec<String> =
-        definitions.iter().map(|definition| crds::definitions::to_yaml(definition).unwrap()).collect();
-    server.apply(&definitions.join("---\n")).unwrap();
-    server.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "crd", "--all"]).unwrap();
-    let policy = repository().join("charts/portcullis/files/approver-binding.yaml");
-    let policy = std::fs::read_to_string(policy).unwrap();
-    let operator = format!("system:serviceaccount:{OPERATOR_NAMESPACE}:{OPERATOR}");
-    server.apply(&policy.replace("OPERATOR_USERNAME", &operator)).unwrap();
+/// Puts the definitions and the admission policy into a cluster, for an operator that is a service account.
+pub(super) fn install(server: &ApiServer) {
+    let operator = format!("system:serviceaccount:{NAMESPACE}:{OPERATOR}");
+    e2e::operator::install_for(server, &operator).unwrap();
 }
 
 struct Stage {
@@ -125,12 +118,7 @@ impl Stage {
 
     fn set(server: ApiServer) -> Self {
         install(&server);
-        for arguments in [
-            &["create", "namespace", OPERATOR_NAMESPACE][..],
-            &["create", "serviceaccount", OPERATOR, "--namespace", OPERATOR_NAMESPACE],
-        ] {
-            server.kubectl(arguments).unwrap();
-        }
+        server.kubectl(&["create", "serviceaccount", OPERATOR, "--namespace", NAMESPACE]).unwrap();
         let config: Value =
             serde_json::from_str(&std::fs::read_to_string(server.kubeconfig()).unwrap()).unwrap();
         let cluster = &config["clusters"][0]["cluster"];
@@ -198,7 +186,7 @@ impl Shop {
             agent: stage.account(namespace, "agent"),
             gateway: stage.account(namespace, "orders-gateway"),
             other_gateway: stage.account(namespace, "other-gateway"),
-            operator: stage.account(OPERATOR_NAMESPACE, OPERATOR),
+            operator: stage.account(NAMESPACE, OPERATOR),
         };
         shop.wait_for_rights();
         shop.create(&shop.gateway, "held", &json!({})).is_accepted();
@@ -346,7 +334,6 @@ fn identified(name: &str) -> Value {
 }
 
 const JSON: &str = "application/json";
-const OPERATOR_NAMESPACE: &str = "portcullis-system";
 const OPERATOR: &str = "portcullis-operator";
 
 /// Rights as the operator and the chart give them, and approvers as `examples/kubernetes` has them.
