@@ -48,7 +48,7 @@ pub fn analyze(line: &[u8], role: &str, host: &str) -> Command {
     // two lines must never have one text
     let escaped = readable.is_err().then(|| line.escape_ascii().to_string());
     let text = escaped.as_deref().or(readable.ok()).unwrap_or_default();
-    let mut found = found(text);
+    let (mut found, canonical) = found(text);
     if escaped.is_some() {
         found.doubt(Why::new("it holds bytes that are not UTF-8"));
     }
@@ -61,7 +61,7 @@ pub fn analyze(line: &[u8], role: &str, host: &str) -> Command {
         operation: "exec".to_owned(),
         text: text.to_owned(),
         masked_text,
-        canonical: canonical(text),
+        canonical,
         role: role.to_owned(),
         namespace: host.to_owned(),
         binding: Vec::new(),
@@ -79,16 +79,18 @@ pub fn is_complete(text: &str) -> bool {
     parse::is_complete(text)
 }
 
-fn found(text: &str) -> Found {
+fn found(text: &str) -> (Found, String) {
     if parse::openings(text) <= SHALLOW_MAX {
-        return walked(text);
+        return (walked(text), canonical(text));
     }
     std::thread::scope(|scope| {
-        let deep = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, || walked(text));
+        let deep = std::thread::Builder::new()
+            .stack_size(STACK)
+            .spawn_scoped(scope, || (walked(text), canonical(text)));
         deep.ok().and_then(|thread| thread.join().ok()).unwrap_or_else(|| {
             let mut found = Found::default();
             found.doubt(Why::new("it cannot be analysed now"));
-            found
+            (found, text.to_owned())
         })
     })
 }

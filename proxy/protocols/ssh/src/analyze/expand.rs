@@ -27,10 +27,9 @@ pub(super) fn arguments(words: &[Vec<Piece>], scope: Scope<'_>) -> Result<Vec<Ve
     for pieces in words {
         let mut alternatives = vec![Vec::new()];
         for word in braces::expanded(pieces)? {
-            let choices = fields(&word, scope);
-            alternatives = product(&alternatives, &choices);
+            add(&mut alternatives, fields(&word, scope));
         }
-        lists = product(&lists, &alternatives);
+        add(&mut lists, alternatives);
     }
     Ok(lists)
 }
@@ -72,13 +71,22 @@ fn quoted(piece: Piece) -> Piece {
     }
 }
 
-fn product(lists: &[Vec<Arg>], choices: &[Vec<Arg>]) -> Vec<Vec<Arg>> {
-    if lists.len() * choices.len() > ALTERNATIVES_MAX {
+/// Every list goes on in every way of `choices`.
+fn add(lists: &mut Vec<Vec<Arg>>, mut choices: Vec<Vec<Arg>>) {
+    if choices.len() > 1 && lists.len() * choices.len() > ALTERNATIVES_MAX {
         // too many to try: whatever the choice is, it is open
         let text = choices.first().map(|choice| joined(choice)).unwrap_or_default();
-        return lists.iter().map(|list| [list.as_slice(), &[Arg::open(text.clone())]].concat()).collect();
+        choices = vec![vec![Arg::open(text)]];
     }
-    lists.iter().flat_map(|list| choices.iter().map(|choice| [list.as_slice(), choice].concat())).collect()
+    match choices.as_slice() {
+        [only] => lists.iter_mut().for_each(|list| list.extend_from_slice(only)),
+        _ => {
+            let longer = |list: &Vec<Arg>| {
+                choices.iter().map(|choice| [list.as_slice(), choice].concat()).collect::<Vec<_>>()
+            };
+            *lists = lists.iter().flat_map(longer).collect();
+        }
+    }
 }
 
 fn joined(args: &[Arg]) -> String {
@@ -93,12 +101,20 @@ fn fields(pieces: &[Piece], scope: Scope<'_>) -> Vec<Vec<Arg>> {
         let closes =
             |rest: &[Piece]| rest.iter().any(|p| matches!(p, Piece::Text(text) if text.contains(']')));
         if bracket && !pieces.get(at + 1..).is_some_and(closes) {
-            growing.iter_mut().for_each(|field| field.push("["));
+            for field in &mut growing {
+                field.push("[");
+            }
             continue;
         }
         let values = match piece {
             Piece::Variable { name, .. } => variable(name, scope),
-            _ => None,
+            Piece::Text(_)
+            | Piece::Quoted(_)
+            | Piece::Glob(_)
+            | Piece::Brace(_)
+            | Piece::Tilde(_)
+            | Piece::Substitution { .. }
+            | Piece::Computed { .. } => None,
         };
         match (piece, values) {
             (Piece::Variable { quoted, .. }, Some(values)) => {
@@ -106,7 +122,9 @@ fn fields(pieces: &[Piece], scope: Scope<'_>) -> Vec<Vec<Arg>> {
                     values.iter().map(|value| field.clone().with(value, *quoted)).collect::<Vec<_>>()
                 };
                 if growing.len() * values.len() > ALTERNATIVES_MAX {
-                    growing.iter_mut().for_each(|field| field.hole(&shown(pieces), true, false));
+                    for field in &mut growing {
+                        field.hole(&shown(pieces), true, false);
+                    }
                 } else {
                     growing = growing.iter().flat_map(next).collect();
                 }

@@ -19,6 +19,9 @@ pub(super) use redirect::Input;
 /// So deep may command lines stand in command lines.
 const DEPTH_MAX: usize = 16;
 
+/// So many programs may run each other.
+const WRAPPERS_MAX: usize = 24;
+
 /// So many commands are looked at.
 const COMMANDS_MAX: usize = 4_096;
 
@@ -39,6 +42,7 @@ pub(super) struct Walk {
     /// Files that the command line writes: what they hold when they are run is not known.
     pub(super) written: BTreeSet<String>,
     depth: usize,
+    wrappers: usize,
     commands: usize,
     inner: usize,
 }

@@ -212,7 +212,8 @@ impl Reader {
                 self.at += 1;
                 let from = self.at;
                 self.skip_to(']')?;
-                computed(arithmetic(&self.between(from, self.at - 1))?, quoted)
+                let computed = arithmetic(&self.between(from, self.at - 1))?;
+                Ok(Piece::Computed { computed, quoted })
             }
             Some('{') => {
                 self.at += 1;
@@ -243,7 +244,7 @@ impl Reader {
             if self.peek() == Some(')') {
                 let inner = self.between(from + 1, self.at - 1);
                 self.at += 1;
-                return computed(arithmetic(&inner)?, quoted);
+                return Ok(Piece::Computed { computed: arithmetic(&inner)?, quoted });
             }
             self.at = from - 1;
         }
@@ -280,12 +281,8 @@ impl Reader {
         if quoted && body.contains('\'') {
             return Err(Why::new("quotes inside of `\"${…}\"` that shells read differently"));
         }
-        computed(parameter(&body)?, quoted)
+        Ok(Piece::Computed { computed: parameter(&body)?, quoted })
     }
-}
-
-fn computed(computed: Computed, quoted: bool) -> Result<Piece, Why> {
-    Ok(Piece::Computed { computed, quoted })
 }
 
 fn text(pieces: &mut Vec<Piece>, c: char) {

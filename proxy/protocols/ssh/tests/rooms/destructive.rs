@@ -21,7 +21,7 @@ fn forms() -> Vec<Form> {
 }
 
 /// The removal of a whole tree is told, or it is told that nobody knows.
-fn is_refused(command: &Command) -> bool {
+pub(crate) fn is_refused(command: &Command) -> bool {
     match &command.effects {
         Effects::Unknown { .. } => true,
         Effects::Known(touches) => touches.iter().any(|touch| touch.effect == "Remove" && touch.unbounded),
@@ -73,7 +73,7 @@ fn is_there(program: &str) -> bool {
 }
 
 /// Whether the tree is gone, or no file of it is left, after bash has run `script` beside it.
-fn destroys(script: &str) -> bool {
+pub(crate) fn destroys(script: &str) -> bool {
     let dir = tempfile::tempdir().unwrap();
     let victim = dir.path().join("victim");
     fs::create_dir_all(victim.join("d")).unwrap();

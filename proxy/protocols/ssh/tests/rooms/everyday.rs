@@ -16,7 +16,7 @@ rules:
 - {name: no-trees, action: Deny, ssh: {effects: [Remove], unbounded: true}}
 ";
 
-fn commands() -> Vec<String> {
+pub(crate) fn commands() -> Vec<String> {
     serde_yaml_ng::from_str(include_str!("../corpus/everyday.yaml")).unwrap()
 }
 

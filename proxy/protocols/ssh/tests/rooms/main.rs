@@ -5,3 +5,5 @@
 mod destructive;
 mod everyday;
 mod output;
+mod properties;
+mod terminal;

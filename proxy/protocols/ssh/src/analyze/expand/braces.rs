@@ -15,7 +15,12 @@ pub(super) fn expanded(pieces: &[Piece]) -> Result<Vec<Vec<Piece>>, Why> {
             Piece::Brace('}') => depth -= 1,
             Piece::Brace(_) => commas |= depth > 0,
             Piece::Text(text) => commas |= depth > 0 && text.contains(".."),
-            _ => {}
+            Piece::Quoted(_)
+            | Piece::Glob(_)
+            | Piece::Tilde(_)
+            | Piece::Variable { .. }
+            | Piece::Substitution { .. }
+            | Piece::Computed { .. } => {}
         }
         most = most.max(depth);
         if depth < 0 {
@@ -38,16 +43,9 @@ fn words(pieces: &[Piece]) -> Result<Vec<Vec<Piece>>, Why> {
     let (before, rest) = pieces.split_at(open);
     let rest = rest.get(1..).unwrap_or_default();
     let mut depth = 0;
-    let close = rest.iter().position(|piece| match piece {
-        Piece::Brace('{') => {
-            depth += 1;
-            false
-        }
-        Piece::Brace('}') => {
-            depth -= 1;
-            depth < 0
-        }
-        _ => false,
+    let close = rest.iter().position(|piece| {
+        depth += i32::from(*piece == Piece::Brace('{')) - i32::from(*piece == Piece::Brace('}'));
+        depth < 0
     });
     let close = close.ok_or_else(|| Why::new("braces that shells read differently"))?;
     let (inner, after) = rest.split_at(close);
@@ -70,15 +68,11 @@ fn members(inner: &[Piece]) -> Result<Vec<Vec<Piece>>, Why> {
     let mut depth = 0;
     let mut parts = vec![Vec::new()];
     for piece in inner {
-        match piece {
-            Piece::Brace('{') => depth += 1,
-            Piece::Brace('}') => depth -= 1,
-            Piece::Brace(_) if depth == 0 => {
-                parts.push(Vec::new());
-                continue;
-            }
-            _ => {}
+        if depth == 0 && *piece == Piece::Brace(',') {
+            parts.push(Vec::new());
+            continue;
         }
+        depth += i32::from(*piece == Piece::Brace('{')) - i32::from(*piece == Piece::Brace('}'));
         if let Some(part) = parts.last_mut() {
             part.push(piece.clone());
         }

@@ -17,17 +17,15 @@ pub(super) struct Spec {
 
 /// An option with its value.
 #[derive(Clone, Debug)]
-pub(super) struct Given<'a> {
+pub(super) struct Given {
     /// The letter, or the whole long name.
     pub(super) name: String,
     pub(super) value: Option<Arg>,
-    /// The argument that it stands in.
-    pub(super) arg: &'a Arg,
 }
 
 /// Options before the first operand, and where that is. `None`: an option that the program does not have, or one that
 /// is not literal.
-pub(super) fn leading<'a>(args: &'a [Arg], spec: Spec) -> Option<(Vec<Given<'a>>, usize)> {
+pub(super) fn leading(args: &[Arg], spec: Spec) -> Option<(Vec<Given>, usize)> {
     let mut found = Vec::new();
     let mut at = 0;
     while let Some(arg) = args.get(at) {
@@ -42,7 +40,7 @@ pub(super) fn leading<'a>(args: &'a [Arg], spec: Spec) -> Option<(Vec<Given<'a>>
             break;
         }
         at += match arg.text.strip_prefix("--") {
-            Some(long) => long_option(arg, long, args.get(at), spec, &mut found)?,
+            Some(long) => long_option(long, args.get(at), spec, &mut found)?,
             None => short_options(arg, args.get(at), spec, &mut found)?,
         };
     }
@@ -50,13 +48,7 @@ pub(super) fn leading<'a>(args: &'a [Arg], spec: Spec) -> Option<(Vec<Given<'a>>
 }
 
 /// How many further arguments the option takes.
-fn long_option<'a>(
-    arg: &'a Arg,
-    long: &str,
-    next: Option<&Arg>,
-    spec: Spec,
-    found: &mut Vec<Given<'a>>,
-) -> Option<usize> {
+fn long_option(long: &str, next: Option<&Arg>, spec: Spec, found: &mut Vec<Given>) -> Option<usize> {
     let (given, value) = long.split_once('=').map_or((long, None), |(given, value)| (given, Some(value)));
     let fits = |names: &[&'static str]| {
         let exact = names.iter().find(|name| **name == given);
@@ -68,32 +60,27 @@ fn long_option<'a>(
             Some(value) => (Arg::exact(value), 0),
             None => (next?.clone(), 1),
         };
-        found.push(Given { name: name.to_owned(), value: Some(value), arg });
+        found.push(Given { name: name.to_owned(), value: Some(value) });
         return Some(taken);
     }
     let name = fits(spec.long_flags)?;
-    found.push(Given { name: name.to_owned(), value: value.map(Arg::exact), arg });
+    found.push(Given { name: name.to_owned(), value: value.map(Arg::exact) });
     Some(0)
 }
 
-fn short_options<'a>(
-    arg: &'a Arg,
-    next: Option<&Arg>,
-    spec: Spec,
-    found: &mut Vec<Given<'a>>,
-) -> Option<usize> {
+fn short_options(arg: &Arg, next: Option<&Arg>, spec: Spec, found: &mut Vec<Given>) -> Option<usize> {
     let mut chars = arg.text.chars().skip(1);
     while let Some(c) = chars.next() {
         if spec.values.contains(c) {
             let rest: String = chars.collect();
             let (value, taken) = if rest.is_empty() { (next?.clone(), 1) } else { (Arg::exact(rest), 0) };
-            found.push(Given { name: c.to_string(), value: Some(value), arg });
+            found.push(Given { name: c.to_string(), value: Some(value) });
             return Some(taken);
         }
         if !spec.flags.contains(c) {
             return None;
         }
-        found.push(Given { name: c.to_string(), value: None, arg });
+        found.push(Given { name: c.to_string(), value: None });
     }
     Some(0)
 }

@@ -69,21 +69,23 @@ fn sed(walk: &mut Walk, call: &Call<'_>) {
     if scripts.is_empty() && !operands.is_empty() {
         scripts.push(operands.remove(0).clone());
     }
-    for script in scripts {
-        match script.value() {
-            Some(text) if sed::is_plain(text) => {}
-            Some(_) => {
-                call.doubt(walk, "has a script that runs commands or writes files, or that is not analysed")
-            }
-            None => call.doubt(walk, &format!("runs the script `{}`, which is not literal", script.text)),
-        }
-    }
+    scripts.iter().for_each(|script| plain_sed(walk, call, script));
     for operand in operands {
         if operand.may_be_option() {
             call.doubt(walk, &format!("has the argument `{}`, which is not literal", operand.text));
         }
         let done = if in_place { FileEffect::WRITE } else { FileEffect::READ };
         walk.file_touch(operand, done, Some(call.program));
+    }
+}
+
+fn plain_sed(walk: &mut Walk, call: &Call<'_>, script: &Arg) {
+    match script.value() {
+        Some(text) if sed::is_plain(text) => {}
+        Some(_) => {
+            call.doubt(walk, "has a script that runs commands or writes files, or that is not analysed")
+        }
+        None => call.doubt(walk, &format!("runs the script `{}`, which is not literal", script.text)),
     }
 }
 

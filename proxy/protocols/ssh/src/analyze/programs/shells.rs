@@ -65,7 +65,7 @@ fn shell(walk: &mut Walk, call: &Call<'_>) {
         ([script, ..], false, false) => self::script(walk, call, script),
         ([], false, false) | (_, false, true) => match call.input {
             Input::Literal(text) => walk.foreign_text(text),
-            Input::File(path) => self::script(walk, call, &Arg::exact(path.clone())),
+            Input::File(path) => script(walk, call, &Arg::exact(path.clone())),
             Input::Client | Input::Computed | Input::Paths(_) => {
                 call.doubt(walk, "runs what it reads from its input")
             }

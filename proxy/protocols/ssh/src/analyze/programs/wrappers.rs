@@ -74,6 +74,7 @@ fn is_old_nice(arg: &str) -> bool {
     arg.strip_prefix('-').is_some_and(|rest| rest.trim_start_matches(['-', '+']).parse::<u8>().is_ok())
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn wrapper(name: &str) -> Option<Wrapper> {
     let spec = |flags, values, long_flags, long_values| Spec { flags, values, long_flags, long_values };
     Some(match name {

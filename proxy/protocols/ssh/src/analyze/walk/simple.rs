@@ -134,7 +134,13 @@ impl Walk {
             self.found.doubt(Why::new(format!("`{word}` is written by the command line that runs it")));
         }
         masked::note(&program, &mut self.found.secrets);
+        if self.wrappers >= super::WRAPPERS_MAX {
+            self.found.doubt(Why::new("too many programs that run each other"));
+            return;
+        }
+        self.wrappers += 1;
         programs::run(self, &Call { program: &program, args: &args, input });
+        self.wrappers -= 1;
     }
 
     /// Whether the command line writes what `path` may mean here.
