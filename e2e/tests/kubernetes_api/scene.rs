@@ -101,13 +101,6 @@ impl Scene {
         Answer::new(&self.kubectl(&self.token("bot")).args(arguments).output().unwrap())
     }
 
-    /// As [`Scene::run`], with standard input.
-    pub(crate) fn run_with(&self, arguments: &[&str], input: &str) -> Answer {
-        let mut command = self.kubectl(&self.token("bot"));
-        command.args(arguments);
-        Answer::new(&feed(command, input))
-    }
-
     /// A fresh namespace, made directly.
     pub(crate) fn namespace(&self, name: &str) -> String {
         let name = format!("{name}-{}", std::process::id());

@@ -66,6 +66,9 @@ pub(crate) async fn serve(
     // the API server refuses to connect to a pod for somebody who accepts JSON alone
     let accept = if info.is_connect() {
         "*/*".to_owned()
+    } else if question.is_some() {
+        // the policies' word is put into the answer
+        JSON.to_owned()
     } else {
         mask::negotiate(&info, text(&request, header::ACCEPT).as_deref(), &masks)?
     };

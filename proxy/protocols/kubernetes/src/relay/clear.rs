@@ -29,15 +29,28 @@ pub(crate) async fn clear(
     session: &Arc<Session>,
     command: Arc<Command>,
 ) -> Result<Permit, Failure> {
-    let deciding = Arc::clone(session);
-    let decision = settle(&connection.streams, async move {
-        deciding.gate().lock().await.decide(command, Standing::Alone).await
+    let (deciding, tasks) = (Arc::clone(session), connection.streams.clone());
+    let decided = settle(&connection.streams, async move {
+        let decision = deciding.gate().lock().await.decide(command, Standing::Alone).await;
+        match decision {
+            Decision::Permit(permit) => Ok(Decided::Permit(permit)),
+            // from here on a client that went away meanwhile is noticed too
+            Decision::Held(held) => {
+                Ok(Decided::Held(Waiting { held: Some(*held), session: deciding, tasks }))
+            }
+            Decision::Refused(refusal) => Err(refusal),
+        }
     });
-    match decision.await? {
-        Decision::Permit(permit) => Ok(permit),
-        Decision::Refused(refusal) => Err(refusal.into()),
-        Decision::Held(held) => wait(connection, session, *held).await,
+    match decided.await?? {
+        Decided::Permit(permit) => Ok(permit),
+        Decided::Held(waiting) => wait(connection, session, waiting).await,
     }
+}
+
+/// What may run, now or later.
+enum Decided {
+    Permit(Permit),
+    Held(Waiting),
 }
 
 /// Runs a step of the gate to its end, even if nobody waits for it any more.
@@ -51,11 +64,13 @@ pub(crate) async fn settle<T: Send + 'static>(
     })
 }
 
-async fn wait(connection: &Connection, session: &Arc<Session>, held: Held) -> Result<Permit, Failure> {
-    let limit = if held.is_claimable() { connection.shared.options.limits.hold_wait } else { held.timeout() };
-    let mut waiting =
-        Waiting { held: Some(held), session: Arc::clone(session), tasks: connection.streams.clone() };
+async fn wait(
+    connection: &Connection,
+    session: &Arc<Session>,
+    mut waiting: Waiting,
+) -> Result<Permit, Failure> {
     let Some(held) = waiting.held.as_mut() else { return Err(over(session)) };
+    let limit = if held.is_claimable() { connection.shared.options.limits.hold_wait } else { held.timeout() };
     let outcome = tokio::select! {
         outcome = held.outcome() => outcome,
         () = tokio::time::sleep(limit) => return Err(waiting.come_back()),
