@@ -104,6 +104,11 @@ impl Registration {
         self.target.held.store(held, Ordering::Release);
     }
 
+    /// How to cancel at the server.
+    pub(crate) fn upstream(&self) -> UpstreamKey {
+        self.target.upstream
+    }
+
     /// Waits until a held command is cancelled. Cancel safe.
     pub(crate) async fn withdrawn(&self) {
         self.target.withdrawn.notified().await;

@@ -6,6 +6,7 @@ use crate::frame::FrameError;
 use crate::frontend::{self, Severity, refusal};
 use crate::messages::Malformed;
 use crate::upstream::{self, GOODBYE};
+use proxy_core::gate::Chain;
 use proxy_core::refusal::{Refusal, RefusalKind};
 
 /// Why a session ends.
@@ -102,10 +103,15 @@ impl Relay {
                 self.client.output.clear();
             }
         }
+        // What the gateway cuts off must not go on at the server, which looks at the connection only when it writes.
+        let cut_off = matches!(ending, Ending::Refused(_)) && !self.queue.is_empty();
         // Permits that are dropped unfinished are on record as aborted.
         self.queue.clear();
         if let Some(refusal) = ending.last_words(self.passing) {
             frontend::put_refusal(&refusal, Severity::Fatal, &mut self.client.output);
+        }
+        if cut_off {
+            self.cancel_upstream().await;
         }
         upstream::goodbye(&mut self.upstream).await;
         let farewell = async {
@@ -118,6 +124,15 @@ impl Relay {
             tracing::debug!("the client takes no goodbye");
         }
         self.gate.close(reason).await;
+    }
+
+    async fn cancel_upstream(&self) {
+        let cancelled = upstream::cancel(&self.options, self.cancel.upstream());
+        match tokio::time::timeout(GOODBYE, cancelled).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(error = %Chain(&error), "cancel at the server"),
+            Err(_elapsed) => tracing::warn!("cancel at the server: no answer"),
+        }
     }
 }
 

@@ -121,6 +121,25 @@ async fn a_cancel_request_cancels_a_held_command_and_a_running_one() {
     assert_eq!(field(&cancelled, 'E', 'C'), "57014");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_runs_when_its_session_is_ended_does_not_go_on_at_the_server() {
+    let Some(gateway) = Gateway::start(&RULES.replace("Select,", "Select, Call,"), TABLE).await else {
+        return;
+    };
+    let mut raw = gateway.raw().await;
+    raw.query("select pg_sleep(31)").send().await;
+    let running = || {
+        let sql =
+            "select count(*) from pg_stat_activity where query = 'select pg_sleep(31)' and state = 'active'";
+        gateway.server.sql(&gateway.database, sql)
+    };
+    until("running", || running() == "1").await;
+    gateway.put_in_force("rules:\n- {name: nothing, action: Deny, postgresql: {}}\n");
+    until("ended", || running() == "0").await;
+    let words = raw.read().await;
+    assert_eq!(words.tag, 'E', "{words:?}");
+}
+
 async fn cancel(gateway: &Gateway, raw: &Raw) {
     let mut request = Vec::new();
     request.put_u32(u32::try_from(12 + raw.key.1.len()).unwrap());
