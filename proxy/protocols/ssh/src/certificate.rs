@@ -152,7 +152,7 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 /// Name of the extension that holds the sealed token (PROTOCOL.certkeys: names of others carry a domain).
 const EXTENSION: &str = "token@portcullis.dev";
 /// Clocks differ.
-const SKEW: Duration = Duration::from_secs(60);
+const SKEW: Duration = Duration::from_mins(1);
 
 #[cfg(test)]
 mod tests {

@@ -23,6 +23,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use tokio::sync::mpsc;
 
+/// `SSH_OPEN_ADMINISTRATIVELY_PROHIBITED` (RFC 4254 section 5.1).
+const PROHIBITED: u32 = 1;
+
 /// User name of whoever comes for a certificate alone.
 const LOGIN: &str = "portcullis-login";
 
@@ -122,7 +125,7 @@ impl Door {
                         starting: self.ssh.starting(host),
                         session: Arc::clone(&lent),
                     };
-                    Box::new(move || Purpose::Work(Upstreams::begin(way)))
+                    Box::new(move || Purpose::Work(Box::new(Upstreams::begin(way))))
                 }
                 (_, None) => return Err(not_offered()),
             };
@@ -217,6 +220,11 @@ impl Handler for Door {
         _wire: &mut Wire,
     ) -> Result<(), Self::Error> {
         let Some(session) = self.session.clone() else { return Ok(()) };
+        if session.options.drain.is_cancelled() {
+            let reason = "portcullis: the gateway is stopping; connect again".to_owned();
+            reply.reject(ChannelOpenFailure::Other { code: PROHIBITED, reason }).await;
+            return Ok(());
+        }
         if session.ended.is_cancelled() || session.tasks.len() >= session.options.limits.channels {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return Ok(());

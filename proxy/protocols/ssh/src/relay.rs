@@ -166,6 +166,7 @@ impl Relay {
     ///
     /// # Errors
     /// The client is gone, or sends more than it may.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the library's list of messages grows")]
     fn wait_with(&mut self, message: ChannelMsg) -> Result<(), Over> {
         match message {
             ChannelMsg::Data { data } => {
@@ -352,6 +353,7 @@ fn unreachable(error: &UpstreamError) -> Refusal {
 }
 
 /// Name of a signal, without `SIG`.
+#[expect(clippy::wildcard_enum_match_arm, reason = "every other one is named as its variant")]
 pub(crate) fn signal_name(signal: &Sig) -> String {
     match signal {
         Sig::Custom(name) => name.chars().filter(|c| !c.is_control()).take(32).collect(),

@@ -31,8 +31,11 @@ pub struct Ssh {
     pub(crate) authority: Option<Arc<Authority>>,
     config: Arc<server::Config>,
     /// Logins under way, by host and port.
-    starting: Arc<Mutex<HashMap<(String, u16), Arc<Semaphore>>>>,
+    starting: Starting,
 }
+
+/// Logins under way, by host and port.
+type Starting = Arc<Mutex<HashMap<(String, u16), Arc<Semaphore>>>>;
 
 /// Why a connection did not become a session. The client was told what it may know; this is for the log.
 #[derive(Debug, thiserror::Error)]

@@ -68,7 +68,7 @@ pub(crate) enum On {
 #[derive(Debug)]
 pub(crate) enum Purpose {
     /// To work on a host.
-    Work(Upstreams),
+    Work(Box<Upstreams>),
     /// To trade the token for a certificate.
     Trade(Trade),
 }

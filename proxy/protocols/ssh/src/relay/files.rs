@@ -97,7 +97,7 @@ impl Files {
         for item in items {
             match item {
                 Item::Pass(bytes) | Item::Answer(bytes) | Item::Ask { packet: bytes, .. } => {
-                    out.extend(bytes)
+                    out.extend(bytes);
                 }
                 Item::Closed(transfer) => self.closed(&transfer).await?,
             }

@@ -53,6 +53,7 @@ impl Relay {
     }
 
     /// Whether this is an interrupt: a signal, or Ctrl-C from a terminal.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the library's list of messages grows")]
     fn interrupts(&self, message: &ChannelMsg) -> bool {
         match message {
             ChannelMsg::Data { data } => self.terminal.is_some() && data.contains(&INTERRUPT),

@@ -140,7 +140,7 @@ pub(super) struct Writer<'a> {
     pub(super) items: mpsc::UnboundedReceiver<Item>,
     pub(super) room: Arc<Semaphore>,
     /// Input is recorded; what is typed into a terminal is not: nobody echoes a password.
-    pub(super) recorded: Option<StreamMasker>,
+    pub(super) log: Option<StreamMasker>,
     /// The channel is the subsystem `sftp`.
     pub(super) files: Option<Arc<Files>>,
 }
@@ -154,14 +154,15 @@ impl Writer<'_> {
                 item = self.items.recv() => item,
             };
             let Some(item) = item else { return };
-            let given = match (&self.files, &item) {
+            let given = if let (Some(files), Item::Data(data)) = (&self.files, &item) {
                 // What is decided there must be seen through: it looks at the signals itself.
-                (Some(files), Item::Data(data)) => Box::pin(files.client(data, self.write)).await,
-                (Some(_) | None, _) => tokio::select! {
+                Box::pin(files.client(data, self.write)).await
+            } else {
+                tokio::select! {
                     biased;
-                    given = Box::pin(give(self.recorder, self.write, self.recorded.as_mut(), &item)) => given,
+                    given = Box::pin(give(self.recorder, self.write, self.log.as_mut(), &item)) => given,
                     () = self.signals.over.cancelled() => return,
-                },
+                }
             };
             if let Err(refusal) = given {
                 self.signals.fail(refusal);
@@ -177,12 +178,12 @@ impl Writer<'_> {
 async fn give(
     recorder: &Recorder,
     write: &ChannelWriteHalf<client::Msg>,
-    recorded: Option<&mut StreamMasker>,
+    log: Option<&mut StreamMasker>,
     item: &Item,
 ) -> Result<(), Refusal> {
     let sent = match item {
         Item::Data(data) => {
-            if let Some(masked) = recorded {
+            if let Some(masked) = log {
                 let mut out = Vec::with_capacity(data.len());
                 masked.push(data, &mut out);
                 recorder.input(&out).await?;
@@ -190,7 +191,7 @@ async fn give(
             write.data_bytes(data.clone()).await
         }
         Item::Ended => {
-            if let Some(masked) = recorded {
+            if let Some(masked) = log {
                 let mut out = Vec::new();
                 masked.finish(&mut out);
                 recorder.input(&out).await?;

@@ -199,8 +199,8 @@ impl Lines {
             recorder.event(&StreamEvent::Exit(i32::try_from(status).unwrap_or(i32::MAX))).await?;
         }
         let status_code = status.map(|status| status.to_string());
-        let masked = masker.counts().clone();
-        recorder.finish(End { outcome, status_code, masked, ..End::default() }).await?;
+        let end = End { outcome, status_code, masked: masker.counts().clone(), ..End::default() };
+        recorder.finish(end).await?;
         said.map(drop)
     }
 
@@ -221,10 +221,10 @@ impl Lines {
                     }
                     Some(ChannelMsg::ExtendedData { data, ext: STDERR }) => {
                         // without a terminal only, and then line by line, as programs write errors
-                        let mut masked = Vec::new();
-                        masker.push(&data, &mut masked);
-                        masker.quiet(&mut masked);
-                        self.say(recorder, Channel::STDERR, masked).await?;
+                        let mut shown = Vec::new();
+                        masker.push(&data, &mut shown);
+                        masker.quiet(&mut shown);
+                        self.say(recorder, Channel::STDERR, shown).await?;
                     }
                     Some(ChannelMsg::ExitStatus { exit_status }) => exit = Some(exit_status),
                     Some(ChannelMsg::Close) | None => return Err(Finish::Exited(exit)),

@@ -95,14 +95,14 @@ impl Pump<'_> {
         let files = matches!(&start, Start::Subsystem(name) if name == "sftp")
             .then(|| Files::new(Arc::clone(&session), signals.clone()));
         let (files, said) = files.unzip();
-        let recorded = (terminal.is_none() && files.is_none()).then(|| StreamMasker::new(masker.clone()));
+        let log = (terminal.is_none() && files.is_none()).then(|| StreamMasker::new(masker.clone()));
         let writer = Writer {
             recorder: &recorder,
             write: &to_host,
             signals: signals.clone(),
             items: taken,
             room,
-            recorded,
+            log,
             files: files.clone(),
         };
         let speaks = !matches!(start, Start::Forward);

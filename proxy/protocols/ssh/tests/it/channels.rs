@@ -87,3 +87,20 @@ async fn a_hung_channel_does_not_hold_up_a_busy_one() {
     assert!(ended.err.contains("takes no input"), "{ended:?}");
     turn().await;
 }
+
+#[tokio::test]
+async fn a_draining_gateway_lets_what_runs_end_and_starts_nothing_more() {
+    let Some(gateway) = Gateway::start(POLICY).await else { return };
+    let mut ssh = gateway.program("ssh");
+    ssh.args(["deploy@127.0.0.1", "echo begun; read line; echo $line"]);
+    let mut child = ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut begun = [0; 6];
+    // what is held back for the masks comes when the program pauses
+    child.stdout.as_mut().unwrap().read_exact(&mut begun).await.unwrap();
+    gateway.drain.cancel();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    child.stdin.as_mut().unwrap().write_all(b"to the end\n").await.unwrap();
+    let output = tokio::time::timeout(Duration::from_secs(20), child.wait_with_output()).await.unwrap();
+    let ended = crate::gateway::ran(output.unwrap());
+    assert_eq!((ended.code, ended.out.as_str()), (Some(0), "to the end\n"), "{ended:?}");
+}

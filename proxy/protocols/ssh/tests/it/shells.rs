@@ -18,7 +18,7 @@ async fn typed(gateway: &Gateway, arguments: &[&str], keys: &[u8]) -> Ran {
     ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = ssh.spawn().unwrap();
     child.stdin.take().unwrap().write_all(keys).await.unwrap();
-    let waiting = tokio::time::timeout(std::time::Duration::from_secs(60), child.wait_with_output());
+    let waiting = tokio::time::timeout(std::time::Duration::from_mins(1), child.wait_with_output());
     ran(waiting.await.expect("the shell ends").unwrap())
 }
 
