@@ -107,7 +107,11 @@ fn ansible_copies_templates_and_runs_as_directly() {
     let mut ansible = Command::new(folder.join("venv/bin/ansible-playbook"));
     // Ansible asks ssh for keys alone: it comes with a certificate
     let arguments = format!("-F {}", scene.log_in().display());
-    ansible.args(["-i", "web,", "--ssh-common-args", &arguments]).arg(&playbook).env_remove("SSH_AUTH_SOCK");
+    let python = format!("ansible_python_interpreter={}", folder.join("venv/bin/python").display());
+    ansible
+        .args(["-i", "web,", "-e", &python, "--ssh-common-args", &arguments])
+        .arg(&playbook)
+        .env_remove("SSH_AUTH_SOCK");
     ansible.env("ANSIBLE_HOME", scene.agent.path().join("ansible")).env("ANSIBLE_NOCOLOR", "1");
     ansible.env("ANSIBLE_REMOTE_TMP", scene.agent.path().join("remote")).env("LC_ALL", "C.UTF-8");
     let answer = Answer::of(ansible.stdin(Stdio::null()));
