@@ -85,14 +85,13 @@ impl Sshd {
 
 fn settings(directory: &Path, port: u16, more: &[&str]) -> String {
     // The first value of a keyword counts: what a caller wants comes first.
-    let mut text = more.join("\n");
-    text.push_str(&format!(
-        "\nPort {port}\nListenAddress 127.0.0.1\nHostKey {0}/host\nAuthorizedKeysFile {0}/authorized_keys\nPidFile none\n\
+    format!(
+        "{more}\nPort {port}\nListenAddress 127.0.0.1\nHostKey {0}/host\nAuthorizedKeysFile {0}/authorized_keys\nPidFile none\n\
          StrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nMaxStartups 1000\nMaxSessions 100\n\
          PrintMotd no\nLogLevel VERBOSE\nSubsystem sftp internal-sftp\n",
-        directory.display()
-    ));
-    text
+        directory.display(),
+        more = more.join("\n"),
+    )
 }
 
 /// Makes a key without a passphrase.

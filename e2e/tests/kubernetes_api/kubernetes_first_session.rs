@@ -2,7 +2,7 @@
 
 use crate::scene::Scene;
 
-const RULES: &str = r##"
+const RULES: &str = r#"
 rules:
 - name: no-nodes
   action: Deny
@@ -11,7 +11,7 @@ rules:
 - name: everything-else
   action: Allow
   kubernetes: {}
-"##;
+"#;
 
 /// A value of a Secret: it must be seen nowhere but in the API server.
 const CANARY: &str = "canary-7Qz1xP0v";

@@ -7,7 +7,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 
-const RULES: &str = r##"
+const RULES: &str = r#"
 rules:
 - name: no-rm
   action: Deny
@@ -19,7 +19,7 @@ rules:
 masking:
 - detectors: [Secrets]
   with: {type: Redact}
-"##;
+"#;
 
 /// Shaped like a GitHub token, so that a detector finds it.
 const CANARY: &str = "ghp_x7Qz1xP0vB2nM4kL6jH8gF5dS3aQ9wE1rT0y";

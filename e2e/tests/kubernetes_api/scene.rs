@@ -201,7 +201,7 @@ fn policy(rules: &str) -> String {
         "apiVersion: portcullis.dev/v1alpha1\nkind: Policy\nmetadata: {{name: agents}}\nspec:\n  targetRefs:\n  - \
          {{name: {RESOURCE}}}\n  subjects:\n  - {{group: {GROUP}}}\n"
     );
-    let rules: String = rules.trim_matches('\n').lines().map(|line| format!("  {line}\n")).collect();
+    let rules: String = rules.trim_matches('\n').lines().map(|line| ["  ", line, "\n"].concat()).collect();
     head + &rules
 }
 

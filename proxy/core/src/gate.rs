@@ -38,6 +38,7 @@ use std::time::{Duration, Instant};
 
 /// What the gate says of a command.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a permit is the common case, and costs no allocation")]
 pub enum Decision {
     /// It may run now.
     Permit(Permit),

@@ -126,10 +126,10 @@ fn roots(authorities: Option<&[CertificateDer<'static>]>) -> Result<RootCertStor
         }
         None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
     }
-    match roots.is_empty() {
-        true => Err("expected certificate-authority-data: the system has no authorities".to_owned()),
-        false => Ok(roots),
+    if roots.is_empty() {
+        return Err("expected certificate-authority-data: the system has no authorities".to_owned());
     }
+    Ok(roots)
 }
 
 fn unusable(path: &str, message: String) -> Unusable {

@@ -16,7 +16,7 @@ pub struct Ssh {
     issuers: Vec<IssuerConfig>,
     authenticator: Arc<Authenticator>,
     resource: Arc<ResourceContext>,
-    ssh: Arc<proxy_ssh::Ssh>,
+    server: Arc<proxy_ssh::Ssh>,
 }
 
 impl Ssh {
@@ -37,21 +37,23 @@ impl Ssh {
         let options = options(&settings, upstream)?;
         let resource = Arc::clone(&settings.resource);
         let ssh = match before {
-            Some(before) => before.ssh.replaced(options, settings.resource, Arc::clone(&authenticator) as _),
+            Some(before) => {
+                before.server.replaced(options, settings.resource, Arc::clone(&authenticator) as _)
+            }
             None => proxy_ssh::Ssh::new(options, settings.resource, Arc::clone(&authenticator) as _),
         };
         let ssh = ssh.map_err(|error| unusable("spec.ssh.keysRef", error))?;
-        Ok(Self { issuers: config.issuers.clone(), authenticator, resource, ssh: Arc::new(ssh) })
+        Ok(Self { issuers: config.issuers.clone(), authenticator, resource, server: Arc::new(ssh) })
     }
 
     pub(super) async fn serve(&self, connection: Connection) {
         let Connection { stream, peer, unauthenticated } = connection;
-        self.log(self.ssh.serve(stream, peer, unauthenticated).await);
+        self.log(self.server.serve(stream, peer, unauthenticated).await);
     }
 
     pub(super) async fn turn_away(&self, connection: Connection) {
         let Connection { stream, peer, unauthenticated } = connection;
-        self.log(self.ssh.turn_away(stream, peer).await);
+        self.log(self.server.turn_away(stream, peer).await);
         drop(unauthenticated);
     }
 

@@ -89,6 +89,7 @@ impl LineDiscipline {
         events
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every other key edits the line")]
     fn key(&mut self, key: Key, events: &mut Vec<Event>) {
         match key {
             Key::Enter => self.enter(events),

@@ -248,14 +248,13 @@ impl Sftp {
                 }
                 self.handles.insert(handle.to_vec(), Transfer::of(path));
             }
-            (kind::HANDLE, _) => return Err(SftpError::Unasked),
             (kind::DATA, Pending::Read(handle, offset)) => {
                 if let Some(transfer) = self.handles.get_mut(&handle) {
                     transfer.read.seek(offset);
                 }
                 self.reading = Some(handle);
             }
-            (kind::DATA, _) => return Err(SftpError::Unasked),
+            (kind::HANDLE | kind::DATA, _) => return Err(SftpError::Unasked),
             (kind::STATUS, Pending::Close(handle)) => {
                 pass(items, packet);
                 let closed = self.handles.remove(&handle).filter(Transfer::moved);

@@ -4,6 +4,7 @@ use super::argument::Arg;
 use super::found::Why;
 
 /// Why nothing is known of a command line that sets `name`, if so.
+#[expect(clippy::too_many_lines, reason = "a table")]
 pub(super) fn danger(name: &str, value: &Arg) -> Option<Why> {
     let harmless_program = matches!(value.value(), Some("" | "cat" | "less" | "more" | "true" | ":"));
     let dangerous = match name {

@@ -78,14 +78,15 @@ fn add(lists: &mut Vec<Vec<Arg>>, mut choices: Vec<Vec<Arg>>) {
         let text = choices.first().map(|choice| joined(choice)).unwrap_or_default();
         choices = vec![vec![Arg::open(text)]];
     }
-    match choices.as_slice() {
-        [only] => lists.iter_mut().for_each(|list| list.extend_from_slice(only)),
-        _ => {
-            let longer = |list: &Vec<Arg>| {
-                choices.iter().map(|choice| [list.as_slice(), choice].concat()).collect::<Vec<_>>()
-            };
-            *lists = lists.iter().flat_map(longer).collect();
+    if let [only] = choices.as_slice() {
+        for list in lists.iter_mut() {
+            list.extend_from_slice(only);
         }
+    } else {
+        let longer = |list: &Vec<Arg>| {
+            choices.iter().map(|choice| [list.as_slice(), choice].concat()).collect::<Vec<_>>()
+        };
+        *lists = lists.iter().flat_map(longer).collect();
     }
 }
 
@@ -164,7 +165,7 @@ impl Growing {
                 self.push(c.encode_utf8(&mut [0; 4]));
             }
             Piece::Tilde(name) if name.is_empty() && scope.variables.is_set("HOME") => {
-                self.hole("~", true, false)
+                self.hole("~", true, false);
             }
             Piece::Tilde(name) if name.starts_with(['+', '-']) => {
                 self.hole(&format!("~{name}"), true, false);

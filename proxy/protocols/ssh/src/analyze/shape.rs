@@ -14,8 +14,7 @@ pub(super) fn is_shaped(text: &str) -> bool {
         | ["mktemp", "-d"]
         | ["git", "rev-parse", "HEAD" | "--show-toplevel"]
         | ["git", "rev-parse", "--short", "HEAD"] => true,
-        ["pgrep", "-f" | "-x" | "-o" | "-n", name] => is_plain(name),
-        ["pgrep", name] => is_plain(name),
+        ["pgrep", "-f" | "-x" | "-o" | "-n", name] | ["pgrep", name] => is_plain(name),
         ["pidof", names @ ..] => !names.is_empty() && names.iter().all(|name| is_plain(name)),
         ["seq", numbers @ ..] => {
             !numbers.is_empty() && numbers.iter().all(|number| number.parse::<i64>().is_ok())

@@ -278,7 +278,7 @@ impl Walk {
                 self.test(right);
             }
             ast::ExtendedTestExpr::Not(inner) | ast::ExtendedTestExpr::Parenthesized(inner) => {
-                self.test(inner)
+                self.test(inner);
             }
             ast::ExtendedTestExpr::UnaryTest(predicate, word) => {
                 self.word(&word.value);

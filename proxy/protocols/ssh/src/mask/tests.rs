@@ -1,5 +1,7 @@
 //! Cuts, pauses and boundaries.
 
+#![expect(clippy::format_collect, clippy::string_slice, reason = "test data, which is ASCII")]
+
 use super::*;
 use proptest::prelude::*;
 use proxy_policy::{Detector, DetectorChoice, Mask, MaskType};

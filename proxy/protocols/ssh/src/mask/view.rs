@@ -70,11 +70,11 @@ impl Seen {
         match rest {
             [0x1b, ..] => self.escape(rest, at),
             // invisible: what a terminal ignores, zero-width characters, marks of order, soft hyphens
-            [0 | 7 | 0x0e | 0x0f | 0x7f, ..] => 1,
+            [0 | 7 | 0x0e | 0x0f | 0x7f, ..] | [] => 1,
             [0xe2, 0x80, 0x8b..=0x8f | 0xaa..=0xae, ..]
             | [0xe2, 0x81, 0xa0..=0xa4, ..]
-            | [0xef, 0xbb, 0xbf, ..] => 3,
-            [0xef, 0xb8, 0x80..=0x8f, ..] => 3,
+            | [0xef, 0xbb, 0xbf, ..]
+            | [0xef, 0xb8, 0x80..=0x8f, ..] => 3,
             [0xc2, 0xad, ..] | [0xcd, 0x8f, ..] => 2,
             // wide letters stand for plain ones
             [0xef, 0xbc, low @ 0x81..=0xbf, ..] => {
@@ -95,7 +95,6 @@ impl Seen {
                 self.push(*byte, at, 1);
                 1
             }
-            [] => 1,
         }
     }
 

@@ -310,9 +310,7 @@ impl<'a> Pump<'a> {
                 self.refused(&refusal).await
             }
         };
-        if let Err(error) = told {
-            tracing::debug!(%error, "end a channel");
-        }
+        note_unheard(told);
     }
 
     async fn ended(&self, exit: Option<Exit>) -> Result<(), russh::Error> {
@@ -382,3 +380,10 @@ impl<'a> Pump<'a> {
 
 /// Time that a client has for reading why its channel ends.
 const FAREWELL: Duration = Duration::from_secs(5);
+
+/// A client that does not hear of the end has gone.
+fn note_unheard(told: Result<(), russh::Error>) {
+    if let Err(error) = told {
+        tracing::debug!(%error, "end a channel");
+    }
+}

@@ -27,6 +27,7 @@ impl Transfer {
 
 /// One direction of a transfer.
 #[derive(Debug, Default)]
+#[expect(unnameable_types, reason = "it is only looked at, as a field of a transfer")]
 pub struct Flow {
     /// Bytes that went through, counted again when they went again.
     pub bytes: u64,

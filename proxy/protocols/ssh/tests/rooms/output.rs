@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 const CANARY: &str = "AKIAQ3EGRJ5NLXVW7TZB";
 
 #[derive(Debug, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "marks of a form, in a file")]
 struct Form {
     script: String,
     #[serde(default)]
@@ -59,10 +60,9 @@ fn left(out: &[u8]) -> usize {
     let text = String::from_utf8_lossy(out);
     let mut rest = text.as_ref();
     let mut count = 0;
-    while let Some(at) = rest.find("[MASKED:") {
-        count += letters(&rest[..at]);
-        rest = &rest[at..];
-        rest = &rest[rest.find(']').unwrap() + 1..];
+    while let Some((before, after)) = rest.split_once("[MASKED:") {
+        count += letters(before);
+        rest = after.split_once(']').unwrap().1;
     }
     count + letters(rest)
 }
@@ -73,7 +73,7 @@ fn letters(text: &str) -> usize {
     let mut count = 0;
     while let Some(c) = chars.next() {
         if c == '\u{1b}' {
-            chars.by_ref().find(|c| c.is_ascii_alphabetic());
+            chars.by_ref().find(char::is_ascii_alphabetic);
         } else {
             count += usize::from(c.is_alphanumeric());
         }
@@ -97,8 +97,8 @@ fn no_form_of_a_secret_comes_out() {
         match wrong {
             _ if form.skip_check => out_of_reach += 1,
             Some(shown) => {
-                let end = shown.char_indices().map(|(at, _)| at).nth(300).unwrap_or(shown.len());
-                failed.push(format!("{}\n    {:?}", form.script, &shown[..end]));
+                let start: String = shown.chars().take(300).collect();
+                failed.push(format!("{}\n    {start:?}", form.script));
             }
             None if form.plain => plain += 1,
             None => encoded += 1,

@@ -7,6 +7,7 @@ use super::Call;
 use super::options::{self, Spec, value_of};
 
 /// Whether it is one of them.
+#[expect(clippy::too_many_lines, reason = "a table")]
 pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> bool {
     match call.name() {
         "ssh" | "autossh" | "sshpass" => remote(walk, call),

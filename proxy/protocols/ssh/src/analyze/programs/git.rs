@@ -97,6 +97,7 @@ fn serve(walk: &mut Walk, call: &Call<'_>, done: FileEffect) {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn git(walk: &mut Walk, call: &Call<'_>) {
     let spec = Spec {
         flags: "Pvh",

@@ -69,7 +69,9 @@ fn sed(walk: &mut Walk, call: &Call<'_>) {
     if scripts.is_empty() && !operands.is_empty() {
         scripts.push(operands.remove(0).clone());
     }
-    scripts.iter().for_each(|script| plain_sed(walk, call, script));
+    for script in &scripts {
+        plain_sed(walk, call, script);
+    }
     for operand in operands {
         if operand.may_be_option() {
             call.doubt(walk, &format!("has the argument `{}`, which is not literal", operand.text));
@@ -83,7 +85,7 @@ fn plain_sed(walk: &mut Walk, call: &Call<'_>, script: &Arg) {
     match script.value() {
         Some(text) if sed::is_plain(text) => {}
         Some(_) => {
-            call.doubt(walk, "has a script that runs commands or writes files, or that is not analysed")
+            call.doubt(walk, "has a script that runs commands or writes files, or that is not analysed");
         }
         None => call.doubt(walk, &format!("runs the script `{}`, which is not literal", script.text)),
     }

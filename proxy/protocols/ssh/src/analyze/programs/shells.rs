@@ -67,7 +67,7 @@ fn shell(walk: &mut Walk, call: &Call<'_>) {
             Input::Literal(text) => walk.foreign_text(text),
             Input::File(path) => script(walk, call, &Arg::exact(path.clone())),
             Input::Client | Input::Computed | Input::Paths(_) => {
-                call.doubt(walk, "runs what it reads from its input")
+                call.doubt(walk, "runs what it reads from its input");
             }
         },
     }

@@ -507,7 +507,7 @@ fn with_text(walk: &mut Walk, call: &Call<'_>) {
             None => call.doubt(walk, &format!("runs `{}`, which is not literal", text.text)),
         },
         [first, ..] if first.is_option() => {
-            call.doubt(walk, "runs a program behind options that are not analysed")
+            call.doubt(walk, "runs a program behind options that are not analysed");
         }
         [_, ..] if call.name() == "sg" => call.doubt(walk, "runs a text that is not analysed"),
         rest => inner(walk, call, rest),
@@ -548,7 +548,7 @@ fn applet(walk: &mut Walk, call: &Call<'_>) {
         None => {}
         Some(arg) if is_long(arg, "list", 2) || is_long(arg, "help", 2) => {}
         Some(arg) if arg.is_option() => {
-            walk.found.doubt(Why::new(format!("`{}` has options that are not analysed", call.name())))
+            walk.found.doubt(Why::new(format!("`{}` has options that are not analysed", call.name())));
         }
         Some(_) => inner(walk, call, call.args),
     }

@@ -16,7 +16,7 @@ pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> bool {
         "truncate" => write(walk, call, "srd"),
         "fallocate" => write(walk, call, "lo"),
         "chmod" | "chown" | "chgrp" | "setfacl" | "chattr" | "setfattr" | "chcon" | "restorecon" => {
-            attributes(walk, call)
+            attributes(walk, call);
         }
         "dd" => dd(walk, call),
         "gzip" | "gunzip" | "bzip2" | "bunzip2" | "xz" | "unxz" | "zstd" | "unzstd" | "lz4" | "lzma"

@@ -20,7 +20,7 @@ impl Walk {
         for item in prefix {
             match item {
                 Item::AssignmentWord(assignment, _) => {
-                    self.assignment(assignment, command.word_or_name.is_some())
+                    self.assignment(assignment, command.word_or_name.is_some());
                 }
                 Item::IoRedirect(redirect) => self.redirect(redirect, &mut input),
                 Item::ProcessSubstitution(_, shell) => self.apart(|walk| walk.list(&shell.list)),

@@ -51,7 +51,7 @@ impl Reader<'_> {
                     self.skip(|c| matches!(c, 'I' | 'M'));
                 }
                 c if c.is_ascii_digit() || matches!(c, '$' | ',' | '~' | '+' | '!' | ' ') => {
-                    drop(self.next())
+                    self.next();
                 }
                 _ => return Some(()),
             }
