@@ -81,7 +81,7 @@ fn kubernetes_exec_gives_output_error_and_exit_code_and_is_replayed() {
 }
 
 #[test]
-fn kubernetes_copies_arrive_whole_and_are_recorded_as_files() {
+fn kubernetes_copies_arrive_whole() {
     let Some(pods) = Pods::start("cp", RULES) else { return };
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("there.bin");
