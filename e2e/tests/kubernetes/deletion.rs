@@ -117,8 +117,9 @@ fn sessions_that_outlive_the_drain_time_of_a_deleted_resource_are_ended() {
     let output = long.wait_with_output().unwrap();
     let text = printed(&output);
     assert!(!output.status.success() && text.contains(STOPPING), "{text}");
-    let said = transaction.ask("select 1");
-    assert!(said.contains(STOPPING), "{said}");
+    // perhaps of another gateway, whose time is over a little later
+    let told = || transaction.ask("select 1").contains(STOPPING).then_some(());
+    wait_until("the session with a transaction is told", told).unwrap();
     gone(&scene);
     sealed(&claim);
 }
