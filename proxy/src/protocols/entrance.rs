@@ -4,6 +4,7 @@ use super::Unusable;
 use crate::config::IssuerConfig;
 use proxy_core::authn::{Authenticator, Freshness, IssuerOptions};
 use proxy_core::gate::Chain;
+use proxy_core::session::ResourceContext;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -44,4 +45,12 @@ pub(super) fn authenticator(issuers: &[IssuerConfig]) -> Result<Authenticator, U
         path: "spec.authentication.issuers".to_owned(),
         message: Chain(&error).to_string(),
     })
+}
+
+/// Says how a connection went that became no session. Clients that go away or send rubbish are no news to whoever runs
+/// the gateway.
+pub(super) fn note<E: std::error::Error + 'static>(resource: &ResourceContext, result: Result<(), E>) {
+    let Err(error) = result else { return };
+    let resource = format_args!("{}/{}", resource.namespace, resource.name);
+    tracing::debug!(%resource, error = %Chain(&error), "connection without session");
 }

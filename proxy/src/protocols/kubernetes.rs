@@ -8,10 +8,9 @@ use crate::config::{
 };
 use arc_swap::ArcSwap;
 use proxy_core::authn::Authenticator;
-use proxy_core::gate::Chain;
 use proxy_core::session::ResourceContext;
+use proxy_kubernetes::Kubernetes as Protocol;
 use proxy_kubernetes::options::{Credential, Limits, Naming, Options};
-use proxy_kubernetes::{ConnectionError, Kubernetes as Protocol};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -53,20 +52,13 @@ impl Kubernetes {
 
     pub(super) async fn serve(&self, connection: Connection) {
         let Connection { stream, peer, unauthenticated } = connection;
-        self.log(self.protocol.serve(stream, peer, unauthenticated).await);
+        entrance::note(&self.resource, self.protocol.serve(stream, peer, unauthenticated).await);
     }
 
     pub(super) async fn turn_away(&self, connection: Connection) {
         let Connection { stream, peer: _, unauthenticated } = connection;
-        self.log(self.protocol.turn_away(stream).await);
+        entrance::note(&self.resource, self.protocol.turn_away(stream).await);
         drop(unauthenticated);
-    }
-
-    /// Clients that go away or send rubbish are no news to whoever runs the gateway.
-    fn log(&self, result: Result<(), ConnectionError>) {
-        let Err(error) = result else { return };
-        let resource = format_args!("{}/{}", self.resource.namespace, self.resource.name);
-        tracing::debug!(%resource, error = %Chain(&error), "connection without session");
     }
 }
 

@@ -6,10 +6,9 @@ use super::{Connection, Settings, Unusable, entrance};
 use crate::config::{IssuerConfig, PostgresqlUpstream};
 use arc_swap::ArcSwap;
 use proxy_core::authn::Authenticator;
-use proxy_core::gate::Chain;
 use proxy_core::session::ResourceContext;
+use proxy_postgres::Postgres;
 use proxy_postgres::options::{Credentials, Limits, Options, UpstreamTls};
-use proxy_postgres::{Postgres, SessionError};
 use std::sync::Arc;
 
 /// PostgreSQL with the settings of one Resource.
@@ -52,20 +51,13 @@ impl Postgresql {
 
     pub(super) async fn serve(&self, connection: Connection) {
         let Connection { stream, peer, unauthenticated } = connection;
-        self.log(self.postgres.serve(stream, peer, unauthenticated).await);
+        entrance::note(&self.resource, self.postgres.serve(stream, peer, unauthenticated).await);
     }
 
     pub(super) async fn turn_away(&self, connection: Connection) {
         let Connection { stream, peer: _, unauthenticated } = connection;
-        self.log(self.postgres.turn_away(stream).await);
+        entrance::note(&self.resource, self.postgres.turn_away(stream).await);
         drop(unauthenticated);
-    }
-
-    /// Clients that go away or send rubbish are no news to whoever runs the gateway.
-    fn log(&self, result: Result<(), SessionError>) {
-        let Err(error) = result else { return };
-        let resource = format_args!("{}/{}", self.resource.namespace, self.resource.name);
-        tracing::debug!(%resource, error = %Chain(&error), "connection without session");
     }
 }
 

@@ -3,9 +3,7 @@
 use super::{Connection, Settings, Unusable, entrance};
 use crate::config::{IssuerConfig, SshHostConfig, SshLogin, SshRoleConfig, SshUpstream};
 use proxy_core::authn::Authenticator;
-use proxy_core::gate::Chain;
 use proxy_core::session::ResourceContext;
-use proxy_ssh::SessionError;
 use proxy_ssh::keys::{Certificate, HostKeys, PrivateKey};
 use proxy_ssh::options::{Credentials, Host, Limits, Options, Proof};
 use std::sync::Arc;
@@ -48,20 +46,13 @@ impl Ssh {
 
     pub(super) async fn serve(&self, connection: Connection) {
         let Connection { stream, peer, unauthenticated } = connection;
-        self.log(self.server.serve(stream, peer, unauthenticated).await);
+        entrance::note(&self.resource, self.server.serve(stream, peer, unauthenticated).await);
     }
 
     pub(super) async fn turn_away(&self, connection: Connection) {
         let Connection { stream, peer, unauthenticated } = connection;
-        self.log(self.server.turn_away(stream, peer).await);
+        entrance::note(&self.resource, self.server.turn_away(stream, peer).await);
         drop(unauthenticated);
-    }
-
-    /// Clients that go away or send rubbish are no news to whoever runs the gateway.
-    fn log(&self, result: Result<(), SessionError>) {
-        let Err(error) = result else { return };
-        let resource = format_args!("{}/{}", self.resource.namespace, self.resource.name);
-        tracing::debug!(%resource, error = %Chain(&error), "connection without session");
     }
 }
 
