@@ -21,6 +21,7 @@ pub use entrance::Entrance;
 pub use kubectl::Kubectl;
 
 use crate::image::Image;
+use crate::process::wait_until;
 use crate::tools;
 use anyhow::{Context as _, Result, anyhow, bail};
 use given::Given;
@@ -227,19 +228,35 @@ impl Cluster {
         self.own("forward a port")?.forward(address)
     }
 
-    /// Kills what runs in a pod, as a crash would; the kubelet starts it again.
+    /// Kills what runs in a pod, as a crash would; the kubelet starts it again. Returns when the kubelet has noticed:
+    /// until then the pod counts as ready, and the Service still leads to it.
     ///
     /// # Errors
-    /// There is no such pod, nothing runs in it, or the cluster is not one that this process started.
+    /// There is no such pod, nothing runs in it, the kubelet does not notice, or the cluster is not one that this
+    /// process started.
     pub fn kill_containers(&self, namespace: &str, pod: &str) -> Result<()> {
         let entrance = self.own("kill a container")?.entrance();
+        let killed = self.running(namespace, pod)?;
+        anyhow::ensure!(!killed.is_empty(), "nothing runs in {namespace}/{pod}");
+        for id in &killed {
+            entrance.kill(id.strip_prefix("containerd://").context("containerd does not run it")?)?;
+        }
+        // a pod that is gone runs nothing either
+        let noticed = || {
+            let running = self.running(namespace, pod).unwrap_or_default();
+            running.iter().all(|id| !killed.contains(id)).then_some(())
+        };
+        wait_until("the kubelet notices that containers were killed", noticed)
+    }
+
+    /// The containers of a pod that run, as its status has them.
+    fn running(&self, namespace: &str, pod: &str) -> Result<Vec<String>> {
         let pod = self.client().get(&["pod", pod, "--namespace", namespace])?;
         let statuses = pod.pointer("/status/containerStatuses").and_then(serde_json::Value::as_array);
-        for status in statuses.context("nothing runs in it")? {
-            let id = status.get("containerID").and_then(serde_json::Value::as_str).unwrap_or_default();
-            entrance.kill(id.strip_prefix("containerd://").context("it does not run")?)?;
-        }
-        Ok(())
+        let running =
+            statuses.into_iter().flatten().filter(|status| status.pointer("/state/running").is_some());
+        let ids = running.filter_map(|status| status.get("containerID")?.as_str());
+        Ok(ids.map(str::to_owned).collect())
     }
 
     /// Ends the API server as a crash would; pods run on.
