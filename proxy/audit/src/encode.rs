@@ -13,13 +13,13 @@ use prost::encoding::{encode_varint, encoded_len_varint};
 /// Most bytes of one record.
 pub(crate) const MAX_LEAF_BYTES: usize = 65_535;
 
-const TIME: u8 = 0x09; // field 1, fixed64
-const SEVERITY_NUMBER: u8 = 0x10; // field 2, varint
-const SEVERITY_TEXT: u8 = 0x1a; // field 3, bytes
-const BODY: u8 = 0x2a; // field 5, bytes
-const ATTRIBUTE: u8 = 0x32; // field 6, bytes
-const OBSERVED_TIME: u8 = 0x59; // field 11, fixed64
-const EVENT_NAME: u8 = 0x62; // field 12, bytes
+pub(crate) const TIME: u8 = 0x09; // field 1, fixed64
+pub(crate) const SEVERITY_NUMBER: u8 = 0x10; // field 2, varint
+pub(crate) const SEVERITY_TEXT: u8 = 0x1a; // field 3, bytes
+pub(crate) const BODY: u8 = 0x2a; // field 5, bytes
+pub(crate) const ATTRIBUTE: u8 = 0x32; // field 6, bytes
+pub(crate) const OBSERVED_TIME: u8 = 0x59; // field 11, fixed64
+pub(crate) const EVENT_NAME: u8 = 0x62; // field 12, bytes
 
 /// Attributes that are the same for all records of a log, encoded once.
 #[derive(Clone, Debug)]

@@ -3,8 +3,8 @@
 //! Writing: [`Spool`] appends [`Event`]s as OTLP log records to a hash-chained, checkpointed log on disk.
 //! Reading: query, replay and verify work on a spool directory, with no gateway running.
 //!
-//! The rooms: [`event`] is the schema, `encode` its one and only byte form, [`merkle`] and [`note`] the evidence,
-//! [`segment`] and [`checkpoint`] the files, [`spool`] the writer, [`export`] what sends copies; [`read`] and [`record`]
+//! The rooms: [`event`] is the schema, `encode` its one and only byte form, `leaf` a quick look at it, [`merkle`] and [`note`]
+//! the evidence, [`segment`] and [`checkpoint`] the files, [`spool`] the writer, [`export`] what sends copies; [`read`] and [`record`]
 //! the reader of a log, [`source`] of any place that holds records, on which [`query`], [`replay`] and [`verify`] stand. [`evidence`] is what is handed over. [`stream`] is the form of recorded terminals.
 
 pub mod checkpoint;
@@ -12,6 +12,7 @@ mod encode;
 pub mod event;
 pub mod evidence;
 pub mod export;
+mod leaf;
 pub mod merkle;
 pub mod note;
 pub mod query;

@@ -36,7 +36,9 @@ impl Record {
     /// See [`RecordError`].
     pub fn decode(leaf: &[u8]) -> Result<Self, RecordError> {
         let log_record = LogRecord::decode(leaf).map_err(RecordError::Decode)?;
-        if log_record.encoded_len() != leaf.len() || log_record.encode_to_vec() != leaf {
+        let canonical = crate::leaf::scan(leaf, |_, _| {}).is_some()
+            || (log_record.encoded_len() == leaf.len() && log_record.encode_to_vec() == leaf);
+        if !canonical {
             return Err(RecordError::NotCanonical);
         }
         let record = Self { log_record, leaf_hash: leaf_hash(leaf) };

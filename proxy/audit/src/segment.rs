@@ -204,6 +204,19 @@ impl Frames {
     /// # Errors
     /// As [`Self::next_frame`], but not for the CRC.
     pub(crate) fn next_unchecked(&mut self) -> Result<Option<(Vec<u8>, bool)>, SegmentError> {
+        let mut payload = Vec::new();
+        let crc = self.next_into(&mut payload)?;
+        Ok(crc.map(|crc| {
+            let fits = crc32fast::hash(&payload) == crc;
+            (payload, fits)
+        }))
+    }
+
+    /// Appends the next payload to the buffer and gives the CRC that it should have, for whoever checks many at once.
+    ///
+    /// # Errors
+    /// As [`Self::next_frame`], but not for the CRC. The buffer is then as it was.
+    pub(crate) fn next_into(&mut self, buffer: &mut Vec<u8>) -> Result<Option<u32>, SegmentError> {
         let mut head = [0; FRAME_HEAD_BYTES];
         match self.fill(&mut head)? {
             0 => return Ok(None),
@@ -215,13 +228,15 @@ impl Frames {
         if length == 0 || length > MAX_FRAME_BYTES {
             return Err(self.damaged("impossible length"));
         }
-        let mut payload = vec![0; length];
-        if self.fill(&mut payload)? < length {
-            return Err(self.torn());
+        let start = buffer.len();
+        buffer.resize(start + length, 0);
+        let read = self.fill(buffer.get_mut(start..).unwrap_or_default());
+        if !matches!(read, Ok(read) if read == length) {
+            buffer.truncate(start);
+            return Err(read.err().unwrap_or_else(|| self.torn()));
         }
         self.offset += (FRAME_HEAD_BYTES + length) as u64;
-        let fits = crc32fast::hash(&payload) == u32::from_be_bytes([c0, c1, c2, c3]);
-        Ok(Some((payload, fits)))
+        Ok(Some(u32::from_be_bytes([c0, c1, c2, c3])))
     }
 
     /// Reads until the buffer is full or the file ends.

@@ -9,6 +9,8 @@
 mod bundle;
 mod checkpoints;
 mod copies;
+mod facts;
+mod lanes;
 mod walk;
 
 use crate::checkpoint::{self, VERIFIER_KEY};

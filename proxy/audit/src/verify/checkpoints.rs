@@ -4,6 +4,7 @@ use crate::checkpoint::Entry;
 use crate::merkle::{Hash, hexadecimal};
 use crate::note::{Checkpoint, LogKey, SignedCheckpoint};
 use crate::verify::{Report, UNSIGNED_TAIL_SECONDS};
+use jiff::Timestamp;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
@@ -17,9 +18,9 @@ pub(super) struct Checkpoints {
 struct Learned {
     /// Checkpoints that recorder records name: record, size, digest.
     named: Vec<(u64, u64, String)>,
-    /// Time of the last record under a checkpoint, and of the last record, in seconds.
-    last_signed: Option<f64>,
-    last: Option<f64>,
+    /// Time of the last record under a checkpoint, and of the last record.
+    last_signed: Option<Timestamp>,
+    last: Option<Timestamp>,
 }
 
 impl Checkpoints {
@@ -85,14 +86,15 @@ impl Checkpoints {
     }
 
     /// A record of this time ends a tree of this size.
-    pub(super) fn pass(&self, size: u64, seconds: f64, report: &mut Report) {
+    pub(super) fn pass(&self, size: u64, time: Timestamp, report: &mut Report) {
         let mut learned = self.learned.borrow_mut();
-        learned.last = Some(seconds);
+        learned.last = Some(time);
         if self.roots.contains_key(&size) {
             if let Some(before) = learned.last_signed {
-                report.max_checkpoint_gap_seconds = report.max_checkpoint_gap_seconds.max(seconds - before);
+                let gap = seconds(time) - seconds(before);
+                report.max_checkpoint_gap_seconds = report.max_checkpoint_gap_seconds.max(gap);
             }
-            learned.last_signed = Some(seconds);
+            learned.last_signed = Some(time);
         }
     }
 
@@ -124,17 +126,22 @@ impl Checkpoints {
             }
         }
         if let (Some(signed), Some(last)) = (learned.last_signed, learned.last)
-            && last - signed > UNSIGNED_TAIL_SECONDS
+            && seconds(last) - seconds(signed) > UNSIGNED_TAIL_SECONDS
         {
             let range = (report.signed_size, report.end.saturating_sub(1));
             let what = format!(
                 "checkpoints missing: {} records over {:.0} s are signed by none",
                 report.tail(),
-                last - signed
+                seconds(last) - seconds(signed)
             );
             report.incomplete(Some(range), what);
         }
     }
+}
+
+/// Since 1970.
+fn seconds(time: Timestamp) -> f64 {
+    time.duration_since(Timestamp::UNIX_EPOCH).as_secs_f64()
 }
 
 fn judge<'a>(

@@ -4,16 +4,18 @@
 //! and into *n + 1* mean that *n* was. After something is wrong, the tree is of no use until the next segment, whose
 //! header brings its own; that a header is false shows at the next checkpoint.
 
-use crate::event::{EventName, key};
+use crate::event::key;
 use crate::merkle::{CompactRange, Hash, chain_link};
 use crate::record::Record;
-use crate::segment::{Frames, Header, Segment, SegmentError};
+use crate::segment::{Header, Segment, SegmentError};
 use crate::source::SourceError;
 use crate::verify::checkpoints::Checkpoints;
+use crate::verify::facts::{End, Facts};
+use crate::verify::lanes::{self, Found, Frame};
 use crate::verify::{Predecessor, Report, VerifyError};
 use jiff::Timestamp;
 use prost::Message as _;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 pub(super) struct Walk<'a> {
@@ -34,11 +36,11 @@ pub(super) struct Walk<'a> {
     /// Size of the last checkpoint whose root fitted.
     proven: u64,
     missing: BTreeSet<u64>,
-    sessions: BTreeMap<String, u64>,
+    sessions: HashMap<String, u64>,
     /// First record with a wrong number in its session: said only when nothing else explains it.
     misnumbered: Option<(u64, String)>,
     removed_below: u64,
-    last_time: Option<i128>,
+    last_time: Option<Timestamp>,
 }
 
 impl<'a> Walk<'a> {
@@ -54,7 +56,7 @@ impl<'a> Walk<'a> {
             tree_fits: true,
             proven: 0,
             missing: BTreeSet::new(),
-            sessions: BTreeMap::new(),
+            sessions: HashMap::new(),
             misnumbered: None,
             removed_below: 0,
             last_time: None,
@@ -66,10 +68,22 @@ impl<'a> Walk<'a> {
         let io_error = |source| VerifyError::Io { path: directory.to_owned(), source };
         let segments = Segment::list(directory).map_err(io_error)?;
         self.report.first = segments.first().map_or(0, |segment| segment.first);
-        let count = segments.len();
-        for (number, segment) in segments.into_iter().enumerate() {
-            self.segment(&segment, number == 0, number + 1 == count)?;
-        }
+        let (first, last) = (segments.first().cloned(), segments.last().cloned());
+        let origin = self.report.origin.clone();
+        lanes::read(segments, origin.as_deref(), |found| {
+            match found {
+                Found::Header { segment, header } => {
+                    let is_first = Some(&segment) == first.as_ref();
+                    self.header(segment.first, header, is_first);
+                }
+                Found::Frames(frames) => frames.into_iter().for_each(|frame| self.frame(frame)),
+                Found::Unreadable { segment, offset, error } => {
+                    let is_last = Some(&segment) == last.as_ref();
+                    self.unreadable(error, &segment.path, offset, is_last)?;
+                }
+            }
+            Ok(())
+        })?;
         self.finish();
         Ok(())
     }
@@ -87,26 +101,11 @@ impl<'a> Walk<'a> {
                 self.lose_track();
             }
             self.report.bytes += record.as_log_record().encoded_len() as u64;
-            self.record(&record);
+            let facts = Facts::of(record, self.report.origin.as_deref());
+            self.record(&facts);
         }
         self.finish();
         Ok(())
-    }
-
-    fn segment(&mut self, segment: &Segment, first: bool, last: bool) -> Result<(), VerifyError> {
-        let (mut frames, header) = match Frames::open(&segment.path) {
-            Ok(opened) => opened,
-            Err(error) => return self.unreadable(error, &segment.path, 0, last),
-        };
-        self.header(segment, header, first);
-        loop {
-            let offset = frames.offset();
-            match frames.next_unchecked() {
-                Ok(Some((leaf, crc_fits))) => self.frame(&leaf, crc_fits),
-                Ok(None) => return Ok(()),
-                Err(error) => return self.unreadable(error, &segment.path, offset, last),
-            }
-        }
     }
 
     /// The rest of a segment cannot be read.
@@ -138,11 +137,11 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn header(&mut self, segment: &Segment, header: Header, first: bool) {
+    fn header(&mut self, number: u64, header: Header, first: bool) {
         if first {
             self.expected = header.tree.size();
         } else if header.tree.size() == self.expected {
-            self.compare_header(segment.first, &header);
+            self.compare_header(number, &header);
         }
         self.skip_to(header.tree.size());
         self.link = Some(chain_link(header.previous.as_ref()));
@@ -167,27 +166,23 @@ impl<'a> Walk<'a> {
         self.report.tampered(Some((first, first)), what);
     }
 
-    fn frame(&mut self, leaf: &[u8], crc_fits: bool) {
-        self.report.bytes += leaf.len() as u64;
-        let record = match Record::decode(leaf) {
-            Ok(record) if crc_fits => record,
-            decoded => {
+    fn frame(&mut self, frame: Frame) {
+        self.report.bytes += frame.bytes;
+        match frame.facts {
+            Ok(facts) => self.record(&facts),
+            Err(why) => {
                 let at = self.expected;
-                let why =
-                    decoded.err().map_or_else(|| "CRC does not fit".to_owned(), |error| error.to_string());
                 self.report.tampered(Some((at, at)), format!("seq {at} changed: {why}"));
                 self.expected += 1;
                 self.report.records += 1;
                 self.lose_track();
-                return;
             }
-        };
-        self.record(&record);
+        }
     }
 
-    fn record(&mut self, record: &Record) {
+    fn record(&mut self, record: &Facts) {
         self.report.records += 1;
-        let sequence = record.sequence();
+        let sequence = record.sequence;
         if sequence != self.expected && self.follows(record) {
             // It is chained to the record before, so it is in its place and its number is false.
             let at = self.expected;
@@ -202,16 +197,16 @@ impl<'a> Walk<'a> {
         }
         self.skip_to(sequence);
         self.check_link(record);
-        self.expected = sequence + 1;
-        self.link = Some(chain_link(Some(record.leaf_hash())));
-        self.tree.push(*record.leaf_hash());
+        self.expected = sequence.saturating_add(1);
+        self.link = Some(record.link);
+        self.tree.push(record.leaf_hash);
         self.root(record);
         self.content(record);
     }
 
     /// Whether the record is chained to the one before it.
-    fn follows(&self, record: &Record) -> bool {
-        self.link.is_some_and(|link| record.chain_previous() == link)
+    fn follows(&self, record: &Facts) -> bool {
+        self.link.is_some_and(|link| record.chain_previous == Some(link))
     }
 
     /// Records up to here should have come first.
@@ -243,10 +238,10 @@ impl<'a> Walk<'a> {
         self.tree_fits = false;
     }
 
-    fn check_link(&mut self, record: &Record) {
-        let sequence = record.sequence();
+    fn check_link(&mut self, record: &Facts) {
+        let sequence = record.sequence;
         if let Some(own) = self.doubted_header.take() {
-            if record.chain_previous() == own {
+            if record.chain_previous == Some(own) {
                 self.false_header(sequence);
                 self.link = Some(own);
                 self.tree_fits = false;
@@ -256,7 +251,7 @@ impl<'a> Walk<'a> {
                 self.tree_fits = true;
             }
         }
-        let fits = self.link.is_none_or(|link| record.chain_previous() == link);
+        let fits = self.link.is_none_or(|link| record.chain_previous == Some(link));
         match self.broken_link.take() {
             // The broken link into the record before was that record's own doing.
             Some(at) if !fits => self.changed(at),
@@ -274,9 +269,8 @@ impl<'a> Walk<'a> {
         self.tree_fits = false;
     }
 
-    fn root(&mut self, record: &Record) {
-        let seconds = record.time().duration_since(Timestamp::UNIX_EPOCH).as_secs_f64();
-        self.checkpoints.pass(self.expected, seconds, self.report);
+    fn root(&mut self, record: &Facts) {
+        self.checkpoints.pass(self.expected, record.time, self.report);
         let Some(signed) = self.checkpoints.root(self.expected).filter(|_| self.tree_fits) else { return };
         if *signed == self.tree.root() {
             self.proven = self.expected;
@@ -292,26 +286,22 @@ impl<'a> Walk<'a> {
     }
 
     /// What the record says, as far as it says something about the log.
-    fn content(&mut self, record: &Record) {
-        let time = record.time().as_nanosecond();
+    fn content(&mut self, record: &Facts) {
+        let time = record.time;
         if let Some(last) = self.last_time.filter(|last| *last > time) {
-            let back = i64::try_from((last - time) / 1_000_000).unwrap_or(i64::MAX);
+            let back = i64::try_from(last.duration_since(time).as_millis()).unwrap_or(i64::MAX);
             self.report.clock_back_ms = self.report.clock_back_ms.max(back);
         }
         self.last_time = Some(time);
-        let origin = record.text(key::LOG_ORIGIN);
-        if self.report.origin.is_some() && origin != self.report.origin.as_deref() {
-            let at = record.sequence();
-            self.report.tampered(
-                Some((at, at)),
-                format!("seq {at} is of another log: {}", origin.unwrap_or_default()),
-            );
+        if let Some(origin) = &record.foreign {
+            let at = record.sequence;
+            self.report.tampered(Some((at, at)), format!("seq {at} is of another log: {origin}"));
         }
-        self.report.result_chunks += u64::from(record.bytes(key::FRAMES).is_some());
-        if record.name() == EventName::Recorder.as_str() {
-            self.recorder(record);
+        self.report.result_chunks += u64::from(record.has_frames);
+        if let Some(recorder) = &record.recorder {
+            self.recorder(recorder);
         }
-        if let Some(session) = record.text(key::SESSION_ID) {
+        if let Some(session) = &record.session {
             self.session(session, record);
         }
     }
@@ -333,26 +323,29 @@ impl<'a> Walk<'a> {
         self.removed_below = self.removed_below.max(removed);
     }
 
-    fn session(&mut self, session: &str, record: &Record) {
-        let expected = self.sessions.get(session).copied();
-        self.report.sessions += u64::from(expected.is_none());
-        let sequence = record.session_sequence();
+    fn session(&mut self, session: &str, record: &Facts) {
+        let sequence = record.session_sequence;
+        let expected = match self.sessions.get_mut(session) {
+            Some(next) => Some(std::mem::replace(next, sequence.saturating_add(1))),
+            None => {
+                self.report.sessions += 1;
+                self.sessions.insert(session.to_owned(), sequence.saturating_add(1));
+                None
+            }
+        };
         // Of a session whose start was removed, or around a hole that is reported anyway, nothing is expected.
         let known = expected.or((self.report.first == 0).then_some(0));
         if self.report.problems.is_empty()
             && self.missing.is_empty()
             && known.is_some_and(|known| known != sequence)
         {
-            let at = record.sequence();
+            let at = record.sequence;
             let what = format!("seq {at}: record {sequence} of session {session} where another is expected");
             self.report.tampered(Some((at, at)), what);
         }
-        if record.name() == EventName::SessionEnd.as_str() {
+        if let Some(end) = record.ends {
             self.sessions.remove(session);
-            let crashed = record.text(key::REASON) == Some("crash_recovered");
-            self.report.crash_recovered += u64::from(crashed);
-        } else {
-            self.sessions.insert(session.to_owned(), sequence + 1);
+            self.report.crash_recovered += u64::from(end == End::Crashed);
         }
     }
 
