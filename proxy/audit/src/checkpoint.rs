@@ -2,6 +2,7 @@
 
 use crate::merkle::Hash;
 use crate::note::{LogKey, LogSigner, NoteError, SignedCheckpoint};
+use crate::witness::COSIGNED;
 use sha2::{Digest as _, Sha256};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -35,23 +36,40 @@ impl Entry {
 /// # Errors
 /// The file cannot be read.
 pub fn read(directory: &Path) -> io::Result<(Vec<Entry>, u64)> {
-    let bytes = match std::fs::read(directory.join(CHECKPOINTS)) {
+    read_file(&directory.join(CHECKPOINTS))
+}
+
+/// As [`read`], of the checkpoints that witnesses cosigned.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn read_cosigned(directory: &Path) -> io::Result<Vec<Entry>> {
+    Ok(read_file(&directory.join(COSIGNED))?.0)
+}
+
+fn read_file(path: &Path) -> io::Result<(Vec<Entry>, u64)> {
+    let (notes, rest) = read_notes(path)?;
+    let entry = |note: String| Entry { parsed: SignedCheckpoint::parse(&note), note };
+    Ok((notes.into_iter().map(entry).collect(), rest))
+}
+
+/// The notes of a file, and the bytes after the last whole one. A file that is not there has none.
+pub(crate) fn read_notes(path: &Path) -> io::Result<(Vec<String>, u64)> {
+    let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), 0)),
         Err(error) => return Err(error),
     };
     let text = String::from_utf8_lossy(&bytes);
-    let mut entries = Vec::new();
+    let mut notes = Vec::new();
     let mut rest = text.as_ref();
     // Text, empty line, signatures, empty line: a note is everything up to every second empty line.
     while let Some((body, after)) = rest.split_once("\n\n") {
         let Some((signatures, after)) = after.split_once("\n\n") else { break };
-        let note = format!("{body}\n\n{signatures}\n");
-        let parsed = SignedCheckpoint::parse(&note);
-        entries.push(Entry { note, parsed });
+        notes.push(format!("{body}\n\n{signatures}\n"));
         rest = after;
     }
-    Ok((entries, rest.len() as u64))
+    Ok((notes, rest.len() as u64))
 }
 
 /// The newest note of a size up to this, from the end of the file alone: its size and its text.
@@ -59,7 +77,19 @@ pub fn read(directory: &Path) -> io::Result<(Vec<Entry>, u64)> {
 /// # Errors
 /// The file cannot be read. That there is none is not an error.
 pub fn newest(directory: &Path, at_most: u64) -> io::Result<Option<(u64, String)>> {
-    let mut file = match File::open(directory.join(CHECKPOINTS)) {
+    newest_of(&directory.join(CHECKPOINTS), at_most)
+}
+
+/// As [`newest`], of the checkpoints that witnesses cosigned.
+///
+/// # Errors
+/// The file cannot be read. That there is none is not an error.
+pub fn newest_cosigned(directory: &Path, at_most: u64) -> io::Result<Option<(u64, String)>> {
+    newest_of(&directory.join(COSIGNED), at_most)
+}
+
+fn newest_of(path: &Path, at_most: u64) -> io::Result<Option<(u64, String)>> {
+    let mut file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
@@ -91,7 +121,12 @@ pub(crate) struct Writer {
 impl Writer {
     /// Opens the file for appending and cuts off a note that a crash left unfinished.
     pub(crate) fn open(directory: &Path, torn_bytes: u64) -> io::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).open(directory.join(CHECKPOINTS))?;
+        Self::open_file(&directory.join(CHECKPOINTS), torn_bytes)
+    }
+
+    /// As [`Self::open`], of another file of notes.
+    pub(crate) fn open_file(path: &Path, torn_bytes: u64) -> io::Result<Self> {
+        let file = OpenOptions::new().create(true).append(true).open(path)?;
         if torn_bytes > 0 {
             file.set_len(file.metadata()?.len().saturating_sub(torn_bytes))?;
         }
@@ -126,15 +161,7 @@ pub(crate) fn load_or_create_key(
         let path = path.to_owned();
         move |source| KeyError::Io { path, source }
     };
-    let seed = match std::fs::read(key_file) {
-        Ok(bytes) => <[u8; 32]>::try_from(bytes).or(Err(KeyError::NotAKey { path: key_file.to_owned() }))?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let seed: [u8; 32] = rand::random();
-            create_private(key_file, &seed).map_err(io_error(key_file))?;
-            seed
-        }
-        Err(source) => return Err(KeyError::Io { path: key_file.to_owned(), source }),
-    };
+    let seed = load_or_create_seed(key_file)?;
     let signer = LogSigner::new(origin, &seed).map_err(KeyError::Origin)?;
     let path = directory.join(VERIFIER_KEY);
     match std::fs::read_to_string(&path) {
@@ -146,6 +173,20 @@ pub(crate) fn load_or_create_key(
         Err(source) => return Err(KeyError::Io { path, source }),
     }
     Ok(signer)
+}
+
+/// Reads a private key, or makes one: an Ed25519 seed of 32 bytes, mode 0600.
+pub(crate) fn load_or_create_seed(key_file: &Path) -> Result<[u8; 32], KeyError> {
+    let io_error = |source| KeyError::Io { path: key_file.to_owned(), source };
+    match std::fs::read(key_file) {
+        Ok(bytes) => <[u8; 32]>::try_from(bytes).or(Err(KeyError::NotAKey { path: key_file.to_owned() })),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let seed: [u8; 32] = rand::random();
+            create_private(key_file, &seed).map_err(io_error)?;
+            Ok(seed)
+        }
+        Err(source) => Err(io_error(source)),
+    }
 }
 
 fn create_private(path: &Path, seed: &[u8; 32]) -> io::Result<()> {

@@ -6,6 +6,7 @@
 //! manifest.json              format, tool and version, when, sessions, logs, and the SHA-256 of every other file
 //! README.txt                 how to verify it, also by hand
 //! logs/0/log.vkey            the log's public key; whoever verifies should have it from elsewhere
+//! logs/0/log.certificate     by which the tenant's key says that it is one of theirs, if it does
 //! logs/0/checkpoint          a signed note: origin, number of records, root of the Merkle tree
 //! logs/0/records.jsonl       OTLP JSON, as a Collector writes it
 //! logs/0/proofs.jsonl        {"index": 17, "path": ["base64", …]}: RFC 6962 inclusion proof of each record

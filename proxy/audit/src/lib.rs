@@ -5,13 +5,14 @@
 //!
 //! The rooms: [`event`] is the schema, `encode` its one and only byte form, `leaf` a quick look at it, [`merkle`] and [`note`]
 //! the evidence, [`segment`] and [`checkpoint`] the files, [`spool`] the writer, [`export`] what sends copies; [`read`] and [`record`]
-//! the reader of a log, [`source`] of any place that holds records, on which [`query`], [`replay`] and [`verify`] stand. [`evidence`] is what is handed over. [`stream`] is the form of recorded terminals.
+//! the reader of a log, [`source`] of any place that holds records, on which [`query`], [`replay`] and [`verify`] stand. [`evidence`] is what is handed over, [`witness`] and [`inventory`] what others know of the logs. [`stream`] is the form of recorded terminals.
 
 pub mod checkpoint;
 mod encode;
 pub mod event;
 pub mod evidence;
 pub mod export;
+pub mod inventory;
 mod leaf;
 pub mod merkle;
 pub mod note;
@@ -24,6 +25,7 @@ pub mod source;
 pub mod spool;
 pub mod stream;
 pub mod verify;
+pub mod witness;
 
 pub use event::{Event, EventName, SessionStamp, Severity, Value};
 pub use spool::{Receipt, Recovery, Spool, SpoolError, SpoolOptions};

@@ -2,8 +2,11 @@
 //!
 //! The whole tree is never in memory; 64 hashes are enough for any log.
 
+mod consistency;
+mod nodes;
 mod proof;
 
+pub use consistency::{ConsistencyProver, MAX_CONSISTENCY_HASHES, is_consistent};
 pub use proof::{Proof, Prover};
 
 use sha2::{Digest, Sha256};

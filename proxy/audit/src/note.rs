@@ -1,6 +1,10 @@
-//! Checkpoints as signed notes: <https://c2sp.org/signed-note@v1.0.0>, <https://c2sp.org/tlog-checkpoint@v1.0.0>.
+//! Signed notes: <https://c2sp.org/signed-note@v1.0.0>. Checkpoints (<https://c2sp.org/tlog-checkpoint@v1.0.0>) here,
+//! what witnesses add to them in [`cosignature`], what says whose log a key is in [`certificate`].
 //!
-//! Only Ed25519 (algorithm byte `0x01`); lines of other signers, such as witnesses, are kept and not judged here.
+//! Keys are Ed25519. Lines of signers that are not asked for are kept and not judged.
+
+pub mod certificate;
+pub mod cosignature;
 
 use crate::merkle::Hash;
 use base64::Engine as _;
@@ -30,15 +34,21 @@ impl Checkpoint {
     }
 }
 
+/// A text with its signature lines, not yet verified.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SignedNote {
+    /// The exact text that the signatures are over, with its last newline.
+    text: String,
+    /// Name, key identifier and signature, one per line.
+    signatures: Vec<(String, [u8; 4], Vec<u8>)>,
+}
+
 /// A checkpoint with its signature lines, not yet verified.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SignedCheckpoint {
     /// What is signed.
     pub checkpoint: Checkpoint,
-    /// The exact text that the signatures are over.
-    text: String,
-    /// Name, key identifier and signature, one per line.
-    signatures: Vec<(String, [u8; 4], Vec<u8>)>,
+    note: SignedNote,
 }
 
 /// Why a note or key is not one.
@@ -55,6 +65,49 @@ pub enum NoteError {
     BadSignature,
 }
 
+impl SignedNote {
+    /// Reads one note.
+    ///
+    /// # Errors
+    /// [`NoteError::Malformed`].
+    pub fn parse(note: &str) -> Result<Self, NoteError> {
+        let malformed = NoteError::Malformed("note");
+        let (text, signatures) = note.split_once("\n\n").ok_or(malformed)?;
+        let signatures =
+            signatures.lines().map(signature_line).collect::<Option<Vec<_>>>().ok_or(malformed)?;
+        if signatures.is_empty() {
+            return Err(malformed);
+        }
+        Ok(Self { text: format!("{text}\n"), signatures })
+    }
+
+    /// What is signed, with its last newline.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Checks that this key signed the note.
+    ///
+    /// # Errors
+    /// [`NoteError::UnknownKey`] or [`NoteError::BadSignature`].
+    pub fn verify(&self, key: &LogKey) -> Result<(), NoteError> {
+        let mut found = false;
+        for signature in self.signatures_of(&key.name, key.id()) {
+            found = true;
+            if !fits(&key.key, self.text.as_bytes(), signature) {
+                return Err(NoteError::BadSignature);
+            }
+        }
+        if found { Ok(()) } else { Err(NoteError::UnknownKey) }
+    }
+
+    /// The signatures of the lines with this name and key identifier.
+    fn signatures_of<'a>(&'a self, name: &'a str, id: [u8; 4]) -> impl Iterator<Item = &'a [u8]> {
+        let by = self.signatures.iter().filter(move |(other, other_id, _)| other == name && *other_id == id);
+        by.map(|(_, _, signature)| signature.as_slice())
+    }
+}
+
 impl SignedCheckpoint {
     /// Reads one note.
     ///
@@ -62,19 +115,18 @@ impl SignedCheckpoint {
     /// [`NoteError::Malformed`].
     pub fn parse(note: &str) -> Result<Self, NoteError> {
         let malformed = NoteError::Malformed("checkpoint");
-        let (text, signatures) = note.split_once("\n\n").ok_or(malformed)?;
-        let text = format!("{text}\n");
-        let mut lines = text.lines();
+        let note = SignedNote::parse(note).or(Err(malformed))?;
+        let mut lines = note.text.lines();
         let origin = lines.next().filter(|origin| valid_name(origin)).ok_or(malformed)?.to_owned();
         let size = lines.next().and_then(decimal).ok_or(malformed)?;
         let root = lines.next().and_then(|line| BASE64.decode(line).ok()).ok_or(malformed)?;
         let root = Hash::try_from(root).or(Err(malformed))?;
-        let signatures =
-            signatures.lines().map(signature_line).collect::<Option<Vec<_>>>().ok_or(malformed)?;
-        if signatures.is_empty() {
-            return Err(malformed);
-        }
-        Ok(Self { checkpoint: Checkpoint { origin, size, root }, text, signatures })
+        Ok(Self { checkpoint: Checkpoint { origin, size, root }, note })
+    }
+
+    /// The note that it is.
+    pub fn note(&self) -> &SignedNote {
+        &self.note
     }
 
     /// Checks that the log's key signed this checkpoint, and that it is of the key's log.
@@ -82,23 +134,8 @@ impl SignedCheckpoint {
     /// # Errors
     /// [`NoteError::UnknownKey`] or [`NoteError::BadSignature`].
     pub fn verify(&self, key: &LogKey) -> Result<&Checkpoint, NoteError> {
-        let mut found = false;
-        for (name, id, signature) in &self.signatures {
-            if *name != key.name || *id != key.id() {
-                continue;
-            }
-            found = true;
-            let fits = Signature::from_slice(signature)
-                .is_ok_and(|signature| key.key.verify_strict(self.text.as_bytes(), &signature).is_ok());
-            if !fits {
-                return Err(NoteError::BadSignature);
-            }
-        }
-        if found && self.checkpoint.origin == key.name {
-            Ok(&self.checkpoint)
-        } else {
-            Err(NoteError::UnknownKey)
-        }
+        self.note.verify(key)?;
+        if self.checkpoint.origin == key.name { Ok(&self.checkpoint) } else { Err(NoteError::UnknownKey) }
     }
 }
 
@@ -115,17 +152,8 @@ impl LogKey {
     /// # Errors
     /// [`NoteError::Malformed`]; also when the hash does not fit name and key.
     pub fn parse(vkey: &str) -> Result<Self, NoteError> {
-        let malformed = NoteError::Malformed("verifier key");
-        let mut parts = vkey.trim_end().splitn(3, '+');
-        let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(malformed);
-        };
-        let key = BASE64.decode(key).or(Err(malformed))?;
-        let Some((&ED25519, key)) = key.split_first() else { return Err(malformed) };
-        let key = <[u8; 32]>::try_from(key).or(Err(malformed))?;
-        let key = VerifyingKey::from_bytes(&key).or(Err(malformed))?;
-        let parsed = Self { name: name.to_owned(), key };
-        if valid_name(name) && parsed.fingerprint() == id { Ok(parsed) } else { Err(malformed) }
+        let (name, key) = parse_key(vkey, ED25519)?;
+        Ok(Self { name, key })
     }
 
     /// Name of the key: the log's origin.
@@ -135,26 +163,17 @@ impl LogKey {
 
     /// Key identifier in hexadecimal, 8 digits.
     pub fn fingerprint(&self) -> String {
-        format!("{:08x}", u32::from_be_bytes(self.id()))
+        print_id(self.id())
     }
 
     fn id(&self) -> [u8; 4] {
-        let digest: Hash = Sha256::new()
-            .chain_update(self.name.as_bytes())
-            .chain_update([b'\n', ED25519])
-            .chain_update(self.key.as_bytes())
-            .finalize()
-            .into();
-        let [a, b, c, d, ..] = digest;
-        [a, b, c, d]
+        key_id(&self.name, ED25519, &self.key)
     }
 }
 
 impl fmt::Display for LogKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut key = vec![ED25519];
-        key.extend_from_slice(self.key.as_bytes());
-        write!(f, "{}+{}+{}", self.name, self.fingerprint(), BASE64.encode(key))
+        f.write_str(&print_key(&self.name, ED25519, &self.key))
     }
 }
 
@@ -189,11 +208,62 @@ impl LogSigner {
 
     /// The checkpoint as a note with this key's signature line.
     pub fn sign(&self, checkpoint: &Checkpoint) -> String {
-        let text = checkpoint.text();
-        let mut signature = self.public().id().to_vec();
-        signature.extend_from_slice(&self.key.sign(text.as_bytes()).to_bytes());
-        format!("{text}\n\u{2014} {} {}\n", self.name, BASE64.encode(signature))
+        self.sign_text(&checkpoint.text())
     }
+
+    /// A text, which ends with a newline, as a note with this key's signature line.
+    fn sign_text(&self, text: &str) -> String {
+        let signature = self.key.sign(text.as_bytes()).to_bytes();
+        format!("{text}\n{}\n", print_signature(&self.name, self.public().id(), &signature))
+    }
+}
+
+/// Reads a verifier key, `<name>+<hash>+<key>`, of this algorithm.
+fn parse_key(vkey: &str, algorithm: u8) -> Result<(String, VerifyingKey), NoteError> {
+    let malformed = NoteError::Malformed("verifier key");
+    let mut parts = vkey.trim_end().splitn(3, '+');
+    let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(malformed);
+    };
+    let key = BASE64.decode(key).or(Err(malformed))?;
+    let Some((_, key)) = key.split_first().filter(|(first, _)| **first == algorithm) else {
+        return Err(malformed);
+    };
+    let key = <[u8; 32]>::try_from(key).or(Err(malformed))?;
+    let key = VerifyingKey::from_bytes(&key).or(Err(malformed))?;
+    let expected = print_id(key_id(name, algorithm, &key));
+    if valid_name(name) && expected == id { Ok((name.to_owned(), key)) } else { Err(malformed) }
+}
+
+fn print_key(name: &str, algorithm: u8, key: &VerifyingKey) -> String {
+    let mut bytes = vec![algorithm];
+    bytes.extend_from_slice(key.as_bytes());
+    format!("{name}+{}+{}", print_id(key_id(name, algorithm, key)), BASE64.encode(bytes))
+}
+
+fn key_id(name: &str, algorithm: u8, key: &VerifyingKey) -> [u8; 4] {
+    let digest: Hash = Sha256::new()
+        .chain_update(name.as_bytes())
+        .chain_update([b'\n', algorithm])
+        .chain_update(key.as_bytes())
+        .finalize()
+        .into();
+    let [a, b, c, d, ..] = digest;
+    [a, b, c, d]
+}
+
+fn print_id(id: [u8; 4]) -> String {
+    format!("{:08x}", u32::from_be_bytes(id))
+}
+
+/// A signature line, without its newline.
+fn print_signature(name: &str, id: [u8; 4], signature: &[u8]) -> String {
+    let bytes = [id.as_slice(), signature].concat();
+    format!("\u{2014} {name} {}", BASE64.encode(bytes))
+}
+
+fn fits(key: &VerifyingKey, message: &[u8], signature: &[u8]) -> bool {
+    Signature::from_slice(signature).is_ok_and(|signature| key.verify_strict(message, &signature).is_ok())
 }
 
 /// Key names and origins: not empty, no white space, no plus.
@@ -202,7 +272,7 @@ fn valid_name(name: &str) -> bool {
 }
 
 /// ASCII decimal without leading zeros, as the format demands.
-fn decimal(text: &str) -> Option<u64> {
+pub(crate) fn decimal(text: &str) -> Option<u64> {
     let canonical = text == "0" || (!text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit()));
     if canonical { text.parse().ok() } else { None }
 }

@@ -3,19 +3,23 @@
 //! What is checked: every frame's CRC and canonical form, the gap-free numbering, the hash chain, every segment
 //! header, every checkpoint's signature, order and root, the checkpoints that the recorder's own records name, and
 //! the sessions' numbering. What cannot be found without something from outside: a log that was rolled back to an
-//! earlier state together with its checkpoints, and one that was rewritten by somebody who has the log's key. A
-//! checkpoint that was kept elsewhere finds both ([`verify_with`]); exported copies carry such checkpoints.
+//! earlier state together with its checkpoints, one that was rewritten by somebody who has the log's key, and one that
+//! was deleted with all that names it. A checkpoint that was kept elsewhere finds the first two ([`verify_with`]);
+//! exported copies carry such checkpoints. Witnesses find all three ([`verify_witnessed`], [`missing_logs`]).
 
 mod bundle;
 mod checkpoints;
 mod copies;
 mod facts;
+mod inventory;
 mod lanes;
 mod walk;
+mod witnesses;
 
 use crate::checkpoint::{self, VERIFIER_KEY};
 use crate::note::{LogKey, NoteError};
 use crate::read::ReadError;
+use crate::witness::COSIGNED;
 use checkpoints::Checkpoints;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -23,8 +27,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use walk::Walk;
 
-pub use bundle::verify_bundle;
-pub use copies::{choose_key, verify_otlp};
+pub use bundle::{verify_bundle, verify_bundle_witnessed};
+pub use copies::{choose_key, verify_otlp, verify_otlp_witnessed};
+pub use inventory::{certified_key, verify_inventory};
+pub use witnesses::{Witnesses, missing_logs};
 
 /// A tail without a checkpoint is ordinary for a second; over this the gateway would have signed it.
 const UNSIGNED_TAIL_SECONDS: f64 = 10.0;
@@ -73,6 +79,8 @@ pub enum Subject {
     Copies,
     /// Part of an evidence bundle: the records do not follow one another, each is proved to be in the log by itself.
     Bundle,
+    /// Nothing: a log that should be here, or the inventory that says so.
+    Missing,
 }
 
 /// What `verify` found in one log.
@@ -110,8 +118,19 @@ pub struct Report {
     pub checkpoints: u64,
     /// Checkpoints of this log that were seen elsewhere and given, with a good signature.
     pub seen: u64,
-    /// Size of the largest of all these.
+    /// Size of the largest of all these, those of witnesses included.
     pub signed_size: u64,
+    /// Witnesses whose word was asked for; 0: nobody outside was, so what only a witness can find was not looked for.
+    pub witnesses: u64,
+    /// Checkpoints with a good cosignature of any of these.
+    pub cosigned: u64,
+    /// Records that as many witnesses as were asked for cosigned.
+    pub witnessed: Option<u64>,
+    /// When the last of these cosignatures was made, in seconds since 1970.
+    pub witnessed_at: Option<u64>,
+    /// When the witnesses themselves were asked, in seconds since 1970; `None`: only what lies beside the records was
+    /// looked at, which could have been rolled back together with them.
+    pub stated: Option<u64>,
     /// Seconds between records of neighbouring checkpoints, at most.
     pub max_checkpoint_gap_seconds: f64,
     /// Largest step backwards of the clock, in milliseconds.
@@ -181,6 +200,19 @@ pub fn verify(directory: &Path, key: Option<&LogKey>) -> Result<Report, VerifyEr
 /// # Errors
 /// As [`verify`].
 pub fn verify_with(directory: &Path, key: Option<&LogKey>, seen: &[String]) -> Result<Report, VerifyError> {
+    verify_witnessed(directory, key, seen, &Witnesses::default())
+}
+
+/// As [`verify_with`]; witnesses must also have cosigned the log, and it must have what they saw of it.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_witnessed(
+    directory: &Path,
+    key: Option<&LogKey>,
+    seen: &[String],
+    witnesses: &Witnesses,
+) -> Result<Report, VerifyError> {
     let own_key = own_key(directory)?;
     let mut report = Report::new(directory, key.or(own_key.as_ref()), key.is_some());
     if let (Some(pinned), Some(own)) = (key, &own_key)
@@ -195,8 +227,12 @@ pub fn verify_with(directory: &Path, key: Option<&LogKey>, seen: &[String]) -> R
     }
     let mut checkpoints = Checkpoints::check(&entries, key.or(own_key.as_ref()), &mut report);
     checkpoints.add_seen(seen, key.or(own_key.as_ref()), &mut report);
+    let io_error = |source| VerifyError::Io { path: directory.join(COSIGNED), source };
+    let cosigned = checkpoint::read_cosigned(directory).map_err(io_error)?;
+    witnesses.check(&cosigned, key.or(own_key.as_ref()), &mut checkpoints, &mut report);
     Walk::new(&checkpoints, &mut report).run(directory)?;
     checkpoints.compare(&mut report);
+    witnesses.conclude(&mut report);
     report.check_evidence();
     report.conclude();
     Ok(report)
@@ -264,6 +300,11 @@ impl Report {
             checkpoints: 0,
             seen: 0,
             signed_size: 0,
+            witnesses: 0,
+            cosigned: 0,
+            witnessed: None,
+            witnessed_at: None,
+            stated: None,
             max_checkpoint_gap_seconds: 0.0,
             clock_back_ms: 0,
             torn_bytes: 0,
@@ -281,7 +322,7 @@ impl Report {
 
     /// Whether copies were checked and not the log itself: what is missing there may not have arrived.
     pub fn is_copy(&self) -> bool {
-        self.subject != Subject::Log
+        matches!(self.subject, Subject::Copies | Subject::Bundle)
     }
 
     /// First thing that is wrong.

@@ -3,6 +3,7 @@
 use crate::checkpoint::{self, VERIFIER_KEY};
 use crate::event::{EventName, key};
 use crate::evidence::{FORMAT, FileEntry, LogEntry, MANIFEST, Manifest, ProofLine, SessionEntry};
+use crate::inventory;
 use crate::merkle::{CompactRange, Prover, hexadecimal};
 use crate::read::{ReadError, end, records};
 use crate::record::Record;
@@ -136,9 +137,17 @@ impl Collected {
         Ok(Self { lines: lines.into_inner().map_err(io::IntoInnerError::into_error)?, sequences, sessions })
     }
 
+    /// The newest checkpoint; one that witnesses cosigned, when it covers all that is handed over.
+    fn checkpoint(&self, log: &Path) -> Result<Option<(u64, String)>, EvidenceError> {
+        let end = end(log)?;
+        let last = self.sequences.last().copied().unwrap_or_default();
+        let cosigned = checkpoint::newest_cosigned(log, end)?.filter(|(size, _)| *size > last);
+        Ok(if cosigned.is_some() { cosigned } else { checkpoint::newest(log, end)? })
+    }
+
     fn write(self, log: &Path, manifest: &mut Manifest, files: &mut Files) -> Result<(), EvidenceError> {
         let unsigned = || EvidenceError::Unsigned { log: log.to_owned() };
-        let (size, note) = checkpoint::newest(log, end(log)?)?.ok_or_else(unsigned)?;
+        let (size, note) = self.checkpoint(log)?.ok_or_else(unsigned)?;
         let mut prover = Prover::new(size, self.sequences.iter().copied(), beginning(log)?);
         for record in records(log)? {
             prover.push(*record?.leaf_hash());
@@ -152,6 +161,11 @@ impl Collected {
         files.add(&format!("{directory}/log.vkey"), |file| {
             Ok(file.write_all(&std::fs::read(log.join(VERIFIER_KEY))?)?)
         })?;
+        if let Some(certificate) = inventory::certificate(log)? {
+            files.add(&format!("{directory}/log.certificate"), |file| {
+                Ok(file.write_all(certificate.as_bytes())?)
+            })?;
+        }
         files.add(&format!("{directory}/checkpoint"), |file| Ok(file.write_all(note.as_bytes())?))?;
         files.add_file(&format!("{directory}/records.jsonl"), self.lines)?;
         files.add(&format!("{directory}/proofs.jsonl"), |file| {

@@ -1,20 +1,14 @@
 //! Inclusion proofs, RFC 6962 §2.1.1, made in one pass over the leaves for many of them at once; and checked.
 
+use crate::merkle::nodes::{Nodes, Span};
 use crate::merkle::{CompactRange, Hash, node_hash};
-use std::collections::HashMap;
-
-/// A subtree: its first leaf, and its number of leaves.
-type Span = (u64, u64);
 
 /// Collects what the proofs of some leaves need, while the tree grows.
 #[derive(Debug)]
 pub struct Prover {
-    size: u64,
     /// Leaves to prove, with the siblings on their way, the lowest first.
     paths: Vec<(u64, Vec<Span>)>,
-    /// Perfect subtrees that are needed.
-    nodes: HashMap<Span, Option<Hash>>,
-    tree: CompactRange,
+    nodes: Nodes,
 }
 
 /// That a leaf is in a tree: the siblings on its way to the root, the lowest first.
@@ -32,40 +26,18 @@ impl Prover {
     pub fn new(size: u64, leaves: impl IntoIterator<Item = u64>, begin: CompactRange) -> Self {
         let paths: Vec<_> =
             leaves.into_iter().filter(|leaf| *leaf < size).map(|leaf| (leaf, path(leaf, size))).collect();
-        let mut nodes = HashMap::new();
-        for span in paths.iter().flat_map(|(_, path)| path) {
-            nodes.extend(perfect(*span).into_iter().map(|node| (node, None)));
-        }
-        let mut prover = Self { size, paths, nodes, tree: CompactRange::default() };
-        let mut start = 0;
-        let mut left = begin.size();
-        for hash in begin.hashes() {
-            let length = 1 << left.ilog2();
-            prover.learn((start, length), *hash);
-            start += length;
-            left -= length;
-        }
-        prover.tree = begin;
-        prover
+        let nodes = Nodes::new(size, paths.iter().flat_map(|(_, path)| path), begin);
+        Self { paths, nodes }
     }
 
     /// The next leaf of the tree.
     pub fn push(&mut self, leaf: Hash) {
-        if self.tree.size() >= self.size {
-            return;
-        }
-        let end = self.tree.size() + 1;
-        let nodes = &mut self.nodes;
-        self.tree.push_seeing(leaf, |length, hash| {
-            if let Some(known) = nodes.get_mut(&(end - length, length)) {
-                *known = Some(*hash);
-            }
-        });
+        self.nodes.push(leaf);
     }
 
     /// The root over what was pushed.
     pub fn root(&self) -> Hash {
-        self.tree.root()
+        self.nodes.tree().root()
     }
 
     /// The proofs; a leaf of which something is not known has none.
@@ -73,24 +45,10 @@ impl Prover {
         self.paths
             .iter()
             .filter_map(|(index, path)| {
-                let path = path.iter().map(|span| self.root_of(*span)).collect::<Option<_>>()?;
+                let path = path.iter().map(|span| self.nodes.root_of(*span)).collect::<Option<_>>()?;
                 Some(Proof { index: *index, path })
             })
             .collect()
-    }
-
-    fn learn(&mut self, span: Span, hash: Hash) {
-        if let Some(known) = self.nodes.get_mut(&span) {
-            *known = Some(hash);
-        }
-    }
-
-    fn root_of(&self, span: Span) -> Option<Hash> {
-        let hashes: Option<Vec<Hash>> =
-            perfect(span).iter().map(|node| self.nodes.get(node).copied().flatten()).collect();
-        let hashes = hashes?;
-        let (last, before) = hashes.split_last()?;
-        Some(before.iter().rev().fold(*last, |right, left| node_hash(left, &right)))
     }
 }
 
@@ -112,18 +70,6 @@ fn path(leaf: u64, size: u64) -> Vec<Span> {
     }
     path.reverse();
     path
-}
-
-/// The perfect subtrees of a subtree that begins where one of its size may begin.
-fn perfect((mut start, mut length): Span) -> Vec<Span> {
-    let mut spans = Vec::new();
-    while length > 0 {
-        let part = 1 << length.ilog2();
-        spans.push((start, part));
-        start += part;
-        length -= part;
-    }
-    spans
 }
 
 impl Proof {

@@ -74,6 +74,11 @@ impl Durable {
         self.0.as_ref().map(|progress| progress.borrow().durable)
     }
 
+    /// Whether nothing more is written: the last checkpoint is there.
+    pub(crate) fn is_over(&self) -> bool {
+        self.0.as_ref().is_none_or(|progress| progress.borrow().closed)
+    }
+
     /// Waits until more than `size` records are on disk; `false` when that will never be.
     pub(crate) async fn beyond(&mut self, size: u64) -> bool {
         let Some(progress) = &mut self.0 else { return false };

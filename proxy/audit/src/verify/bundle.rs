@@ -5,10 +5,11 @@ use crate::checkpoint::Entry;
 use crate::event::{EventName, key};
 use crate::evidence::{Bundle, LogEntry, MANIFEST};
 use crate::merkle::Proof;
+use crate::note::certificate::Certificate;
 use crate::note::{Checkpoint, LogKey, SignedCheckpoint};
 use crate::record::Record;
 use crate::source::{Source as _, SourceError, Wanted};
-use crate::verify::{Checkpoints, Outcome, Report, Subject, choose_key};
+use crate::verify::{Checkpoints, Outcome, Report, Subject, Witnesses, choose_key};
 use std::collections::BTreeMap;
 
 /// Checks a bundle, log by log. Without a key from elsewhere, the key in the bundle is used, which whoever changed the
@@ -17,9 +18,21 @@ use std::collections::BTreeMap;
 /// # Errors
 /// The file cannot be read; what is wrong *in* it is in the reports.
 pub fn verify_bundle(bundle: &Bundle, keys: &[LogKey]) -> Result<Vec<Report>, SourceError> {
+    verify_bundle_witnessed(bundle, keys, &Witnesses::default())
+}
+
+/// As [`verify_bundle`]; witnesses must also have cosigned its checkpoints.
+///
+/// # Errors
+/// As [`verify_bundle`].
+pub fn verify_bundle_witnessed(
+    bundle: &Bundle,
+    keys: &[LogKey],
+    witnesses: &Witnesses,
+) -> Result<Vec<Report>, SourceError> {
     let mut reports = Vec::new();
     for log in &bundle.manifest().logs {
-        reports.push(verify_log(bundle, log, keys)?);
+        reports.push(verify_log(bundle, log, keys, witnesses)?);
     }
     if reports.is_empty() {
         let mut report = Report::new(bundle.path(), None, false);
@@ -63,9 +76,15 @@ fn check_sessions(bundle: &Bundle, reports: &mut [Report]) {
     }
 }
 
-fn verify_log(bundle: &Bundle, log: &LogEntry, keys: &[LogKey]) -> Result<Report, SourceError> {
+fn verify_log(
+    bundle: &Bundle,
+    log: &LogEntry,
+    keys: &[LogKey],
+    witnesses: &Witnesses,
+) -> Result<Report, SourceError> {
     let own = LogKey::parse(&bundle.text(&format!("{}/log.vkey", log.directory))?).ok();
-    let pinned = choose_key(keys, &log.origin);
+    let certified = certified(bundle, log, keys);
+    let pinned = certified.as_ref().or_else(|| choose_key(keys, &log.origin));
     let key = pinned.or(own.as_ref());
     let mut report = Report::new(bundle.path(), key, pinned.is_some());
     report.subject = Subject::Bundle;
@@ -81,7 +100,11 @@ fn verify_log(bundle: &Bundle, log: &LogEntry, keys: &[LogKey]) -> Result<Report
     let note = bundle.text(&format!("{}/checkpoint", log.directory))?;
     let parsed = SignedCheckpoint::parse(&note);
     let signed = parsed.clone().ok().map(|signed| signed.checkpoint);
-    Checkpoints::check(&[Entry { note, parsed }], key, &mut report);
+    let checkpoint = [Entry { note, parsed }];
+    let mut checkpoints = Checkpoints::check(&checkpoint, key, &mut report);
+    witnesses.check(&checkpoint, key, &mut checkpoints, &mut report);
+    // A statement may be of a later state than the bundle is of.
+    report.signed_size = signed.as_ref().map_or(0, |signed| signed.size);
     let (proofs, all) = bundle.proofs(&log.directory)?;
     if !all {
         report.tampered(None, format!("{}/proofs.jsonl has lines that are no proofs", log.directory));
@@ -92,8 +115,16 @@ fn verify_log(bundle: &Bundle, log: &LogEntry, keys: &[LogKey]) -> Result<Report
         Err(error @ SourceError::Io { .. }) => return Err(error),
         Err(error) => walk.report.tampered(None, format!("records.jsonl: {error}")),
     }
+    witnesses.conclude(&mut report);
     report.check_evidence();
     Ok(report)
+}
+
+/// The log's key, when one of these keys certified it.
+fn certified(bundle: &Bundle, log: &LogEntry, keys: &[LogKey]) -> Option<LogKey> {
+    let text = bundle.text(&format!("{}/log.certificate", log.directory)).ok()?;
+    let certificate = Certificate::parse(&text).ok()?;
+    keys.iter().find_map(|key| certificate.verify(key).ok()).map(|certified| certified.log.clone())
 }
 
 struct Walk<'a> {

@@ -66,13 +66,18 @@ impl Checkpoints {
                 continue;
             };
             report.seen += 1;
-            report.signed_size = report.signed_size.max(size);
-            if self.roots.get(&size).is_some_and(|root| *root != checkpoint.root) {
-                let what = format!("fork: the checkpoint of size {size} seen elsewhere has another root");
-                report.tampered(Some((0, size.saturating_sub(1))), what);
-            }
-            self.roots.entry(size).or_insert(checkpoint.root);
+            self.add_root(size, &checkpoint.root, "seen elsewhere", report);
         }
+    }
+
+    /// Adds what somebody else saw of the log.
+    pub(super) fn add_root(&mut self, size: u64, root: &Hash, who: &str, report: &mut Report) {
+        report.signed_size = report.signed_size.max(size);
+        if self.roots.get(&size).is_some_and(|known| known != root) {
+            let what = format!("fork: the checkpoint of size {size} {who} has another root");
+            report.tampered(Some((0, size.saturating_sub(1))), what);
+        }
+        self.roots.entry(size).or_insert(*root);
     }
 
     /// The signed root of this size.

@@ -5,7 +5,7 @@
 use crate::checkpoint::Entry;
 use crate::note::{LogKey, SignedCheckpoint};
 use crate::source::{OtlpSource, SourceError};
-use crate::verify::{Checkpoints, Report, Subject, Walk};
+use crate::verify::{Checkpoints, Report, Subject, Walk, Witnesses};
 use std::path::Path;
 
 /// Checks copies of records, log by log. Without a key for a log, its checkpoints are not believed.
@@ -13,6 +13,18 @@ use std::path::Path;
 /// # Errors
 /// A file cannot be read; what is wrong *in* it is in the reports.
 pub fn verify_otlp(source: &OtlpSource, keys: &[LogKey]) -> Result<Vec<Report>, SourceError> {
+    verify_otlp_witnessed(source, keys, &Witnesses::default())
+}
+
+/// As [`verify_otlp`]; witnesses must also have cosigned what is there.
+///
+/// # Errors
+/// As [`verify_otlp`].
+pub fn verify_otlp_witnessed(
+    source: &OtlpSource,
+    keys: &[LogKey],
+    witnesses: &Witnesses,
+) -> Result<Vec<Report>, SourceError> {
     let copies = source.copies()?;
     let mut reports = Vec::new();
     for log in copies.logs() {
@@ -28,9 +40,11 @@ pub fn verify_otlp(source: &OtlpSource, keys: &[LogKey]) -> Result<Vec<Report>, 
         // Deliveries come in any order and more than once.
         entries.sort_by_key(|entry| entry.parsed.as_ref().map_or(0, |signed| signed.checkpoint.size));
         entries.dedup_by(|one, other| one.note == other.note);
-        let checkpoints = Checkpoints::check(&entries, key, &mut report);
+        let mut checkpoints = Checkpoints::check(&entries, key, &mut report);
+        witnesses.check(&entries, key, &mut checkpoints, &mut report);
         Walk::new(&checkpoints, &mut report).run_copies(copies.records(&log))?;
         checkpoints.compare(&mut report);
+        witnesses.conclude(&mut report);
         report.check_evidence();
         report.conclude();
         reports.push(report);

@@ -1,5 +1,6 @@
 mod copies;
 mod matrix;
+mod witnesses;
 
 use super::*;
 use crate::event::{Event, EventName, Severity, key};
