@@ -3,6 +3,7 @@
 use crate::config::ResourceKey;
 use clap::{Parser, ValueEnum};
 use proxy_audit::export::{ExportOptions, Protocol};
+use proxy_audit::witness::{WitnessAddress, WitnessOptions};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -65,6 +66,16 @@ pub struct Args {
     pub otlp_headers: Option<String>,
 
     /// First part of an audit log's origin: names the installation in records and checkpoints.
+    /// Witness that cosigns checkpoints of the audit logs, `VKEY URL`: its public key as `portcullis witness` prints it,
+    /// and its http:// or https:// URL. May be given again, or several with commas between. Omitted: nobody outside
+    /// knows what the logs are, and logs that were rolled back or deleted with all that names them are not missed.
+    #[arg(long, value_name = "VKEY URL", env = "PORTCULLIS_WITNESS", value_delimiter = ',')]
+    pub witness: Vec<WitnessAddress>,
+
+    /// File with the PEM certificates that may have signed those of witnesses, beside the system's.
+    #[arg(long, value_name = "FILE", env = "PORTCULLIS_WITNESS_CA")]
+    pub witness_ca: Option<PathBuf>,
+
     #[arg(long, value_name = "NAME", default_value = "standalone", env = "PORTCULLIS_CLUSTER")]
     pub cluster: String,
 
@@ -179,6 +190,19 @@ impl Args {
 /// Protocols of OTLP export.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum OtlpProtocol {
+
+    /// Who witnesses the audit logs, if anybody. Blocks for a file.
+    ///
+    /// # Errors
+    /// The certificates cannot be read.
+    pub fn witnesses(&self) -> Result<WitnessOptions, String> {
+        let mut options = WitnessOptions::new(self.witness.clone());
+        if let Some(path) = &self.witness_ca {
+            let pem = std::fs::read(path).map_err(|error| format!("read {}: {error}", path.display()))?;
+            options.ca_pem = Some(pem);
+        }
+        Ok(options)
+    }
     /// gRPC over HTTP/2.
     Grpc,
     /// Protobuf in HTTP requests.

@@ -12,6 +12,7 @@
 mod copies;
 mod live;
 mod log;
+mod witnesses;
 
 pub use live::{Current, Live, Place};
 pub use log::LogOptions;
@@ -24,6 +25,7 @@ use crate::serve::{self, Admission};
 use crate::state::State;
 use proxy_audit::export::ExportOptions;
 use proxy_core::approval::Approvals;
+use proxy_audit::witness::WitnessOptions;
 use proxy_core::contact::Contact;
 use proxy_core::metrics::Metrics;
 use proxy_core::session::ResourceContext;
@@ -46,6 +48,8 @@ pub struct Shared {
     /// Where copies of the logs go, if anywhere.
     pub export: Option<ExportOptions>,
     /// Holds commands.
+    /// Who witnesses the logs.
+    pub witnesses: WitnessOptions,
     pub approvals: Arc<dyn Approvals>,
     /// How long ago the policies were last known to be the newest.
     pub contact: Contact,
@@ -241,7 +245,10 @@ impl Gateway {
                 .map_err(|message| config.place.problem("", message))
         });
         let copies = started.transpose()?.unwrap_or_default();
-        Ok(Arc::new(Live::new(key.clone(), spool, copies, Arc::clone(&config.policies))))
+        let witnesses =
+            witnesses::Witnesses::start(&self.shared.witnesses, key, &spool, &self.shared.process)
+                .map_err(|message| config.place.problem("", message))?;
+        Ok(Arc::new(Live::new(key.clone(), spool, copies, witnesses, Arc::clone(&config.policies))))
     }
 
     fn context(&self, key: &ResourceKey, config: &ResourceConfig, live: &Live) -> Arc<ResourceContext> {

@@ -20,6 +20,15 @@ pub struct ResourceLabels {
     pub resource: String,
 }
 
+/// Labels of what is measured per Resource and witness.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct WitnessLabels {
+    /// `namespace/name`.
+    pub resource: String,
+    /// Name of the witness.
+    pub witness: String,
+}
+
 /// Counters of the process. Cheap to clone; clones share their values.
 #[derive(Clone, Debug, Default)]
 pub struct ProcessMetrics {
@@ -45,6 +54,10 @@ pub struct ProcessMetrics {
     pub export_rejected: Family<ResourceLabels, Gauge>,
     /// Attempts to export that failed since the start.
     pub export_retries: Family<ResourceLabels, Gauge>,
+    /// Records of the audit log under the last cosignature of a witness.
+    pub witnessed: Family<WitnessLabels, Gauge>,
+    /// Attempts to have the audit log witnessed that failed since the start.
+    pub witness_failures: Family<WitnessLabels, Gauge>,
 }
 
 impl ProcessMetrics {
@@ -75,5 +88,9 @@ impl ProcessMetrics {
         registry.register("audit_export_rejected_records", rejected, self.export_rejected.clone());
         let retries = "Failed attempts to export audit records since the start";
         registry.register("audit_export_retries", retries, self.export_retries.clone());
+        let witnessed = "Audit records under the last cosignature of a witness";
+        registry.register("audit_witnessed_records", witnessed, self.witnessed.clone());
+        let failures = "Failed attempts to have the audit log witnessed since the start";
+        registry.register("audit_witness_failures", failures, self.witness_failures.clone());
     }
 }

@@ -54,6 +54,12 @@ pub enum RunError {
     #[error("--otlp-endpoint, --otlp-headers: {0}")]
     Export(String),
     /// Signals cannot be received, so the gateway could not be told to stop.
+    /// Witnesses cannot be asked as the arguments say.
+    #[error("--witness-ca: {0}")]
+    Witness(String),
+    /// The threads for sessions cannot be started.
+    #[error("start threads")]
+    Threads(#[source] std::io::Error),
     #[error("receive signals")]
     Signals(#[source] std::io::Error),
 }
@@ -120,6 +126,7 @@ impl Process {
         let admin = admin(args.admin_listen, registry, seen, admin_stop.clone()).await?;
         let export = args.export().map_err(RunError::Export)?;
         let approvals = source.start(&state).map_err(RunError::Approvals)?;
+        let witnesses = args.witnesses().map_err(RunError::Witness)?;
         let log = LogOptions {
             cluster: args.cluster.clone(),
             segment_bytes: args.spool_segment_bytes,
@@ -132,6 +139,7 @@ impl Process {
             log,
             export,
             approvals,
+            witnesses,
             contact: source.contact(),
             metrics,
             process: process.clone(),

@@ -3,6 +3,7 @@
 //! ```text
 //! <state>/tenant.key                                    32 random bytes, for the owner only; or a file of its own
 //! <state>/audit/<namespace>.<resource>/<instance>/      one log per Resource and start of the gateway
+//! <state>/audit/inventory                               certificates of all these logs
 //! <state>/approvals/NAME.yaml                           held commands
 //! ```
 
@@ -101,9 +102,14 @@ impl State {
         self.directory.join("approvals")
     }
 
+    /// Where all logs are, and the inventory of them.
+    pub fn audit(&self) -> PathBuf {
+        self.directory.join("audit")
+    }
+
     /// Where the logs of a Resource are, one directory per start of a gateway.
     pub fn logs(&self, resource: &ResourceKey) -> PathBuf {
-        self.directory.join("audit").join(format!("{}.{}", resource.namespace, resource.name))
+        self.audit().join(format!("{}.{}", resource.namespace, resource.name))
     }
 }
 

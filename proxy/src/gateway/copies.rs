@@ -54,7 +54,7 @@ impl Copies {
 }
 
 /// Logs of earlier starts.
-fn beside(log: &Path) -> std::io::Result<Vec<std::path::PathBuf>> {
+pub(super) fn beside(log: &Path) -> std::io::Result<Vec<std::path::PathBuf>> {
     let Some(parent) = log.parent() else { return Ok(Vec::new()) };
     let mut logs = Vec::new();
     for entry in std::fs::read_dir(parent)? {

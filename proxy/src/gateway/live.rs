@@ -2,6 +2,7 @@
 
 use super::LAST_WORDS;
 use super::copies::Copies;
+use super::witnesses::Witnesses;
 use crate::config::ResourceKey;
 use crate::protocols::Service;
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -36,6 +37,7 @@ pub struct Live {
     spool: Spool,
     copies: Mutex<Copies>,
     sessions: TaskTracker,
+    witnesses: Mutex<Witnesses>,
     open: AtomicUsize,
     draining: CancellationToken,
     ending: CancellationToken,
@@ -43,7 +45,13 @@ pub struct Live {
 
 impl Live {
     /// A Resource without sessions.
-    pub(super) fn new(key: ResourceKey, spool: Spool, copies: Copies, policies: Arc<PolicySet>) -> Self {
+    pub(super) fn new(
+        key: ResourceKey,
+        spool: Spool,
+        copies: Copies,
+        witnesses: Witnesses,
+        policies: Arc<PolicySet>,
+    ) -> Self {
         Self {
             key,
             current: ArcSwapOption::empty(),
@@ -52,6 +60,7 @@ impl Live {
             spool,
             copies: Mutex::new(copies),
             sessions: TaskTracker::new(),
+            witnesses: Mutex::new(witnesses),
             open: AtomicUsize::new(0),
             draining: CancellationToken::new(),
             ending: CancellationToken::new(),
@@ -163,13 +172,15 @@ impl Live {
         self.close().await;
     }
 
-    /// Closes the log, and gives its copy a moment to arrive.
+    /// Closes the log, and gives its copy a moment to arrive and its witnesses one to cosign its end.
     pub(super) async fn close(&self) {
         if let Err(error) = self.spool.close().await {
             tracing::error!(resource = %self.key, error = %proxy_core::gate::Chain(&error), "close audit log");
         }
         let copies = std::mem::take(&mut *self.copies.lock().unwrap_or_else(PoisonError::into_inner));
-        copies.finish(LAST_WORDS).await;
+        let witnesses =
+            std::mem::take(&mut *self.witnesses.lock().unwrap_or_else(PoisonError::into_inner));
+        tokio::join!(copies.finish(LAST_WORDS), witnesses.finish(LAST_WORDS));
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::config::ResourceKey;
 use crate::state::State;
+use proxy_audit::note::certificate::certifier;
 use proxy_audit::{Spool, SpoolOptions};
 use proxy_core::gate::Chain;
 use std::path::Path;
@@ -22,6 +23,10 @@ pub struct LogOptions {
 /// # Errors
 /// It cannot be used, in words for the operator.
 pub(super) async fn open(options: &LogOptions, state: &State, key: &ResourceKey) -> Result<Spool, String> {
+    // The first part of every origin names whose the logs are.
+    let certifier = certifier(state.tenant_key().expose(), &options.cluster)
+        .map_err(|error| format!("certify audit log: {error}"))?;
+    let inventory = state.audit();
     let mut options = spool(options, state, key);
     let resource = key.to_string();
     let opened = tokio::task::spawn_blocking(move || {
@@ -30,8 +35,12 @@ pub(super) async fn open(options: &LogOptions, state: &State, key: &ResourceKey)
             private(parent).map_err(|error| format!("create {}: {error}", parent.display()))?;
         }
         recover_predecessors(&mut options, &resource)?;
-        Spool::open(&options)
-            .map_err(|error| format!("open audit log {}: {}", options.directory.display(), Chain(&error)))
+        let opened = Spool::open(&options)
+            .map_err(|error| format!("open audit log {}: {}", options.directory.display(), Chain(&error)))?;
+        // Before its first session: a log that vanishes afterwards is missed.
+        proxy_audit::inventory::enter(&inventory, &options.directory, &certifier)
+            .map_err(|error| format!("enter audit log into the inventory: {}", Chain(&error)))?;
+        Ok(opened)
     });
     let (spool, recovery) =
         opened.await.map_err(|error| format!("open audit log: {error}")).and_then(|opened| opened)?;
