@@ -65,7 +65,6 @@ pub struct Args {
     #[arg(long, value_name = "HEADERS", env = "OTEL_EXPORTER_OTLP_HEADERS", hide_env_values = true)]
     pub otlp_headers: Option<String>,
 
-    /// First part of an audit log's origin: names the installation in records and checkpoints.
     /// Witness that cosigns checkpoints of the audit logs, `VKEY URL`: its public key as `portcullis witness` prints it,
     /// and its http:// or https:// URL. May be given again, or several with commas between. Omitted: nobody outside
     /// knows what the logs are, and logs that were rolled back or deleted with all that names them are not missed.
@@ -76,6 +75,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", env = "PORTCULLIS_WITNESS_CA")]
     pub witness_ca: Option<PathBuf>,
 
+    /// First part of an audit log's origin: names the installation in records and checkpoints.
     #[arg(long, value_name = "NAME", default_value = "standalone", env = "PORTCULLIS_CLUSTER")]
     pub cluster: String,
 
@@ -185,11 +185,6 @@ impl Args {
         }
         Ok(Some(options))
     }
-}
-
-/// Protocols of OTLP export.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub enum OtlpProtocol {
 
     /// Who witnesses the audit logs, if anybody. Blocks for a file.
     ///
@@ -203,6 +198,11 @@ pub enum OtlpProtocol {
         }
         Ok(options)
     }
+}
+
+/// Protocols of OTLP export.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum OtlpProtocol {
     /// gRPC over HTTP/2.
     Grpc,
     /// Protobuf in HTTP requests.

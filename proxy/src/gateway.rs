@@ -24,8 +24,8 @@ use crate::protocols::{Service, Settings};
 use crate::serve::{self, Admission};
 use crate::state::State;
 use proxy_audit::export::ExportOptions;
-use proxy_core::approval::Approvals;
 use proxy_audit::witness::WitnessOptions;
+use proxy_core::approval::Approvals;
 use proxy_core::contact::Contact;
 use proxy_core::metrics::Metrics;
 use proxy_core::session::ResourceContext;
@@ -47,9 +47,9 @@ pub struct Shared {
     pub log: LogOptions,
     /// Where copies of the logs go, if anywhere.
     pub export: Option<ExportOptions>,
-    /// Holds commands.
     /// Who witnesses the logs.
     pub witnesses: WitnessOptions,
+    /// Holds commands.
     pub approvals: Arc<dyn Approvals>,
     /// How long ago the policies were last known to be the newest.
     pub contact: Contact,

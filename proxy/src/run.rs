@@ -53,13 +53,13 @@ pub enum RunError {
     /// Copies of the audit log cannot be sent as the arguments say.
     #[error("--otlp-endpoint, --otlp-headers: {0}")]
     Export(String),
-    /// Signals cannot be received, so the gateway could not be told to stop.
     /// Witnesses cannot be asked as the arguments say.
     #[error("--witness-ca: {0}")]
     Witness(String),
     /// The threads for sessions cannot be started.
     #[error("start threads")]
     Threads(#[source] std::io::Error),
+    /// Signals cannot be received, so the gateway could not be told to stop.
     #[error("receive signals")]
     Signals(#[source] std::io::Error),
 }
@@ -125,8 +125,8 @@ impl Process {
         let admin_stop = CancellationToken::new();
         let admin = admin(args.admin_listen, registry, seen, admin_stop.clone()).await?;
         let export = args.export().map_err(RunError::Export)?;
-        let approvals = source.start(&state).map_err(RunError::Approvals)?;
         let witnesses = args.witnesses().map_err(RunError::Witness)?;
+        let approvals = source.start(&state).map_err(RunError::Approvals)?;
         let log = LogOptions {
             cluster: args.cluster.clone(),
             segment_bytes: args.spool_segment_bytes,
@@ -138,8 +138,8 @@ impl Process {
             listen_address: args.listen_address,
             log,
             export,
-            approvals,
             witnesses,
+            approvals,
             contact: source.contact(),
             metrics,
             process: process.clone(),
