@@ -28,9 +28,9 @@ impl LogArguments {
         Ok(logs)
     }
 
-    /// Whether a log was named, rather than a directory of logs.
-    pub(crate) fn is_one_log(&self, directories: &[PathBuf]) -> bool {
-        directories.contains(&self.spool)
+    /// Where they are looked for.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.spool
     }
 }
 

@@ -25,6 +25,8 @@ mod sessions;
 mod show;
 mod ssh;
 mod verify;
+mod whereabouts;
+mod witness;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use output::{Format, Output};
@@ -67,6 +69,8 @@ enum Command {
     Ssh(ssh::Arguments),
     SshConfig(ssh::ConfigArguments),
     Verify(verify::Arguments),
+    #[command(subcommand)]
+    Witness(witness::Command),
 }
 
 impl Command {
@@ -104,6 +108,7 @@ fn main() -> ExitCode {
         Command::Ssh(arguments) => ssh::run(arguments, &mut output),
         Command::SshConfig(arguments) => ssh::config(arguments, &mut output),
         Command::Verify(arguments) => verify::run(arguments, &mut output),
+        Command::Witness(command) => witness::run(command, &mut output),
     };
     match result {
         Ok(code) => code,

@@ -1,15 +1,21 @@
 //! `portcullis verify`: is the record whole and unchanged?
 
 use crate::logs::{Kind, LogArguments};
-use crate::output::{Document, Output, complain, judged, printable};
+use crate::output::{Document, Output, complain, judged, local, printable};
+use crate::witness::{ask, read_witness_key};
 use anyhow::{Context as _, bail};
 use clap::Args;
+use jiff::Timestamp;
 use proxy_audit::evidence::Bundle;
+use proxy_audit::inventory::INVENTORY;
+use proxy_audit::note::cosignature::WitnessKey;
 use proxy_audit::note::{LogKey, SignedCheckpoint};
 use proxy_audit::source::{OtlpSource, Part};
 use proxy_audit::verify::{
-    Outcome, Report, Subject, choose_key, compare_logs, verify_bundle, verify_otlp, verify_with,
+    Outcome, Report, Subject, Witnesses, certified_key, choose_key, compare_logs, missing_logs, own_key,
+    verify_bundle_witnessed, verify_inventory, verify_otlp_witnessed, verify_witnessed,
 };
+use proxy_audit::witness::WitnessAddress;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -24,6 +30,7 @@ use std::process::ExitCode;
   portcullis verify --seen collector/audit.json --key gw-1.vkey
   portcullis verify collector/audit.json --key gw-1.vkey
   portcullis verify evidence.tar --key gw-1.vkey
+  portcullis verify --key certifier.vkey --witness \"$(cat witness.vkey) https://witness.example.com\"
   portcullis verify -o json | jq '.[] | select(.outcome != \"ok\")'")]
 pub(crate) struct Arguments {
     /// Check these instead of a spool: files as an OpenTelemetry Collector's file exporter writes them (JSON), or one
@@ -32,14 +39,30 @@ pub(crate) struct Arguments {
     files: Vec<PathBuf>,
     #[command(flatten)]
     logs: LogArguments,
-    /// The log's public key, or a file with it, kept where whoever can write the log cannot. Without it the key beside
-    /// the log is used, and a log signed anew with another key is not found. Once for each log.
+    /// The log's public key, or that of who certifies logs (audit/certifier.vkey), or a file with it, kept where whoever
+    /// can write the log cannot. Without it the key beside the log is used, and a log signed anew with another key is
+    /// not found. May be given again.
     #[arg(long, value_name = "VKEY")]
     key: Vec<String>,
     /// Checkpoints that were kept elsewhere: exported copies (OTLP JSON) or a file with a signed note. A log that was
     /// rolled back with its checkpoints, or written anew with its own key, does not have their roots.
     #[arg(long, value_name = "FILE", conflicts_with = "files")]
     seen: Vec<PathBuf>,
+    /// A witness that must have cosigned the logs: its public key or a file with it. With its URL in the same argument
+    /// it is asked what it saw, which finds what else cannot be: a log that was cut or rolled back with all that lies
+    /// beside it, written anew with its own key, or deleted as a whole. May be given again.
+    #[arg(long, value_name = "VKEY [URL]")]
+    witness: Vec<String>,
+    /// How many of the witnesses have to have cosigned. Omitted: all.
+    #[arg(long, value_name = "COUNT", requires = "witness")]
+    quorum: Option<usize>,
+    /// What a witness said, as `portcullis witness logs --file` kept it: instead of its URL, for a machine without a
+    /// network.
+    #[arg(long, value_name = "FILE", requires = "witness")]
+    witnessed: Vec<PathBuf>,
+    /// Of the logs that witnesses know, miss only those whose origins begin so: CLUSTER/NAMESPACE/RESOURCE/.
+    #[arg(long, value_name = "ORIGIN", default_value = "", hide_default_value = true, requires = "witness")]
+    below: String,
 }
 
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<ExitCode> {
@@ -64,21 +87,16 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
 
 fn reports(arguments: &Arguments) -> anyhow::Result<Vec<Report>> {
     let keys = arguments.key.iter().map(|key| read_key(key)).collect::<anyhow::Result<Vec<_>>>()?;
+    let witnesses = witnesses(arguments)?;
+    let known = Known { keys: &keys, witnesses: &witnesses, below: &arguments.below };
     let kinds = arguments.files.iter().map(|file| Kind::of(file)).collect::<anyhow::Result<Vec<_>>>()?;
     match (arguments.files.as_slice(), kinds.as_slice()) {
-        ([], _) => {
-            let logs = arguments.logs.directories()?;
-            // Whoever asks about one log does not ask about the others.
-            of_logs(&logs, &keys, &seen(&arguments.seen)?, !arguments.logs.is_one_log(&logs))
-        }
-        ([directory], [Kind::Directory]) => {
-            let logs = proxy_audit::read::logs(directory)?;
-            of_logs(&logs, &keys, &[], !logs.contains(directory))
-        }
-        ([bundle], [Kind::Bundle]) => Ok(verify_bundle(&Bundle::open(bundle)?, &keys)?),
+        ([], _) => known.of_spool(&arguments.logs, &seen(&arguments.seen)?),
+        ([directory], [Kind::Directory]) => known.of_directory(directory, &[]),
+        ([bundle], [Kind::Bundle]) => Ok(verify_bundle_witnessed(&Bundle::open(bundle)?, &keys, &witnesses)?),
         (files, kinds) if kinds.iter().all(|kind| *kind == Kind::Otlp) => {
             let source = OtlpSource::new(files.iter().cloned().map(Part::whole).collect());
-            let mut reports = verify_otlp(&source, &keys)?;
+            let mut reports = verify_otlp_witnessed(&source, &keys, &witnesses)?;
             if reports.is_empty() {
                 bail!("no record of an audit log in these files");
             }
@@ -87,6 +105,94 @@ fn reports(arguments: &Arguments) -> anyhow::Result<Vec<Report>> {
         }
         _ => bail!("verify takes one directory, one evidence bundle, or files of OTLP JSON"),
     }
+}
+
+/// The witnesses that were named, and what they say now.
+fn witnesses(arguments: &Arguments) -> anyhow::Result<Witnesses> {
+    let mut keys: Vec<WitnessKey> = Vec::new();
+    let mut statements = Vec::new();
+    for witness in &arguments.witness {
+        if let Ok(address) = witness.parse::<WitnessAddress>() {
+            statements.push(ask(&address)?.0);
+            keys.push(address.key);
+        } else {
+            keys.push(read_witness_key(witness.trim())?);
+        }
+    }
+    let count = keys.len();
+    let Some(mut witnesses) = Witnesses::new(keys, arguments.quorum) else {
+        bail!("--quorum: of {count} witnesses, from 1 to {count} can agree");
+    };
+    for file in &arguments.witnessed {
+        let shown = file.display();
+        statements.push(std::fs::read_to_string(file).with_context(|| format!("read {shown}"))?);
+    }
+    for statement in statements {
+        witnesses.add_statement(&statement).context("what a witness said")?;
+    }
+    Ok(witnesses)
+}
+
+/// What is known from elsewhere.
+struct Known<'a> {
+    keys: &'a [LogKey],
+    witnesses: &'a Witnesses,
+    below: &'a str,
+}
+
+impl Known<'_> {
+    fn of_spool(&self, arguments: &LogArguments, seen: &[String]) -> anyhow::Result<Vec<Report>> {
+        // That no log is left is what a witness or the inventory tells.
+        let directory = arguments.directory();
+        if self.witnesses.is_empty() && inventories(directory).is_empty() {
+            arguments.directories()?;
+        }
+        self.of_directory(directory, seen)
+    }
+
+    fn of_directory(&self, directory: &Path, seen: &[String]) -> anyhow::Result<Vec<Report>> {
+        let logs = proxy_audit::read::logs(directory)
+            .with_context(|| format!("find audit logs in {}", directory.display()))?;
+        let mut reports = self.of_logs(&logs, seen)?;
+        // Whoever asks about one log does not ask about the others.
+        if logs.iter().any(|log| log == directory) {
+            return Ok(reports);
+        }
+        compare_logs(&mut reports);
+        let mut missing = missing_logs(&reports, self.witnesses, self.below);
+        for inventory in inventories(directory) {
+            for report in verify_inventory(&inventory, self.keys, &reports)? {
+                if !missing.iter().any(|other| other.origin == report.origin) {
+                    missing.push(report);
+                }
+            }
+        }
+        reports.append(&mut missing);
+        if reports.is_empty() {
+            bail!("no audit log in or below {}", directory.display());
+        }
+        Ok(reports)
+    }
+
+    fn of_logs(&self, logs: &[PathBuf], seen: &[String]) -> anyhow::Result<Vec<Report>> {
+        let mut reports = Vec::new();
+        for log in logs {
+            let shown = || format!("verify {}", log.display());
+            let own = own_key(log).with_context(shown)?;
+            let certified = certified_key(log, self.keys).with_context(shown)?;
+            // The only key there is is meant for every log, so that a log that is not the key's is found out.
+            let chosen = choose_key(self.keys, own.as_ref().map_or("", LogKey::name));
+            let key = certified.as_ref().or(chosen);
+            reports.push(verify_witnessed(log, key, seen, self.witnesses).with_context(shown)?);
+        }
+        Ok(reports)
+    }
+}
+
+/// Where the inventory of the logs below a directory may be: a state directory keeps it beside the logs.
+fn inventories(directory: &Path) -> Vec<PathBuf> {
+    let places = [directory.to_owned(), directory.join("audit")];
+    places.into_iter().filter(|place| place.join(INVENTORY).is_file()).collect()
 }
 
 /// The checkpoints in these files.
@@ -102,20 +208,6 @@ fn seen(files: &[PathBuf]) -> anyhow::Result<Vec<String>> {
         }
     }
     Ok(notes)
-}
-
-fn of_logs(logs: &[PathBuf], keys: &[LogKey], seen: &[String], compare: bool) -> anyhow::Result<Vec<Report>> {
-    let mut reports = Vec::new();
-    for log in logs {
-        // The only key there is is meant for every log, so that a log that is not the key's is found out.
-        let own = proxy_audit::verify::own_key(log).with_context(|| format!("verify {}", log.display()))?;
-        let key = choose_key(keys, own.as_ref().map_or("", LogKey::name));
-        reports.push(verify_with(log, key, seen).with_context(|| format!("verify {}", log.display()))?);
-    }
-    if compare {
-        compare_logs(&mut reports);
-    }
-    Ok(reports)
 }
 
 pub(crate) fn read_key(key: &str) -> anyhow::Result<LogKey> {
@@ -136,6 +228,10 @@ fn worst(reports: &[Report]) -> Outcome {
 }
 
 fn lines(report: &Report) -> Vec<String> {
+    if report.subject == Subject::Missing {
+        let what = report.origin.as_deref().unwrap_or("unknown");
+        return [vec![format!("log      {}", printable(what))], conclusion(report)].concat();
+    }
     let holes = report.first_bad().is_some() || report.problems.iter().any(|problem| problem.first.is_some());
     let origin = report.origin.as_deref().unwrap_or("unknown");
     let key = match (&report.key, report.key_pinned) {
@@ -181,11 +277,35 @@ fn lines(report: &Report) -> Vec<String> {
                 report.seen
             )
         }
-        0 => "tail     all records are under a signed checkpoint (none from elsewhere, --seen)".to_owned(),
+        0 => "tail     all records are under a signed checkpoint".to_owned(),
         tail => format!("tail     {tail} records after the last signed checkpoint"),
     });
+    lines.push(witness_line(report));
     lines.extend(conclusion(report));
     lines
+}
+
+fn witness_line(report: &Report) -> String {
+    let when = |seconds: Option<u64>| {
+        let time = seconds.and_then(|seconds| Timestamp::from_second(i64::try_from(seconds).ok()?).ok());
+        time.map_or_else(|| "?".to_owned(), local)
+    };
+    let Some(witnessed) = report.witnessed.filter(|_| report.witnesses > 0) else {
+        return match (report.witnesses, report.seen) {
+            (0, 0) => "witness  none asked (--witness, --seen): a log cut or rolled back with its checkpoints, written anew with its own key, or deleted last is not found".to_owned(),
+            (0, _) => "witness  none asked (--witness): a log deleted last is not found".to_owned(),
+            (_, _) => "witness  nothing of it is witnessed".to_owned(),
+        };
+    };
+    let known = match report.stated {
+        Some(time) => format!("asked {}", when(Some(time))),
+        None => "known only from beside the records: what was cut off together is not found".to_owned(),
+    };
+    let tail = match report.end.saturating_sub(witnessed) {
+        0 => String::new(),
+        tail => format!(", {tail} records after it not yet"),
+    };
+    format!("witness  {witnessed} records cosigned until {}{tail}   {known}", when(report.witnessed_at))
 }
 
 /// The answer, and what is wrong.

@@ -7,8 +7,8 @@ umask 077
 gateway=65532
 postgres=999 # of the official image
 
-chown "$gateway:$gateway" /state /issuer
-chmod 700 /state /issuer
+chown "$gateway:$gateway" /state /issuer /witness
+chmod 700 /state /issuer /witness
 if [ -e /config/secrets.yaml ] && [ -e /authority/ca.crt ] && [ -e /secrets/database/tls.key ]; then
     echo "passwords and certificates are there already"
     exit 0
