@@ -22,7 +22,7 @@ use proxy_core::session::Recording;
 use proxy_policy::PolicySet;
 use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -94,6 +94,8 @@ pub struct KubernetesUpstream {
     pub username_prefix: String,
     /// Before each of the identity's groups; empty: nothing, and groups that begin with `system:` are left out.
     pub groups_prefix: String,
+    /// The groups that it acts with, without the prefix; `None`: all.
+    pub groups: Option<BTreeSet<String>>,
 }
 
 /// Which cluster is protected.

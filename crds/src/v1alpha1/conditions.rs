@@ -22,6 +22,8 @@ pub const CONSUMED: &str = "Consumed";
 /// The operator has just seen the API server refuse a decision in another name. While it is not True, no approval
 /// counts.
 pub const APPROVER_BINDING: &str = "ApproverBinding";
+/// The gateway may act as its agents in the cluster in which it runs. Only where a Resource is about that cluster.
+pub const IMPERSONATION: &str = "Impersonation";
 /// On the way to what the spec says; True only while something is expected to happen by itself (kstatus).
 pub const RECONCILING: &str = "Reconciling";
 /// Somebody has to change something first (kstatus).

@@ -384,7 +384,7 @@ pub struct ResourceStatus {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["pod".into()]))]
     #[schemars(length(max = 256))]
     pub gateways: Vec<GatewayReport>,
-    /// `Accepted`, `ResolvedRefs`, `Programmed`, `Ready`, `ApproverBinding`, `Reconciling`, `Stalled`.
+    /// `Accepted`, `ResolvedRefs`, `Programmed`, `Ready`, `ApproverBinding`, `Impersonation`, `Reconciling`, `Stalled`.
     #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

@@ -80,6 +80,7 @@ fn options(settings: &Settings<'_>, upstream: &KubernetesUpstream) -> Result<Opt
         naming: Naming {
             username_prefix: upstream.username_prefix.clone(),
             groups_prefix: upstream.groups_prefix.clone(),
+            groups: upstream.groups.clone(),
         },
         limits: Limits::default(),
         drain: settings.draining.clone(),

@@ -22,6 +22,11 @@ pub struct KubernetesTarget {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub groups_prefix: Option<String>,
+    /// Groups of the identity that the gateway acts with, without the prefix; it leaves out the others. Omitted: all.
+    /// Empty: none. In the cluster in which it runs, the gateway's account may then act with these and no other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub groups: Option<Vec<String>>,
 }
 
 /// A kubeconfig in a Secret.

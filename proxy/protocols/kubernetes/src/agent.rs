@@ -40,7 +40,10 @@ impl Agent {
         headers.insert(USER, value(&user)?);
         // never empty: the subject is that of a verified token
         headers.insert(UID, value(&identity.subject)?);
-        let own = |group: &&String| !naming.groups_prefix.is_empty() || !group.starts_with(SYSTEM);
+        let own = |group: &&String| {
+            let meant = naming.groups.as_ref().is_none_or(|groups| groups.contains(*group));
+            meant && (!naming.groups_prefix.is_empty() || !group.starts_with(SYSTEM))
+        };
         for group in identity.groups.iter().filter(own) {
             headers.append(GROUP, value(&format!("{}{group}", naming.groups_prefix))?);
         }
@@ -110,10 +113,26 @@ mod tests {
 
     #[test]
     fn a_prefix_sets_names_apart_from_the_clusters_own() {
-        let naming = Naming { username_prefix: "idp:".to_owned(), groups_prefix: "idp:".to_owned() };
+        let naming = Naming { username_prefix: "idp:".to_owned(), groups_prefix: "idp:".to_owned(), groups: None };
         let agent = Agent::new(&identity("system:admin", &["system:masters"]), &naming, "s").unwrap();
         assert_eq!(agent.user(), "idp:system:admin");
         assert_eq!(agent.headers["impersonate-group"], "idp:system:masters");
+    }
+
+    #[test]
+    fn groups_that_are_not_meant_are_left_out() {
+        let mut naming = Naming { groups_prefix: "idp:".to_owned(), ..Naming::default() };
+        naming.groups = Some(["a".to_owned(), "system:masters".to_owned()].into());
+        let agent = Agent::new(&identity("bot", &["a", "b", "idp:a"]), &naming, "s").unwrap();
+        let groups: Vec<_> = agent.headers.get_all("impersonate-group").iter().collect();
+        assert_eq!(groups, ["idp:a"]);
+        // named or not, without a prefix the cluster's own stay out
+        naming.groups_prefix.clear();
+        let agent = Agent::new(&identity("bot", &["system:masters"]), &naming, "s").unwrap();
+        assert_eq!(agent.headers.get("impersonate-group"), None);
+        naming.groups = Some([].into());
+        let agent = Agent::new(&identity("bot", &["a"]), &naming, "s").unwrap();
+        assert_eq!(agent.headers.get("impersonate-group"), None);
     }
 
     #[test]

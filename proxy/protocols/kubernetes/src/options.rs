@@ -2,6 +2,7 @@
 
 use http::Uri;
 use proxy_core::secret::Secret;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +51,8 @@ pub struct Naming {
     pub username_prefix: String,
     /// Before each group.
     pub groups_prefix: String,
+    /// The groups that are passed on, without the prefix; `None`: all.
+    pub groups: Option<BTreeSet<String>>,
 }
 
 /// Limits of a session. Reaching one is a `Status` for the client, never a silent cut.

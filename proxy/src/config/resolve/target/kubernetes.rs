@@ -18,6 +18,7 @@ pub(super) fn upstream(target: &KubernetesTarget, lookup: &mut Lookup<'_>) -> Op
         cluster,
         username_prefix: target.username_prefix.clone().unwrap_or_default(),
         groups_prefix: target.groups_prefix.clone().unwrap_or_default(),
+        groups: target.groups.as_ref().map(|groups| groups.iter().cloned().collect()),
     })
 }
 
