@@ -4,6 +4,7 @@
 
 mod asciicast;
 mod cell;
+mod kubernetes;
 pub(crate) mod plain;
 mod postgres;
 pub(crate) mod renderer;

@@ -1,5 +1,6 @@
 //! What a protocol must know to be replayed and reported: how the client's own tool would have shown it.
 
+use crate::replay::kubernetes;
 use crate::replay::postgres::Transcript;
 use crate::replay::stream::Stream;
 use crate::replay::table::Table;
@@ -48,7 +49,8 @@ pub(crate) fn of(session: &SessionDetail) -> Box<dyn Renderer> {
     let named = |key: &str| session.opening.get(key).map(String::as_str).filter(|name| !name.is_empty());
     let place = named("db.namespace").unwrap_or(&session.summary.role);
     let own: Box<dyn Renderer> = match session.summary.protocol.as_str() {
-        "SSH" | "Kubernetes" => Box::new(Stream::default()),
+        "SSH" => Box::new(Stream::default()),
+        "Kubernetes" => Box::new(kubernetes::Transcript::default()),
         _ => Box::new(Transcript::new(place)),
     };
     Box::new(Sniffing { own, stream: None, begun: false })
