@@ -113,7 +113,8 @@ mod tests {
 
     #[test]
     fn a_prefix_sets_names_apart_from_the_clusters_own() {
-        let naming = Naming { username_prefix: "idp:".to_owned(), groups_prefix: "idp:".to_owned(), groups: None };
+        let naming =
+            Naming { username_prefix: "idp:".to_owned(), groups_prefix: "idp:".to_owned(), groups: None };
         let agent = Agent::new(&identity("system:admin", &["system:masters"]), &naming, "s").unwrap();
         assert_eq!(agent.user(), "idp:system:admin");
         assert_eq!(agent.headers["impersonate-group"], "idp:system:masters");
