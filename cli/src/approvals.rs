@@ -7,12 +7,13 @@ mod standing;
 
 pub(crate) use standing::Standing;
 
+use crate::cluster::{self, KubernetesArguments};
 use anyhow::Context as _;
 use clap::Args;
 use crds::v1alpha1::{ApprovalRequest, Decision};
 use directory::Directory;
 use jiff::Timestamp;
-use kubernetes::{Kubernetes, KubernetesArguments};
+use kubernetes::Kubernetes;
 use std::path::PathBuf;
 
 /// Names the state directory. Read here and not by clap, for Kubernetes' options on the command line go before it.
@@ -23,7 +24,7 @@ const STATE: &str = "PORTCULLIS_STATE";
 pub(crate) struct StoreArguments {
     /// State directory of a gateway that runs without Kubernetes. Omitted: `PORTCULLIS_STATE`, else the cluster of your
     /// kubeconfig.
-    #[arg(long, value_name = "DIR", conflicts_with_all = kubernetes::OPTIONS)]
+    #[arg(long, value_name = "DIR", conflicts_with_all = cluster::OPTIONS)]
     state: Option<PathBuf>,
     #[command(flatten, next_help_heading = "Kubernetes")]
     kubernetes: KubernetesArguments,

@@ -4,6 +4,7 @@
 //! print, `logs` where logs lie.
 
 mod approvals;
+mod cluster;
 mod commands;
 mod decide;
 mod decisions;
@@ -12,6 +13,7 @@ mod dev_issuer;
 mod evidence;
 mod export;
 mod index;
+mod kubeconfig;
 mod logs;
 mod output;
 mod plugin;
@@ -24,9 +26,9 @@ mod scan;
 mod sessions;
 mod show;
 mod ssh;
+mod token;
 mod verify;
 mod whereabouts;
-mod witness;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use output::{Format, Output};
@@ -57,8 +59,10 @@ enum Command {
     DevIssuer(dev_issuer::Arguments),
     #[command(subcommand)]
     Evidence(evidence::Command),
+    ExecCredential(kubeconfig::CredentialArguments),
     #[command(subcommand)]
     Export(export::Command),
+    Kubeconfig(kubeconfig::Arguments),
     Replay(replay::Arguments),
     Report(report::Arguments),
     Requests(requests::Arguments),
@@ -69,8 +73,6 @@ enum Command {
     Ssh(ssh::Arguments),
     SshConfig(ssh::ConfigArguments),
     Verify(verify::Arguments),
-    #[command(subcommand)]
-    Witness(witness::Command),
 }
 
 impl Command {
@@ -97,7 +99,9 @@ fn main() -> ExitCode {
         Command::Describe(arguments) => describe::run(arguments, &mut output),
         Command::DevIssuer(arguments) => dev_issuer::run(arguments, &mut output),
         Command::Evidence(command) => evidence::run(command, &mut output),
+        Command::ExecCredential(arguments) => kubeconfig::credential(arguments, &mut output),
         Command::Export(command) => export::run(command, &mut output),
+        Command::Kubeconfig(arguments) => kubeconfig::run(arguments, &mut output),
         Command::Replay(arguments) => replay::run(arguments, &mut output),
         Command::Report(arguments) => report::run(arguments, &mut output),
         Command::Requests(arguments) => requests::run(arguments, &mut output),
@@ -108,7 +112,6 @@ fn main() -> ExitCode {
         Command::Ssh(arguments) => ssh::run(arguments, &mut output),
         Command::SshConfig(arguments) => ssh::config(arguments, &mut output),
         Command::Verify(arguments) => verify::run(arguments, &mut output),
-        Command::Witness(command) => witness::run(command, &mut output),
     };
     match result {
         Ok(code) => code,

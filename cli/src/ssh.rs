@@ -14,7 +14,7 @@ use std::process::ExitCode;
 /// Trade a token for a certificate of minutes, so that plain ssh, scp, git and Ansible work.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
-  portcullis ssh-config web --gateway gate.example.com:2222 --host-key \"$(cat web-gateway.pub)\" >>~/.ssh/config
+  portcullis ssh-config web --role deploy >>~/.ssh/config
   PORTCULLIS_TOKEN=\"$(get-token)\" portcullis ssh login web && ssh web uptime")]
 pub(crate) struct Arguments {
     #[command(subcommand)]

@@ -1,21 +1,18 @@
 //! The approval requests of a cluster. Who decides is who the API server takes them for, and what binds a decision to
 //! them is the admission policy: what is checked here only saves a round trip.
 
-mod connect;
 mod refusal;
 
-pub(super) use connect::{KubernetesArguments, OPTIONS};
-
 use super::{Listing, Scope, Standing, Store, User};
+use crate::cluster::{Cluster, KubernetesArguments, is_name};
 use anyhow::{Context as _, bail};
 use crds::v1alpha1::{ApprovalRequest, Decision};
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use kube::Api;
 use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams, TypeMeta};
-use kube::{Api, Client};
 use refusal::explain;
 use serde_json::{Value, json};
-use tokio::runtime::{Builder, Runtime};
 
 /// Who appends, in the objects' managed fields.
 const MANAGER: &str = "portcullis-cli";
@@ -24,34 +21,24 @@ const ATTEMPTS: usize = 20;
 
 /// The requests of one namespace, or of all.
 pub(super) struct Kubernetes {
-    runtime: Runtime,
-    client: Client,
-    /// The API server's address, for error messages.
-    server: String,
-    namespace: String,
+    cluster: Cluster,
     scope: Scope,
 }
 
 impl Kubernetes {
     /// Finds the cluster that is meant. Nothing is asked of it yet.
     pub(super) fn connect(arguments: &KubernetesArguments, scope: Scope) -> anyhow::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build().context("start the runtime")?;
-        let config = runtime.block_on(arguments.config())?;
-        let (server, namespace) = (config.cluster_url.to_string(), config.default_namespace.clone());
-        // The client starts a task of its own.
-        let client = {
-            let _inside = runtime.enter();
-            Client::try_from(config).with_context(|| format!("prepare to ask the API server at {server}"))?
-        };
-        Ok(Self { runtime, client, server, namespace, scope })
+        Ok(Self { cluster: Cluster::connect(arguments)?, scope })
     }
 
     /// Objects are read as they come and parsed one by one: one that is not understood does not hide the others.
     fn api(&self) -> Api<DynamicObject> {
         let kind = ApiResource::erase::<ApprovalRequest>(&());
         match self.scope {
-            Scope::Namespace => Api::namespaced_with(self.client.clone(), &self.namespace, &kind),
-            Scope::Everywhere => Api::all_with(self.client.clone(), &kind),
+            Scope::Namespace => {
+                Api::namespaced_with(self.cluster.client.clone(), &self.cluster.namespace, &kind)
+            }
+            Scope::Everywhere => Api::all_with(self.cluster.client.clone(), &kind),
         }
     }
 
@@ -60,18 +47,18 @@ impl Kubernetes {
         if !is_name(name) {
             return Ok(None);
         }
-        let found = self.runtime.block_on(self.api().get_opt(name));
+        let found = self.cluster.runtime.block_on(self.api().get_opt(name));
         found.map_err(|error| self.refused(error))
     }
 
     fn refused(&self, error: kube::Error) -> anyhow::Error {
-        explain(error, &self.server, &self.namespace)
+        explain(error, &self.cluster.server, &self.cluster.namespace)
     }
 }
 
 impl Store for Kubernetes {
     fn list(&self) -> anyhow::Result<Listing> {
-        let listed = self.runtime.block_on(self.api().list(&ListParams::default()));
+        let listed = self.cluster.runtime.block_on(self.api().list(&ListParams::default()));
         let listed = listed.map_err(|error| self.refused(error))?;
         let (mut requests, mut unreadable) = (Vec::new(), Vec::new());
         for object in listed.items {
@@ -89,9 +76,9 @@ impl Store for Kubernetes {
     }
 
     fn user(&self) -> anyhow::Result<User> {
-        let reviews: Api<SelfSubjectReview> = Api::all(self.client.clone());
+        let reviews: Api<SelfSubjectReview> = Api::all(self.cluster.client.clone());
         let (params, question) = (PostParams::default(), SelfSubjectReview::default());
-        let review = self.runtime.block_on(reviews.create(&params, &question));
+        let review = self.cluster.runtime.block_on(reviews.create(&params, &question));
         let review = review.map_err(|error| self.refused(error)).context("ask the API server who you are")?;
         let user = review.status.and_then(|status| status.user_info).unwrap_or_default();
         let name = user.username.filter(|name| !name.is_empty());
@@ -122,8 +109,11 @@ impl Store for Kubernetes {
                 }
             }
             let decision = decide(&request)?;
-            let written =
-                self.runtime.block_on(self.api().patch(name, &params(), &appending(&object, &decision)?));
+            let written = self.cluster.runtime.block_on(self.api().patch(
+                name,
+                &params(),
+                &appending(&object, &decision)?,
+            ));
             match written {
                 Ok(object) => return parse(object).map(Some),
                 // 422 is what a failed test of a JSON patch comes to, and an invalid decision as well.
@@ -180,14 +170,6 @@ fn parse(mut object: DynamicObject) -> anyhow::Result<ApprovalRequest> {
         .with_context(|| format!("parse {name}: is this program as new as the gateways of the cluster?"))
 }
 
-/// Whether an object can have this name.
-fn is_name(name: &str) -> bool {
-    let label = |label: &str| {
-        !label.is_empty() && label.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
-    };
-    name.split('.').all(label)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,14 +201,6 @@ mod tests {
                 add,
             ]);
             assert_eq!(serde_json::to_value(patch).unwrap(), expected);
-        }
-    }
-
-    #[test]
-    fn a_name_cannot_lead_to_another_address() {
-        assert!(is_name("orders-k3x9qf") && is_name("orders.eu-1"));
-        for name in ["", ".", "..", "../pods", "a/b", "a?b", "A", "a..b", "%2e"] {
-            assert!(!is_name(name), "{name}");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Directory, certificate};
 use crate::output::{Output, printable};
+use crate::token::TokenArguments;
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use std::io::Write as _;
@@ -17,9 +18,8 @@ use std::process::{Command, ExitCode, Stdio};
 pub(crate) struct Arguments {
     /// Name of the Resource, as the stanza of `ssh-config` has it.
     resource: String,
-    /// File that holds the token. Omitted: the variable `PORTCULLIS_TOKEN`.
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    token: TokenArguments,
     /// Hand key and certificate to the running ssh-agent as well, which forgets them when the certificate expires.
     #[arg(long)]
     agent: bool,
@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
     let key = arguments.directory.key(&arguments.resource)?;
     let public = prepared(&key)?;
     let scratch = tempfile::tempdir()?;
-    let token = token(arguments)?;
+    let token = arguments.token.read()?;
     let answer = ask(arguments, &public, scratch.path(), &token)?;
     let certificate = certificate(&key);
     write(&certificate, 0o644, answer.as_bytes())?;
@@ -65,16 +65,6 @@ fn prepared(key: &Path) -> anyhow::Result<String> {
     let public = PathBuf::from(format!("{}.pub", key.display()));
     let line = std::fs::read_to_string(&public).with_context(|| format!("read {}", public.display()))?;
     Ok(line.split_whitespace().take(2).collect::<Vec<_>>().join(" "))
-}
-
-fn token(arguments: &Arguments) -> anyhow::Result<String> {
-    let token = match &arguments.token_file {
-        Some(file) => std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?,
-        None => std::env::var("PORTCULLIS_TOKEN")
-            .ok()
-            .context("there is no token: give --token-file or set PORTCULLIS_TOKEN")?,
-    };
-    Ok(token.trim().to_owned())
 }
 
 /// Asks the gateway with ssh itself, so that whatever leads there for ssh (a stanza, a jump host) leads there now.

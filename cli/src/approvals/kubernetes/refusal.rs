@@ -1,7 +1,7 @@
 //! What an API server's refusal means to an approver.
 
+use crate::cluster::innermost;
 use anyhow::anyhow;
-use std::error::Error;
 
 /// How messages of the admission policy begin. What the API server puts before them is of no use to an approver.
 const POLICY: &str = "portcullis: ";
@@ -28,15 +28,6 @@ pub(super) fn explain(error: kube::Error, server: &str, namespace: &str) -> anyh
         ),
         _ => anyhow!("the API server at {server} refuses it: {message}"),
     }
-}
-
-/// The cause of all causes: those above repeat it.
-fn innermost(error: &dyn Error) -> String {
-    let mut cause = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]

@@ -1,34 +1,81 @@
-//! Which cluster, and as whom: the options and the order that kubectl has.
+//! A cluster that this program asks. Which one, and as whom: the options and the order that kubectl has.
 
-use super::is_name;
 use anyhow::{Context as _, anyhow, ensure};
 use clap::Args;
-use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::{Client, Config};
 use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
 
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
 /// Longest wait for an answer.
 const ANSWER: Duration = Duration::from_secs(30);
 
+/// A cluster, and a namespace of it.
+pub(crate) struct Cluster {
+    /// What asks.
+    pub(crate) runtime: Runtime,
+    /// To ask with.
+    pub(crate) client: Client,
+    /// The API server's address, for error messages.
+    pub(crate) server: String,
+    /// The namespace that is meant.
+    pub(crate) namespace: String,
+}
+
+impl Cluster {
+    /// Finds the cluster that is meant. Nothing is asked of it yet.
+    ///
+    /// # Errors
+    /// Nothing says which one is meant, or it cannot be used.
+    pub(crate) fn connect(arguments: &KubernetesArguments) -> anyhow::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build().context("start the runtime")?;
+        let config = runtime.block_on(arguments.config())?;
+        let (server, namespace) = (config.cluster_url.to_string(), config.default_namespace.clone());
+        // The client starts a task of its own.
+        let client = {
+            let _inside = runtime.enter();
+            Client::try_from(config).with_context(|| format!("prepare to ask the API server at {server}"))?
+        };
+        Ok(Self { runtime, client, server, namespace })
+    }
+}
+
+/// Whether an object can have this name. A name becomes part of an address.
+pub(crate) fn is_name(name: &str) -> bool {
+    let label = |label: &str| {
+        !label.is_empty() && label.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+    };
+    name.split('.').all(label)
+}
+
+/// The cause of all causes: those above repeat it.
+pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}
+
 /// Names of the arguments below.
-pub(in super::super) const OPTIONS: [&str; 5] =
+pub(crate) const OPTIONS: [&str; 5] =
     ["kubeconfig", "context", "namespace", "impersonated", "impersonated_groups"];
 
 /// How to reach the cluster, as kubectl is told.
 #[derive(Args, Debug)]
-pub(in super::super) struct KubernetesArguments {
+pub(crate) struct KubernetesArguments {
     /// Kubeconfig. Omitted: `KUBECONFIG`, else `~/.kube/config`, else the pod's own service account.
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     /// Context of the kubeconfig. Omitted: its current one.
     #[arg(long, value_name = "NAME")]
     context: Option<String>,
-    /// Namespace of the request. Omitted: the context's.
+    /// Namespace. Omitted: the context's.
     #[arg(short, long, value_name = "NAME")]
     namespace: Option<String>,
     /// Act as this user; takes the right to impersonate it.
@@ -41,7 +88,7 @@ pub(in super::super) struct KubernetesArguments {
 
 impl KubernetesArguments {
     /// Whether the command line speaks of a cluster.
-    pub(in super::super) const fn are_given(&self) -> bool {
+    pub(crate) const fn are_given(&self) -> bool {
         self.kubeconfig.is_some()
             || self.context.is_some()
             || self.namespace.is_some()
@@ -49,7 +96,7 @@ impl KubernetesArguments {
     }
 
     /// How to reach the cluster.
-    pub(super) async fn config(&self) -> anyhow::Result<Config> {
+    async fn config(&self) -> anyhow::Result<Config> {
         let mut config = match self.of_kubeconfig().await {
             Ok(config) => config,
             Err(error) if self.kubeconfig.is_none() && self.context.is_none() && is_missing(&error) => {
@@ -123,8 +170,8 @@ fn is_missing(error: &KubeconfigError) -> bool {
 
 fn nowhere(error: &KubeconfigError) -> anyhow::Error {
     anyhow!(
-        "where are the approval requests? In a cluster: give --kubeconfig FILE and --context NAME, or set KUBECONFIG \
-         ({error}). Of a gateway without Kubernetes: give --state DIR, or set PORTCULLIS_STATE"
+        "which cluster is meant? Give --kubeconfig FILE and --context NAME, or set KUBECONFIG ({error}). For approval \
+         requests of a gateway without Kubernetes: give --state DIR, or set PORTCULLIS_STATE"
     )
 }
 
@@ -143,6 +190,10 @@ mod tests {
             ("10.0.0.1", "10.0.0.1", true),
         ] {
             assert_eq!(excepts(hosts, host), expected, "{hosts:?} {host}");
+        }
+        assert!(is_name("orders-k3x9qf") && is_name("orders.eu-1"));
+        for name in ["", ".", "..", "../pods", "a/b", "a?b", "A", "a..b", "%2e"] {
+            assert!(!is_name(name), "{name}");
         }
         assert!(is_loopback("127.0.0.1") && is_loopback("[::1]") && is_loopback("localhost"));
         assert!(!is_loopback("10.0.0.1") && !is_loopback("localhost.example"));
