@@ -21,7 +21,7 @@ mod stream;
 mod tests;
 
 use engine::Engine;
-use finding::Finding;
+use finding::{Edges, Finding};
 use kinds::Keys;
 use proxy_policy::{DetectorChoice, Mask, MaskType};
 use std::borrow::Cow;
@@ -138,11 +138,20 @@ impl Masker {
 
     /// Every finding in one complete text: disjoint, in order. For protocols that look at a text in more than one way.
     pub fn found(&self, text: &[u8]) -> Vec<Found> {
+        self.shown(text, self.engine.findings(text))
+    }
+
+    /// The same in a text that is put together from pieces whose borders are lost: a value may start in the middle of
+    /// a word.
+    pub fn found_anywhere(&self, text: &[u8]) -> Vec<Found> {
+        self.shown(text, self.engine.findings_within(text, Edges::Anywhere))
+    }
+
+    fn shown(&self, text: &[u8], findings: Vec<Finding<'_>>) -> Vec<Found> {
         let shown = |finding: &Finding<'_>| {
             let value = text.get(finding.start..finding.end).unwrap_or_default();
             self.keys.replacement(finding.mask, finding.name, value)
         };
-        let findings = self.engine.findings(text);
         let found = |finding: Finding<'_>| Found {
             range: finding.start..finding.end,
             name: finding.name.to_owned(),

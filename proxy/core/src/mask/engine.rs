@@ -39,8 +39,13 @@ impl Engine {
 
     /// What must be hidden in a whole text: disjoint, in order.
     pub(super) fn findings(&self, text: &[u8]) -> Vec<Finding<'_>> {
+        self.findings_within(text, Edges::Exact)
+    }
+
+    /// The same of a text that stands as `edges` say.
+    pub(super) fn findings_within(&self, text: &[u8], edges: Edges) -> Vec<Finding<'_>> {
         let mut sink = Sink::new(false);
-        self.scan(text, Edges::Exact, &mut sink);
+        self.scan(text, edges, &mut sink);
         self.patterns.scan(text, &mut sink);
         if sink.findings.is_empty() {
             return Vec::new();

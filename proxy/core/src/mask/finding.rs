@@ -19,11 +19,16 @@ pub(super) enum Edges {
     /// It is a frame: values with four-byte lengths before them, so any byte that a length can end with may stand
     /// before a value.
     Framed,
+    /// It is put together from pieces whose borders are lost: a token can start anywhere.
+    Anywhere,
 }
 
 impl Edges {
     /// Whether a token can start at `at`: nothing that would make it longer stands before it.
     pub(super) fn open_before(self, text: &[u8], at: usize) -> bool {
+        if self == Self::Anywhere {
+            return true;
+        }
         let Some(before) = at.checked_sub(1).and_then(|index| text.get(index)) else { return true };
         !is_word(*before) || self.after_length(text, at)
     }
