@@ -44,19 +44,77 @@ fn main() {
         &[7; 32],
     );
     Masker::compile_all();
-    let log =
-        "2026-11-24T20:00:00Z web1 nginx[812]: GET /healthz 200 12ms \"curl/8.5.0\" upstream=10.0.0.5:8080\n"
-            .repeat(80_000);
-    let base64 =
-        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAA\n".repeat(20_000);
-    for (name, text) in [("log lines", log), ("base64 lines", base64)] {
+    for (name, text) in outputs() {
         let (mut output, mut out) = (OutputMasker::new(masker.clone()), Vec::new());
         let before = Instant::now();
-        for piece in text.as_bytes().chunks(32 * 1024) {
+        for piece in text.chunks(32 * 1024) {
             out.clear();
             output.push(piece, &mut out);
         }
         output.finish(&mut out);
         println!("masker, {name}: {:.0} MB/s", text.len() as f64 / 1e6 / before.elapsed().as_secs_f64());
     }
+}
+
+/// So many bytes of each kind of output.
+const BYTES: usize = 6_000_000;
+
+/// What programs say much of, from a fixed seed.
+fn outputs() -> Vec<(&'static str, Vec<u8>)> {
+    let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = move || {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed.to_le_bytes()
+    };
+    let random: Vec<u8> = std::iter::repeat_with(&mut next).flatten().take(BYTES).collect();
+    let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let letter = |byte: &u8| letters.get(usize::from(*byte & 63)).copied().unwrap_or_default();
+    let base64: Vec<u8> = random.iter().map(letter).collect();
+    let lines = |width: usize| -> Vec<u8> {
+        base64.chunks(width).flat_map(|line| line.iter().copied().chain([b'\n'])).take(BYTES).collect()
+    };
+    let hex: Vec<u8> =
+        random.iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).take(BYTES).collect();
+    let dump = random.chunks(16).enumerate().flat_map(|(at, row)| {
+        let pairs: String = row
+            .chunks(2)
+            .map(|pair| pair.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + " ")
+            .collect();
+        format!("{:08x}: {pairs} ................\n", at * 16).into_bytes()
+    });
+    let dump: Vec<u8> = dump.take(BYTES).collect();
+    let repeated = |line: &str| line.repeat(BYTES / line.len()).into_bytes();
+    vec![
+        ("one line", repeated("an ordinary line of a log, level=info msg=done\n")),
+        (
+            "log lines",
+            repeated(
+                "2026-11-24T20:00:00Z web1 nginx[812]: GET /healthz 200 12ms \"curl/8.5.0\" upstream=10.0.0.5:8080\n",
+            ),
+        ),
+        (
+            "identifiers",
+            repeated(
+                "7f3c2d1e-9b8a-4c5d-8e7f-0a1b2c3d4e5f sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\n",
+            ),
+        ),
+        (
+            "coloured",
+            repeated("\u{1b}[0m\u{1b}[01;34mdirectory\u{1b}[0m  \u{1b}[32mscript.sh\u{1b}[0m  größe.txt\n"),
+        ),
+        (
+            "base64 of text",
+            repeated("YW4gb3JkaW5hcnkgbGluZSBvZiBhIGxvZywgbGV2ZWw9aW5mbyBtc2c9ZG9uZQphbiBvcmRpbmFy\n"),
+        ),
+        ("base64 lines", lines(76)),
+        ("base64 in one line", base64.clone()),
+        ("short lines", lines(4)),
+        ("letters", lines(1)),
+        ("numbers", repeated("1 20 300 4 50 60 7 8 99 100 123 44 5 6 77 8\n")),
+        ("hexadecimal", hex),
+        ("a dump", dump),
+        ("random", random),
+    ]
 }

@@ -44,6 +44,9 @@ const BEGUN_CONTEXT: usize = 160;
 /// Shortest word that may be the beginning of a value.
 const BEGUN_MIN: usize = 4;
 
+/// Name of what has begun.
+const BEGUN: &str = "begun-secret";
+
 /// What a value that has begun may go on with: values of many rules have one length and no other.
 const ENDINGS: [&[u8]; 2] = [
     b"QZ3XW7KD5MPL2RTYVB6NHG4FJCSAEU3KWQ7Z",
@@ -68,13 +71,22 @@ pub struct OutputMasker {
     /// Released bytes as they came, then bytes not yet released.
     held: Vec<u8>,
     released: usize,
+    /// With so many bytes not released they are looked at.
+    look_at: usize,
     hiding: Hiding,
 }
 
 impl OutputMasker {
     /// A stream masked by the detectors of `masker`.
     pub fn new(masker: Masker) -> Self {
-        Self { masker, counts: MaskCounts::default(), held: Vec::new(), released: 0, hiding: Hiding::Nothing }
+        Self {
+            masker,
+            counts: MaskCounts::default(),
+            held: Vec::new(),
+            released: 0,
+            look_at: CHUNK,
+            hiding: Hiding::Nothing,
+        }
     }
 
     /// What was masked so far.
@@ -96,9 +108,10 @@ impl OutputMasker {
         for piece in bytes.chunks(CHUNK) {
             let piece = self.unhidden(piece);
             self.held.extend_from_slice(piece);
-            let waiting = self.held.len() - self.released;
-            if waiting >= CHUNK {
+            if self.held.len() - self.released >= self.look_at {
                 self.release(self.held.len() - HOLD, out);
+                // what could not be released is looked at again only with as much more
+                self.look_at = CHUNK.max(self.held.len() - self.released + CHUNK / 2);
             }
         }
     }
@@ -109,13 +122,13 @@ impl OutputMasker {
         if whole == self.released {
             return;
         }
-        let begun = self.begun(whole);
+        let held = self.held.get(..whole).unwrap_or_default();
+        let begun = begun(&self.masker, held).map(|start| start.max(self.released));
         self.release(begun.unwrap_or(whole), out);
         if let Some(begun) = begun {
             // what has begun is hidden as it is, and whatever more comes of it
-            let name = "begun-secret";
-            self.counts.add(name);
-            out.extend_from_slice(format!("[MASKED:{name}]").as_bytes());
+            self.counts.add(BEGUN);
+            out.extend_from_slice(format!("[MASKED:{BEGUN}]").as_bytes());
             self.released = whole.max(begun);
             self.hiding = Hiding::Word;
         }
@@ -127,7 +140,7 @@ impl OutputMasker {
             self.release(self.held.len(), out);
         }
         self.held.clear();
-        self.released = 0;
+        (self.released, self.look_at) = (0, CHUNK);
         self.hiding = Hiding::Nothing;
     }
 
@@ -158,34 +171,10 @@ impl OutputMasker {
         }
     }
 
-    /// Where a value begins that what is held up to `whole` may be the beginning of: with one of the endings it would be
-    /// found.
-    fn begun(&self, whole: usize) -> Option<usize> {
-        let from = whole.saturating_sub(BEGUN_CONTEXT);
-        let tail = self.held.get(from..whole).unwrap_or_default();
-        let word = tail.iter().rev().take_while(|byte| view::is_value(**byte)).count();
-        if word < BEGUN_MIN {
-            return None;
-        }
-        let mut start: Option<usize> = None;
-        for ending in ENDINGS {
-            for length in 1..=ending.len() {
-                let text = [tail, ending.get(..length).unwrap_or_default()].concat();
-                let crosses = |found: &Found| found.range.start < tail.len() && found.range.end > tail.len();
-                let found = self.masker.found(&text).into_iter().find(crosses).map(|found| found.range.start);
-                start = match (start, found) {
-                    (Some(one), Some(other)) => Some(one.min(other)),
-                    (one, other) => one.or(other),
-                };
-            }
-        }
-        start.map(|start| (from + start).max(self.released))
-    }
-
     /// Releases what is held up to about `until`, masked.
     fn release(&mut self, until: usize, out: &mut Vec<u8>) {
         let last = until == self.held.len();
-        let findings = self.findings();
+        let findings = findings(&self.masker, &self.held);
         let mut cut = if last { until } else { self.cut(until) };
         for finding in &findings {
             if finding.range.start < cut && cut < finding.range.end {
@@ -224,21 +213,51 @@ impl OutputMasker {
         let line = waiting.iter().rposition(|byte| *byte == b'\n').map(|at| self.released + at + 1);
         line.unwrap_or_else(|| until - broken(waiting))
     }
+}
 
-    /// All that must be hidden in what is held, in any form: disjoint, in order.
-    fn findings(&self) -> Vec<Found> {
-        let text = Text::of(&self.held);
-        let mut found = self.masker.found(text.bytes());
-        for finding in &mut found {
-            finding.range = text.source(&finding.range);
-        }
-        for (range, name) in encoded::findings(&self.masker, text.bytes()) {
-            let shown = format!("[MASKED:{name}]").into_bytes();
-            found.push(Found { range: text.source(&range), name, shown });
-        }
-        found.sort_by_key(|finding| (finding.range.start, std::cmp::Reverse(finding.range.end)));
-        merged(found)
+/// All that must be hidden in a text, in any form: disjoint, in order.
+fn findings(masker: &Masker, raw: &[u8]) -> Vec<Found> {
+    let text = Text::of(raw);
+    let mut found = masker.found(text.bytes());
+    for finding in &mut found {
+        finding.range = text.source(&finding.range);
     }
+    for (range, name) in encoded::findings(masker, text.bytes()) {
+        let shown = format!("[MASKED:{name}]").into_bytes();
+        found.push(Found { range: text.source(&range), name, shown });
+    }
+    found.sort_by_key(|finding| (finding.range.start, std::cmp::Reverse(finding.range.end)));
+    merged(found)
+}
+
+/// Where a value begins that the end of `text` may be the beginning of: with one of the endings it would be found.
+fn begun(masker: &Masker, text: &[u8]) -> Option<usize> {
+    let from = text.len().saturating_sub(BEGUN_CONTEXT);
+    let tail = text.get(from..).unwrap_or_default();
+    let word = tail.iter().rev().take_while(|byte| view::is_value(**byte)).count();
+    if word < BEGUN_MIN {
+        return None;
+    }
+    let mut start: Option<usize> = None;
+    for ending in ENDINGS {
+        for length in 1..=ending.len() {
+            let text = [tail, ending.get(..length).unwrap_or_default()].concat();
+            let crosses = |found: &Found| found.range.start < tail.len() && found.range.end > tail.len();
+            let found = masker.found(&text).into_iter().find(crosses).map(|found| found.range.start);
+            start = match (start, found) {
+                (Some(one), Some(other)) => Some(one.min(other)),
+                (one, other) => one.or(other),
+            };
+        }
+    }
+    start.map(|start| from + start)
+}
+
+/// Name of something in `text` that must be hidden, or begins to be, in any form, and ends behind `known`: for content
+/// that keeps its length, and so is given out as it is or not at all.
+pub(crate) fn something_in(masker: &Masker, text: &[u8], known: usize) -> Option<String> {
+    let found = findings(masker, text).into_iter().find(|finding| finding.range.end > known);
+    found.map(|finding| finding.name).or_else(|| begun(masker, text).map(|_| BEGUN.to_owned()))
 }
 
 /// Findings that share bytes become one.

@@ -1,15 +1,18 @@
 //! The forms in which a value can be said without being said: encoded, dumped, cut up, reversed.
 //!
 //! Each form is read where it can stand (a run of letters, lines of a dump, short words in a row), and what it may mean
-//! is looked at as a text of its own. All of it together is bounded by the length of what it is read from.
+//! is looked at as a text of its own. A byte stands in at most one run, one group of lines, one row of words and one
+//! dump of each form; each of these has a fixed number of readings, two deep. So the work is bounded by the length of
+//! the text, however it is made up. Where a reading's bytes stand is worked out only for what is found in it.
 
 mod dump;
 mod escapes;
 mod runs;
+mod source;
 
 use super::Named;
-use super::view::sources;
 use proxy_core::mask::Masker;
+use source::Source;
 use std::ops::Range;
 
 /// So deep may encodings be in each other.
@@ -18,112 +21,122 @@ const DEPTH_MAX: usize = 2;
 /// Shortest run that is looked at: shorter ones hold no secret in any form.
 const RUN_MIN: usize = 16;
 
-/// So much is looked at in all, in bytes, for a window of a stream.
-const WORK_MAX: usize = 512 * 1024;
-
 /// Findings whose shape is too common for texts that are put together from others.
 const PERSONAL: &[&str] = &["phone", "ip-address", "credit-card", "us-ssn", "iban", "email", "email-address"];
 
 /// What a part of a text may mean.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Candidate {
-    bytes: Vec<u8>,
-    /// For each byte the part of the text that it comes from.
-    map: Vec<(usize, usize)>,
+#[derive(Clone, Copy, Debug)]
+struct Reading<'r> {
+    bytes: &'r [u8],
+    source: Source<'r>,
     depth: usize,
     /// Put together or turned around: what is too common in numbers is not looked for.
     loose: bool,
+    /// Put together from pieces: a value may start at any of them.
+    open: bool,
     /// Hidden with the whole of its lines, which may say it again.
     lines: bool,
 }
 
-impl Candidate {
-    fn push(&mut self, byte: u8, source: (usize, usize)) {
-        self.bytes.push(byte);
-        self.map.push(source);
+impl<'r> Reading<'r> {
+    /// A reading of bytes as they stand.
+    fn of(bytes: &'r [u8], source: Source<'r>) -> Self {
+        Self { bytes, source, depth: 0, loose: false, open: false, lines: false }
     }
 
-    fn of(text: &[u8], range: Range<usize>) -> Self {
-        let map = range.clone().map(|at| (at, at + 1)).collect();
-        Self { bytes: text.get(range).unwrap_or_default().to_vec(), map, ..Self::default() }
-    }
-
-    /// The same with every byte changed.
-    fn mapped(&self, change: impl Fn(u8) -> u8) -> Self {
-        let bytes = self.bytes.iter().map(|byte| change(*byte)).collect();
-        Self { bytes, depth: DEPTH_MAX, loose: true, ..self.clone() }
-    }
-
-    fn reversed(&self) -> Self {
-        let mut reversed = self.clone();
-        reversed.bytes.reverse();
-        reversed.map.reverse();
-        (reversed.depth, reversed.loose) = (DEPTH_MAX, true);
-        reversed
-    }
-
-    /// Bytes that come of others of it: each with the range of those.
-    fn decoded(&self, bytes: impl IntoIterator<Item = (u8, Range<usize>)>) -> Self {
-        let mut decoded = Self { depth: self.depth + 1, lines: self.lines, ..Self::default() };
-        for (byte, range) in bytes {
-            let source = sources(&self.map, &range);
-            decoded.push(byte, (source.start, source.end));
+    /// A part of it.
+    fn part<'p>(&'p self, range: &Range<usize>) -> Reading<'p> {
+        Reading {
+            bytes: self.bytes.get(range.clone()).unwrap_or_default(),
+            source: Source::Part(&self.source, range.start),
+            ..*self
         }
-        decoded
     }
 
-    /// Enough of it can be read to be a text.
-    fn is_text(&self) -> bool {
-        let readable =
-            self.bytes.iter().filter(|byte| matches!(byte, 0x20..=0x7e | b'\n' | b'\r' | b'\t' | 0)).count();
-        self.bytes.len() >= RUN_MIN && readable * 10 >= self.bytes.len() * 9
+    /// `bytes`, which digits of so many bits of it stand for, from this one on.
+    fn digits<'p>(&'p self, bytes: &'p [u8], first: usize, bits: usize) -> Reading<'p> {
+        Reading {
+            bytes,
+            source: Source::Digits(&self.source, first, bits),
+            depth: self.depth + 1,
+            loose: false,
+            open: false,
+            lines: self.lines,
+        }
+    }
+}
+
+/// Enough of it can be read to be a text.
+fn is_text(bytes: &[u8]) -> bool {
+    let readable = |byte: &&u8| matches!(**byte, 0x20..=0x7e | b'\n' | b'\r' | b'\t' | 0);
+    bytes.len() >= RUN_MIN && bytes.iter().filter(readable).count() * 10 >= bytes.len() * 9
+}
+
+/// A look at one text in every form.
+struct Search<'s> {
+    masker: &'s Masker,
+    text: &'s [u8],
+    found: Vec<Named>,
+}
+
+impl Search<'_> {
+    fn look(&mut self, reading: &Reading<'_>) {
+        if !reading.bytes.contains(&0) {
+            self.look_at(reading);
+            return;
+        }
+        // a value of two bytes a letter
+        let kept = reading.bytes.iter().enumerate().filter(|(_, byte)| **byte != 0);
+        let (bytes, each): (Vec<u8>, Vec<Range<usize>>) = kept.map(|(at, byte)| (*byte, at..at + 1)).unzip();
+        self.look_at(&Reading { bytes: &bytes, source: Source::Each(&reading.source, &each), ..*reading });
+    }
+
+    fn look_at(&mut self, reading: &Reading<'_>) {
+        let found = if reading.open {
+            self.masker.found_anywhere(reading.bytes)
+        } else {
+            self.masker.found(reading.bytes)
+        };
+        for finding in found {
+            if reading.loose && PERSONAL.contains(&finding.name.as_str()) {
+                continue;
+            }
+            let mut range = reading.source.range(&finding.range);
+            if reading.lines {
+                range = whole_lines(self.text, range);
+            }
+            self.found.push((range, finding.name));
+        }
+    }
+
+    /// Looks at what was decoded, and at what that may mean.
+    fn follow(&mut self, reading: &Reading<'_>) {
+        self.look(reading);
+        if reading.depth < DEPTH_MAX {
+            runs::forms(self, reading);
+        }
     }
 }
 
 /// What is found in any form, where it stands in `text`.
 pub(super) fn findings(masker: &Masker, text: &[u8]) -> Vec<Named> {
-    let mut waiting = Vec::new();
-    runs::collect(text, &mut waiting);
-    dump::collect(text, &mut waiting);
-    escapes::collect(text, &mut waiting);
-    let mut found = Vec::new();
-    let mut work = 0;
-    while let Some(candidate) = waiting.pop() {
-        work += candidate.bytes.len();
-        if work > WORK_MAX {
-            break;
-        }
-        look(masker, &candidate, text, &mut found);
-        if candidate.depth < DEPTH_MAX {
-            runs::forms(&candidate, &mut waiting);
-        }
-    }
-    found
+    let mut search = Search { masker, text, found: Vec::new() };
+    let lines = lines(text);
+    runs::search(&mut search, &lines);
+    dump::search(&mut search, &lines);
+    escapes::search(&mut search);
+    search.found
 }
 
-fn look(masker: &Masker, candidate: &Candidate, text: &[u8], found: &mut Vec<Named>) {
-    // a value of two bytes a letter
-    let narrow;
-    let candidate = if candidate.bytes.contains(&0) {
-        narrow = {
-            let kept = candidate.bytes.iter().zip(&candidate.map).filter(|(byte, _)| **byte != 0);
-            let (bytes, map) = kept.map(|(byte, source)| (*byte, *source)).unzip();
-            Candidate { bytes, map, ..*candidate }
-        };
-        &narrow
-    } else {
-        candidate
+/// Lines without their ends.
+fn lines(text: &[u8]) -> Vec<Range<usize>> {
+    let mut start = 0;
+    let line = |line: &[u8]| {
+        let from = start;
+        start += line.len() + 1;
+        from..from + line.len() - usize::from(line.last() == Some(&b'\r'))
     };
-    for finding in masker.found(&candidate.bytes) {
-        if candidate.loose && PERSONAL.contains(&finding.name.as_str()) {
-            continue;
-        }
-        let mut range = sources(&candidate.map, &finding.range);
-        if candidate.lines {
-            range = whole_lines(text, range);
-        }
-        found.push((range, finding.name));
-    }
+    text.split(|byte| *byte == b'\n').map(line).collect()
 }
 
 fn whole_lines(text: &[u8], range: Range<usize>) -> Range<usize> {

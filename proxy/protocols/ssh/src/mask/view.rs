@@ -7,23 +7,30 @@ use std::ops::Range;
 #[derive(Debug)]
 pub(super) struct Text<'a> {
     bytes: Cow<'a, [u8]>,
-    /// Start and end of each byte's source; `None` where the text is its source.
-    map: Option<Vec<(usize, usize)>>,
+    /// Stretches that are seen as they stand; none where all of the text is.
+    stretches: Vec<Stretch>,
+}
+
+/// Bytes that are seen in a row, each from as many bytes of the source.
+#[derive(Clone, Copy, Debug)]
+struct Stretch {
+    seen: usize,
+    source: usize,
+    each: usize,
 }
 
 impl<'a> Text<'a> {
     /// What of `raw` is seen.
     pub(super) fn of(raw: &'a [u8]) -> Self {
-        let plain = |byte: &u8| matches!(*byte, 0x20..=0x7e | b'\n' | b'\r' | b'\t');
-        if raw.iter().all(plain) {
-            return Self { bytes: Cow::Borrowed(raw), map: None };
+        if raw.iter().all(|byte| is_plain(*byte)) {
+            return Self { bytes: Cow::Borrowed(raw), stretches: Vec::new() };
         }
-        let mut seen = Seen { bytes: Vec::with_capacity(raw.len()), map: Vec::with_capacity(raw.len()) };
+        let mut seen = Seen { bytes: Vec::with_capacity(raw.len()), stretches: Vec::new() };
         let mut at = 0;
         while let Some(rest) = raw.get(at..).filter(|rest| !rest.is_empty()) {
             at += seen.take(rest, at);
         }
-        Self { bytes: Cow::Owned(seen.bytes), map: Some(seen.map) }
+        Self { bytes: Cow::Owned(seen.bytes), stretches: seen.stretches }
     }
 
     /// What is seen.
@@ -33,19 +40,25 @@ impl<'a> Text<'a> {
 
     /// Where the visible bytes of `range` stand in the source.
     pub(super) fn source(&self, range: &Range<usize>) -> Range<usize> {
-        match &self.map {
-            None => range.clone(),
-            Some(map) => sources(map, range),
+        if self.stretches.is_empty() || range.is_empty() {
+            return range.clone();
         }
+        self.place(range.start).start..self.place(range.end - 1).end
+    }
+
+    fn place(&self, at: usize) -> Range<usize> {
+        let index = self.stretches.partition_point(|stretch| stretch.seen <= at).saturating_sub(1);
+        let Some(Stretch { seen, source, each }) = self.stretches.get(index).copied() else {
+            return at..at + 1;
+        };
+        let start = source + at.saturating_sub(seen) * each;
+        start..start + each
     }
 }
 
-/// From the first source to the last one of the bytes of `range`.
-pub(super) fn sources(map: &[(usize, usize)], range: &Range<usize>) -> Range<usize> {
-    let parts = map.get(range.clone()).unwrap_or_default();
-    let start = parts.iter().map(|(start, _)| *start).min().unwrap_or(0);
-    let end = parts.iter().map(|(_, end)| *end).max().unwrap_or(0);
-    start..end
+/// Seen as it stands, whatever is around it.
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, 0x20..=0x7e | b'\n' | b'\r' | b'\t' | 0x80..=0xc1 | 0xc3..=0xcc | 0xce..=0xe1 | 0xe3..=0xee | 0xf0..)
 }
 
 /// Bytes that values are made of.
@@ -56,17 +69,42 @@ pub(super) fn is_value(byte: u8) -> bool {
 #[derive(Debug)]
 struct Seen {
     bytes: Vec<u8>,
-    map: Vec<(usize, usize)>,
+    stretches: Vec<Stretch>,
 }
 
 impl Seen {
+    /// Sees one byte, which `length` bytes at `at` stand for.
     fn push(&mut self, byte: u8, at: usize, length: usize) {
+        self.stretch(at, length);
         self.bytes.push(byte);
-        self.map.push((at, at + length));
+    }
+
+    /// What is seen next stands at `at`, each byte for `each`.
+    fn stretch(&mut self, at: usize, each: usize) {
+        let next = Stretch { seen: self.bytes.len(), source: at, each };
+        match self.stretches.last_mut() {
+            Some(last) if last.each == each && last.source + (next.seen - last.seen) * each == at => {}
+            Some(last) if last.seen == next.seen => *last = next,
+            Some(_) | None => self.stretches.push(next),
+        }
+    }
+
+    /// What is struck over is not seen.
+    fn strike(&mut self) {
+        self.bytes.pop();
+        while self.stretches.last().is_some_and(|last| last.seen > self.bytes.len()) {
+            self.stretches.pop();
+        }
     }
 
     /// Takes what stands at the start of `rest`; how long it is.
     fn take(&mut self, rest: &[u8], at: usize) -> usize {
+        let plain = rest.iter().position(|byte| !is_plain(*byte)).unwrap_or(rest.len());
+        if plain > 0 {
+            self.stretch(at, 1);
+            self.bytes.extend_from_slice(rest.get(..plain).unwrap_or_default());
+            return plain;
+        }
         match rest {
             [0x1b, ..] => self.escape(rest, at),
             // invisible: what a terminal ignores, zero-width characters, marks of order, soft hyphens
@@ -85,10 +123,8 @@ impl Seen {
                 self.push(low - 0x80 + b'`', at, 3);
                 3
             }
-            // what is struck over is not seen
             [8, ..] => {
-                self.bytes.pop();
-                self.map.pop();
+                self.strike();
                 1
             }
             [byte, ..] => {

@@ -1,7 +1,7 @@
 //! Dumps: lines of an offset and then bytes as numbers, as `xxd`, `hexdump` and `od` write them.
 
-use super::Candidate;
-use super::runs::lines;
+use super::source::Source;
+use super::{Reading, Search, is_text};
 use std::ops::Range;
 
 /// How the bytes of a dump are written.
@@ -21,100 +21,121 @@ enum Form {
 const FORMS: [Form; 7] =
     [Form::Hex, Form::HexWords, Form::Octal, Form::OctalWords, Form::Decimal, Form::Binary, Form::Characters];
 
-/// Adds what the dumps in a text may hold.
-pub(super) fn collect(text: &[u8], out: &mut Vec<Candidate>) {
-    let lines = lines(text);
-    let words: Vec<Vec<Range<usize>>> = lines.iter().map(|line| words(text, line)).collect();
-    for form in FORMS {
-        let mut dump = Candidate { depth: 1, lines: true, ..Candidate::default() };
-        for words in &words {
-            let before = dump.bytes.len();
-            read(text, words, form, &mut dump);
-            if dump.bytes.len() < before + 2 {
-                finish(&mut dump, out);
+/// The lines of one form so far.
+#[derive(Debug, Default)]
+struct Dump {
+    bytes: Vec<u8>,
+    each: Vec<Range<usize>>,
+}
+
+impl Dump {
+    fn finish(&mut self, search: &mut Search<'_>) {
+        if self.bytes.is_empty() {
+            return;
+        }
+        let Self { bytes, each } = std::mem::take(self);
+        if is_text(&bytes) {
+            let source = Source::Each(&Source::Text(0), &each);
+            search.follow(&Reading { depth: 1, lines: true, ..Reading::of(&bytes, source) });
+        }
+    }
+}
+
+/// Looks at what the dumps in a text may hold.
+pub(super) fn search(search: &mut Search<'_>, lines: &[Range<usize>]) {
+    let text = search.text;
+    let mut dumps: [Dump; FORMS.len()] = Default::default();
+    for line in lines {
+        let mut words = Words { text, at: line.start, end: line.end };
+        let mut first = words.next();
+        if first.as_ref().is_some_and(|word| is_offset(text.get(word.clone()).unwrap_or_default())) {
+            first = words.next();
+        }
+        let first = first.unwrap_or(line.end..line.end);
+        for (form, dump) in FORMS.into_iter().zip(&mut dumps) {
+            if read(&Words { at: first.start, ..words }, form, dump) < 2 {
+                dump.finish(search);
             }
         }
-        finish(&mut dump, out);
+    }
+    for dump in &mut dumps {
+        dump.finish(search);
     }
 }
 
-fn finish(dump: &mut Candidate, out: &mut Vec<Candidate>) {
-    let done = std::mem::replace(dump, Candidate { depth: 1, lines: true, ..Candidate::default() });
-    if done.is_text() {
-        out.push(done);
+fn is_offset(word: &[u8]) -> bool {
+    word.len() >= 7 && word.iter().all(u8::is_ascii_hexdigit)
+}
+
+/// The words of a line that are left.
+#[derive(Clone, Copy, Debug)]
+struct Words<'t> {
+    text: &'t [u8],
+    at: usize,
+    end: usize,
+}
+
+impl Iterator for Words<'_> {
+    type Item = Range<usize>;
+
+    fn next(&mut self) -> Option<Range<usize>> {
+        let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b',' | b':' | b'-');
+        let rest = self.text.get(self.at..self.end)?;
+        let start = self.at + rest.iter().position(|byte| !blank(byte))?;
+        let rest = self.text.get(start..self.end)?;
+        self.at = rest.iter().position(blank).map_or(self.end, |length| start + length);
+        Some(start..self.at)
     }
 }
 
-fn words(text: &[u8], line: &Range<usize>) -> Vec<Range<usize>> {
-    let mut words = Vec::new();
-    let mut start = None;
-    for at in line.clone() {
-        let blank = text.get(at).is_some_and(|byte| matches!(byte, b' ' | b'\t' | b',' | b':' | b'-'));
-        match (blank, start) {
-            (false, None) => start = Some(at),
-            (true, Some(from)) => {
-                words.push(from..at);
-                start = None;
-            }
-            _ => {}
+/// Reads words as bytes, up to the first that is none; how many they are.
+fn read(words: &Words<'_>, form: Form, dump: &mut Dump) -> usize {
+    let before = dump.bytes.len();
+    for range in *words {
+        let word = words.text.get(range.clone()).unwrap_or_default();
+        if bytes(word, form, &mut dump.bytes).is_none() {
+            break;
         }
+        dump.each.resize(dump.bytes.len(), range);
     }
-    words.extend(start.map(|from| from..line.end));
-    words
+    dump.bytes.len() - before
 }
 
-/// Reads the words of a line as bytes, its offset left out, up to the first that is none.
-fn read(text: &[u8], words: &[Range<usize>], form: Form, dump: &mut Candidate) {
-    let word = |range: &Range<usize>| {
-        text.get(range.clone()).and_then(|word| std::str::from_utf8(word).ok()).unwrap_or_default()
-    };
-    let is_offset = |word: &str| word.len() >= 7 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let skip = usize::from(words.first().is_some_and(|first| is_offset(word(first))));
-    for range in words.iter().skip(skip) {
-        let Some(bytes) = bytes(word(range), form) else { return };
-        for byte in bytes {
-            dump.push(byte, (range.start, range.end));
-        }
-    }
-}
-
-fn bytes(word: &str, form: Form) -> Option<Vec<u8>> {
-    let digits = |radix: u32| word.chars().all(|c| c.is_digit(radix));
-    let number = |text: &str, radix| u32::from_str_radix(text, radix).ok();
+/// Appends what a word stands for in this form.
+fn bytes(word: &[u8], form: Form, out: &mut Vec<u8>) -> Option<()> {
     match form {
         Form::Hex => {
-            let word = word.strip_prefix("0x").unwrap_or(word);
-            if !matches!(word.len(), 2 | 4 | 8 | 16 | 32)
-                || !word.bytes().all(|byte| byte.is_ascii_hexdigit())
-            {
+            let word = word.strip_prefix(b"0x").unwrap_or(word);
+            if !matches!(word.len(), 2 | 4 | 8 | 16 | 32) || !word.iter().all(u8::is_ascii_hexdigit) {
                 return None;
             }
-            (0..word.len() / 2).map(|at| u8::from_str_radix(word.get(at * 2..at * 2 + 2)?, 16).ok()).collect()
+            for pair in word.chunks_exact(2) {
+                out.push(u8::try_from(number(pair, 16)?).ok()?);
+            }
         }
-        Form::HexWords => (word.len() == 4).then(|| number(word, 16)).flatten().map(swapped),
-        Form::Octal => (word.len() == 3 && digits(8))
-            .then(|| number(word, 8))
-            .flatten()
-            .and_then(|value| Some(vec![u8::try_from(value).ok()?])),
-        Form::OctalWords => (word.len() == 6 && digits(8)).then(|| number(word, 8)).flatten().map(swapped),
-        Form::Decimal => (word.len() <= 3 && digits(10))
-            .then(|| number(word, 10))
-            .flatten()
-            .and_then(|value| Some(vec![u8::try_from(value).ok()?])),
-        Form::Binary => (word.len() == 8 && digits(2))
-            .then(|| number(word, 2))
-            .flatten()
-            .and_then(|value| Some(vec![u8::try_from(value).ok()?])),
-        Form::Characters => match word.as_bytes() {
-            [byte] => Some(vec![*byte]),
-            [b'\\', _] => Some(vec![b' ']),
-            _ if word.len() == 3 && digits(8) => Some(vec![b' ']),
-            _ => None,
+        Form::HexWords if word.len() == 4 => out.extend(swapped(number(word, 16)?)),
+        Form::OctalWords if word.len() == 6 => out.extend(swapped(number(word, 8)?)),
+        Form::Octal if word.len() == 3 => out.push(u8::try_from(number(word, 8)?).ok()?),
+        Form::Decimal if word.len() <= 3 => out.push(u8::try_from(number(word, 10)?).ok()?),
+        Form::Binary if word.len() == 8 => out.push(u8::try_from(number(word, 2)?).ok()?),
+        Form::Characters => match word {
+            [byte] => out.push(*byte),
+            [b'\\', _] => out.push(b' '),
+            [_, _, _] if number(word, 8).is_some() => out.push(b' '),
+            _ => return None,
         },
+        Form::HexWords | Form::OctalWords | Form::Octal | Form::Decimal | Form::Binary => return None,
     }
+    Some(())
 }
 
-fn swapped(word: u32) -> Vec<u8> {
+/// The number that all of `word` is, of few digits.
+fn number(word: &[u8], radix: u32) -> Option<u32> {
+    let digit = |sum: u32, byte: &u8| Some(sum * radix + char::from(*byte).to_digit(radix)?);
+    word.iter().try_fold(0, digit)
+}
+
+fn swapped(word: u32) -> [u8; 2] {
     let [.., high, low] = word.to_be_bytes();
-    vec![low, high]
+    [low, high]
 }

@@ -1,44 +1,62 @@
 //! Letters written as escapes: `%41`, `=41`, `\x41`, `\101`, `\u0041`, `&#65;`, `&#x41;`.
 
-use super::Candidate;
+use super::source::Source;
+use super::{Reading, Search, is_text};
+use std::ops::Range;
 
-/// Adds every word with escapes in it, with the letters in their place.
-pub(super) fn collect(text: &[u8], out: &mut Vec<Candidate>) {
-    if !text.iter().any(|byte| b"%\\&=".contains(byte)) {
-        return;
-    }
+/// Looks at every word with escapes in it, with the letters in their place.
+pub(super) fn search(search: &mut Search<'_>) {
+    let text = search.text;
     let mut at = 0;
-    let mut word = Candidate { depth: 1, ..Candidate::default() };
-    let mut escaped = 0_usize;
-    while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
-        let first = rest.first().copied().unwrap_or_default();
-        if let Some((byte, length)) = escape(rest) {
-            word.push(byte, (at, at + length));
-            escaped += 1;
-            at += length;
-            continue;
-        }
-        // the lines of a dump
-        let goes_on = escaped > 0 && first == b'\n' && rest.get(1..).and_then(escape).is_some();
-        if goes_on {
-            at += 1;
-            continue;
-        }
-        if first.is_ascii_whitespace() {
-            finish(&mut word, &mut escaped, out);
-        } else {
-            word.push(first, (at, at + 1));
+    while let Some(found) = next(text, at) {
+        // the word begins behind the blank before it, but not in the word before
+        let before = text.get(at..found).unwrap_or_default();
+        let start = before.iter().rposition(u8::is_ascii_whitespace).map_or(at, |blank| at + blank + 1);
+        at = word(search, start);
+    }
+}
+
+/// Where the next escape is.
+fn next(text: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    loop {
+        at += text.get(at..)?.iter().position(|byte| matches!(byte, b'%' | b'\\' | b'&' | b'='))?;
+        if escape(text.get(at..)?).is_some() {
+            return Some(at);
         }
         at += 1;
     }
-    finish(&mut word, &mut escaped, out);
 }
 
-fn finish(word: &mut Candidate, escaped: &mut usize, out: &mut Vec<Candidate>) {
-    let done = std::mem::replace(word, Candidate { depth: 1, ..Candidate::default() });
-    if std::mem::take(escaped) > 0 && done.is_text() {
-        out.push(done);
+/// Looks at the word that begins at `at`; where it ends.
+fn word(search: &mut Search<'_>, mut at: usize) -> usize {
+    let (mut bytes, mut each): (Vec<u8>, Vec<Range<usize>>) = (Vec::new(), Vec::new());
+    let mut escaped = false;
+    while let Some(rest) = search.text.get(at..)
+        && let Some(first) = rest.first()
+    {
+        let (byte, length) = match escape(rest) {
+            Some(letter) => {
+                escaped = true;
+                letter
+            }
+            // the lines of a dump
+            None if escaped && *first == b'\n' && rest.get(1..).and_then(escape).is_some() => {
+                at += 1;
+                continue;
+            }
+            None if first.is_ascii_whitespace() => break,
+            None => (*first, 1),
+        };
+        bytes.push(byte);
+        each.push(at..at + length);
+        at += length;
     }
+    if is_text(&bytes) {
+        let source = Source::Each(&Source::Text(0), &each);
+        search.follow(&Reading { depth: 1, ..Reading::of(&bytes, source) });
+    }
+    at
 }
 
 /// The letter of an escape at the start of `rest`, and how long it is.

@@ -1,232 +1,268 @@
 //! Runs of letters: alone, over several lines, or cut into short words; and what they may mean.
 
-use super::{Candidate, RUN_MIN};
+use super::source::Source;
+use super::{DEPTH_MAX, RUN_MIN, Reading, Search, is_text};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use std::ops::Range;
 
-/// So many lines or words of a cut-up value are tried as its first.
-const STARTS_MAX: usize = 64;
-
 /// Longest run that is turned around or shifted, in bytes.
 const TURN_MAX: usize = 512;
 
-/// Longest word that counts as a piece of one.
+/// Longest line that counts as a piece of a value, in bytes.
 const PIECE_MAX: usize = 12;
 
-fn is_run(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"+/=_-".contains(&byte)
+/// Longest word of a row that counts as a piece of a value, in bytes.
+const WORD_MAX: usize = 4;
+
+/// Fewest words of a row.
+const WORDS_MIN: usize = 6;
+
+const RUN: u8 = 1;
+const WORD: u8 = 2;
+
+/// What each byte can be part of.
+const KINDS: [u8; 256] = kinds();
+
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+const fn kinds() -> [u8; 256] {
+    let mut kinds = [0; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        kinds[byte as usize] = match byte {
+            b'+' | b'/' | b'=' | b'_' => RUN | WORD,
+            b'-' => RUN,
+            _ if byte.is_ascii_alphanumeric() => RUN | WORD,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    kinds
 }
 
-/// Adds all runs of a text.
-pub(super) fn collect(text: &[u8], out: &mut Vec<Candidate>) {
-    for range in ranges(text, is_run) {
-        if range.len() >= RUN_MIN {
-            let candidate = Candidate::of(text, range);
-            forms(&candidate, out);
-        }
+fn is(kind: u8, byte: u8) -> bool {
+    KINDS.get(usize::from(byte)).is_some_and(|kinds| kinds & kind != 0)
+}
+
+/// Looks at all runs of a text.
+pub(super) fn search(search: &mut Search<'_>, lines: &[Range<usize>]) {
+    let text = search.text;
+    for range in runs(text) {
+        let bytes = text.get(range.clone()).unwrap_or_default();
+        form(search, &Reading::of(bytes, Source::Text(range.start)));
     }
-    let lines: Vec<Range<usize>> = lines(text);
     let whole = |line: &Range<usize>| {
-        text.get(line.clone()).is_some_and(|line| !line.is_empty() && line.iter().all(|byte| is_run(*byte)))
+        text.get(line.clone()).is_some_and(|line| !line.is_empty() && line.iter().all(|byte| is(RUN, *byte)))
     };
-    for group in groups(&lines, whole) {
-        join(text, &group, out);
+    for group in lines.split(|line| !whole(line)).filter(|group| group.len() > 1) {
+        join(search, group);
     }
     for line in lines {
-        let Some(bytes) = text.get(line.clone()) else { continue };
-        let words: Vec<Range<usize>> =
-            ranges(bytes, |byte| byte.is_ascii_alphanumeric() || b"+/=_".contains(&byte))
-                .map(|word| line.start + word.start..line.start + word.end)
-                .collect();
-        for group in groups(&words, |word| word.len() <= 4) {
-            if group.len() >= 6 {
-                join(text, &group, out);
-            }
+        if !has_row(text.get(line.clone()).unwrap_or_default()) {
+            continue;
+        }
+        let words = words(text, line);
+        for row in words.split(|word| word.len() > WORD_MAX).filter(|row| row.len() >= WORDS_MIN) {
+            join(search, row);
         }
     }
 }
 
-/// Parts of a text that consist of such bytes.
-fn ranges(text: &[u8], wanted: impl Fn(u8) -> bool + Copy) -> impl Iterator<Item = Range<usize>> {
+/// Runs of at least [`RUN_MIN`] letters. Of shorter ones only every sixteenth byte and what is behind it is read.
+fn runs(text: &[u8]) -> impl Iterator<Item = Range<usize>> {
     let mut at = 0;
     std::iter::from_fn(move || {
-        let start = at + text.get(at..)?.iter().position(|byte| wanted(*byte))?;
-        let rest = text.get(start..)?;
-        let length = rest.iter().position(|byte| !wanted(*byte)).unwrap_or(rest.len());
-        at = start + length;
-        Some(start..at)
+        loop {
+            let window = text.get(at..at + RUN_MIN)?;
+            if let Some(last) = window.iter().rposition(|byte| !is(RUN, *byte)) {
+                at += last + 1;
+                continue;
+            }
+            let rest = text.get(at + RUN_MIN..)?;
+            let more = rest.iter().position(|byte| !is(RUN, *byte)).unwrap_or(rest.len());
+            let run = at..at + RUN_MIN + more;
+            at = run.end;
+            return Some(run);
+        }
     })
 }
 
-/// Lines without their ends.
-pub(super) fn lines(text: &[u8]) -> Vec<Range<usize>> {
-    let mut lines = Vec::new();
-    let mut start = 0;
-    for (at, byte) in text.iter().enumerate() {
-        if *byte == b'\n' {
-            lines.push(start..at);
-            start = at + 1;
-        }
-    }
-    lines.push(start..text.len());
-    let trimmed = |line: Range<usize>| {
-        let cr = text.get(line.clone()).is_some_and(|line| line.last() == Some(&b'\r'));
-        line.start..line.end - usize::from(cr)
-    };
-    lines.into_iter().map(trimmed).collect()
-}
-
-/// Longest rows of parts that are all wanted.
-fn groups<'r>(
-    parts: &'r [Range<usize>],
-    wanted: impl Fn(&Range<usize>) -> bool + 'r,
-) -> impl Iterator<Item = Vec<Range<usize>>> + 'r {
-    parts.split(move |part| !wanted(part)).filter(|group| group.len() > 1).map(<[_]>::to_vec)
-}
-
-/// The parts put together, from each that may be the first on.
-fn join(text: &[u8], parts: &[Range<usize>], out: &mut Vec<Candidate>) {
-    let short = parts.iter().all(|part| part.len() <= PIECE_MAX);
-    let starts = if short { parts.len().min(STARTS_MAX) } else { 1 };
-    for first in 0..starts {
-        let mut joined = Candidate { loose: true, ..Candidate::default() };
-        for part in parts.get(first..).unwrap_or_default() {
-            let piece = Candidate::of(text, part.clone());
-            joined.bytes.extend(piece.bytes);
-            joined.map.extend(piece.map);
-        }
-        if joined.bytes.len() < RUN_MIN {
-            break;
-        }
-        if first == 0 {
-            forms(&joined, out);
-            if short {
-                // its end may be the beginning of what is said backwards
-                ends(&joined, parts, out);
+/// Whether enough short words stand in a row.
+fn has_row(line: &[u8]) -> bool {
+    let (mut length, mut row) = (0, 0);
+    for byte in line {
+        if is(WORD, *byte) {
+            length += 1;
+        } else if length > 0 {
+            row = if length <= WORD_MAX { row + 1 } else { 0 };
+            length = 0;
+            if row >= WORDS_MIN {
+                return true;
             }
         }
-        out.push(joined);
+    }
+    row + usize::from(length > 0 && length <= WORD_MAX) >= WORDS_MIN
+}
+
+fn words(text: &[u8], line: &Range<usize>) -> Vec<Range<usize>> {
+    let mut words = Vec::new();
+    let mut start = None;
+    for (at, byte) in text.iter().enumerate().take(line.end).skip(line.start) {
+        match (is(WORD, *byte), start) {
+            (true, None) => start = Some(at),
+            (false, Some(from)) => {
+                words.push(from..at);
+                start = None;
+            }
+            (true, Some(_)) | (false, None) => {}
+        }
+    }
+    words.extend(start.map(|from| from..line.end));
+    words
+}
+
+/// Looks at parts of the text put together.
+fn join(search: &mut Search<'_>, parts: &[Range<usize>]) {
+    let length = parts.iter().map(Range::len).sum();
+    if length < RUN_MIN {
+        return;
+    }
+    let (mut bytes, mut pieces) = (Vec::with_capacity(length), Vec::with_capacity(parts.len()));
+    for part in parts {
+        pieces.push((bytes.len(), part.start));
+        bytes.extend_from_slice(search.text.get(part.clone()).unwrap_or_default());
+    }
+    let open = parts.iter().all(|part| part.len() <= PIECE_MAX);
+    let joined = Reading { loose: true, open, ..Reading::of(&bytes, Source::Pieces(&pieces)) };
+    search.look(&joined);
+    forms(search, &joined);
+    if open && length > TURN_MAX {
+        let turned: Vec<u8> = bytes.iter().rev().copied().collect();
+        let source = Source::Backwards(&joined.source, length);
+        search.look(&Reading { bytes: &turned, source, ..joined });
     }
 }
 
-fn ends(joined: &Candidate, parts: &[Range<usize>], out: &mut Vec<Candidate>) {
-    let mut length = joined.bytes.len();
-    for part in parts.iter().rev().take(STARTS_MAX) {
-        let cut = Candidate {
-            bytes: joined.bytes.get(..length).unwrap_or_default().to_vec(),
-            map: joined.map.get(..length).unwrap_or_default().to_vec(),
-            ..*joined
-        };
-        out.push(cut.reversed());
-        length = length.saturating_sub(part.len());
+/// Looks at what the runs of a reading may mean.
+pub(super) fn forms(search: &mut Search<'_>, reading: &Reading<'_>) {
+    for range in runs(reading.bytes) {
+        form(search, &reading.part(&range));
     }
 }
 
-/// What a run may mean.
-pub(super) fn forms(run: &Candidate, out: &mut Vec<Candidate>) {
-    for range in ranges(&run.bytes, is_run) {
-        if range.len() < RUN_MIN {
+/// Looks at what a run may mean.
+fn form(search: &mut Search<'_>, run: &Reading<'_>) {
+    // words of a language, names of files
+    let telling = run.bytes.iter().any(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase());
+    if telling && run.bytes.len() <= TURN_MAX && run.depth < DEPTH_MAX {
+        turn(search, run);
+    }
+    base64(search, run);
+    base32(search, run);
+    hex(search, run);
+}
+
+/// Looks at a run backwards, shifted, and in capitals.
+fn turn(search: &mut Search<'_>, run: &Reading<'_>) {
+    let run = Reading { depth: DEPTH_MAX, loose: true, ..*run };
+    let bytes: Vec<u8> = run.bytes.iter().rev().copied().collect();
+    let source = Source::Backwards(&run.source, bytes.len());
+    let turned = Reading { bytes: &bytes, source, ..run };
+    search.look(&turned);
+    base64(search, &turned);
+    let shift = |byte: u8, first: u8| (byte - first + 13) % 26 + first;
+    changed(search, &run, |byte| match byte {
+        b'a'..=b'z' => shift(byte, b'a'),
+        b'A'..=b'Z' => shift(byte, b'A'),
+        byte => byte,
+    });
+    let small = run.bytes.iter().any(u8::is_ascii_lowercase);
+    if small && !run.bytes.iter().any(u8::is_ascii_uppercase) {
+        changed(search, &run, |byte| byte.to_ascii_uppercase());
+        changed(search, &turned, |byte| byte.to_ascii_uppercase());
+    }
+}
+
+fn changed(search: &mut Search<'_>, run: &Reading<'_>, change: impl Fn(u8) -> u8) {
+    let bytes: Vec<u8> = run.bytes.iter().map(|byte| change(*byte)).collect();
+    search.look(&Reading { bytes: &bytes, ..*run });
+}
+
+fn base64(search: &mut Search<'_>, run: &Reading<'_>) {
+    let mut at = 0;
+    for letters in run.bytes.split(|byte| *byte == b'=') {
+        let first = at;
+        at += letters.len() + 1;
+        if letters.len() >= RUN_MIN {
+            base64_letters(search, &run.part(&(first..first + letters.len())));
+        }
+    }
+}
+
+fn base64_letters(search: &mut Search<'_>, run: &Reading<'_>) {
+    let url = run.bytes.iter().any(|byte| matches!(byte, b'-' | b'_'));
+    let engine = if url { &URL_SAFE_NO_PAD } else { &STANDARD_NO_PAD };
+    for offset in 0..4 {
+        let letters = run.bytes.get(offset..).unwrap_or_default();
+        if !may_say_text(letters) {
             continue;
         }
-        let part = Candidate {
-            bytes: run.bytes.get(range.clone()).unwrap_or_default().to_vec(),
-            map: run.map.get(range).unwrap_or_default().to_vec(),
-            ..*run
-        };
-        // words of a language, names of files
-        let telling =
-            part.bytes.iter().any(u8::is_ascii_digit) || part.bytes.iter().any(u8::is_ascii_uppercase);
-        if telling && part.bytes.len() <= TURN_MAX && part.depth < super::DEPTH_MAX {
-            let turned = part.reversed();
-            let rot13 = |byte: u8| match byte {
-                b'a'..=b'z' => (byte - b'a' + 13) % 26 + b'a',
-                b'A'..=b'Z' => (byte - b'A' + 13) % 26 + b'A',
-                byte => byte,
-            };
-            out.push(part.mapped(rot13));
-            for part in [&part, &turned] {
-                if part.bytes.iter().any(u8::is_ascii_lowercase)
-                    && !part.bytes.iter().any(u8::is_ascii_uppercase)
-                {
-                    out.push(part.mapped(|byte| byte.to_ascii_uppercase()));
-                }
-            }
-            base64(&turned, out);
-            out.push(turned);
-        }
-        base64(&part, out);
-        base32(&part, out);
-        hex(&part, out);
-    }
-}
-
-fn base64(run: &Candidate, out: &mut Vec<Candidate>) {
-    let end = run.bytes.iter().position(|byte| *byte == b'=').unwrap_or(run.bytes.len());
-    for offset in 0..4 {
-        let Some(letters) = run.bytes.get(offset..end) else { return };
         let whole = letters.get(..letters.len() - usize::from(letters.len() % 4 == 1)).unwrap_or_default();
-        let engine = if whole.iter().any(|byte| matches!(byte, b'-' | b'_')) {
-            &URL_SAFE_NO_PAD
-        } else {
-            &STANDARD_NO_PAD
-        };
         // cut off anywhere, the last letter may hold bits of what is missing
         let aligned = whole.get(..whole.len() - whole.len() % 4).unwrap_or_default();
         let Ok(bytes) = engine.decode(whole).or_else(|_error| engine.decode(aligned)) else { continue };
-        let decoded = run.decoded(bytes.into_iter().enumerate().map(|(at, byte)| {
-            let first = offset + at * 4 / 3;
-            (byte, first..(first + 2).min(end))
-        }));
-        if decoded.is_text() {
-            out.push(decoded);
+        if is_text(&bytes) {
+            search.follow(&run.digits(&bytes, offset, 6));
         }
     }
 }
 
-fn base32(run: &Candidate, out: &mut Vec<Candidate>) {
-    let digit = |byte: &u8| match byte {
-        b'A'..=b'Z' => Some(u32::from(byte - b'A')),
-        b'2'..=b'7' => Some(u32::from(byte - b'2') + 26),
-        _ => None,
-    };
-    let (mut bits, mut count, mut from) = (0_u32, 0, 0);
-    let mut bytes = Vec::new();
-    for (at, byte) in run.bytes.iter().enumerate() {
-        let Some(digit) = digit(byte) else {
-            if *byte == b'=' {
-                break;
-            }
-            return;
-        };
-        bits = (bits << 5 | digit) & 0xfff;
+/// Whether letters of base64 may stand for a text, of which at most a tenth is not ASCII: the first of each four then
+/// stands for less than 32.
+fn may_say_text(letters: &[u8]) -> bool {
+    let small = |group: &&[u8]| matches!(group.first(), Some(b'A'..=b'Z' | b'a'..=b'f'));
+    let groups = letters.len().div_ceil(4);
+    let others = groups - letters.chunks(4).filter(small).count();
+    others * 10 <= groups * 3
+}
+
+fn base32(search: &mut Search<'_>, run: &Reading<'_>) {
+    let end = run.bytes.iter().position(|byte| *byte == b'=').unwrap_or(run.bytes.len());
+    let letters = run.bytes.get(..end).unwrap_or_default();
+    if !letters.iter().all(|byte| matches!(byte, b'A'..=b'Z' | b'2'..=b'7')) {
+        return;
+    }
+    let (mut bits, mut count) = (0_u32, 0);
+    let mut bytes = Vec::with_capacity(letters.len() * 5 / 8);
+    for letter in letters {
+        let digit = if letter.is_ascii_digit() { letter - b'2' + 26 } else { letter - b'A' };
+        bits = (bits << 5 | u32::from(digit)) & 0xfff;
         count += 5;
         if count >= 8 {
             count -= 8;
-            let byte = u8::try_from(bits >> count & 0xff).unwrap_or_default();
-            bytes.push((byte, from..at + 1));
-            from = at;
+            bytes.push(u8::try_from(bits >> count & 0xff).unwrap_or_default());
         }
     }
-    let decoded = run.decoded(bytes);
-    if decoded.is_text() {
-        out.push(decoded);
+    if is_text(&bytes) {
+        search.follow(&run.digits(&bytes, 0, 5));
     }
 }
 
 /// Pairs of hexadecimal digits.
-pub(super) fn hex(run: &Candidate, out: &mut Vec<Candidate>) {
+fn hex(search: &mut Search<'_>, run: &Reading<'_>) {
     if !run.bytes.iter().all(u8::is_ascii_hexdigit) {
         return;
     }
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     for offset in 0..2 {
-        let pairs = run.bytes.get(offset..).unwrap_or_default().chunks_exact(2).enumerate();
-        let decoded = run.decoded(pairs.map(|(at, pair)| {
-            let value = std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok());
-            (value.unwrap_or_default(), offset + at * 2..offset + at * 2 + 2)
-        }));
-        if decoded.is_text() {
-            out.push(decoded);
+        let pairs = run.bytes.get(offset..).unwrap_or_default().chunks_exact(2);
+        let value = |pair: &[u8]| match pair {
+            [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
+            _ => None,
+        };
+        let bytes: Vec<u8> = pairs.filter_map(value).collect();
+        if is_text(&bytes) {
+            search.follow(&run.digits(&bytes, offset, 4));
         }
     }
 }
