@@ -6,6 +6,7 @@ use proxy_audit::export::{ExportOptions, Protocol};
 use proxy_audit::witness::{WitnessAddress, WitnessOptions};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 /// The gate between agents and what they work on.
@@ -90,6 +91,10 @@ pub struct Args {
     /// Connections of one client address that may be without a session at the same time; one more is closed.
     #[arg(long, value_name = "COUNT", default_value_t = 128, env = "PORTCULLIS_MAX_UNAUTHENTICATED")]
     pub max_unauthenticated_per_address: usize,
+
+    /// Threads that sessions run on; a session stays on one. Omitted: one for each core that the process may use.
+    #[arg(long, value_name = "COUNT", env = "PORTCULLIS_SESSION_THREADS")]
+    pub session_threads: Option<NonZeroUsize>,
 
     /// Form of the log on standard error.
     #[arg(long, value_name = "FORM", value_enum, default_value_t = LogFormat::Text, env = "PORTCULLIS_LOG_FORMAT")]

@@ -23,6 +23,7 @@ use crate::metrics::ProcessMetrics;
 use crate::protocols::{Service, Settings};
 use crate::serve::{self, Admission};
 use crate::state::State;
+use crate::threads::Threads;
 use proxy_audit::export::ExportOptions;
 use proxy_audit::witness::WitnessOptions;
 use proxy_core::approval::Approvals;
@@ -59,6 +60,8 @@ pub struct Shared {
     pub process: ProcessMetrics,
     /// Who may connect without a session.
     pub admission: Admission,
+    /// What sessions run on.
+    pub threads: Threads,
 }
 
 /// The Resources in force.

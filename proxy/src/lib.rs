@@ -15,3 +15,4 @@ pub mod run;
 pub mod serve;
 pub mod state;
 pub mod telemetry;
+pub mod threads;

@@ -8,6 +8,7 @@ use crate::gateway::{Gateway, LogOptions, Shared};
 use crate::metrics::{OutcomeLabels, ProcessMetrics};
 use crate::serve::Admission;
 use crate::state::{State, StateError};
+use crate::threads::Threads;
 use jiff::Timestamp;
 use prometheus_client::registry::Registry;
 use proxy_core::metrics::Metrics;
@@ -144,6 +145,7 @@ impl Process {
             metrics,
             process: process.clone(),
             admission: Admission::new(args.max_unauthenticated_per_address),
+            threads: Threads::start(args.session_threads).map_err(RunError::Threads)?,
         });
         Ok(Self { gateway, metrics: process, status, admin_stop, admin })
     }

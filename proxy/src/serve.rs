@@ -2,6 +2,7 @@
 
 use crate::gateway::{Live, Shared};
 use crate::protocols::Connection;
+use crate::threads;
 use prometheus_client::metrics::gauge::Gauge;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -87,18 +88,24 @@ fn admit(stream: TcpStream, peer: SocketAddr, live: &Arc<Live>, shared: &Shared)
         refused(shared, current.service.name(), "unauthenticated-limit");
         return;
     };
+    let Some(seat) = shared.threads.seat() else { return };
+    let stream = match threads::moved(stream, &seat) {
+        Ok(stream) => stream,
+        Err(error) => return tracing::warn!(resource = %live.key(), %error, "hand over connection"),
+    };
     let connection = Connection { stream, peer, unauthenticated };
     let active = Active::new(&shared.process.connections_active);
+    let thread = seat.handle().clone();
     if let Some(place) = live.place() {
-        live.spawn(async move {
+        live.spawn(&thread, async move {
             current.service.serve(connection).await;
-            drop((active, place));
+            drop((active, place, seat));
         });
     } else {
         refused(shared, current.service.name(), "session-limit");
-        live.spawn(async move {
+        live.spawn(&thread, async move {
             current.service.turn_away(connection).await;
-            drop(active);
+            drop((active, seat));
         });
     }
 }

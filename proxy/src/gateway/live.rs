@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -135,12 +136,12 @@ impl Live {
         (taken < limit).then_some(place)
     }
 
-    /// Runs a session until it is over, or is told to end.
-    pub fn spawn<F>(&self, session: F)
+    /// Runs a session on this thread until it is over, or is told to end.
+    pub fn spawn<F>(&self, on: &Handle, session: F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.sessions.spawn(session);
+        self.sessions.spawn_on(session, on);
     }
 
     /// Fires when sessions should end as soon as nothing of theirs is under way.
