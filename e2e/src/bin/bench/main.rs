@@ -25,6 +25,9 @@ struct Arguments {
     /// Shorter runs, for a first look.
     #[arg(long)]
     quick: bool,
+    /// Measure nothing: start everything, say how each way is reached, and wait until standard input ends. For profiles.
+    #[arg(long)]
+    keep: bool,
     /// Sections to measure. Omitted: all of them.
     #[arg(value_parser = SECTIONS.map(|(name, _)| name))]
     sections: Vec<String>,
@@ -35,6 +38,9 @@ fn main() -> Result<()> {
     let seconds = if arguments.quick { 2 } else { 5 };
     println!("Starting PostgreSQL, PgBouncer, the issuer and the gateway …");
     let scene = Scene::start()?;
+    if arguments.keep {
+        return keep(&scene);
+    }
     let mut rows = Vec::new();
     let wanted =
         |name: &str| arguments.sections.is_empty() || arguments.sections.iter().any(|one| one == name);
@@ -51,6 +57,16 @@ fn main() -> Result<()> {
     }
     println!("\n{}", table(&rows));
     write(&rows)
+}
+
+/// Prints what libpq needs for each way, and the processes to look at.
+fn keep(scene: &Scene) -> Result<()> {
+    for path in [&scene.direct, &scene.pgbouncer, &scene.guarded, &scene.plain] {
+        println!("{}", path.environment().map(|(name, value)| format!("{name}={value}")).join(" "));
+    }
+    println!("gateway {} pgbouncer {}", scene.gateway.process().id(), scene.bouncer.id());
+    std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink()).context("read standard input")?;
+    Ok(())
 }
 
 /// A part of the benchmark.

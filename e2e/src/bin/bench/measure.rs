@@ -20,18 +20,24 @@ pub(crate) struct Path {
 }
 
 impl Path {
+    /// libpq's environment for this path.
+    pub(crate) fn environment(&self) -> [(&'static str, String); 8] {
+        [
+            ("PGHOST", "localhost".to_owned()),
+            ("PGHOSTADDR", "127.0.0.1".to_owned()),
+            ("PGPORT", self.port.to_string()),
+            ("PGUSER", self.user.clone()),
+            ("PGPASSWORD", self.password.clone()),
+            ("PGDATABASE", "bench".to_owned()),
+            ("PGSSLMODE", "verify-full".to_owned()),
+            ("PGSSLROOTCERT", self.ca.display().to_string()),
+        ]
+    }
+
     /// A command with libpq's environment set for this path.
     pub(crate) fn command(&self, program: &std::path::Path) -> Command {
         let mut command = Command::new(program);
-        command
-            .env("PGHOST", "localhost")
-            .env("PGHOSTADDR", "127.0.0.1")
-            .env("PGPORT", self.port.to_string())
-            .env("PGUSER", &self.user)
-            .env("PGPASSWORD", &self.password)
-            .env("PGDATABASE", "bench")
-            .env("PGSSLMODE", "verify-full")
-            .env("PGSSLROOTCERT", &self.ca);
+        command.envs(self.environment());
         command
     }
 }

@@ -68,9 +68,14 @@ impl PgBouncer {
         }
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Resident memory in bytes.
     pub(crate) fn resident(&self) -> Result<u64> {
-        resident(self.process.id())
+        resident(self.id())
     }
 }
 
