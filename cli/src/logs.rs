@@ -40,7 +40,8 @@ pub(crate) struct SourceArguments {
     #[command(flatten)]
     pub(crate) logs: LogArguments,
     /// Read this instead of a spool: files as an OpenTelemetry Collector's file exporter writes them (JSON), or one
-    /// evidence bundle. What it is, is seen from its first bytes.
+    /// evidence bundle, which is seen from its first bytes; or the table that a Collector's clickhouse exporter fills:
+    /// clickhouse://HOST[:8123]/DATABASE[/TABLE][?secure=true], with CLICKHOUSE_USER and CLICKHOUSE_PASSWORD.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub(crate) from: Vec<PathBuf>,
 }
@@ -50,6 +51,11 @@ impl SourceArguments {
     pub(crate) fn open(&self) -> anyhow::Result<Box<dyn Source>> {
         if self.from.is_empty() {
             return Ok(Box::new(SpoolSource::new(self.logs.directories()?)));
+        }
+        if let [one] = self.from.as_slice()
+            && let Some(backend) = crate::backend::open(one)?
+        {
+            return Ok(backend);
         }
         let kinds = self.from.iter().map(|path| Kind::of(path)).collect::<anyhow::Result<Vec<_>>>()?;
         match kinds.as_slice() {

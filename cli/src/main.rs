@@ -4,6 +4,7 @@
 //! print, `logs` where logs lie.
 
 mod approvals;
+mod backend;
 mod cluster;
 mod commands;
 mod decide;

@@ -123,7 +123,8 @@ async fn a_log_that_was_rolled_back_or_is_not_certified_is_not_cosigned() {
     let fork = Witnessing::finish(&copy, Some(&certificate), &options(&address)).unwrap();
     let status = until(&fork, |status| status.failures > 0).await;
     assert!(status.last_error.unwrap().contains("not the beginning of this one"), "{}", status.size);
-    let (_unknown, _, options_of_unknown) = log(folder.path(), "gw-2");
+    let (unknown, _, options_of_unknown) = log(folder.path(), "gw-2");
+    unknown.close().await.unwrap();
     let unknown = Witnessing::finish(&options_of_unknown.directory, None, &options(&address)).unwrap();
     let status = until(&unknown, |status| status.failures > 0).await;
     assert!(status.last_error.unwrap().contains("does not know this log"), "{}", status.size);

@@ -1,9 +1,12 @@
 //! Where records are read from: one trait, so that a store is an adapter and query, replay, scan and report are not
 //! written again for it.
 //!
-//! Here: logs on disk, files as an OpenTelemetry Collector's file exporter writes them, evidence bundles.
+//! Here: logs on disk, files as an OpenTelemetry Collector's file exporter writes them, evidence bundles, and ClickHouse
+//! as the Collector fills it.
 
+mod clickhouse;
 mod otlp;
+mod typed;
 
 use crate::read::{ReadError, records};
 use crate::record::{Record, RecordError};
@@ -12,6 +15,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+pub use clickhouse::ClickHouseSource;
 pub use otlp::{OtlpSource, Part};
 
 /// Records of a source, in the order of their logs.
@@ -87,6 +91,14 @@ pub enum SourceError {
         /// Why.
         #[source]
         source: RecordError,
+    },
+    /// A backend does not answer, or not with records.
+    #[error("ask {name}: {why}")]
+    Backend {
+        /// What was asked.
+        name: String,
+        /// What went wrong, in its own words where it has some.
+        why: String,
     },
     /// The bundle is not one.
     #[error("{path} is not an evidence bundle: {why}")]

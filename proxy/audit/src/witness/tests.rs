@@ -40,7 +40,9 @@ fn leaf(number: u64) -> Hash {
 
 fn tree(records: &[u64]) -> CompactRange {
     let mut tree = CompactRange::default();
-    records.iter().for_each(|record| tree.push(leaf(*record)));
+    for record in records {
+        tree.push(leaf(*record));
+    }
     tree
 }
 
@@ -109,22 +111,22 @@ fn what_is_not_the_logs_is_not_cosigned() {
 fn a_certified_log_becomes_known_once_and_for_all() {
     let scene = Scene::new();
     let witness = scene.witness();
-    let (certifier, thief) = (certifier(&[1; 32], "prod").unwrap(), certifier(&[2; 32], "prod").unwrap());
-    let certified = |origin: &str, seed: u8| {
+    let [tenant, thief] = [[1; 32], [2; 32]].map(|key| certifier(&key, "prod").unwrap());
+    let certificate_of = |origin: &str, seed: u8| {
         let log = LogSigner::new(origin, &[seed; 32]).unwrap().public();
         Certified { log, number: 0, previous: [0; 32] }
     };
-    let new = certified("prod/shop/orders/gw-2", 3);
+    let new = certificate_of("prod/shop/orders/gw-2", 3);
     assert_eq!(witness.add_log(&new.sign(&thief)), Answer::Untrusted);
     assert_eq!(witness.add_log("x"), Answer::Malformed);
-    assert_eq!(witness.add_log(&certified("test/shop/orders/gw-2", 3).sign(&certifier)), Answer::Untrusted);
-    assert_eq!(witness.add_log(&new.sign(&certifier)), Answer::Done(String::new()));
-    assert_eq!(witness.add_log(&new.sign(&certifier)), Answer::Done(String::new()));
+    assert_eq!(witness.add_log(&certificate_of("test/shop/orders/gw-2", 3).sign(&tenant)), Answer::Untrusted);
+    assert_eq!(witness.add_log(&new.sign(&tenant)), Answer::Done(String::new()));
+    assert_eq!(witness.add_log(&new.sign(&tenant)), Answer::Done(String::new()));
     // Another key for it, even a certified one, would be another history.
-    assert_eq!(witness.add_log(&certified("prod/shop/orders/gw-2", 4).sign(&certifier)), Answer::OtherKey);
+    assert_eq!(witness.add_log(&certificate_of("prod/shop/orders/gw-2", 4).sign(&tenant)), Answer::OtherKey);
     drop(witness);
     let witness = scene.witness();
-    assert_eq!(witness.add_log(&certified(ORIGIN, 4).sign(&certifier)), Answer::OtherKey);
+    assert_eq!(witness.add_log(&certificate_of(ORIGIN, 4).sign(&tenant)), Answer::OtherKey);
 }
 
 #[test]

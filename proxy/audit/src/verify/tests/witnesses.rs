@@ -158,13 +158,13 @@ async fn an_inventory_that_lost_an_entry_is_found() {
     let check = || verify_inventory(folder.path(), &[], &reports).unwrap();
     assert!(check().is_empty());
     let path = folder.path().join(INVENTORY);
-    let entries = crate::checkpoint::read_notes(&path).unwrap().0;
+    let entries = checkpoint::read_notes(&path).unwrap().0;
     std::fs::write(&path, format!("{}\n{}\n", entries[0], entries[2])).unwrap();
     assert_found(&check()[0], "entry 1 of the inventory does not follow the one before it");
     std::fs::write(&path, format!("{}\n{}\n", entries[0], entries[1].replacen("\n1\n", "\n2\n", 1))).unwrap();
     assert_found(&check()[0], "entry 1 of the inventory: signature does not fit");
     // A crash while the last one was written; the next start goes on.
-    std::fs::write(&path, format!("{}\n{}\n{}", entries[0], entries[1], &entries[2][..40])).unwrap();
+    std::fs::write(&path, format!("{}\n{}\n{}", entries[0], entries[1], entries[2].split_at(40).0)).unwrap();
     assert_eq!(check()[0].outcome, Outcome::Incomplete);
     enter(folder.path(), &folder.path().join("c"), &certifier).unwrap();
     assert!(check().is_empty());
