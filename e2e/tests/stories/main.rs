@@ -3,6 +3,7 @@
 #![cfg(test)]
 #![expect(clippy::string_slice, clippy::format_collect, reason = "tests cut texts that they know")]
 
+mod backends;
 mod crash;
 mod first_session;
 mod forensics;
@@ -10,3 +11,4 @@ mod identity;
 mod policy_reload;
 mod scene;
 mod secrets_nowhere;
+mod witness;

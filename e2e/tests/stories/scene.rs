@@ -22,6 +22,11 @@ impl Scene {
         Some(Self(prepare()?.start().unwrap()))
     }
 
+    /// This shop.
+    pub(crate) fn of(shop: Shop) -> Self {
+        Self(shop)
+    }
+
     /// A token of an agent.
     pub(crate) fn token(&self, subject: &str) -> String {
         self.0.token(subject).unwrap()
