@@ -190,7 +190,9 @@ mod tests {
                 Any::IntValue(number) => Scalar::Int(*number),
                 Any::BytesValue(bytes) => Scalar::Bytes(bytes),
                 Any::BoolValue(_) | Any::ArrayValue(_) => Scalar::Other,
-                other => panic!("{other:?}"),
+                Any::DoubleValue(_) | Any::KvlistValue(_) | Any::StringValueStrindex(_) => {
+                    panic!("{attribute:?}")
+                }
             };
             assert_eq!(*value, decoded);
         }

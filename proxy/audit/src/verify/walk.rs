@@ -325,14 +325,12 @@ impl<'a> Walk<'a> {
 
     fn session(&mut self, session: &str, record: &Facts) {
         let sequence = record.session_sequence;
-        let expected = match self.sessions.get_mut(session) {
-            Some(next) => Some(std::mem::replace(next, sequence.saturating_add(1))),
-            None => {
-                self.report.sessions += 1;
-                self.sessions.insert(session.to_owned(), sequence.saturating_add(1));
-                None
-            }
-        };
+        let next = sequence.saturating_add(1);
+        let expected = self.sessions.get_mut(session).map(|expected| std::mem::replace(expected, next));
+        if expected.is_none() {
+            self.report.sessions += 1;
+            self.sessions.insert(session.to_owned(), next);
+        }
         // Of a session whose start was removed, or around a hole that is reported anyway, nothing is expected.
         let known = expected.or((self.report.first == 0).then_some(0));
         if self.report.problems.is_empty()
