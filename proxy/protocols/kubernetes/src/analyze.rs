@@ -1,6 +1,6 @@
 //! A request and its body to [`Command`]: what it does to what, in RBAC's words.
 //!
-//! Pure. What the body says is read in every form that the API server takes but protobuf and CBOR, which are refused.
+//! Pure. What the body says is read in every form that the API server takes but CBOR, which is refused.
 //! What cannot be understood is refused, or is `Unknown`, which only a policy that names it allows.
 //!
 //! A request is judged as one touch for itself and one for each thing it brings about without saying so:
@@ -20,7 +20,7 @@
 mod body;
 mod discovery;
 mod fields;
-mod json;
+pub(crate) mod json;
 pub mod review;
 mod text;
 mod touches;
@@ -88,9 +88,10 @@ pub fn analyze(info: &RequestInfo, body: Body<'_>, masks: &Masks) -> Result<Anal
     }
     let masked = read.as_ref().map(|read| masked_body(info, read, masks)).transpose()?;
     let effects = effects(info, read.as_ref(), masked.as_ref())?;
+    let sent = read.as_ref().map_or(body, |read| read.forward.in_place_of(body));
     let command = Command {
         operation: text::operation(info),
-        text: text::exact(info, body),
+        text: text::exact(info, sent),
         masked_text: text::masked(info, masks, masked.as_ref()),
         canonical: text::canonical(info, read.as_ref()),
         namespace: info.namespace.clone(),

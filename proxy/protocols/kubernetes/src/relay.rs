@@ -24,7 +24,6 @@ pub(crate) use headers::{answered, outgoing};
 use crate::analyze::{self, Body, Forward};
 use crate::connection::Connection;
 use crate::mask::{self, Masks};
-use crate::protobuf;
 use crate::request::RequestInfo;
 use crate::session::Session;
 use crate::status::{self, Failure};
@@ -33,6 +32,7 @@ use crate::upstream::Outgoing;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
+use proxy_audit::event::{Event, EventName, Severity};
 use proxy_core::gate::{End, EndKind, Permit};
 use proxy_policy::Command;
 use std::sync::Arc;
@@ -48,50 +48,13 @@ pub(crate) async fn serve(
     session: Arc<Session>,
     mut request: Request<Incoming>,
 ) -> Result<Response<status::Body>, Failure> {
-    let info = read(&request)?;
-    let mut content = body::read(&mut request, connection.shared.options.limits.request_bytes).await?;
-    let mut content_type = text(&request, header::CONTENT_TYPE);
-    let mut replaced = None;
-    let is_protobuf = content_type.as_deref().is_some_and(|value| value.starts_with(protobuf::CONTENT_TYPE));
-    if let Some(read) = is_protobuf.then(|| protobuf::to_json(&content)).flatten() {
-        content = read.to_string().into();
-        content_type = Some(JSON.to_owned());
-        replaced = Some(JSON);
-    }
-    let masks = session.masks().await;
-    let body = Body { content_type: content_type.as_deref(), bytes: &content };
-    let analysis = analyze::analyze(&info, body, &masks)?;
-    let question = review::question(&info, &content);
-    let upgrade = streams::asked(&request, &info)?;
-    // the API server refuses to connect to a pod for somebody who accepts JSON alone
-    let accept = if info.is_connect() {
-        "*/*".to_owned()
-    } else if question.is_some() {
-        // the policies' word is put into the answer
-        JSON.to_owned()
-    } else {
-        mask::negotiate(&info, text(&request, header::ACCEPT).as_deref(), &masks)?
+    let asked = match understand(connection, &session, &mut request).await {
+        Ok(asked) => asked,
+        Err(failure) => return Err(note(&session, &request, failure).await),
     };
-
-    let bytes = match analysis.forward {
-        Forward::AsSent => content,
-        Forward::Replaced { content_type, bytes } => {
-            replaced = Some(content_type);
-            Bytes::from(bytes)
-        }
-    };
-    let mut headers = outgoing(request.headers(), &info);
-    headers.insert(header::ACCEPT, HeaderValue::from_str(&accept).map_err(|_error| unsendable())?);
-    if let Some(content_type) = replaced {
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    }
-    let target = info.canonical();
-    let method = request.method().clone();
-
-    let command = Arc::new(Command { role: session.agent().user().to_owned(), ..analysis.command });
+    let Asked { info, masks, command, question, upgrade, mut outgoing } = asked;
     let permit = clear::clear(connection, &session, command).await?;
-    session.agent().sign(permit.number(), &mut headers);
-    let outgoing = Outgoing { method, target, headers, body: bytes };
+    session.agent().sign(permit.number(), &mut outgoing.headers);
     if let Some(upgrade) = upgrade {
         let exchange = streams::Exchange { connection, session, info, masks };
         return streams::open(exchange, upgrade, permit, request, outgoing).await;
@@ -103,6 +66,76 @@ pub(crate) async fn serve(
     let plan = answer::Plan { info, masks, question };
     answer::relay(connection, session, permit, plan, response).await
 }
+
+/// A request that was understood, and nothing decided yet.
+struct Asked {
+    info: RequestInfo,
+    masks: Masks,
+    command: Arc<Command>,
+    question: Option<review::Question>,
+    upgrade: Option<streams::Upgrade>,
+    outgoing: Outgoing,
+}
+
+/// Reads a request.
+///
+/// # Errors
+/// It could be read in two ways, or not at all; no policy is asked.
+async fn understand(
+    connection: &Connection,
+    session: &Session,
+    request: &mut Request<Incoming>,
+) -> Result<Asked, Failure> {
+    let info = read(request)?;
+    let content = body::read(request, connection.shared.options.limits.request_bytes).await?;
+    let content_type = text(request, header::CONTENT_TYPE);
+    let masks = session.masks().await;
+    let body = Body { content_type: content_type.as_deref(), bytes: &content };
+    let analysis = analyze::analyze(&info, body, &masks)?;
+    let question = review::question(&info, analysis.forward.in_place_of(body).bytes);
+    let upgrade = streams::asked(request, &info)?;
+    // the API server refuses to connect to a pod for somebody who accepts JSON alone
+    let accept = if info.is_connect() {
+        "*/*".to_owned()
+    } else if question.is_some() {
+        // the policies' word is put into the answer
+        JSON.to_owned()
+    } else {
+        mask::negotiate(&info, text(request, header::ACCEPT).as_deref(), &masks)?
+    };
+    let (bytes, replaced) = match analysis.forward {
+        Forward::AsSent => (content, None),
+        Forward::Replaced { content_type, bytes } => (Bytes::from(bytes), Some(content_type)),
+    };
+    let mut headers = outgoing(request.headers(), &info);
+    headers.insert(header::ACCEPT, HeaderValue::from_str(&accept).map_err(|_error| unsendable())?);
+    if let Some(content_type) = replaced {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    }
+    let outgoing =
+        Outgoing { method: request.method().clone(), target: info.canonical(), headers, body: bytes };
+    let command = Arc::new(Command { role: session.agent().user().to_owned(), ..analysis.command });
+    Ok(Asked { info, masks, command, question, upgrade, outgoing })
+}
+
+/// Records a request that was refused before it was a command.
+///
+/// Of the request its method and path are told, and the path only where it can be searched for secrets as it stands.
+pub(crate) async fn note(session: &Session, request: &Request<Incoming>, failure: Failure) -> Failure {
+    let path = request.uri().path();
+    let path = if path.contains('%') || path.len() > NOTED_PATH { "…" } else { path };
+    let asked = format!("{} {}", request.method(), session.masks().await.text(path));
+    let event =
+        Event::new(EventName::Error, Severity::Error, format!("refused before it was decided: {asked}"))
+            .with("portcullis.reason", failure.message().to_owned());
+    match session.gate().lock().await.note(event).await {
+        Ok(()) => failure,
+        Err(refusal) => refusal.into(),
+    }
+}
+
+/// Longest path in the note of a request that was refused, in bytes.
+const NOTED_PATH: usize = 512;
 
 /// Relays an answer to what should have been an upgrade.
 ///
@@ -119,7 +152,7 @@ pub(crate) async fn plain(
     answer::relay(connection, session, permit, plan, response).await
 }
 
-/// What a body is sent on as that was read.
+/// What reviews are answered as.
 const JSON: &str = "application/json";
 
 /// The request line, as it stands. HTTP/2 has no line: there the authority is a field of its own.

@@ -23,7 +23,7 @@ mod tape;
 mod upgrade;
 mod websocket;
 
-pub(crate) use upgrade::{Exchange, asked, open};
+pub(crate) use upgrade::{Exchange, Upgrade, asked, open};
 
 use crate::session::Session;
 use proxy_core::refusal::Refusal;

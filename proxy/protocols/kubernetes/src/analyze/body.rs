@@ -1,6 +1,7 @@
 //! The body of a request, understood once.
 
 use super::json;
+use crate::protobuf;
 use crate::request::{Method, Refused, RequestInfo};
 use serde_json::Value;
 
@@ -25,6 +26,16 @@ pub enum Forward {
         /// The body.
         bytes: Vec<u8>,
     },
+}
+
+impl Forward {
+    /// What goes upstream, where this was sent.
+    pub fn in_place_of<'a>(&'a self, sent: Body<'a>) -> Body<'a> {
+        match self {
+            Self::AsSent => sent,
+            Self::Replaced { content_type, bytes } => Body { content_type: Some(content_type), bytes },
+        }
+    }
 }
 
 /// What a body is.
@@ -60,13 +71,15 @@ pub(super) fn read(info: &RequestInfo, body: Body<'_>) -> Result<Option<Read>, R
     }
     let content_type = body.content_type.unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let (form, is_yaml) = form(info.method, &essence).ok_or_else(unread)?;
-    let (value, forward) = if is_yaml {
-        yaml(form, body.bytes)?
-    } else {
-        let value = json::read(body.bytes)
-            .ok_or_else(|| Refused::bad("the body is not JSON, or an object in it has a name twice"))?;
-        (value, Forward::AsSent)
+    let (form, encoding) = form(info.method, &essence).ok_or_else(unread)?;
+    let (value, forward) = match encoding {
+        Encoding::Yaml => yaml(form, body.bytes)?,
+        Encoding::Protobuf => protobuf(body.bytes)?,
+        Encoding::Json => {
+            let value = json::read(body.bytes)
+                .ok_or_else(|| Refused::bad("the body is not JSON, or an object in it has a name twice"))?;
+            (value, Forward::AsSent)
+        }
     };
     let is_fitting = if form == Form::JsonPatch { value.is_array() } else { value.is_object() };
     if !is_fitting {
@@ -77,23 +90,43 @@ pub(super) fn read(info: &RequestInfo, body: Body<'_>) -> Result<Option<Read>, R
 
 fn unread() -> Refused {
     Refused::media_type(
-        "the gateway reads what it lets through: send the body as JSON or YAML, not as protobuf or CBOR",
+        "the gateway reads what it lets through: send the body as JSON, YAML or protobuf, and patches in JSON",
     )
 }
 
-/// What a media type says, and whether it is YAML.
-fn form(method: Method, essence: &str) -> Option<(Form, bool)> {
+/// How a body is written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Encoding {
+    Json,
+    Protobuf,
+    Yaml,
+}
+
+/// What a media type says.
+fn form(method: Method, essence: &str) -> Option<(Form, Encoding)> {
     match (method, essence) {
-        (Method::Patch, "application/json-patch+json") => Some((Form::JsonPatch, false)),
-        (Method::Patch, "application/merge-patch+json") => Some((Form::MergePatch, false)),
-        (Method::Patch, "application/strategic-merge-patch+json") => Some((Form::StrategicPatch, false)),
-        (Method::Patch, "application/apply-patch+yaml") => Some((Form::Apply, true)),
+        (Method::Patch, "application/json-patch+json") => Some((Form::JsonPatch, Encoding::Json)),
+        (Method::Patch, "application/merge-patch+json") => Some((Form::MergePatch, Encoding::Json)),
+        (Method::Patch, "application/strategic-merge-patch+json") => {
+            Some((Form::StrategicPatch, Encoding::Json))
+        }
+        (Method::Patch, "application/apply-patch+yaml") => Some((Form::Apply, Encoding::Yaml)),
         (Method::Patch, _) => None,
         // the API server takes what says nothing for JSON
-        (_, "application/json" | "") => Some((Form::Object, false)),
-        (_, "application/yaml") => Some((Form::Object, true)),
+        (_, JSON | "") => Some((Form::Object, Encoding::Json)),
+        (_, "application/yaml") => Some((Form::Object, Encoding::Yaml)),
+        (_, protobuf::CONTENT_TYPE) => Some((Form::Object, Encoding::Protobuf)),
         _ => None,
     }
+}
+
+const JSON: &str = "application/json";
+
+/// Reads protobuf. It goes upstream as the JSON that it was read as.
+fn protobuf(bytes: &[u8]) -> Result<(Value, Forward), Refused> {
+    let value = protobuf::to_json(bytes).map_err(|why| Refused::media_type(why.to_string()))?;
+    let bytes = value.to_string().into_bytes();
+    Ok((value, Forward::Replaced { content_type: JSON, bytes }))
 }
 
 /// Reads YAML. JSON is left as it is; anything else goes upstream as the JSON that it was read as.
@@ -105,7 +138,7 @@ fn yaml(form: Form, bytes: &[u8]) -> Result<(Value, Forward), Refused> {
     let value = crate::yaml::read(text)
         .map_err(|_not_yaml| Refused::bad("the body is not one YAML document, or has a name twice"))?;
     // the API server knows apply patches under this one name; JSON is YAML
-    let content_type = if form == Form::Apply { "application/apply-patch+yaml" } else { "application/json" };
+    let content_type = if form == Form::Apply { "application/apply-patch+yaml" } else { JSON };
     let bytes = value.to_string().into_bytes();
     Ok((value, Forward::Replaced { content_type, bytes }))
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Number, Value};
 use std::fmt;
 
 /// Reads one value. `None`: it is no JSON, or an object has a name twice.
-pub(super) fn read(bytes: &[u8]) -> Option<Value> {
+pub(crate) fn read(bytes: &[u8]) -> Option<Value> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = Unique.deserialize(&mut reader).ok()?;
     reader.end().ok()?;

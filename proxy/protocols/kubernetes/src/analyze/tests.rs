@@ -264,3 +264,39 @@ proptest! {
         }
     }
 }
+
+/// Go writes `null` for lists that are not there.
+fn without_null(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, value| !value.is_null());
+            map.values_mut().for_each(without_null);
+        }
+        Value::Array(list) => list.iter_mut().for_each(without_null),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[test]
+fn an_object_is_the_same_command_in_protobuf_and_in_json() {
+    use base64::Engine as _;
+    for line in include_str!("../../tests/corpus/protobuf.jsonl").lines() {
+        let (protobuf, mut object): (String, Value) = serde_json::from_str(line).unwrap();
+        without_null(&mut object);
+        let version = object["apiVersion"].as_str().unwrap();
+        let root = if version.contains('/') { "/apis" } else { "/api" };
+        let info = RequestInfo::read("POST", &format!("{root}/{version}/namespaces/shop/things")).unwrap();
+        let json = object.to_string();
+        let json = Body { content_type: Some(JSON), bytes: json.as_bytes() };
+        let bytes = base64::engine::general_purpose::STANDARD.decode(protobuf).unwrap();
+        let protobuf = Body { content_type: Some(crate::protobuf::CONTENT_TYPE), bytes: &bytes };
+        let there = analyze(&info, json, &masks()).unwrap();
+        let here = analyze(&info, protobuf, &masks()).unwrap();
+        assert_eq!(here.command.canonical, there.command.canonical, "{version} {}", object["kind"]);
+        assert_eq!(here.command.effects, there.command.effects, "{version} {}", object["kind"]);
+        // what goes upstream is what was judged
+        let sent = here.forward.in_place_of(protobuf);
+        let again = analyze(&info, sent, &masks()).unwrap();
+        assert_eq!((&again.command, again.forward), (&here.command, Forward::AsSent));
+    }
+}

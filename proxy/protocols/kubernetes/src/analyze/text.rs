@@ -109,7 +109,7 @@ fn write_all(out: &mut String, parts: &[&str]) {
     }
 }
 
-/// What was sent, for the digest of the exact command. Holds secrets.
+/// What goes upstream, for the digest of the exact command. Holds secrets.
 pub(super) fn exact(info: &RequestInfo, body: super::Body<'_>) -> String {
     let mut out = format!("{} {}", info.method.as_str(), info.canonical());
     if !body.bytes.is_empty() {
