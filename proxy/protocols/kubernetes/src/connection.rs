@@ -2,7 +2,7 @@
 
 use crate::credential;
 use crate::relay;
-use crate::request::refuse_headers;
+use crate::request::{refuse_credentials, refuse_headers};
 use crate::server::Shared;
 use crate::session::{Peer, Session};
 use crate::status::{Body, Failure};
@@ -56,11 +56,16 @@ impl Connection {
     }
 
     async fn answer(self: Arc<Self>, mut request: Request<Incoming>) -> Result<Response<Body>, Failure> {
-        refuse_headers(request.headers())?;
+        refuse_credentials(request.headers())?;
+        // whoever tries to be somebody else does so on record
+        let refused = refuse_headers(request.headers());
         let token = credential::take(request.headers_mut())?;
         let session = self.session(&token, request.headers()).await?;
         if session.ended().is_cancelled() {
             return Err(session.reason());
+        }
+        if let Err(refused) = refused {
+            return Err(relay::note(&session, &request, refused.into()).await);
         }
         Box::pin(relay::serve(&self, session, request)).await
     }

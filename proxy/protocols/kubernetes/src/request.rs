@@ -19,6 +19,7 @@ mod resolve;
 mod selector;
 mod target;
 
+pub(crate) use headers::refuse_credentials;
 pub use headers::refuse_headers;
 
 use std::fmt;

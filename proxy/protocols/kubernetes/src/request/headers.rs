@@ -26,9 +26,7 @@ pub fn refuse_headers(headers: &HeaderMap) -> Result<(), Refused> {
             return Err(Refused::bad(format!("the header {name} is not understood: use the method itself")));
         }
     }
-    if bearer_count(headers) > 1 {
-        return Err(Refused::bad("the request carries more than one credential"));
-    }
+    refuse_credentials(headers)?;
     for name in [http::header::CONTENT_TYPE, http::header::CONTENT_LENGTH, http::header::HOST] {
         if headers.get_all(&name).iter().count() > 1 {
             return Err(Refused::bad(format!("the header {name} is given twice")));
@@ -39,6 +37,17 @@ pub fn refuse_headers(headers: &HeaderMap) -> Result<(), Refused> {
         return Err(Refused::media_type(
             "encoded request bodies are not read: send it without Content-Encoding",
         ));
+    }
+    Ok(())
+}
+
+/// Refuses more than one credential: they could be of different people.
+///
+/// # Errors
+/// [`Refused`].
+pub(crate) fn refuse_credentials(headers: &HeaderMap) -> Result<(), Refused> {
+    if bearer_count(headers) > 1 {
+        return Err(Refused::bad("the request carries more than one credential"));
     }
     Ok(())
 }

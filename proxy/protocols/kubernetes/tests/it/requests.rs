@@ -163,6 +163,54 @@ async fn an_identity_that_loses_access_is_told_so_and_a_body_goes_on_as_it_was_j
     assert_eq!(gateway.server.asked().len(), 2);
 }
 
+#[tokio::test]
+async fn protobuf_goes_on_as_the_json_that_it_means() {
+    let gateway = Gateway::start(RULES).await;
+    let path = "/api/v1/namespaces/shop/configmaps";
+    gateway.server.script(path, Script::Answer(201, "application/json", "{}".into()));
+    let field = |number: u8, content: &[u8]| {
+        [&[number << 3 | 2, u8::try_from(content.len()).unwrap()], content].concat()
+    };
+    let create = |raw: &[u8]| {
+        let meta = [field(1, b"v1"), field(2, b"ConfigMap")].concat();
+        let body = [b"k8s\0".to_vec(), field(1, &meta), field(2, raw), field(3, b""), field(4, b"")].concat();
+        let request = request("POST", path).header("content-type", "application/vnd.kubernetes.protobuf");
+        request.body(Full::from(Bytes::from(body))).unwrap()
+    };
+    let data = field(2, &[field(1, b"a"), field(2, b"b")].concat());
+    let raw = [field(1, &field(1, b"web")), data].concat();
+    assert_eq!(gateway.json(create(&raw)).await.0, 201);
+    let asked = gateway.server.asked();
+    let sent: serde_json::Value = serde_json::from_slice(&asked[0].body).unwrap();
+    let meant =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "web"}, "data": {"a": "b"}});
+    assert_eq!((sent, asked[0].headers["content-type"].as_bytes()), (meant, &b"application/json"[..]));
+
+    let (status, refusal) = gateway.json(create(&field(15, b"new"))).await;
+    assert_eq!(status, 415);
+    assert!(refusal["message"].as_str().unwrap().contains("field 15 of core/v1.ConfigMap"), "{refusal}");
+    assert_eq!(gateway.server.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_refused_before_it_is_decided_is_on_record() {
+    let gateway = Gateway::start(RULES).await;
+    for (target, message) in [
+        ("/api/v1//pods", "GET /api/v1//pods"),
+        ("/api/v1/namespaces/shop%2Fpods", "GET …"),
+        ("/api/v1/pods?watch=1&watch=0", "GET /api/v1/pods"),
+    ] {
+        assert_eq!(gateway.json(get(target)).await.0, 400, "{target}");
+        gateway.wait_for_log(&format!("refused before it was decided: {message}")).await;
+    }
+    let mut other = get("/api/v1/pods");
+    other.headers_mut().insert("impersonate-user", "admin".parse().unwrap());
+    assert_eq!(gateway.json(other).await.0, 403);
+    gateway.wait_for_log("impersonation is not allowed").await;
+    assert!(gateway.server.asked().is_empty());
+    assert!(!gateway.log().contains("shop%2Fpods"));
+}
+
 #[test]
 fn the_example_is_a_policy_that_compiles() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../examples/kubernetes-api/agents.yaml");
