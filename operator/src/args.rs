@@ -1,6 +1,7 @@
 //! What the command line and the environment say.
 
 use clap::{Parser, ValueEnum};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -19,6 +20,16 @@ pub struct Args {
     /// Namespaces whose objects are reconciled. Omitted: all.
     #[arg(long, value_name = "NAMESPACE", env = "PORTCULLIS_WATCH_NAMESPACES", value_delimiter = ',')]
     pub watch_namespace: Vec<String>,
+
+    /// Let gateways act as their agents in this cluster, where a Resource is about it: look after a `ClusterRole` and a
+    /// binding for each. The operator can grant no more than it may do itself.
+    #[arg(long)]
+    pub grant_impersonation: bool,
+
+    /// Namespaces whose Resources get that. Whoever may start a pod there can act as whoever the gateway can. Omitted:
+    /// none, and what was granted is taken back.
+    #[arg(long, value_name = "NAMESPACE", requires = "grant_impersonation")]
+    pub impersonation_namespace: Vec<String>,
 
     /// Image of the gateway's pods.
     #[arg(long, value_name = "IMAGE", env = "PORTCULLIS_PROXY_IMAGE")]
@@ -111,6 +122,9 @@ impl Args {
 
 /// What all gateways of an operator share.
 #[derive(Clone, Debug)]
+            impersonation: self
+                .grant_impersonation
+                .then(|| self.impersonation_namespace.iter().cloned().collect()),
 pub struct Settings {
     /// The operator's own namespace.
     pub namespace: String,
@@ -142,6 +156,16 @@ impl fmt::Debug for Otlp {
         f.debug_struct("Otlp").field("endpoint", &self.endpoint).finish_non_exhaustive()
     }
 }
+    /// Namespaces in which gateways are let act as their agents in this cluster; `None`: that is not the operator's
+    /// business.
+    pub impersonation: Option<BTreeSet<String>>,
+}
+
+impl Settings {
+    /// Whether gateways of this namespace are let act as their agents in this cluster.
+    pub fn grants_impersonation_in(&self, namespace: &str) -> bool {
+        self.impersonation.as_ref().is_some_and(|namespaces| namespaces.contains(namespace))
+    }
 
 /// When nodes pull an image, in Kubernetes' own words.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]

@@ -16,6 +16,10 @@ pub const TENANT_KEY: &str = "key";
 pub const DRAIN_FINALIZER: &str = "portcullis.dev/drain";
 /// Label with the name of the Resource that an object belongs to.
 pub const RESOURCE_LABEL: &str = "portcullis.dev/resource";
+/// Label of what belongs to a Resource and to no namespace: the Resource's namespace.
+pub const RESOURCE_NAMESPACE_LABEL: &str = "portcullis.dev/resource-namespace";
+/// Label of the same: the Resource's UID. It stands for the owner reference, which cannot lead into a namespace.
+pub const RESOURCE_UID_LABEL: &str = "portcullis.dev/resource-uid";
 /// Label of everything that the operator made; its caches hold nothing else of the common kinds.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by=portcullis-operator";
 /// Annotation: SHA-256 of what was applied. A field that is no longer wanted shows in nothing else.
@@ -30,6 +34,11 @@ pub const ISSUED_FOR: &str = "portcullis.dev/issued-for";
 /// Name of a Resource's gateway: of its Deployment, Service, ServiceAccount and most other objects.
 pub fn gateway(resource: &str) -> String {
     format!("{resource}-gateway")
+}
+
+/// `ClusterRole` that lets a Resource's gateway act as its agents, and the binding of the same name.
+pub fn impersonator(namespace: &str, resource: &str) -> String {
+    format!("portcullis:{namespace}:{}", gateway(resource))
 }
 
 /// After the Resource's name: the Secret with its gateway's certificate.

@@ -146,6 +146,7 @@ pub fn error_policy(
     );
     let (category, pause) = match error {
         ResourceError::Apply(ApplyError::Taken { .. }) => ("name-taken", Duration::from_secs(30)),
+        ResourceError::Apply(ApplyError::NotHeld { .. }) => ("not-held", Duration::from_secs(30)),
         ResourceError::Apply(_) => ("apply", Duration::from_secs(2)),
         ResourceError::Api { .. } => ("api", Duration::from_secs(2)),
     };

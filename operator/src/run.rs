@@ -131,10 +131,11 @@ async fn work(client: &Client, args: &Args, metrics: &Metrics) -> Result<(), Run
     for scope in scopes {
         let due = Due::default();
         let began = std::time::Instant::now();
-        let (stores, watches) = Watches::new(client.clone(), scope.clone(), due.clone())
-            .start()
-            .await
-            .map_err(RunError::Caches)?;
+        let mut watches = Watches::new(client.clone(), scope.clone(), due.clone());
+        if shared.settings.impersonation.is_some() {
+            watches = watches.cluster_wide();
+        }
+        let (stores, watches) = watches.start().await.map_err(RunError::Caches)?;
         tracing::info!(
             scope = scope.as_deref().unwrap_or("all namespaces"),
             labels = MANAGED_BY,

@@ -6,7 +6,7 @@
 mod attachments;
 
 use self::attachments::Attachments;
-use crate::names::{MANAGED_BY, RESOURCE_LABEL};
+use crate::names::{MANAGED_BY, RESOURCE_LABEL, RESOURCE_NAMESPACE_LABEL};
 use crate::resource::dereference::mentions;
 use crate::triggers::Triggers;
 use crds::v1alpha1::{ApprovalRequest, KeyKind, Policy, ProtectedResource};
@@ -15,7 +15,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use k8s_openapi::serde::de::DeserializeOwned;
 use kube::api::{ApiResource, DynamicObject, PartialObjectMeta};
 use kube::core::DeserializeGuard;
@@ -106,10 +106,21 @@ pub fn owned_kinds() -> [ApiResource; 9] {
     ]
 }
 
+/// Kinds of the objects that let a gateway act as its agents in its own cluster. They belong to no namespace.
+pub fn cluster_kinds() -> [ApiResource; 2] {
+    [ApiResource::erase::<ClusterRole>(&()), ApiResource::erase::<ClusterRoleBinding>(&())]
+}
+
+/// Whether objects of a kind belong to no namespace.
+pub fn is_cluster_wide(kind: &ApiResource) -> bool {
+    cluster_kinds().iter().any(|one| one.kind == kind.kind && one.group == kind.group)
+}
+
 /// Starts the watches of a scope.
 pub struct Watches {
     client: Client,
     namespace: Option<String>,
+    kinds: Vec<ApiResource>,
     due: Due,
     tasks: JoinSet<()>,
 }
@@ -123,7 +134,14 @@ impl Debug for Watches {
 impl Watches {
     /// Nothing is watched yet. `namespace`: `None` for the whole cluster.
     pub fn new(client: Client, namespace: Option<String>, due: Due) -> Self {
-        Self { client, namespace, due, tasks: JoinSet::new() }
+        Self { client, namespace, kinds: owned_kinds().to_vec(), due, tasks: JoinSet::new() }
+    }
+
+    /// With the kinds that belong to no namespace as well.
+    #[must_use]
+    pub fn cluster_wide(mut self) -> Self {
+        self.kinds.extend(cluster_kinds());
+        self
     }
 
     /// Starts every watch and waits until the caches hold what there is.
@@ -142,7 +160,7 @@ impl Watches {
         let (claims, claims_in) = reflector::store();
         let mut owned = BTreeMap::new();
         let mut owned_in = Vec::new();
-        for kind in owned_kinds() {
+        for kind in std::mem::take(&mut self.kinds) {
             let writer = Writer::new(kind.clone());
             owned.insert(kind.kind.clone(), writer.as_reader());
             owned_in.push((kind, writer));
@@ -240,8 +258,10 @@ impl Watches {
     fn owned(&mut self, stores: &Stores, kind: ApiResource, writer: Writer<DynamicObject>) {
         let (stores, due) = (stores.clone(), self.due.clone());
         let api = match &self.namespace {
-            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &kind),
-            None => Api::all_with(self.client.clone(), &kind),
+            Some(namespace) if !is_cluster_wide(&kind) => {
+                Api::namespaced_with(self.client.clone(), namespace, &kind)
+            }
+            Some(_) | None => Api::all_with(self.client.clone(), &kind),
         };
         let config = watcher::Config::default().labels(MANAGED_BY);
         self.tasks.spawn(follow(api, config, (writer, kind), without_secrets, move |change| match change {
@@ -384,9 +404,10 @@ fn without_secrets(object: &mut DynamicObject, kind: &ApiResource) {
 }
 
 /// The Resource that an object was made for.
-fn belongs_to<K: Resource>(object: &K) -> Option<ObjectRef<Guarded<ProtectedResource>>> {
+pub fn belongs_to<K: Resource>(object: &K) -> Option<ObjectRef<Guarded<ProtectedResource>>> {
     let resource = object.labels().get(RESOURCE_LABEL)?;
-    Some(ObjectRef::new(resource).within(&object.namespace()?))
+    let namespace = object.namespace().or_else(|| object.labels().get(RESOURCE_NAMESPACE_LABEL).cloned());
+    Some(ObjectRef::new(resource).within(&namespace?))
 }
 
 fn resource_changed(

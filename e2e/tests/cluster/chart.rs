@@ -26,6 +26,7 @@ podLabels: {a: b}
 serviceAccount: {annotations: {a: b}}
 networkPolicy: {metricsFrom: [{namespaceSelector: {matchLabels: {name: monitoring}}}]}
 tests: {image: "postgres:17-alpine", resource: orders, namespace: shop, audience: orders.shop}
+impersonation: {enabled: true, namespaces: [shop], users: ["*"], groups: [agents]}
 "#;
 
 /// Without a container: what is looked at is the objects.
@@ -67,6 +68,8 @@ fn the_chart_passes_the_strict_lint_and_refuses_typos() {
         ("tests.images=a", "additional properties 'images' not allowed"),
         ("log.format=xml", "value must be one of 'text', 'json'"),
         ("otlp.endpoint=otel:4317", "does not match pattern"),
+        ("impersonation.user={a}", "additional properties 'user' not allowed"),
+        ("impersonation.namespaces={shop}", "/impersonation/namespaces"),
         ("tests.image=postgres:17", "/tests/resource"),
         ("otlp.headers=a=b", "set otlp.endpoint as well"),
         ("leaderElection=false", "set replicas to 1 or leaderElection to true"),
@@ -213,14 +216,14 @@ fn the_examples_are_what_the_api_server_takes() {
 }
 
 /// Helm, with directories of its own.
-struct Helm {
+pub(crate) struct Helm {
     program: PathBuf,
     directory: TempDir,
     kubeconfig: PathBuf,
 }
 
 impl Helm {
-    fn or_skip() -> Option<Self> {
+    pub(crate) fn or_skip() -> Option<Self> {
         if !ApiServer::is_possible() {
             return None;
         }
@@ -231,12 +234,12 @@ impl Helm {
     }
 
     /// For releases in this cluster.
-    fn of(self, server: &ApiServer) -> Self {
+    pub(crate) fn of(self, server: &ApiServer) -> Self {
         Self { kubeconfig: server.kubeconfig().to_owned(), ..self }
     }
 
     /// What it printed, or what it complained of.
-    fn run(&self, arguments: &[&str]) -> Result<String, String> {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Result<String, String> {
         let home = |name: &str| self.directory.path().join(name);
         let output = Command::new(&self.program)
             .args(arguments)
@@ -259,7 +262,7 @@ impl Helm {
     }
 
     /// With the token of the service account that the chart made.
-    fn operators_kubeconfig(&self, server: &ApiServer) -> PathBuf {
+    pub(crate) fn operators_kubeconfig(&self, server: &ApiServer) -> PathBuf {
         let token = server
             .kubectl(&[
                 "create",
@@ -315,6 +318,7 @@ fn documents(text: &str) -> impl Iterator<Item = Value> {
     documents.into_iter()
 }
 
-fn chart() -> String {
+/// Path of the chart.
+pub(crate) fn chart() -> String {
     repository().join("charts/portcullis").to_str().unwrap().to_owned()
 }

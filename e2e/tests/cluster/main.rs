@@ -8,5 +8,6 @@ mod chart;
 mod compose;
 mod end;
 mod gitops;
+mod impersonation;
 mod node;
 mod proxy_control;

@@ -6,9 +6,9 @@
 
 use crate::authority::hex;
 use crate::context::Context;
-use crate::names::{APPLIED, MANAGER, RESOURCE_LABEL};
+use crate::names::{APPLIED, MANAGER, RESOURCE_UID_LABEL};
 use crate::resource::validate::ValidatedResource;
-use crate::stores::owned_kinds;
+use crate::stores::{belongs_to, cluster_kinds, is_cluster_wide, owned_kinds};
 use kube::api::{
     ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, Preconditions,
 };
@@ -42,6 +42,20 @@ pub enum ApplyError {
         kind: String,
         /// Its name.
         name: String,
+    },
+    /// A right that the operator does not have, and so cannot grant.
+    #[error(
+        "spec.kubernetes: the operator may not grant what {kind} {name} says; name the users and groups in the chart's \
+         impersonation.users and impersonation.groups, or ask for fewer: spec.kubernetes.groups, and a user in every \
+         subject of the Policies (the API server: {said})"
+    )]
+    NotHeld {
+        /// Kind of the object.
+        kind: String,
+        /// Its name.
+        name: String,
+        /// What the API server said.
+        said: String,
     },
     /// A certificate could not be made.
     #[error("issue the gateway's certificate")]
@@ -87,9 +101,11 @@ pub async fn apply(
         source: Box::new(source),
     };
     let api = api(&context.client, resource, &kind);
-    let cached = context.stores.owned.get(&kind.kind);
-    let known = cached
-        .and_then(|store| store.get(&ObjectRef::new_with(&name, kind.clone()).within(&resource.namespace)));
+    let mut reference = ObjectRef::new_with(&name, kind.clone());
+    if !is_cluster_wide(&kind) {
+        reference = reference.within(&resource.namespace);
+    }
+    let known = context.stores.owned.get(&kind.kind).and_then(|store| store.get(&reference));
     let known = match known {
         Some(known) => Some((*known).clone()),
         // new, or somebody else's, or the cache is behind
@@ -106,7 +122,12 @@ pub async fn apply(
     let params = PatchParams::apply(MANAGER).force();
     context.metrics.wrote(&kind.kind, "apply");
     tracing::debug!(kind = kind.kind, namespace = resource.namespace, name, "apply");
-    api.patch(&name, &params, &Patch::Apply(&wanted)).await.map_err(|source| failed("apply", source))
+    match api.patch(&name, &params, &Patch::Apply(&wanted)).await {
+        Err(kube::Error::Api(status)) if status.code == 403 && is_cluster_wide(&kind) => {
+            Err(ApplyError::NotHeld { kind: kind.kind, name, said: status.message.clone() })
+        }
+        applied => applied.map_err(|source| failed("apply", source)),
+    }
 }
 
 /// Deletes what the operator made for the Resource earlier and does not want any more.
@@ -120,11 +141,11 @@ pub async fn prune(
     resource: &ValidatedResource,
     wanted: &[(String, String)],
 ) -> Result<(), ApplyError> {
-    for kind in owned_kinds() {
+    let own = ObjectRef::new(&resource.name).within(&resource.namespace);
+    for kind in owned_kinds().into_iter().chain(cluster_kinds()) {
         let Some(store) = context.stores.owned.get(&kind.kind) else { continue };
         let stale = store.state_filter(|object| {
-            object.metadata.namespace.as_deref() == Some(&resource.namespace)
-                && object.labels().get(RESOURCE_LABEL) == Some(&resource.name)
+            belongs_to(object).as_ref() == Some(&own)
                 && object.metadata.deletion_timestamp.is_none()
                 && is_owned(object, &resource.uid)
                 && !wanted.iter().any(|(kind_, name)| *kind_ == kind.kind && *name == object.name_any())
@@ -148,11 +169,18 @@ pub async fn prune(
 }
 
 fn api(client: &Client, resource: &ValidatedResource, kind: &ApiResource) -> Api<DynamicObject> {
-    Api::namespaced_with(client.clone(), &resource.namespace, kind)
+    if is_cluster_wide(kind) {
+        Api::all_with(client.clone(), kind)
+    } else {
+        Api::namespaced_with(client.clone(), &resource.namespace, kind)
+    }
 }
 
 /// Whether the Resource controls an object.
-fn is_owned(object: &DynamicObject, uid: &str) -> bool {
+pub(super) fn is_owned(object: &DynamicObject, uid: &str) -> bool {
+    if object.metadata.namespace.is_none() {
+        return object.labels().get(RESOURCE_UID_LABEL).is_some_and(|owner| owner == uid);
+    }
     object.owner_references().iter().any(|owner| owner.controller == Some(true) && owner.uid == uid)
 }
 

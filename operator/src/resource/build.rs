@@ -4,6 +4,7 @@
 
 mod access;
 mod deployment;
+mod impersonation;
 mod network;
 mod service;
 
@@ -15,6 +16,9 @@ use serde_json::{Value, json};
 /// The objects of a gateway, in the order in which they are applied. The certificate is another matter: it is random.
 pub fn build(resource: &ValidatedResource, settings: &Settings, authority: &str) -> Vec<Value> {
     let mut objects = access::build(resource);
+    if settings.grants_impersonation_in(&resource.namespace) {
+        objects.extend(impersonation::build(resource));
+    }
     if resource.certificate == Certificate::Own {
         objects.push(object(
             resource,

@@ -2,14 +2,17 @@
 //! and everything that it owns after it. Roles and Policies are there until the last session is over.
 
 use super::ResourceError;
+use super::apply::is_owned;
 use super::dereference::pods;
 use crate::context::Context;
 use crate::names::{self, DRAIN_FINALIZER, MANAGER};
+use crate::stores::cluster_kinds;
 use crds::v1alpha1::ProtectedResource;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
 use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
 use std::time::Duration;
@@ -68,11 +71,41 @@ pub(super) async fn drain(
     if !pods(&context.stores, &namespace, &name).is_empty() && !is_overdue(resource, now) {
         return Ok(Action::requeue(Duration::from_secs(1)));
     }
+    withdraw(context, resource).await?;
     tracing::info!(namespace, name, overdue = is_overdue(resource, now), "gateway drained");
     let others: Vec<String> =
         resource.finalizers().iter().filter(|finalizer| *finalizer != DRAIN_FINALIZER).cloned().collect();
     finalize(context, resource, &others).await?;
     Ok(Action::await_change())
+}
+
+/// Takes back what the gateway was let do in the whole cluster: no owner reference does it.
+async fn withdraw(context: &Context, resource: &ProtectedResource) -> Result<(), ResourceError> {
+    let failed = |source| ResourceError::Api { step: "take the right to impersonate back", source };
+    let name = names::impersonator(&resource.namespace().unwrap_or_default(), &resource.name_any());
+    // the binding first: what is left of a half-done step grants nothing
+    for kind in cluster_kinds().into_iter().rev() {
+        let Some(store) = context.stores.owned.get(&kind.kind) else { continue };
+        let is_known = store.get(&ObjectRef::new_with(&name, kind.clone())).is_some();
+        // what was made a moment ago may not be in the cache yet
+        if !is_known && resource.spec.kubernetes.is_none() {
+            continue;
+        }
+        let api = Api::<DynamicObject>::all_with(context.client.clone(), &kind);
+        let found = api.get_opt(&name).await.map_err(failed)?;
+        let Some(found) = found.filter(|found| is_owned(found, &resource.uid().unwrap_or_default())) else {
+            continue;
+        };
+        let precondition = Preconditions { uid: found.uid(), ..Preconditions::default() };
+        let params = DeleteParams { preconditions: Some(precondition), ..DeleteParams::background() };
+        context.metrics.wrote(&kind.kind, "delete");
+        match api.delete(&name, &params).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => {}
+            Err(source) => return Err(failed(source)),
+        }
+    }
+    Ok(())
 }
 
 fn is_overdue(resource: &ProtectedResource, now: Timestamp) -> bool {

@@ -4,12 +4,13 @@ use super::apply::ApplyError;
 use super::dereference::{Dereferenced, Mention};
 use super::pods::{self, is_leaving, is_running, report};
 use super::validate::{Invalid, ValidatedResource};
+use crate::args::Settings;
 use crate::conditions::{Wanted, merge};
 use crate::context::Context;
-use crate::names::MANAGER;
+use crate::names::{self, MANAGER};
 use crate::stores::Chain;
 use crds::v1alpha1::conditions::{
-    ACCEPTED, APPROVER_BINDING, PROGRAMMED, READY, RECONCILING, RESOLVED_REFS, STALLED,
+    ACCEPTED, APPROVER_BINDING, IMPERSONATION, PROGRAMMED, READY, RECONCILING, RESOLVED_REFS, STALLED,
 };
 use crds::v1alpha1::{GatewayReport, PolicyAttachment, ProtectedResource};
 use jiff::Timestamp;
@@ -160,7 +161,11 @@ fn conditions(context: &Context, given: &Dereferenced, outcome: &Outcome, now: T
     let mut wanted = match outcome {
         Outcome::Invalid(invalid) => not_built(invalid),
         Outcome::Failed(error) => failed(error),
-        Outcome::Applied(validated, deployment) => applied(given, validated, deployment),
+        Outcome::Applied(validated, deployment) => {
+            let mut wanted = applied(given, validated, deployment);
+            wanted.extend(impersonation(validated, &context.settings));
+            wanted
+        }
     };
     wanted.push(match context.binding.borrow().check(now) {
         Ok(()) => Wanted::yes(APPROVER_BINDING, "Proven", "decisions in another name are refused"),
@@ -200,15 +205,23 @@ fn not_built(invalid: &Invalid) -> Vec<Wanted> {
 
 fn failed(error: &ApplyError) -> Vec<Wanted> {
     let message = format!("{}; {LAST_GOOD}", Chain(error));
-    let taken = matches!(error, ApplyError::Taken { .. });
-    let reason = if taken { "NameTaken" } else { "ApplyFailed" };
+    let (reason, stalled) = match error {
+        ApplyError::Taken { .. } => ("NameTaken", true),
+        ApplyError::NotHeld { .. } => ("ImpersonationNotAllowed", true),
+        ApplyError::Api { .. }
+        | ApplyError::Certificate(_)
+        | ApplyError::SshKey(_)
+        | ApplyError::Built(_)
+        | ApplyError::NoDeployment
+        | ApplyError::Types(_) => ("ApplyFailed", false),
+    };
     let mut wanted = vec![
         Wanted::yes(ACCEPTED, "Accepted", "the spec is valid"),
         Wanted::yes(RESOLVED_REFS, "ResolvedRefs", "everything that the spec names is there"),
         Wanted::no(PROGRAMMED, reason, message.clone()),
         Wanted::no(READY, reason, message.clone()),
     ];
-    wanted.push(if taken {
+    wanted.push(if stalled {
         Wanted::yes(STALLED, reason, message)
     } else {
         Wanted::yes(RECONCILING, reason, message)
@@ -239,6 +252,30 @@ fn applied(given: &Dereferenced, validated: &ValidatedResource, deployment: &Dyn
     }
     wanted.extend([programmed, ready]);
     wanted
+}
+
+/// Whether the gateway was let act as its agents. Where it was not, somebody else may have done it.
+fn impersonation(validated: &ValidatedResource, settings: &Settings) -> Option<Wanted> {
+    let wanted = validated.impersonation.as_ref()?;
+    let namespace = &validated.namespace;
+    Some(if !settings.grants_impersonation_in(namespace) {
+        let message = format!(
+            "spec.kubernetes: the operator lets no gateway of namespace {namespace} act as its agents; add the namespace \
+             to the chart's impersonation.namespaces, or bind the right to the ServiceAccount {} yourself; until then the \
+             API server refuses every request",
+            validated.gateway()
+        );
+        Wanted::no(IMPERSONATION, "NotGranted", message)
+    } else if wanted.is_needed() {
+        let name = names::impersonator(namespace, &validated.name);
+        Wanted::yes(IMPERSONATION, "Granted", format!("ClusterRole {name}: {}", wanted.describe()))
+    } else {
+        Wanted::no(
+            IMPERSONATION,
+            "NobodyMayCome",
+            "no Policy selects this Resource yet, so nothing is granted",
+        )
+    })
 }
 
 const REFUSED: &str = "GatewayRefuses";

@@ -1,5 +1,9 @@
 //! Step 2: a Resource that can be built, or why not. Pure.
 
+mod impersonation;
+
+pub use impersonation::{Impersonation, Names};
+
 use super::dereference::{Dereferenced, Mention, MountKind, mentioned};
 use crate::names;
 use crds::v1alpha1::{IssuerRef, ProtectedResource, ResourceSpec, ServiceType, SpoolVolume};
@@ -37,6 +41,8 @@ pub struct ValidatedResource {
     pub mounts: BTreeSet<(MountKind, String)>,
     /// TCP ports that gateways connect to, beside DNS and the API server.
     pub egress: BTreeSet<u16>,
+    /// As whom the gateway has to act in the cluster in which it runs; `None`: it acts in no such way there.
+    pub impersonation: Option<Impersonation>,
 }
 
 /// Where a gateway's certificate comes from.
@@ -100,6 +106,7 @@ pub fn validate(given: &Dereferenced) -> Result<ValidatedResource, Invalid> {
         certificate: certificate(&resource.spec),
         mounts: mounts(resource),
         egress,
+        impersonation: Impersonation::of(given),
     })
 }
 

@@ -3,6 +3,7 @@
 use clap::Parser as _;
 use crds::manifest::{Manifests, to_yaml};
 use crds::v1alpha1::ProtectedResource;
+use kube::core::DeserializeGuard;
 use operator::args::{Args, Settings};
 use operator::resource::build::build;
 use operator::resource::dereference::{Dereferenced, Mention};
@@ -26,11 +27,17 @@ fn resources(sample: &str) -> Vec<ProtectedResource> {
     resources
 }
 
+/// With the Policies of the sample that name it.
 fn given(resource: ProtectedResource) -> Dereferenced {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds/samples/all-options.yaml");
+    let manifests = Manifests::parse("all-options.yaml", &std::fs::read_to_string(path).unwrap()).unwrap();
+    let name = resource.metadata.name.clone().unwrap();
+    let policies = manifests.policies.into_iter();
+    let policies = policies.filter(|one| one.spec.target_refs.iter().any(|target| target.name == name));
     Dereferenced {
         resource: Arc::new(resource),
         missing: Vec::new(),
-        policies: Vec::new(),
+        policies: policies.map(|policy| Arc::new(DeserializeGuard(Ok(policy)))).collect(),
         pods: Vec::new(),
         mounts: String::new(),
     }
@@ -79,6 +86,37 @@ fn hosts_over_ssh() {
 fn a_port_below_1024_needs_no_capability() {
     let mut resource = resources("resource.yaml").remove(0);
     resource.spec.gateway.service.port = Some(22);
+#[test]
+fn the_cluster_itself() {
+    let resource = own_cluster();
+    let granting = ["--grant-impersonation", "--impersonation-namespace=shop"];
+    check("kubernetes", resource.clone(), &settings(&granting));
+    // a namespace that is not named gets everything else
+    let given = given(resource);
+    let kinds = |arguments: &[&str]| -> Vec<String> {
+        let built = build(&validate(&given).unwrap(), &settings(arguments), "");
+        built.iter().map(|object| object["kind"].as_str().unwrap().to_owned()).collect()
+    };
+    let without: Vec<String> =
+        kinds(&granting).into_iter().filter(|kind| !kind.starts_with("Cluster")).collect();
+    assert_eq!(without.len() + 2, kinds(&granting).len());
+    assert_eq!(kinds(&["--grant-impersonation", "--impersonation-namespace=other"]), without);
+    assert_eq!(kinds(&[]), without);
+}
+
+#[test]
+fn another_cluster() {
+    let granting = ["--grant-impersonation", "--impersonation-namespace=shop"];
+    check("kubernetes-elsewhere", resources("all-options.yaml").remove(3), &settings(&granting));
+}
+
+/// A Resource about the cluster in which its gateway runs.
+fn own_cluster() -> ProtectedResource {
+    let mut resource = resources("all-options.yaml").remove(3);
+    resource.spec.kubernetes.as_mut().unwrap().kubeconfig_ref = None;
+    resource
+}
+
     let validated = validate(&given(resource)).unwrap();
     let built = build(&validated, &settings(&[]), "");
     let deployment = built.iter().find(|object| object["kind"] == "Deployment").unwrap();

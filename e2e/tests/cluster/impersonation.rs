@@ -1,0 +1,160 @@
+//! Resources about the cluster itself: what their gateways may do there, with the rights that the chart gives the operator.
+
+use crate::chart::{Helm, chart};
+use e2e::cluster::ApiServer;
+use e2e::operator::Operator;
+use e2e::process::wait_until;
+use serde_json::{Value, json};
+
+const RESOURCE: &str = "
+apiVersion: portcullis.dev/v1alpha1
+kind: Resource
+metadata: {name: cluster}
+spec:
+  kubernetes: {usernamePrefix: 'idp:', groupsPrefix: 'idp:', groups: [agents]}
+  authentication:
+    issuers: [{issuer: 'https://idp.example.com', audiences: [cluster.shop]}]
+  gateway: {replicas: 0}
+";
+
+fn policy(subjects: &str) -> String {
+    format!(
+        "apiVersion: portcullis.dev/v1alpha1\nkind: Policy\nmetadata: {{name: agents}}\nspec:\n  \
+         targetRefs: [{{name: cluster}}]\n  subjects: {subjects}\n  \
+         rules: [{{name: reads, action: Allow, kubernetes: {{verbs: [get]}}}}]\n"
+    )
+}
+
+/// An API server with the chart's operator, which may grant `idp:ann` and the group `idp:agents` in `shop`.
+struct Granting {
+    server: ApiServer,
+    _operator: Operator,
+    _helm: Helm,
+}
+
+impl Granting {
+    fn set() -> Option<Self> {
+        let helm = Helm::or_skip()?;
+        let server = ApiServer::start_with_controllers().unwrap();
+        let helm = helm.of(&server);
+        for namespace in ["shop", "other"] {
+            server.kubectl(&["create", "namespace", namespace]).unwrap();
+        }
+        helm.run(&[
+            "install",
+            "portcullis",
+            &chart(),
+            "--namespace=portcullis-system",
+            "--create-namespace",
+            "--set=impersonation.enabled=true,impersonation.namespaces={shop}",
+            "--set=impersonation.users={idp:ann},impersonation.groups={idp:agents}",
+        ])
+        .unwrap();
+        server.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "crd", "--all"]).unwrap();
+        let arguments = ["--grant-impersonation", "--impersonation-namespace=shop"];
+        let operator = Operator::start(&helm.operators_kubeconfig(&server), &arguments).unwrap();
+        Some(Self { server, _operator: operator, _helm: helm })
+    }
+
+    fn apply(&self, namespace: &str, manifest: &str) {
+        let namespace = format!("namespace: {namespace}");
+        self.server
+            .apply(&manifest.replace("metadata: {name", &format!("metadata: {{{namespace}, name")))
+            .unwrap();
+    }
+
+    /// Waits for a condition of the Resource; gives its message.
+    fn wait(&self, namespace: &str, kind: &str, expected: &str) -> String {
+        let mut last = Value::Null;
+        let waited = wait_until(&format!("{kind} is {expected}"), || {
+            let object = ["resource.portcullis.dev/cluster", "--namespace", namespace];
+            last = self.server.client().get(&object).ok()?["status"]["conditions"].take();
+            let found = last.as_array()?.iter().find(|condition| condition["type"] == kind)?;
+            let said = format!("{} {}", found["status"].as_str()?, found["reason"].as_str()?);
+            (said == expected).then(|| found["message"].as_str().unwrap_or_default().to_owned())
+        });
+        waited.unwrap_or_else(|error| panic!("{error:#}: {last:#}"))
+    }
+
+    /// Rules of the `ClusterRole`, if it is there.
+    fn rules(&self) -> Option<Value> {
+        let role = self.server.client().get(&["clusterrole/portcullis:shop:cluster-gateway"]).ok()?;
+        Some(role["rules"].clone())
+    }
+
+    fn is_bound(&self) -> bool {
+        self.server.client().get(&["clusterrolebinding/portcullis:shop:cluster-gateway"]).is_ok()
+    }
+}
+
+#[test]
+fn the_clusters_own_rights_are_granted_no_further_than_the_operator_holds_them() {
+    let Some(granting) = Granting::set() else { return };
+    granting.apply("shop", RESOURCE);
+    granting.wait("shop", "Impersonation", "False NobodyMayCome");
+    assert_eq!(granting.rules(), None);
+
+    granting.apply("shop", &policy("[{user: ann}]"));
+    let message = granting.wait("shop", "Impersonation", "True Granted");
+    assert!(message.contains("users: idp:ann; groups: idp:agents"), "{message}");
+    let uid = ["uids", "userextras/portcullis.dev/session", "userextras/portcullis.dev/command"];
+    let expected = json!([
+        {"apiGroups": [""], "resources": ["users"], "resourceNames": ["idp:ann"], "verbs": ["impersonate"]},
+        {"apiGroups": [""], "resources": ["groups"], "resourceNames": ["idp:agents"], "verbs": ["impersonate"]},
+        {"apiGroups": ["authentication.k8s.io"], "resources": uid, "verbs": ["impersonate"]},
+    ]);
+    assert_eq!(granting.rules(), Some(expected.clone()));
+    assert!(granting.is_bound());
+
+    // Others than the operator may be: what is granted stays as it is, and the Resource says why.
+    for subjects in ["[{user: ann}, {user: root}]", "[{group: agents}]"] {
+        granting.apply("shop", &policy(subjects));
+        let message = granting.wait("shop", "Programmed", "False ImpersonationNotAllowed");
+        for part in ["spec.kubernetes", "impersonation.users", "spec.kubernetes.groups", "not currently held"]
+        {
+            assert!(message.contains(part), "{subjects}: {part} is not in {message}");
+        }
+        assert_eq!(granting.rules(), Some(expected.clone()), "{subjects}");
+        granting.apply("shop", &policy("[{user: ann}]"));
+        granting.wait("shop", "Impersonation", "True Granted");
+    }
+
+    // A namespace that nobody named.
+    granting.apply("other", RESOURCE);
+    granting.apply("other", &policy("[{user: ann}]"));
+    let message = granting.wait("other", "Impersonation", "False NotGranted");
+    assert!(message.contains("impersonation.namespaces") && message.contains("cluster-gateway"), "{message}");
+    granting.wait("other", "Ready", "True ScaledToZero");
+    granting.server.client().get(&["clusterrole/portcullis:other:cluster-gateway"]).unwrap_err();
+
+    drift_is_mended(&granting, &expected);
+    it_goes_when_it_is_not_needed(&granting);
+}
+
+fn drift_is_mended(granting: &Granting, expected: &Value) {
+    let role = "clusterrole/portcullis:shop:cluster-gateway";
+    granting.server.kubectl(&["patch", role, "--type=merge", "--patch", r#"{"rules":[]}"#]).unwrap();
+    wait_until("the rules are as they were", || (granting.rules().as_ref() == Some(expected)).then_some(()))
+        .unwrap();
+}
+
+fn it_goes_when_it_is_not_needed(granting: &Granting) {
+    let gone = || (granting.rules().is_none() && !granting.is_bound()).then_some(());
+    // to another cluster
+    let kubeconfig =
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: there, namespace: shop}\nstringData: {kubeconfig: a}";
+    granting.server.apply(kubeconfig).unwrap();
+    granting
+        .apply("shop", &RESOURCE.replace("{usernamePrefix", "{kubeconfigRef: {name: there}, usernamePrefix"));
+    wait_until("what was granted is taken back", gone).unwrap();
+    let deployment =
+        granting.server.client().get(&["deployment/cluster-gateway", "--namespace=shop"]).unwrap();
+    let volumes = deployment["spec"]["template"]["spec"]["volumes"].as_array().unwrap();
+    assert!(volumes.iter().any(|volume| volume["secret"]["secretName"] == "there"), "{volumes:?}");
+    // back again, and then away with the Resource
+    granting.apply("shop", RESOURCE);
+    granting.wait("shop", "Impersonation", "True Granted");
+    let delete = ["delete", "resource.portcullis.dev/cluster", "--namespace=shop", "--timeout=60s"];
+    granting.server.kubectl(&delete).unwrap();
+    gone().expect("the Resource is gone only once what it was granted is");
+}
