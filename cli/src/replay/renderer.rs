@@ -48,9 +48,10 @@ impl Part {
 pub(crate) fn of(session: &SessionDetail) -> Box<dyn Renderer> {
     let named = |key: &str| session.opening.get(key).map(String::as_str).filter(|name| !name.is_empty());
     let place = named("db.namespace").unwrap_or(&session.summary.role);
-    let own: Box<dyn Renderer> = match session.summary.protocol.as_str() {
-        "SSH" => Box::new(Stream::default()),
-        "Kubernetes" => Box::new(kubernetes::Transcript::default()),
+    // gateways write the word of the Resource's spec
+    let own: Box<dyn Renderer> = match session.summary.protocol.to_lowercase().as_str() {
+        "ssh" => Box::new(Stream::default()),
+        "kubernetes" => Box::new(kubernetes::Transcript::default()),
         _ => Box::new(Transcript::new(place)),
     };
     Box::new(Sniffing { own, stream: None, begun: false })

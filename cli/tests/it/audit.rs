@@ -218,7 +218,7 @@ async fn a_recorded_terminal_comes_as_lines_or_exactly_and_at_its_times() {
     let (spool, _) = Spool::open(&SpoolOptions::new(&log, "dev/default/web/gw-1")).unwrap();
     let session = SessionStamp::new(vec![
         (key::SESSION_ID.into(), SESSION.into()),
-        (key::RESOURCE_PROTOCOL.into(), "SSH".into()),
+        (key::RESOURCE_PROTOCOL.into(), "ssh".into()),
     ]);
     let (mut encoder, mut recording) = (StreamEncoder::default(), Vec::new());
     let at = Duration::from_millis;
