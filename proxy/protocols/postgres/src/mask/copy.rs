@@ -4,12 +4,17 @@
 //! The server sends each row in a `CopyData` message of its own; one that is not whole ends the session. Text and CSV
 //! fields can carry any text, so column masks apply as they are; binary fields become NULL.
 
+mod plain;
+mod writing;
+
 use super::{RowMasker, RowPlan, put_value};
 use crate::messages::{Body, Malformed};
 use bytes::{BufMut, BytesMut};
 use pg_query::NodeEnum;
 use pg_query::protobuf::{CopyStmt, DefElem};
+use plain::Plain;
 use std::borrow::Cow;
+use writing::Writing;
 
 /// How rows are written.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -99,16 +104,6 @@ impl CopyFormat {
             _ => None,
         }
     }
-
-    /// Whether a line is its values as they are, with control bytes between them.
-    fn is_plain(&self, line: &[u8]) -> bool {
-        match self {
-            Self::Text(dialect) => {
-                !dialect.header && dialect.delimiter.is_ascii_control() && !line.contains(&b'\\')
-            }
-            Self::Csv(_) | Self::Binary { .. } => false,
-        }
-    }
 }
 
 /// The value of an option, if it is a word or a number.
@@ -125,6 +120,13 @@ fn word(option: &DefElem) -> Option<String> {
     }
 }
 
+/// Appends the head of a `CopyData` message, its length to be set later; says where it begins.
+fn begin(out: &mut BytesMut) -> usize {
+    let start = out.len();
+    out.put_slice(b"d\0\0\0\0");
+    start
+}
+
 impl RowMasker<'_> {
     /// Appends the masked `CopyData` for the one in `frame`.
     ///
@@ -136,14 +138,30 @@ impl RowMasker<'_> {
         format: &mut CopyFormat,
         out: &mut BytesMut,
     ) -> Result<(), Malformed> {
-        let start = out.len();
         let body = crate::frame::body(frame);
-        if *self.plan == RowPlan::Detect && format.is_plain(body) && !self.masker.row_may_match(body) {
-            out.put_slice(frame);
-            return Ok(());
+        if let CopyFormat::Text(dialect) = format
+            && let Some(plain) = Plain::of(body, dialect)
+            && self.is_clean(plain)
+        {
+            let RowPlan::Columns(masks) = self.plan else {
+                out.put_slice(frame);
+                return Ok(());
+            };
+            let start = begin(out);
+            self.copied_plain(plain, masks, out);
+            return super::patch_length(start, out);
         }
-        out.put_u8(b'd');
-        out.put_u32(0);
+        self.copied_by_field(body, format, out)
+    }
+
+    /// Appends the masked message, each field looked at by itself.
+    fn copied_by_field(
+        &mut self,
+        body: &[u8],
+        format: &mut CopyFormat,
+        out: &mut BytesMut,
+    ) -> Result<(), Malformed> {
+        let start = begin(out);
         match format {
             CopyFormat::Binary { begun } => self.copied_binary(body, begun, out)?,
             CopyFormat::Text(dialect) | CopyFormat::Csv(dialect) if dialect.header => {
@@ -229,117 +247,6 @@ impl RowMasker<'_> {
             None => Some(self.masker.text(value, self.counts)),
         }
     }
-}
-
-/// A text format, for one line.
-#[derive(Clone, Copy)]
-struct Writing<'a> {
-    dialect: &'a Dialect,
-    csv: bool,
-}
-
-impl Writing<'_> {
-    /// The fields of a line as they are written.
-    fn split<'l>(&self, line: &'l [u8]) -> Result<Vec<&'l [u8]>, Malformed> {
-        let Dialect { quote, escape, delimiter, .. } = *self.dialect;
-        let (mut quoted, mut escaped) = (false, false);
-        let fields = line.split(|byte| {
-            if escaped {
-                escaped = false;
-                return false;
-            }
-            if !self.csv {
-                escaped = *byte == b'\\';
-            } else if quoted && *byte == escape && escape != quote {
-                escaped = true;
-            } else if *byte == quote {
-                // A doubled quote closes and opens again, which comes to the same.
-                quoted = !quoted;
-            }
-            *byte == delimiter && !quoted && !escaped
-        });
-        let fields = fields.collect();
-        if quoted || escaped {
-            return Err(Malformed("a copied row ends within a field"));
-        }
-        Ok(fields)
-    }
-
-    /// The value of a field; `None` is NULL.
-    fn read(&self, field: &[u8]) -> Option<Vec<u8>> {
-        if field == self.dialect.null {
-            return None;
-        }
-        Some(if self.csv { self.read_csv(field) } else { read_text(field) })
-    }
-
-    fn read_csv(&self, field: &[u8]) -> Vec<u8> {
-        let Dialect { quote, escape, .. } = *self.dialect;
-        let mut value = Vec::with_capacity(field.len());
-        let mut quoted = false;
-        let mut bytes = field.iter().copied().peekable();
-        while let Some(byte) = bytes.next() {
-            if quoted && byte == escape && bytes.peek().is_some_and(|next| *next == quote || *next == escape)
-            {
-                value.extend(bytes.next());
-            } else if byte == quote {
-                quoted = !quoted;
-            } else {
-                value.push(byte);
-            }
-        }
-        value
-    }
-
-    fn write(&self, value: &[u8], out: &mut BytesMut) {
-        let Dialect { quote, escape, delimiter, .. } = *self.dialect;
-        if self.csv {
-            out.put_u8(quote);
-            for byte in value {
-                if *byte == quote || *byte == escape {
-                    out.put_u8(escape);
-                }
-                out.put_u8(*byte);
-            }
-            out.put_u8(quote);
-            return;
-        }
-        for byte in value {
-            match *byte {
-                b'\\' => out.put_slice(b"\\\\"),
-                b'\n' => out.put_slice(b"\\n"),
-                b'\r' => out.put_slice(b"\\r"),
-                b'\t' => out.put_slice(b"\\t"),
-                byte if byte == delimiter => {
-                    out.put_u8(b'\\');
-                    out.put_u8(byte);
-                }
-                byte => out.put_u8(byte),
-            }
-        }
-    }
-}
-
-fn read_text(field: &[u8]) -> Vec<u8> {
-    let mut value = Vec::with_capacity(field.len());
-    let mut bytes = field.iter().copied();
-    while let Some(byte) = bytes.next() {
-        if byte != b'\\' {
-            value.push(byte);
-            continue;
-        }
-        // What the server writes: never octal or hexadecimal.
-        value.extend(bytes.next().map(|escaped| match escaped {
-            b'b' => 8,
-            b'f' => 12,
-            b'n' => b'\n',
-            b'r' => b'\r',
-            b't' => b'\t',
-            b'v' => 11,
-            other => other,
-        }));
-    }
-    value
 }
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";

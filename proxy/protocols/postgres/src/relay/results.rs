@@ -1,14 +1,14 @@
 //! Results: rows, copies, completions. Masked, recorded, and only then handed on.
 
-use super::Relay;
 use super::ending::Ending;
 use super::expect::{Expect, Running};
 use super::server::malformed;
+use super::{HIGH_WATER, Relay};
 use crate::frame;
 use crate::frontend::refusal;
 use crate::mask::{RowMasker, RowPlan};
 use crate::messages::{self, Backend};
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use proxy_core::refusal::RefusalKind;
 
 impl Relay {
@@ -65,8 +65,6 @@ impl Relay {
             return Err(Ending::ServerProtocol("a result that nobody asked for"));
         };
         match kind {
-            Backend::DataRow => self.row(&frame),
-            Backend::CopyData => self.copy_data(&frame),
             Backend::CommandComplete => {
                 running.completed(messages::text(frame::body(&frame)).map_err(malformed)?);
                 self.complete(frame).await
@@ -83,7 +81,9 @@ impl Relay {
                 }
                 self.release_after_completion(&frame)
             }
-            Backend::CopyDone
+            Backend::DataRow
+            | Backend::CopyData
+            | Backend::CopyDone
             | Backend::RowDescription
             | Backend::ParseComplete
             | Backend::BindComplete
@@ -98,16 +98,40 @@ impl Relay {
         }
     }
 
-    fn row(&mut self, frame: &Bytes) -> Result<(), Ending> {
+    /// Masks the whole rows that are here, as far as the client keeps up, records them and hands them on. `false`: not
+    /// one is here as a whole.
+    ///
+    /// # Errors
+    /// Nobody asked for rows, one of them cannot be masked, or they cannot be recorded.
+    pub(super) fn rows(&mut self, tag: u8) -> Result<bool, Ending> {
         let Some(Expect::Execute(running) | Expect::Query(running)) = self.queue.front_mut() else {
-            return Ok(());
+            return Err(Ending::ServerProtocol("a result that nobody asked for"));
         };
-        running.rows = running.rows.saturating_add(1);
-        let mut out = BytesMut::with_capacity(frame.len().saturating_add(64));
-        let Running { plan, shapes, permit, counts, .. } = &mut **running;
-        let mut masker = RowMasker { plan, shapes, masker: permit.masker(), counts };
-        masker.row(frame, &mut out).map_err(malformed)?;
-        self.release(&out)
+        let (input, output) = (&mut self.upstream.input, &mut self.client.output);
+        let limit = self.options.limits.masked_message_bytes;
+        let start = output.len();
+        output.reserve(input.len().min(HIGH_WATER));
+        let (mut taken, mut outcome) = (0_usize, Ok(()));
+        while output.len() < HIGH_WATER
+            && outcome.is_ok()
+            && let Some(rest) = input.get(taken..)
+            && let Ok(Some(header)) = frame::header(rest, limit)
+            && header.tag == tag
+            && let Some(frame) = rest.get(..header.length)
+        {
+            let before = output.len();
+            outcome = masked(running, frame, output);
+            if outcome.is_err() {
+                output.truncate(before);
+            }
+            taken = taken.saturating_add(header.length);
+        }
+        input.advance(taken);
+        if let Err(refusal) = self.gate.record(&mut running.permit, output.get(start..).unwrap_or_default()) {
+            output.truncate(start);
+            return Err(refusal.into());
+        }
+        outcome.map(|()| taken > 0)
     }
 
     /// One result is complete. In the extended protocol that ends the command.
@@ -151,20 +175,18 @@ impl Relay {
             self.discarding = false;
         }
     }
+}
 
-    /// One row of a copy: the server sends each in a message of its own.
-    fn copy_data(&mut self, frame: &Bytes) -> Result<(), Ending> {
-        let Some(Expect::Execute(running) | Expect::Query(running)) = self.queue.front_mut() else {
-            return Ok(());
-        };
-        running.rows = running.rows.saturating_add(1);
-        let Running { plan, shapes, permit, counts, format, .. } = &mut **running;
-        let Some(format) = format else {
-            return Err(Ending::ServerProtocol("copy data without its announcement"));
-        };
-        let mut out = BytesMut::with_capacity(frame.len().saturating_add(64));
-        let mut masker = RowMasker { plan, shapes, masker: permit.masker(), counts };
-        masker.copied(frame, format, &mut out).map_err(malformed)?;
-        self.release(&out)
+/// Appends one row, masked. The server sends each row of a copy in a message of its own.
+fn masked(running: &mut Running, frame: &[u8], out: &mut BytesMut) -> Result<(), Ending> {
+    running.rows = running.rows.saturating_add(1);
+    let Running { plan, shapes, permit, counts, format, .. } = running;
+    let mut masker = RowMasker { plan, shapes, masker: permit.masker(), counts };
+    if frame.first() == Some(&b'D') {
+        return masker.row(frame, out).map_err(malformed);
     }
+    let Some(format) = format else {
+        return Err(Ending::ServerProtocol("copy data without its announcement"));
+    };
+    masker.copied(frame, format, out).map_err(malformed)
 }

@@ -43,6 +43,12 @@ impl Relay {
                 let hint = "select less of it: it has to be masked as a whole";
                 return Err(crate::frontend::refusal(RefusalKind::TooLarge, message, hint).into());
             }
+            if matches!(kind, Backend::DataRow | Backend::CopyData) {
+                if !self.rows(header.tag)? {
+                    break;
+                }
+                continue;
+            }
             if self.upstream.input.len() < header.length {
                 break;
             }
