@@ -9,6 +9,7 @@ use crate::event::{Event, Severity, Value, key};
 use crate::merkle::Hash;
 use opentelemetry_proto::tonic::logs::v1::SeverityNumber;
 use prost::encoding::{encode_varint, encoded_len_varint};
+use std::borrow::Cow;
 
 /// Most bytes of one record.
 pub(crate) const MAX_LEAF_BYTES: usize = 65_535;
@@ -174,10 +175,9 @@ fn severity(severity: Severity) -> (u64, &'static str) {
 }
 
 /// A body is one line: it is shown as one, and a line break in it could fake another.
-fn one_line(body: &str) -> String {
-    body.chars()
-        .map(|c| if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') { ' ' } else { c })
-        .collect()
+fn one_line(body: &str) -> Cow<'_, str> {
+    let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    if body.contains(breaks) { body.replace(breaks, " ").into() } else { body.into() }
 }
 
 #[cfg(test)]

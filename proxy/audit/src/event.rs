@@ -9,6 +9,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// Attributes that most events have at most, so that their list need not grow.
+const USUAL_ATTRIBUTES: usize = 16;
+
 /// One thing that happened, before it becomes an OTLP log record.
 #[derive(Clone, Debug)]
 pub struct Event {
@@ -25,7 +28,7 @@ pub struct Event {
 impl Event {
     /// An event without attributes.
     pub fn new(name: EventName, severity: Severity, body: impl Into<String>) -> Self {
-        Self { name, severity, body: body.into(), attributes: Vec::new() }
+        Self { name, severity, body: body.into(), attributes: Vec::with_capacity(USUAL_ATTRIBUTES) }
     }
 
     /// The same event with one more attribute.

@@ -62,7 +62,7 @@ proptest! {
             observed_time_unix_nano: time,
             severity_number: SeverityNumber::Warn as i32,
             severity_text: "WARN".to_owned(),
-            body: Some(any_value(Any::StringValue(one_line(&body)))),
+            body: Some(any_value(Any::StringValue(one_line(&body).into_owned()))),
             attributes: vec![
                 key_value("portcullis.schema", Any::StringValue("v1".to_owned())),
                 key_value("portcullis.log.origin", Any::StringValue("dev/default/orders/0".to_owned())),
