@@ -6,7 +6,22 @@
 //!
 //! Source: the BSD `rcp` protocol as OpenSSH's `scp.c` speaks it with `-O`.
 
+use proxy_audit::stream::Channel;
 use sha2::{Digest as _, Sha256};
+
+/// Where the files of a transfer come from, if `line` is one: `scp -t` takes them from its input, `scp -f` writes them
+/// to its output. Options with values stand behind these two, if anywhere.
+pub(crate) fn sender(line: &[u8]) -> Option<Channel> {
+    let mut words = std::str::from_utf8(line).ok()?.split_ascii_whitespace();
+    if words.next()?.rsplit('/').next()? != "scp" {
+        return None;
+    }
+    words.take_while(|word| word.starts_with('-')).find_map(|word| match word {
+        "-t" => Some(Channel::STDIN),
+        "-f" => Some(Channel::STDOUT),
+        _ => None,
+    })
+}
 
 /// Longest line of the protocol, in bytes.
 const LINE_MAX: usize = 8 * 1024;
@@ -169,6 +184,15 @@ mod tests {
             assert_eq!(told, [("site/a b", 5), ("site/css/empty", 0), ("top", 2)]);
             assert_eq!(files[0].sha256, Some(Sha256::digest(b"hello").into()));
             assert!(!lost && rest.is_none());
+        }
+    }
+
+    #[test]
+    fn a_transfer_is_known_by_its_command_line() {
+        assert_eq!(sender(b"scp -t /tmp/x"), Some(Channel::STDIN));
+        assert_eq!(sender(b"/usr/bin/scp -r -p -f -- 'a b'"), Some(Channel::STDOUT));
+        for line in ["scp a b", "cat -f x", "scp -r x -t", ""] {
+            assert_eq!(sender(line.as_bytes()), None, "{line}");
         }
     }
 

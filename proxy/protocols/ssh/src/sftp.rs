@@ -1,8 +1,9 @@
 //! The subsystem `sftp`, operation by operation.
 //!
 //! A state machine over the bytes of both directions: packets span reads as they like, requests that touch a path are
-//! held until they are decided, file data passes as it comes and leaves its size and digest. Version 3, which is what
-//! OpenSSH speaks; a server that answers with another one ends the session.
+//! held until they are decided, file data passes as it comes and leaves its size and digest; where a policy masks, data
+//! that is read is looked at first. Version 3, which is what OpenSSH speaks; a server that answers with another one ends
+//! the session.
 //!
 //! Requests on a handle pass without a question, because opening it was one. `REALPATH` passes as well: clients begin
 //! with it, and all it tells is where a path leads. What is not in the table is answered as unsupported.
@@ -17,6 +18,7 @@ mod packet;
 mod transfer;
 
 use packet::{Fields, Packets, Part, kind};
+use proxy_core::mask::Masker;
 use std::collections::HashMap;
 
 pub use operation::Operation;
@@ -33,6 +35,9 @@ const HANDLES_MAX: usize = 1_024;
 
 /// Longest handle, in bytes. Source: the draft, section 6.3.
 const HANDLE_MAX: usize = 256;
+
+/// What stands before the data in its packet, in bytes: length, kind, id, length of the data.
+const DATA_HEAD: usize = 13;
 
 /// Longest message of a refusal, in bytes.
 const MESSAGE_MAX: usize = 1_024;
@@ -97,12 +102,23 @@ pub struct Sftp {
     reading: Option<Vec<u8>>,
     /// The handle whose data is passing from the client.
     writing: Option<Vec<u8>>,
+    /// Looks at what is read.
+    masker: Option<Masker>,
 }
 
 impl Sftp {
     /// A session that has not begun.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same, of whose files nothing is given out that the detectors of `masker` find: reading such a file is
+    /// answered as denied. Holds a packet of data until it is whole.
+    pub fn looking(masker: Masker) -> Self {
+        if !masker.has_detectors() {
+            return Self::new();
+        }
+        Self { from_server: Packets::with_data(), masker: Some(masker), ..Self::default() }
     }
 
     /// Takes bytes from the client.
@@ -179,6 +195,10 @@ impl Sftp {
         let pending = match kind {
             kind::READ => {
                 let handle = self.handle(&mut fields)?;
+                if let Some(name) = handle.as_ref().and_then(|handle| self.withheld(handle)) {
+                    items.push(Item::Answer(withholding(id, name)));
+                    return Ok(());
+                }
                 handle.map(|handle| Ok::<_, SftpError>(Pending::Read(handle, fields.u64()?))).transpose()?
             }
             kind::WRITE => {
@@ -221,6 +241,11 @@ impl Sftp {
         Ok(())
     }
 
+    /// Name of what is in an open file that is not given out.
+    fn withheld(&self, handle: &[u8]) -> Option<&str> {
+        self.handles.get(handle)?.withheld.as_deref()
+    }
+
     /// The handle of a request, if it is open.
     fn handle(&self, fields: &mut Fields<'_>) -> Result<Option<Vec<u8>>, SftpError> {
         let handle = fields.bytes()?;
@@ -249,9 +274,16 @@ impl Sftp {
                 self.handles.insert(handle.to_vec(), Transfer::of(path));
             }
             (kind::DATA, Pending::Read(handle, offset)) => {
-                if let Some(transfer) = self.handles.get_mut(&handle) {
-                    transfer.read.seek(offset);
+                let transfer = self.handles.get_mut(&handle).ok_or(SftpError::Unasked)?;
+                let data = packet.get(DATA_HEAD..).unwrap_or_default();
+                if let Some(masker) = &self.masker
+                    && let Err(name) = transfer.look(masker, offset, data)
+                {
+                    pass(items, &withholding(id, &name));
+                    return Ok(());
                 }
+                transfer.read.seek(offset);
+                transfer.read.add(data);
                 self.reading = Some(handle);
             }
             (kind::HANDLE | kind::DATA, _) => return Err(SftpError::Unasked),
@@ -266,6 +298,15 @@ impl Sftp {
         pass(items, packet);
         Ok(())
     }
+}
+
+/// The answer in place of data that is not given out.
+fn withholding(id: u32, name: &str) -> Vec<u8> {
+    let reason = format!(
+        "portcullis: the file holds what the policy masks ({name}), and a file is given out as it is or not at all; \
+         read it with a program, whose output can be masked"
+    );
+    status(id, 3, &reason)
 }
 
 /// Joins what is passed to what was passed just before.

@@ -8,7 +8,8 @@ use crate::session::Session;
 use crate::sftp::{Item, Operation, Sftp, SftpError, Transfer};
 use bytes::Bytes;
 use proxy_audit::stream::{Channel, StreamEncoder, StreamEvent};
-use proxy_core::gate::{Decision, End, Held, Permit};
+use proxy_core::gate::{Decision, End, EndKind, Held, Permit};
+use proxy_core::mask::Masker;
 use proxy_core::refusal::{Refusal, RefusalKind};
 use russh::{ChannelWriteHalf, client};
 use std::collections::VecDeque;
@@ -37,9 +38,15 @@ pub(super) enum Said {
 }
 
 impl Files {
-    pub(super) fn new(session: Arc<Session>, signals: Signals) -> (Arc<Self>, mpsc::UnboundedReceiver<Said>) {
+    /// What is read is looked at by the detectors of `masker`.
+    pub(super) fn new(
+        session: Arc<Session>,
+        signals: Signals,
+        masker: Masker,
+    ) -> (Arc<Self>, mpsc::UnboundedReceiver<Said>) {
         let (answers, said) = mpsc::unbounded_channel();
-        let files = Self { session, signals, sftp: Mutex::new(Sftp::new()), answers, open: Mutex::default() };
+        let sftp = Mutex::new(Sftp::looking(masker));
+        let files = Self { session, signals, sftp, answers, open: Mutex::default() };
         (Arc::new(files), said)
     }
 
@@ -176,7 +183,12 @@ impl Files {
             }
         }
         self.session.record(&mut permit, &frames, false).await?;
-        self.session.finish(permit, End::ok(0)).await
+        let mut end = End::ok(0);
+        if let Some(name) = &transfer.withheld {
+            end.outcome = EndKind::Error;
+            end.masked.add(name);
+        }
+        self.session.finish(permit, end).await
     }
 
     fn say(&self, said: Said) {

@@ -188,6 +188,7 @@ async fn give(
                 masked.push(data, &mut out);
                 recorder.input(&out).await?;
             }
+            recorder.files(Channel::STDIN, data).await?;
             write.data_bytes(data.clone()).await
         }
         Item::Ended => {

@@ -6,6 +6,7 @@ use super::recorder::Recorder;
 use super::{Relay, Running, STDERR, Start, Terminal, signal_name};
 use crate::mask::OutputMasker as Output;
 use crate::refusals::{EXIT_STATUS, lines, refusal};
+use crate::scp;
 use crate::session::{Purpose, Session};
 use crate::upstream;
 use bytes::Bytes;
@@ -32,6 +33,8 @@ pub(super) struct Pump<'a> {
     files: Option<Subsystem>,
     /// The client has a standard error and expects an exit status.
     speaks: bool,
+    /// The client knows that no more comes.
+    ended: bool,
 }
 
 /// The subsystem `sftp`, as the host's side of it goes.
@@ -80,7 +83,10 @@ impl Pump<'_> {
         let Relay { session, read, write, terminal, ahead } = relay;
         let Running { permit, connection, channel, start } = running;
         let masker = permit.masker().clone();
-        let recorder = Recorder::new(Arc::clone(&session), permit);
+        let mut recorder = Recorder::new(Arc::clone(&session), permit);
+        if let Start::Exec(line) = &start {
+            recorder.watch(scp::sender(line), &masker);
+        }
         let (host, to_host) = channel.split();
         let signals = Signals::default();
         let (items, taken) = mpsc::unbounded_channel();
@@ -93,7 +99,7 @@ impl Pump<'_> {
             room: Arc::clone(&room),
         };
         let files = matches!(&start, Start::Subsystem(name) if name == "sftp")
-            .then(|| Files::new(Arc::clone(&session), signals.clone()));
+            .then(|| Files::new(Arc::clone(&session), signals.clone(), masker.clone()));
         let (files, said) = files.unzip();
         let log = (terminal.is_none() && files.is_none()).then(|| StreamMasker::new(masker.clone()));
         let writer = Writer {
@@ -144,6 +150,7 @@ impl<'a> Pump<'a> {
             terminal,
             files: None,
             speaks: true,
+            ended: false,
         }
     }
 
@@ -190,7 +197,7 @@ impl<'a> Pump<'a> {
             let said = match message {
                 Some(ChannelMsg::Data { data }) => self.say(Channel::STDOUT, data).await,
                 Some(ChannelMsg::ExtendedData { data, ext: STDERR }) => self.say(Channel::STDERR, data).await,
-                Some(ChannelMsg::Eof) => self.flush(Output::finish).await,
+                Some(ChannelMsg::Eof) => self.half_close().await,
                 Some(ChannelMsg::ExitStatus { exit_status }) => {
                     exit = Some(Exit::Status(exit_status));
                     Ok(())
@@ -209,6 +216,17 @@ impl<'a> Pump<'a> {
                 return stop;
             }
         }
+    }
+
+    /// The host has no more to say. Of a forwarding the client hears at once, as the other end may wait for its answer;
+    /// of a program it hears with its exit status, before which the gateway may have something to say itself.
+    async fn half_close(&mut self) -> Result<(), Stop> {
+        self.flush(Output::finish).await?;
+        if !self.speaks && !self.ended {
+            self.ended = true;
+            self.client.eof().await.or(Err(Stop::Gone))?;
+        }
+        Ok(())
     }
 
     async fn say(&mut self, channel: Channel, data: Bytes) -> Result<(), Stop> {
@@ -246,6 +264,7 @@ impl<'a> Pump<'a> {
             return Ok(());
         }
         self.recorder.output(channel, &data).await.map_err(Stop::Refused)?;
+        self.recorder.files(channel, &data).await.map_err(Stop::Refused)?;
         self.send(channel, data).await
     }
 
@@ -345,7 +364,9 @@ impl<'a> Pump<'a> {
             }
             None => {}
         }
-        self.client.eof().await?;
+        if !self.ended {
+            self.client.eof().await?;
+        }
         self.client.close().await
     }
 

@@ -1,8 +1,10 @@
 //! The record of what a channel carries, in the neutral form of terminals and programs (`proxy_audit::stream`).
 
+use crate::scp::Watch;
 use crate::session::Session;
 use proxy_audit::stream::{Channel, StreamEncoder, StreamEvent};
 use proxy_core::gate::{End, Permit};
+use proxy_core::mask::{MaskCounts, Masker};
 use proxy_core::refusal::Refusal;
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,6 +14,8 @@ use tokio::sync::Mutex;
 pub(super) struct Recorder {
     session: Arc<Session>,
     open: Mutex<Open>,
+    /// Files that go through, where it is legacy `scp` that runs: from whom they come, and what masks their names.
+    files: Option<(Channel, Masker, Mutex<Watch>)>,
 }
 
 struct Open {
@@ -29,7 +33,31 @@ impl Recorder {
             began: Instant::now(),
             frames: Vec::new(),
         };
-        Self { session, open: Mutex::new(open) }
+        Self { session, open: Mutex::new(open), files: None }
+    }
+
+    /// From now on tells of the files that legacy `scp` sends on `channel`.
+    pub(super) fn watch(&mut self, channel: Option<Channel>, masker: &Masker) {
+        self.files = channel.map(|channel| (channel, masker.clone(), Mutex::new(Watch::new())));
+    }
+
+    /// Records size and digest of the files that are complete with these bytes, as their receiver is about to get them.
+    ///
+    /// # Errors
+    /// They cannot be recorded.
+    pub(super) async fn files(&self, channel: Channel, bytes: &[u8]) -> Result<(), Refusal> {
+        let Some((from, masker, watch)) = self.files.as_ref().filter(|(from, ..)| *from == channel) else {
+            return Ok(());
+        };
+        let mut files = Vec::new();
+        watch.lock().await.push(bytes, &mut files);
+        for file in files {
+            let Some(digest) = file.sha256 else { continue };
+            let path = masker.text(file.path.as_bytes(), &mut MaskCounts::default()).into_owned();
+            let path = String::from_utf8_lossy(&path).into_owned();
+            self.event(&StreamEvent::File { channel: *from, bytes: file.size, digest, path }).await?;
+        }
+        Ok(())
     }
 
     /// Records bytes that the client is about to get: when this returns, it may.

@@ -52,15 +52,22 @@ pub(super) enum Part {
     Data(Vec<u8>),
 }
 
-/// Cuts one direction into packets. Holds at most [`WHOLE_MAX`] bytes.
+/// Cuts one direction into packets. Holds at most [`WHOLE_MAX`] bytes, and whole data at most [`PACKET_MAX`].
 #[derive(Debug, Default)]
 pub(super) struct Packets {
     held: Vec<u8>,
+    /// Data of the server is given with its packet, not as it comes.
+    whole_data: bool,
     /// Bytes of the packet that pass as they come.
     left: usize,
 }
 
 impl Packets {
+    /// Packets of a server, each whole.
+    pub(super) fn with_data() -> Self {
+        Self { whole_data: true, ..Self::default() }
+    }
+
     /// The next piece of what is held and of `bytes`, which it is taken from. `None`: more bytes are needed.
     pub(super) fn next(&mut self, bytes: &mut &[u8], side: Side) -> Result<Option<Part>, SftpError> {
         if self.left > 0 {
@@ -114,7 +121,8 @@ impl Packets {
             // data of another length than the packet's rest: the two sides would read on at different places
             return Err(SftpError::Malformed);
         }
-        Ok((head, total))
+        let whole = self.whole_data && (side, *kind) == (Side::Server, kind::DATA);
+        Ok((if whole { total } else { head }, total))
     }
 
     fn u32_at(&self, at: usize) -> Option<usize> {

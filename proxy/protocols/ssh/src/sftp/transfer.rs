@@ -1,6 +1,10 @@
 //! What went through an open file.
 
+use proxy_core::mask::Masker;
 use sha2::{Digest as _, Sha256};
+
+/// So much of what was read is looked at again with what follows, in bytes: what stands across two packets.
+const CONTEXT: usize = 1_024;
 
 /// A file that was read or written.
 #[derive(Debug)]
@@ -11,17 +15,46 @@ pub struct Transfer {
     pub read: Flow,
     /// What was written to it.
     pub written: Flow,
+    /// Name of what the policy hides in it, and which therefore was not read.
+    pub withheld: Option<String>,
+    /// The end of what was read.
+    tail: Vec<u8>,
 }
 
 impl Transfer {
     /// Of a file that has just been opened.
     pub(super) fn of(path: String) -> Self {
-        Self { path, read: Flow::default(), written: Flow::default() }
+        let (read, written) = (Flow::default(), Flow::default());
+        Self { path, read, written, withheld: None, tail: Vec::new() }
     }
 
-    /// Whether anything went through it.
+    /// Whether anything went through it, or was kept from that.
     pub fn moved(&self) -> bool {
-        self.read.bytes > 0 || self.written.bytes > 0
+        self.read.bytes > 0 || self.written.bytes > 0 || self.withheld.is_some()
+    }
+
+    /// Looks at data that was read at `offset`, with what was read before it. From the first piece with something that
+    /// must be hidden on, nothing more of the file is given out: in place of a value of another length, all that
+    /// follows would stand elsewhere.
+    ///
+    /// # Errors
+    /// The data must not be given out: the name of what is in the file.
+    pub(super) fn look(&mut self, masker: &Masker, offset: u64, data: &[u8]) -> Result<(), String> {
+        if let Some(name) = &self.withheld {
+            return Err(name.clone());
+        }
+        if offset != self.read.at {
+            self.tail.clear();
+        }
+        let known = self.tail.len();
+        self.tail.extend_from_slice(data);
+        if let Some(name) = crate::mask::something_in(masker, &self.tail, known) {
+            self.tail.clear();
+            self.withheld = Some(name.clone());
+            return Err(name);
+        }
+        self.tail.drain(..self.tail.len().saturating_sub(CONTEXT));
+        Ok(())
     }
 }
 

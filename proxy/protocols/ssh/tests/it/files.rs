@@ -70,6 +70,50 @@ async fn an_operation_that_is_refused_costs_nothing_else() {
     assert!(denied >= 3, "{denied}");
 }
 
+/// A mask would move all that follows it, and clients ask for files by offset: a file with a secret is not given out,
+/// others are as they are.
+#[tokio::test]
+async fn a_file_that_holds_a_secret_is_not_read_where_secrets_are_masked() {
+    let policy = format!("{POLICY}masking:\n- {{detectors: [Secrets], with: {{type: Redact}}}}\n");
+    let Some(gateway) = Gateway::start(&policy).await else { return };
+    let canary = format!("AKIA{}", "Q3EGRJ5NLXVW7TZB");
+    let filling = "nothing to hide here\n".repeat(20_000);
+    // at the start, across two packets, encoded, and nowhere
+    let across = format!("{}{canary}\n{filling}", &filling[..32 * 1024 - 10]);
+    let plain = filling.clone();
+    let backwards: String = canary.chars().rev().collect();
+    for (name, content, goes) in [
+        ("start", format!("{canary}\n{filling}"), false),
+        ("across", across, false),
+        ("backwards", format!("{filling}{backwards}\n"), false),
+        ("plain", plain, true),
+    ] {
+        let (there, back) = (gateway.path().join(name), gateway.path().join(format!("{name}.back")));
+        std::fs::write(&there, &content).unwrap();
+        let get =
+            copy(&gateway, &[&format!("deploy@127.0.0.1:{}", there.display()), back.to_str().unwrap()]).await;
+        let got = std::fs::read_to_string(&back).unwrap_or_default();
+        assert_eq!((get.code == Some(0), got == content), (goes, goes), "{name}: {get:?}");
+        assert!(goes || get.err.contains("what the policy masks"), "{name}: {get:?}");
+        assert!((1..=4).all(|start| !got.contains(&canary[start..start + 12])), "{name}");
+    }
+    // putting is not reading
+    let put = copy(
+        &gateway,
+        &[
+            gateway.path().join("start").to_str().unwrap(),
+            &format!("deploy@127.0.0.1:{}/put", gateway.path().display()),
+        ],
+    )
+    .await;
+    assert_eq!(put.code, Some(0), "{put:?}");
+    let records = gateway.records();
+    let withheld = records
+        .iter()
+        .filter(|record| record.text(key::OUTCOME) == Some("error") && !record.list(key::MASKED).is_empty());
+    assert_eq!(withheld.count(), 3, "each withheld file is on record as that");
+}
+
 #[tokio::test]
 async fn legacy_scp_is_a_command_line() {
     let Some(gateway) = Gateway::start(POLICY).await else { return };
@@ -80,6 +124,19 @@ async fn legacy_scp_is_a_command_line() {
     assert_eq!(put.code, Some(0), "{put:?}");
     assert_eq!(std::fs::read_to_string(gateway.path().join("there")).unwrap(), "content\n");
     assert!(said(&gateway.stream(2), Channel::STDIN).contains("content"), "{:?}", gateway.stream(2));
+    let back = gateway.path().join("back");
+    let get = copy(&gateway, &["-O", &there, back.to_str().unwrap()]).await;
+    assert_eq!(
+        (get.code, std::fs::read_to_string(&back).unwrap().as_str()),
+        (Some(0), "content\n"),
+        "{get:?}"
+    );
+    let file = gateway.stream(2).into_iter().find_map(|event| match event {
+        StreamEvent::File { channel, bytes, digest, path } => Some((channel, bytes, digest, path)),
+        _ => None,
+    });
+    let digest = <sha2::Sha256 as sha2::Digest>::digest(b"content\n").into();
+    assert_eq!(file, Some((Channel::STDOUT, 8, digest, "there".to_owned())));
     let forbidden = format!("deploy@127.0.0.1:{}/forbidden", gateway.path().display());
     let put = copy(&gateway, &["-O", here.to_str().unwrap(), &forbidden]).await;
     assert!(put.code != Some(0) && put.err.contains("for people"), "{put:?}");
