@@ -44,11 +44,12 @@ images: packages static ## The images of the gateway and the operator, in target
 # Programs that need nothing but themselves, for images from scratch. Where they are built stays out of them.
 STATIC = $(shell uname -m)-unknown-linux-gnu
 CARGO_HOME ?= $(HOME)/.cargo
+PROGRAMS = -p proxy -p operator
 static: # no packages: the Containerfile brings its own
 	RUSTFLAGS="-C target-feature=+crt-static -C strip=debuginfo \
 		--remap-path-prefix=$(CURDIR)=/src --remap-path-prefix=$(CARGO_HOME)=/cargo" \
 	CFLAGS="-ffile-prefix-map=$(CURDIR)=/src -ffile-prefix-map=$(CARGO_HOME)=/cargo" \
-	$(CARGO) build --release --locked --target $(STATIC) -p proxy -p operator --bins
+	$(CARGO) build --release --locked --target $(STATIC) $(PROGRAMS) --bins
 
 test: lint ## Every check and every test
 	@.ci/packages

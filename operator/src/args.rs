@@ -49,6 +49,11 @@ pub struct Args {
     #[arg(long, value_name = "NAME", default_value = "kubernetes", env = "PORTCULLIS_CLUSTER")]
     pub cluster: String,
 
+    /// Witness that cosigns checkpoints of the gateways' audit logs, `VKEY URL`. May be given again, or several with
+    /// commas between. Omitted: nobody outside knows what the logs are.
+    #[arg(long, value_name = "VKEY URL", env = "PORTCULLIS_WITNESS", value_delimiter = ',', value_parser = witness)]
+    pub witness: Vec<String>,
+
     /// OpenTelemetry Collector that gateways send a copy of their audit logs to: grpc://, grpcs://, http:// or
     /// https://. Omitted: no copy is sent.
     #[arg(long, value_name = "URL", env = "PORTCULLIS_OTLP_ENDPOINT")]
@@ -109,6 +114,7 @@ impl Args {
             namespace: self.namespace.clone(),
             cluster: self.cluster.clone(),
             image: self.proxy_image.clone(),
+            witnesses: self.witness.clone(),
             pull_policy: self.proxy_image_pull_policy,
             otlp: otlp.map(|endpoint| Otlp {
                 endpoint,
@@ -116,15 +122,25 @@ impl Args {
                 headers: self.otlp_headers.clone().filter(|headers| !headers.is_empty()),
             }),
             retention: Duration::from_secs(self.retention),
+            impersonation: self
+                .grant_impersonation
+                .then(|| self.impersonation_namespace.iter().cloned().collect()),
         }
+    }
+}
+
+/// A witness as a gateway takes it; whether the key is one, the gateway says.
+fn witness(text: &str) -> Result<String, String> {
+    let url = text.trim().split_once(char::is_whitespace).map(|(_, url)| url.trim());
+    let is_url = |url: &str| ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme));
+    match url {
+        Some(url) if is_url(url) => Ok(text.trim().to_owned()),
+        Some(_) | None => Err("expected a witness's key and URL: \"VKEY URL\"".to_owned()),
     }
 }
 
 /// What all gateways of an operator share.
 #[derive(Clone, Debug)]
-            impersonation: self
-                .grant_impersonation
-                .then(|| self.impersonation_namespace.iter().cloned().collect()),
 pub struct Settings {
     /// The operator's own namespace.
     pub namespace: String,
@@ -134,10 +150,22 @@ pub struct Settings {
     pub image: String,
     /// When nodes pull it.
     pub pull_policy: PullPolicy,
+    /// Who witnesses their logs, each as `VKEY URL`.
+    pub witnesses: Vec<String>,
     /// Where gateways send copies of their logs, if anywhere.
     pub otlp: Option<Otlp>,
     /// How long an ApprovalRequest is kept after its end.
     pub retention: Duration,
+    /// Namespaces in which gateways are let act as their agents in this cluster; `None`: that is not the operator's
+    /// business.
+    pub impersonation: Option<BTreeSet<String>>,
+}
+
+impl Settings {
+    /// Whether gateways of this namespace are let act as their agents in this cluster.
+    pub fn grants_impersonation_in(&self, namespace: &str) -> bool {
+        self.impersonation.as_ref().is_some_and(|namespaces| namespaces.contains(namespace))
+    }
 }
 
 /// Export of audit logs.
@@ -156,16 +184,6 @@ impl fmt::Debug for Otlp {
         f.debug_struct("Otlp").field("endpoint", &self.endpoint).finish_non_exhaustive()
     }
 }
-    /// Namespaces in which gateways are let act as their agents in this cluster; `None`: that is not the operator's
-    /// business.
-    pub impersonation: Option<BTreeSet<String>>,
-}
-
-impl Settings {
-    /// Whether gateways of this namespace are let act as their agents in this cluster.
-    pub fn grants_impersonation_in(&self, namespace: &str) -> bool {
-        self.impersonation.as_ref().is_some_and(|namespaces| namespaces.contains(namespace))
-    }
 
 /// When nodes pull an image, in Kubernetes' own words.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]

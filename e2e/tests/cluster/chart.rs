@@ -17,6 +17,8 @@ replicas: 3
 watchNamespaces: [shop]
 otlp: {endpoint: "http://otel:4318", protocol: http/protobuf, headers: "authorization=Bearer x,tenant=a"}
 issuerDiscovery: {enabled: true}
+witnesses: ["witness.local+a0810e5c+BAJOgBZc+OPqOPzdG5aQltAYZzlrhndqSoNlPHsUfghD http://witness.security:7380"]
+witness: {enabled: true, certifiers: ["witness.local+a0810e5c+BAJOgBZc+OPqOPzdG5aQltAYZzlrhndqSoNlPHsUfghD"], persistence: {size: 2Gi, storageClassName: fast}}
 nodeSelector: {kubernetes.io/os: linux}
 tolerations: [{key: a, operator: Exists}]
 affinity: {nodeAffinity: {}}
@@ -24,9 +26,9 @@ topologySpreadConstraints: [{topologyKey: kubernetes.io/hostname, maxSkew: 1, wh
 podAnnotations: {a: b}
 podLabels: {a: b}
 serviceAccount: {annotations: {a: b}}
+impersonation: {enabled: true, namespaces: [shop], users: ["*"], groups: [agents]}
 networkPolicy: {metricsFrom: [{namespaceSelector: {matchLabels: {name: monitoring}}}]}
 tests: {image: "postgres:17-alpine", resource: orders, namespace: shop, audience: orders.shop}
-impersonation: {enabled: true, namespaces: [shop], users: ["*"], groups: [agents]}
 "#;
 
 /// Without a container: what is looked at is the objects.
@@ -66,10 +68,12 @@ fn the_chart_passes_the_strict_lint_and_refuses_typos() {
         ("image.repo=a", "additional properties 'repo' not allowed"),
         ("otlp.endpont=http://a", "additional properties 'endpont' not allowed"),
         ("tests.images=a", "additional properties 'images' not allowed"),
-        ("log.format=xml", "value must be one of 'text', 'json'"),
-        ("otlp.endpoint=otel:4317", "does not match pattern"),
         ("impersonation.user={a}", "additional properties 'user' not allowed"),
         ("impersonation.namespaces={shop}", "/impersonation/namespaces"),
+        ("witnesses={http://witness:7380}", "/witnesses/0"),
+        ("witness.enabled=true", "it knows no log"),
+        ("log.format=xml", "value must be one of 'text', 'json'"),
+        ("otlp.endpoint=otel:4317", "does not match pattern"),
         ("tests.image=postgres:17", "/tests/resource"),
         ("otlp.headers=a=b", "set otlp.endpoint as well"),
         ("leaderElection=false", "set replicas to 1 or leaderElection to true"),

@@ -66,8 +66,12 @@ fn a_resource_with_every_default() {
 
 #[test]
 fn a_resource_with_every_option() {
-    let export = ["--otlp-endpoint=grpc://otel.monitoring:4317", "--otlp-headers=authorization=Basic%20x"];
-    check("every-option", resources("all-options.yaml").remove(0), &settings(&export));
+    let outside = [
+        "--otlp-endpoint=grpc://otel.monitoring:4317",
+        "--otlp-headers=authorization=Basic%20x",
+        "--witness=witness.local+a0810e5c+BAJOgBZc+OPqOPzdG5aQltAYZzlrhndqSoNlPHsUfghD http://witness.security:7380",
+    ];
+    check("every-option", resources("all-options.yaml").remove(0), &settings(&outside));
 }
 
 #[test]
@@ -82,10 +86,6 @@ fn hosts_over_ssh() {
     check("ssh", resource, &settings(&[]));
 }
 
-#[test]
-fn a_port_below_1024_needs_no_capability() {
-    let mut resource = resources("resource.yaml").remove(0);
-    resource.spec.gateway.service.port = Some(22);
 #[test]
 fn the_cluster_itself() {
     let resource = own_cluster();
@@ -117,6 +117,10 @@ fn own_cluster() -> ProtectedResource {
     resource
 }
 
+#[test]
+fn a_port_below_1024_needs_no_capability() {
+    let mut resource = resources("resource.yaml").remove(0);
+    resource.spec.gateway.service.port = Some(22);
     let validated = validate(&given(resource)).unwrap();
     let built = build(&validated, &settings(&[]), "");
     let deployment = built.iter().find(|object| object["kind"] == "Deployment").unwrap();

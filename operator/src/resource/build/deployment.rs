@@ -107,6 +107,7 @@ fn arguments(resource: &ValidatedResource, settings: &Settings) -> Vec<String> {
         format!("--cluster={}", settings.cluster),
         "--log-format=json".to_owned(),
     ];
+    arguments.extend(settings.witnesses.iter().map(|witness| format!("--witness={witness}")));
     if let Some(otlp) = &settings.otlp {
         arguments.push(format!("--otlp-endpoint={}", otlp.endpoint));
         arguments.extend(otlp.protocol.iter().map(|protocol| format!("--otlp-protocol={protocol}")));
