@@ -119,7 +119,8 @@ impl Cast<'_> {
                 | StreamEvent::ExitSignal(_)
                 | StreamEvent::Signal(_)
                 | StreamEvent::End(_)
-                | StreamEvent::Omitted { .. } => {}
+                | StreamEvent::Omitted { .. }
+                | StreamEvent::File { .. } => {}
             }
         }
         Ok(())

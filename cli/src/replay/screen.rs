@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use owo_colors::OwoColorize as _;
 use proxy_audit::query::{SessionDetail, SessionSummary};
 use proxy_audit::replay::{Step, StepKind};
+use proxy_audit::merkle::hexadecimal;
 use proxy_audit::stream::{Channel, StreamEvent, StreamFrame};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -165,6 +166,10 @@ impl<'a> Screen<'a> {
             StreamEvent::Signal(name) => self.remark(&format!("the client sent signal {}", printable(name))),
             StreamEvent::Omitted { bytes, .. } => {
                 self.remark(&format!("{bytes} bytes are on record by their digest only"))
+            }
+            StreamEvent::File { bytes, digest, path, .. } => {
+                let digest = hexadecimal(digest);
+                self.remark(&format!("file {}: {bytes} bytes, SHA-256 {digest}", printable(path)))
             }
         }
     }

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
 use proxy_audit::query::{Command, SessionDetail};
 use proxy_audit::replay::{Step, StepKind};
+use proxy_audit::merkle::hexadecimal;
 use proxy_audit::stream::{Channel, StreamEvent, StreamFrame};
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -89,6 +90,9 @@ impl Terminal {
             StreamEvent::Signal(name) => self.remark(&format!("the client sent signal {name}")),
             StreamEvent::Omitted { bytes, .. } => {
                 self.remark(&format!("{bytes} bytes are on record by their digest only"));
+            }
+            StreamEvent::File { bytes, digest, path, .. } => {
+                self.remark(&format!("file {path}: {bytes} bytes, SHA-256 {}", hexadecimal(digest)));
             }
         }
         true

@@ -19,6 +19,7 @@
 //! | 5 | [`StreamEvent::Signal`] | name of a signal that the client sent, UTF-8 |
 //! | 6 | [`StreamEvent::End`] | channel u8: nothing more comes on it |
 //! | 7 | [`StreamEvent::Omitted`] | channel u8, bytes u64 big endian, SHA-256 of them: recorded by size and digest only |
+//! | 8 | [`StreamEvent::File`] | channel u8, bytes u64 big endian, SHA-256 of them, then the file's name, UTF-8 |
 //!
 //! Readers skip kinds that they do not know. Times never decrease. A payload is at most [`MAX_PAYLOAD_BYTES`]; the
 //! encoder splits longer data, so a reader never holds more than one frame.
@@ -83,7 +84,21 @@ pub enum StreamEvent {
         /// SHA-256 of them, after masking.
         digest: Hash,
     },
+    /// A file that went through a channel, as part of an archive.
+    File {
+        /// On which channel.
+        channel: Channel,
+        /// How many bytes of it went through.
+        bytes: u64,
+        /// SHA-256 of them, as their receiver got them.
+        digest: Hash,
+        /// As the archive names it, after masking; the first [`MAX_NAME_BYTES`] of a longer one.
+        path: String,
+    },
 }
+
+/// Most bytes of a file's name.
+pub const MAX_NAME_BYTES: usize = 4 * 1024;
 
 /// An event and its time since the command began.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -118,6 +133,10 @@ impl StreamEncoder {
             StreamEvent::Omitted { channel, bytes, digest } => {
                 self.frame(at, OMITTED, &[&[channel.0], &bytes.to_be_bytes(), digest], out);
             }
+            StreamEvent::File { channel, bytes, digest, path } => {
+                let name = path.as_bytes().get(..MAX_NAME_BYTES).unwrap_or(path.as_bytes());
+                self.frame(at, FILE, &[&[channel.0], &bytes.to_be_bytes(), digest, name], out);
+            }
         }
     }
 
@@ -150,6 +169,7 @@ const EXIT_SIGNAL: u8 = 4;
 const SIGNAL: u8 = 5;
 const END: u8 = 6;
 const OMITTED: u8 = 7;
+const FILE: u8 = 8;
 
 /// Longest name of a signal that is kept, in bytes.
 const MAX_SIGNAL_BYTES: usize = 64;
@@ -278,6 +298,17 @@ fn event(kind: u8, payload: &[u8]) -> Result<Option<StreamEvent>, StreamError> {
                 channel: Channel(*channel),
                 bytes: u64::from_be_bytes(*bytes),
                 digest: digest.try_into().or(Err(malformed))?,
+            }
+        }
+        FILE => {
+            let (channel, rest) = payload.split_first().ok_or(malformed)?;
+            let (bytes, rest) = rest.split_first_chunk::<8>().ok_or(malformed)?;
+            let (digest, path) = rest.split_first_chunk::<32>().ok_or(malformed)?;
+            StreamEvent::File {
+                channel: Channel(*channel),
+                bytes: u64::from_be_bytes(*bytes),
+                digest: *digest,
+                path: String::from_utf8_lossy(path).into_owned(),
             }
         }
         _ => return Ok(None),

@@ -16,6 +16,8 @@ fn events() -> impl Strategy<Value = StreamEvent> {
         channels().prop_map(StreamEvent::End),
         (channels(), any::<u64>(), any::<[u8; 32]>())
             .prop_map(|(channel, bytes, digest)| StreamEvent::Omitted { channel, bytes, digest }),
+        (channels(), any::<u64>(), any::<[u8; 32]>(), "[a-z/. ]{0,300}")
+            .prop_map(|(channel, bytes, digest, path)| StreamEvent::File { channel, bytes, digest, path }),
     ]
 }
 
