@@ -17,6 +17,7 @@ mod body;
 mod clear;
 mod headers;
 mod review;
+mod source;
 
 pub(crate) use clear::settle;
 pub(crate) use headers::{answered, outgoing};

@@ -77,6 +77,11 @@ impl Failure {
         })
     }
 
+    /// The event with which a watch ends.
+    pub(crate) fn event(&self) -> String {
+        json!({ "type": "ERROR", "object": self.status() }).to_string()
+    }
+
     /// The whole answer.
     pub(crate) fn response(&self) -> Response<Body> {
         let mut response = json_response(self.code, &self.status());

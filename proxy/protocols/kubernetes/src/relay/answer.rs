@@ -6,6 +6,7 @@
 //! that is followed are sent as they come.
 
 use super::review::Question;
+use super::source::Source;
 use super::{answered, settle};
 use crate::connection::Connection;
 use crate::mask::{Answer, BodyMasker, Masks, Unmaskable};
@@ -56,9 +57,11 @@ pub(super) async fn relay(
         drain: connection.shared.options.drain.clone(),
         permit: Some(permit),
         masker,
-        incoming,
+        incoming: Source::new(incoming),
         status: parts.status,
         watch: plan.info.is_watch(),
+        between: is_json(&parts),
+        is_json: is_json(&parts),
         over: None,
     };
     flow.record_head().await?;
@@ -80,6 +83,13 @@ fn masker(plan: &Plan, parts: &response::Parts) -> Result<BodyMasker, Failure> {
     Ok(plan.masks.response(&plan.info, answer)?)
 }
 
+fn is_json(parts: &response::Parts) -> bool {
+    let value = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    value.is_some_and(|value| {
+        value.split(';').next().is_some_and(|essence| essence.trim() == "application/json")
+    })
+}
+
 /// The first bytes of what is recorded.
 fn head(parts: &response::Parts) -> Vec<u8> {
     let reason = parts.status.canonical_reason().unwrap_or_default();
@@ -98,9 +108,12 @@ struct Flow {
     drain: CancellationToken,
     permit: Option<Permit>,
     masker: BodyMasker,
-    incoming: Incoming,
+    incoming: Source,
     status: StatusCode,
     watch: bool,
+    is_json: bool,
+    /// Of a watch: what was given out so far is whole events in JSON, so that one of the gateway's own can follow.
+    between: bool,
     /// What the masker gave out and nobody has taken.
     out: Vec<u8>,
     /// How it ended before its end: nothing more is taken from upstream.
@@ -173,6 +186,7 @@ impl Flow {
         };
         self.record(&piece).await?;
         self.release().await?;
+        self.between = self.is_json && piece.ends_with(b"\n");
         Ok(Some(piece))
     }
 
@@ -182,8 +196,8 @@ impl Flow {
             return Ok(None);
         }
         loop {
-            let frame = tokio::select! {
-                frame = self.incoming.frame() => frame,
+            let next = tokio::select! {
+                next = self.incoming.next() => next,
                 () = self.session.ended().cancelled() => return self.cut(),
                 () = self.drain.cancelled(), if self.watch => {
                     // a watch may end at any moment: its client starts another
@@ -191,12 +205,7 @@ impl Flow {
                     return Ok(None);
                 }
             };
-            let data = match frame {
-                Some(Ok(frame)) => frame.into_data().ok(),
-                Some(Err(error)) => return Err(BodyError::Upstream(error)),
-                None => return self.rest(),
-            };
-            let Some(data) = data.filter(|data| !data.is_empty()) else { continue };
+            let Some(data) = next.map_err(BodyError::Upstream)? else { return self.rest() };
             if self.masker.is_transparent() {
                 return Ok(Some(data));
             }
@@ -215,14 +224,14 @@ impl Flow {
         Ok((!self.out.is_empty()).then(|| std::mem::take(&mut self.out).into()))
     }
 
-    /// The session is over: a watch says so in its own words, everything else breaks off.
+    /// The session is over: a watch says so in its own words, everything else breaks off. So does a watch in the middle
+    /// of an event, or in another form than JSON.
     fn cut(&mut self) -> Result<Option<Bytes>, BodyError> {
-        if !self.watch {
+        if !self.watch || !self.between {
             return Err(BodyError::Ended);
         }
         self.over = Some(EndKind::Aborted);
-        let object = self.session.reason().status();
-        let mut event = serde_json::json!({ "type": "ERROR", "object": object }).to_string();
+        let mut event = self.session.reason().event();
         event.push('\n');
         Ok(Some(event.into()))
     }
