@@ -15,7 +15,9 @@
 //! * *A port that is forwarded* carries any protocol; masking would break it. It is recorded masked, sent on as it is,
 //!   and needs a rule that allows `pods/portforward`.
 
+mod archive;
 mod channels;
+mod events;
 mod headers;
 mod output;
 mod spdy;
@@ -28,6 +30,7 @@ pub(crate) use upgrade::{Exchange, Upgrade, asked, open};
 use crate::session::Session;
 use proxy_core::refusal::Refusal;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// What the relays of a stream are told.
@@ -36,10 +39,29 @@ struct Context {
     session: Arc<Session>,
     /// Fires when the session may not go on.
     ended: CancellationToken,
+    /// Fires when the gateway drains.
+    drain: CancellationToken,
     /// Somebody may wait at a prompt: lines without an end are shown after a moment.
     is_interactive: bool,
     message_bytes: usize,
 }
+
+impl Context {
+    /// Takes a stream's last step, which may wait for a slow client: not much longer than the session lasts.
+    async fn last(&self, step: impl Future<Output = Result<(), StreamError>>) -> Result<(), StreamError> {
+        let over = async {
+            self.ended.cancelled().await;
+            tokio::time::sleep(PARTING).await;
+        };
+        tokio::select! {
+            done = step => done,
+            () = over => Err(StreamError::Ended),
+        }
+    }
+}
+
+/// How long the other side may take once one has gone.
+const PARTING: Duration = Duration::from_secs(5);
 
 /// Why a stream ended before its end.
 #[derive(Debug, thiserror::Error)]

@@ -14,13 +14,13 @@ pub(super) const QUIET: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(super) struct Output {
     channel: Channel,
+    kind: Masker,
     masker: StreamMasker,
-    ended: bool,
 }
 
 impl Output {
     pub(super) fn new(channel: Channel, masker: Masker) -> Self {
-        Self { channel, masker: StreamMasker::new(masker), ended: false }
+        Self { channel, masker: StreamMasker::new(masker.clone()), kind: masker }
     }
 
     /// Takes bytes; gives those that are on record and may be sent.
@@ -30,6 +30,7 @@ impl Output {
     pub(super) async fn push(&mut self, bytes: &[u8], tape: &mut Tape) -> Result<Vec<u8>, Refusal> {
         let mut out = Vec::with_capacity(bytes.len());
         self.masker.push(bytes, &mut out);
+        tape.follow(self.channel, &out);
         tape.data(self.channel, &out).await?;
         Ok(out)
     }
@@ -46,21 +47,22 @@ impl Output {
     pub(super) async fn quiet(&mut self, tape: &mut Tape) -> Result<Vec<u8>, Refusal> {
         let mut out = Vec::new();
         self.masker.quiet(&mut out);
+        tape.follow(self.channel, &out);
         tape.data(self.channel, &out).await?;
         Ok(out)
     }
 
-    /// The stream has ended: gives the rest. Nothing more after the first time.
+    /// The stream has ended: gives the rest.
     ///
     /// # Errors
     /// It cannot be recorded.
     pub(super) async fn finish(&mut self, tape: &mut Tape) -> Result<Vec<u8>, Refusal> {
         let mut out = Vec::new();
-        if !std::mem::replace(&mut self.ended, true) {
-            self.masker.finish(&mut out);
-            tape.data(self.channel, &out).await?;
-            tape.count(self.masker.counts());
-        }
+        let mut masker = std::mem::replace(&mut self.masker, StreamMasker::new(self.kind.clone()));
+        masker.finish(&mut out);
+        tape.count(masker.counts());
+        tape.follow(self.channel, &out);
+        tape.data(self.channel, &out).await?;
         Ok(out)
     }
 }

@@ -1,5 +1,6 @@
 //! What is recorded of a stream, in the form that SSH and `exec` share ([`proxy_audit::stream`]).
 
+use super::archive::{Archive, File};
 use crate::relay::settle;
 use crate::session::Session;
 use crate::status::Failure;
@@ -22,6 +23,8 @@ pub(super) struct Tape {
     counts: MaskCounts,
     exit: Option<String>,
     failed: bool,
+    /// Of a copy: on which channel its archive goes through.
+    archive: Option<(Channel, Archive)>,
 }
 
 impl Tape {
@@ -35,7 +38,33 @@ impl Tape {
             counts: MaskCounts::default(),
             exit: None,
             failed: false,
+            archive: None,
         }
+    }
+
+    /// The command copies files: they are told of as they go through this channel.
+    pub(super) fn copies_on(&mut self, channel: Channel) {
+        self.archive = Some((channel, Archive::new()));
+    }
+
+    /// Follows what goes through a channel, as its receiver gets it. Files of a copy are on record with what is
+    /// recorded next.
+    pub(super) fn follow(&mut self, channel: Channel, bytes: &[u8]) {
+        let files = match &mut self.archive {
+            Some((own, archive)) if *own == channel => archive.push(bytes),
+            Some(_) | None => return,
+        };
+        for file in &files {
+            self.file(channel, file);
+        }
+    }
+
+    fn file(&mut self, channel: Channel, file: &File) {
+        let mut counts = MaskCounts::default();
+        let path = self.masker().text(file.path.as_bytes(), &mut counts);
+        let path = String::from_utf8_lossy(&path).into_owned();
+        let event = StreamEvent::File { channel, bytes: file.bytes, digest: file.digest, path };
+        self.encoder.encode(self.since.elapsed(), &event, &mut self.frames);
     }
 
     /// Masks texts as the command's plan says.
@@ -73,6 +102,11 @@ impl Tape {
         self.failed = true;
     }
 
+    /// Whether it is known how the command ended.
+    pub(super) const fn is_told(&self) -> bool {
+        self.exit.is_some() || self.failed
+    }
+
     /// Counts what a masker of this command hid.
     pub(super) fn count(&mut self, counts: &MaskCounts) {
         for (name, count) in &counts.0 {
@@ -85,7 +119,15 @@ impl Tape {
     ///
     /// # Errors
     /// That cannot be recorded.
-    pub(super) async fn finish(self, whole: bool, tasks: &TaskTracker) -> Result<(), Failure> {
+    pub(super) async fn finish(mut self, whole: bool, tasks: &TaskTracker) -> Result<(), Failure> {
+        if let Some((channel, mut archive)) = self.archive.take()
+            && let Some(file) = archive.finish()
+        {
+            self.file(channel, &file);
+        }
+        if !self.frames.is_empty() {
+            self.write().await?;
+        }
         let outcome = match (whole, self.failed) {
             (false, _) => EndKind::Aborted,
             (true, true) => EndKind::Error,
@@ -121,6 +163,7 @@ impl Copy {
     /// # Errors
     /// It cannot be recorded.
     pub(super) async fn push(&mut self, bytes: &[u8], tape: &mut Tape) -> Result<(), Refusal> {
+        tape.follow(self.channel, bytes);
         self.masker.push(bytes, &mut self.out);
         self.write(tape).await
     }

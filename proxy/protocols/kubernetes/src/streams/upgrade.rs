@@ -2,7 +2,7 @@
 
 use super::channels::Channels;
 use super::tape::Tape;
-use super::{Context, spdy, websocket};
+use super::{Context, archive, events, spdy, websocket};
 use crate::connection::Connection;
 use crate::mask::Masks;
 use crate::relay;
@@ -116,20 +116,28 @@ pub(crate) async fn open(
     let kind = Kind::of(&upgrade, protocol, &info);
     let context = Context {
         ended: session.ended().clone(),
+        drain: connection.shared.options.drain.clone(),
         session: Arc::clone(&session),
         is_interactive: info.flag("stdin") || info.flag("tty") || info.subresource == "attach",
         message_bytes: connection.shared.options.limits.message_bytes,
     };
     let (client, server) = (hyper::upgrade::on(&mut request), hyper::upgrade::on(&mut response));
     let tasks = connection.streams.clone();
+    let is_program = info.subresource == "exec";
     connection.streams.spawn(async move {
         let mut tape = Tape::new(session, permit);
+        let command: Vec<&str> = info.parameters("command").collect();
+        if let Some(channel) = archive::copied_on(&command).filter(|_| is_program) {
+            tape.copies_on(channel);
+        }
         let whole = match both(client, server).await {
             Some((client, server)) => {
                 Box::pin(run(kind, client, server, (&context, &info, &masks), &mut tape)).await
             }
             None => false,
         };
+        // a program that never said how it ended was left by its client
+        let whole = whole && (tape.is_told() || !is_program);
         if let Err(failure) = tape.finish(whole, &tasks).await {
             tracing::warn!(message = failure.message(), "the end of a stream is not on record");
         }
@@ -173,7 +181,7 @@ async fn run(
     let (client, server) = (TokioIo::new(client), TokioIo::new(server));
     let relayed = match kind {
         Kind::Channels(channels) => websocket::relay(client, server, channels, context, tape).await,
-        Kind::Events => websocket::events(client, server, (info, masks), context, tape).await,
+        Kind::Events => events::relay(client, server, (info, masks), context, tape).await,
         Kind::Spdy => {
             let (client, server) = (tokio::io::split(client), tokio::io::split(server));
             spdy::relay(client, server, context, tape).await
@@ -214,9 +222,10 @@ fn offer(upgrade: &Upgrade, headers: &mut HeaderMap) -> Option<String> {
             if let Ok(value) = HeaderValue::from_str(&key) {
                 headers.insert(header::SEC_WEBSOCKET_KEY, value);
             }
-            if let Ok(value) = HeaderValue::from_str(&offered.join(", "))
-                && !offered.is_empty()
-            {
+            if offered.is_empty() {
+                // the API server gives events to nobody who does not say from where, and takes any answer
+                headers.insert(header::ORIGIN, HeaderValue::from_static("https://localhost"));
+            } else if let Ok(value) = HeaderValue::from_str(&offered.join(", ")) {
                 headers.insert(header::SEC_WEBSOCKET_PROTOCOL, value);
             }
             Some(key)

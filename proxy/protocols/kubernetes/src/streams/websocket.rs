@@ -3,9 +3,7 @@
 use super::channels::{CLOSE, Channels};
 use super::output::{self, Output, QUIET};
 use super::tape::{Copy, Tape};
-use super::{Context, Role, StreamError};
-use crate::mask::{Answer, Masks};
-use crate::request::RequestInfo;
+use super::{Context, PARTING, Role, StreamError};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{Sink, SinkExt as _, StreamExt as _};
@@ -14,7 +12,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::pin::Pin;
 use std::task::{self, Poll, ready};
-use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Mutex;
 use tokio_tungstenite::WebSocketStream;
@@ -74,17 +71,22 @@ where
             () = context.ended.cancelled() => Err(StreamError::Ended),
         }
     };
-    down.finish(&mut to_client).await?;
-    if matches!(ended, Err(StreamError::Ended)) && channels == Channels::Program {
-        let status = context.session.reason().status().to_string();
-        to_client.send(framed(super::channels::OUTCOME, status.as_bytes())).await?;
-    }
-    part(&mut to_client).await;
-    ended
+    let is_cut = matches!(ended, Err(StreamError::Ended)) && channels == Channels::Program;
+    let parted = context.last(async {
+        down.finish(&mut to_client).await?;
+        if is_cut {
+            let status = context.session.reason().status().to_string();
+            to_client.send(framed(super::channels::OUTCOME, status.as_bytes())).await?;
+        }
+        part(&mut to_client).await;
+        Ok(())
+    });
+    let parted = parted.await;
+    ended.and(parted)
 }
 
 /// Closes as the API server does: kubectl takes a close without a code for an error. The peer may be gone already.
-async fn part<W: Sink<Message, Error = Error> + Unpin>(to: &mut W) {
+pub(super) async fn part<W: Sink<Message, Error = Error> + Unpin>(to: &mut W) {
     to.send(Message::Close(Some(goodbye()))).await.unwrap_or_default();
 }
 
@@ -113,7 +115,12 @@ where
             Message::Binary(bytes) => bytes,
             Message::Text(text) => text.as_bytes(),
             Message::Close(_) => break,
-            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => continue,
+            // kubectl keeps idle streams alive so, and the way to the API server may be cut as well
+            Message::Ping(_) => {
+                to.send(Message::Ping(Bytes::new())).await?;
+                continue;
+            }
+            Message::Pong(_) | Message::Frame(_) => continue,
         };
         let Some((channel, payload)) = data.split_first() else { continue };
         let mut tape = tape.lock().await;
@@ -223,7 +230,9 @@ impl Down<'_, '_> {
             }
             // "closed", of v5: what it is about is whole
             None if *channel == CLOSE => {
-                self.finish(to).await?;
+                let closed = payload.first().copied();
+                let of = |output: &u8| Some(*output) == closed;
+                self.release(to, of).await?;
                 Bytes::copy_from_slice(payload)
             }
             Some(Role::Input | Role::Resize) | None => {
@@ -247,18 +256,27 @@ impl Down<'_, '_> {
         Ok(())
     }
 
-    /// Gives out what is held back.
-    async fn finish<W>(&mut self, to: &mut W) -> Result<(), StreamError>
+    /// Gives out what is held back of these channels. The tape is free while a slow client is waited for.
+    async fn release<W>(&mut self, to: &mut W, of: impl Fn(&u8) -> bool) -> Result<(), StreamError>
     where
         W: Sink<Message, Error = Error> + Unpin,
     {
-        let mut tape = self.tape.lock().await;
-        for (channel, output) in &mut self.outputs {
-            let released = output.finish(&mut tape).await?;
+        for (channel, output) in self.outputs.iter_mut().filter(|(channel, _)| of(channel)) {
+            let released = output.finish(*self.tape.lock().await).await?;
             if !released.is_empty() {
                 to.send(framed(*channel, &released)).await?;
             }
         }
+        Ok(())
+    }
+
+    /// Gives out what is held back of every channel.
+    async fn finish<W>(&mut self, to: &mut W) -> Result<(), StreamError>
+    where
+        W: Sink<Message, Error = Error> + Unpin,
+    {
+        self.release(to, |_| true).await?;
+        let mut tape = self.tape.lock().await;
         for copy in self.copies.values_mut() {
             copy.finish(&mut tape).await?;
         }
@@ -271,65 +289,6 @@ fn framed(channel: u8, payload: &[u8]) -> Message {
     message.put_u8(channel);
     message.put_slice(payload);
     Message::Binary(message.freeze())
-}
-
-/// Relays the events of a watch, each a message, masked.
-///
-/// # Errors
-/// It broke off.
-pub(super) async fn events<C, S>(
-    client: C,
-    server: S,
-    (info, masks): (&RequestInfo, &Masks),
-    context: &Context,
-    tape: &mut Tape,
-) -> Result<(), StreamError>
-where
-    C: AsyncRead + AsyncWrite + Unpin,
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let (mut to_client, mut from_client) = accepted(client, context.message_bytes).await.split();
-    let (mut to_server, mut from_server) = connected(server, context.message_bytes).await.split();
-    let ended = loop {
-        let message = tokio::select! {
-            message = from_server.next() => message,
-            // a watch hears nothing but the end
-            message = from_client.next() => match message {
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
-                Some(_) | None => break Ok(()),
-            },
-            () = context.ended.cancelled() => break Err(StreamError::Ended),
-        };
-        let event = match message {
-            None | Some(Ok(Message::Close(_)) | Err(Error::ConnectionClosed)) => break Ok(()),
-            Some(Ok(Message::Binary(bytes))) => bytes,
-            Some(Ok(Message::Text(text))) => text.into(),
-            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
-            Some(Err(error)) => break Err(error.into()),
-        };
-        let masked = masked(&event, (info, masks), tape)?;
-        tape.data(Channel::STDOUT, masked.as_bytes()).await?;
-        to_client.send(Message::Text(masked)).await?;
-    };
-    part(&mut to_server).await;
-    part(&mut to_client).await;
-    ended
-}
-
-fn masked(
-    event: &[u8],
-    (info, masks): (&RequestInfo, &Masks),
-    tape: &mut Tape,
-) -> Result<Utf8Bytes, StreamError> {
-    let answer = Answer { status: 200, content_type: Some("application/json"), content_encoding: None };
-    let withheld = StreamError::Protocol("an event that cannot be masked");
-    let Ok(mut masker) = masks.response(info, answer) else { return Err(withheld) };
-    let mut out = Vec::with_capacity(event.len());
-    if masker.push(event, &mut out).is_err() || masker.finish(&mut out).is_err() {
-        return Err(withheld);
-    }
-    tape.count(masker.counts());
-    Utf8Bytes::try_from(Bytes::from(out)).or(Err(withheld))
 }
 
 /// A WebSocket as bytes in each direction, for what is tunnelled in it.
@@ -387,6 +346,3 @@ impl<S: Sink<Message, Error = Error> + Unpin> Sink<Message> for Parting<S> {
         self.sink.poll_flush_unpin(context)
     }
 }
-
-/// How long the API server may take to say how a program ended whose client has gone.
-const PARTING: Duration = Duration::from_secs(5);

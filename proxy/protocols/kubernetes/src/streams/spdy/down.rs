@@ -1,16 +1,16 @@
 //! From the API server: what a program writes, how it ended, or a port's bytes.
 
-use super::frame::{self, FIN, Head};
-use super::{Role, StreamError, Streams};
+use super::frame::{self, FIN, Head, Writer};
+use super::{From, Role, StreamError, Streams};
 use crate::streams::output::{self, Output, QUIET};
 use crate::streams::tape::{Copy, Tape};
 use proxy_audit::stream::Channel;
 use std::collections::HashMap;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio::sync::Mutex;
 
 pub(super) struct Down<'a, 't, W> {
-    to: W,
+    to: Writer<W>,
     streams: &'a Streams,
     tape: &'a Mutex<&'t mut Tape>,
     outputs: HashMap<u32, Output>,
@@ -28,7 +28,7 @@ impl<'a, 't, W: AsyncWrite + Unpin> Down<'a, 't, W> {
         is_interactive: bool,
     ) -> Self {
         let (outputs, copies, outcome) = (HashMap::new(), HashMap::new(), Vec::new());
-        Self { to, streams, tape, outputs, copies, outcome, is_interactive }
+        Self { to: Writer::new(to), streams, tape, outputs, copies, outcome, is_interactive }
     }
 
     pub(super) async fn run<R: AsyncRead + Unpin>(
@@ -48,20 +48,26 @@ impl<'a, 't, W: AsyncWrite + Unpin> Down<'a, 't, W> {
             match frame::head(&mut from).await? {
                 Head::Control { kind, length, raw } => {
                     let payload = frame::payload(&mut from, length).await?;
-                    match kind {
-                        frame::SYN_REPLY
-                        | frame::HEADERS
-                        | frame::SETTINGS
-                        | frame::PING
-                        | frame::WINDOW_UPDATE => {}
-                        frame::RST_STREAM => self.end(frame::stream(&payload)?, 0).await?,
-                        frame::GOAWAY => self.finish().await?,
-                        _ => return Err(StreamError::Protocol("a SPDY control frame that is not known")),
-                    }
-                    frame::pass(&mut self.to, raw, &payload).await?;
+                    self.control(kind, &payload).await?;
+                    self.to.pass(raw, &payload).await?;
                 }
                 Head::Data { stream, flags, length } => self.data(stream, flags, length, &mut from).await?,
             }
+        }
+    }
+
+    async fn control(&mut self, kind: u16, payload: &[u8]) -> Result<(), StreamError> {
+        match kind {
+            frame::SYN_REPLY => self.forget().await,
+            // after a GOAWAY, the streams that are open go on
+            frame::HEADERS | frame::SETTINGS | frame::PING | frame::WINDOW_UPDATE | frame::GOAWAY => Ok(()),
+            frame::RST_STREAM => {
+                let stream = frame::stream(payload)?;
+                self.end(stream, 0).await?;
+                self.streams.reset(stream);
+                Ok(())
+            }
+            _ => Err(StreamError::Protocol("a SPDY control frame that is not known")),
         }
     }
 
@@ -89,107 +95,107 @@ impl<'a, 't, W: AsyncWrite + Unpin> Down<'a, 't, W> {
             return Ok(());
         }
         let mut tape = self.tape.lock().await;
-        match self.streams.get(stream) {
+        match self.streams.get(stream)? {
             Some(Role::Output(channel)) => {
                 let masker = tape.masker().clone();
                 let output = self.outputs.entry(stream).or_insert_with(|| Output::new(channel, masker));
                 let released = output.push(piece, &mut tape).await?;
                 drop(tape);
-                if released.is_empty() {
-                    Ok(())
-                } else {
-                    frame::data(&mut self.to, stream, 0, &released).await
-                }
+                if released.is_empty() { Ok(()) } else { self.to.data(stream, 0, &released).await }
             }
             Some(Role::Tunnel(Channel(channel))) => {
                 let own = Channel(channel.saturating_add(1));
                 let masker = tape.masker().clone();
                 let copy = self.copies.entry(stream).or_insert_with(|| Copy::new(own, masker));
                 copy.push(piece, &mut tape).await?;
-                frame::data(&mut self.to, stream, 0, piece).await
+                drop(tape);
+                self.to.data(stream, 0, piece).await
             }
             Some(Role::Error) if self.outcome.len().saturating_add(piece.len()) <= OUTCOME => {
                 self.outcome.extend_from_slice(piece);
                 Ok(())
             }
             Some(Role::Error) => Err(StreamError::Protocol("an outcome that is too long")),
-            Some(Role::Input | Role::Resize) | None => {
+            Some(Role::Input | Role::Resize) => {
                 Err(StreamError::Protocol("data on a stream that is not the API server's"))
             }
+            // the client wants nothing more of it
+            None => Ok(()),
         }
     }
 
-    /// A stream is over: what is held of it goes out.
+    /// The API server says nothing more on a stream: what is held of it goes out.
     async fn end(&mut self, stream: u32, flags: u8) -> Result<(), StreamError> {
-        let mut tape = self.tape.lock().await;
-        let rest = match self.streams.get(stream) {
-            Some(Role::Error) => {
-                drop(tape);
-                return self.outcome(stream, flags).await;
-            }
-            Some(Role::Output(_)) => match self.outputs.get_mut(&stream) {
-                Some(output) => output.finish(&mut tape).await?,
+        let role = self.streams.get(stream)?;
+        self.streams.half_close(stream, From::Server);
+        let rest = match role {
+            Some(Role::Error) => self.outcome().await?,
+            Some(Role::Output(_)) => match self.outputs.remove(&stream) {
+                Some(mut output) => output.finish(*self.tape.lock().await).await?,
                 None => Vec::new(),
             },
             Some(Role::Tunnel(_)) => {
                 if let Some(mut copy) = self.copies.remove(&stream) {
-                    copy.finish(&mut tape).await?;
+                    copy.finish(*self.tape.lock().await).await?;
                 }
-                self.streams.close(stream);
                 Vec::new()
             }
             Some(Role::Input | Role::Resize) | None => Vec::new(),
         };
-        drop(tape);
-        if flags == 0 && rest.is_empty() {
-            Ok(())
-        } else {
-            frame::data(&mut self.to, stream, flags, &rest).await
-        }
+        if flags == 0 && rest.is_empty() { Ok(()) } else { self.to.data(stream, flags, &rest).await }
     }
 
     /// How the program ended; everything it wrote comes before.
-    async fn outcome(&mut self, stream: u32, flags: u8) -> Result<(), StreamError> {
+    async fn outcome(&mut self) -> Result<Vec<u8>, StreamError> {
         self.finish().await?;
         let said = std::mem::take(&mut self.outcome);
-        let masked =
-            if said.is_empty() { said } else { output::outcome(&said, *self.tape.lock().await).await? };
-        frame::data(&mut self.to, stream, flags, &masked).await
+        if said.is_empty() { Ok(said) } else { Ok(output::outcome(&said, *self.tape.lock().await).await?) }
     }
 
     async fn quiet(&mut self) -> Result<(), StreamError> {
-        let mut tape = self.tape.lock().await;
         for (stream, output) in &mut self.outputs {
-            let released = output.quiet(&mut tape).await?;
+            let released = output.quiet(*self.tape.lock().await).await?;
             if !released.is_empty() {
-                frame::data(&mut self.to, *stream, 0, &released).await?;
+                self.to.data(*stream, 0, &released).await?;
             }
         }
         Ok(())
     }
 
-    /// Gives out what is held back, and closes.
-    pub(super) async fn part(&mut self) -> Result<(), StreamError> {
+    /// What the client does not want any more is not kept.
+    async fn forget(&mut self) -> Result<(), StreamError> {
+        let streams = self.streams;
+        let is_gone = |id: &u32| !matches!(streams.get(*id), Ok(Some(_)));
+        self.outputs.retain(|id, _| !is_gone(id));
+        for (_, mut copy) in self.copies.extract_if(|id, _| is_gone(id)) {
+            copy.finish(*self.tape.lock().await).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives out what is held back, says how it ended where the API server did not, and closes.
+    pub(super) async fn part(&mut self, status: Option<String>) -> Result<(), StreamError> {
         self.finish().await?;
-        // it may be gone already
-        self.to.shutdown().await.unwrap_or_default();
+        if let (Some(status), Some(stream)) = (status, self.streams.outcome()) {
+            self.to.data(stream, FIN, status.as_bytes()).await?;
+        }
+        self.to.close().await;
         Ok(())
     }
 
-    /// Gives out what is held back of every stream.
-    pub(super) async fn finish(&mut self) -> Result<(), StreamError> {
-        let mut tape = self.tape.lock().await;
+    /// Gives out what is held back of every stream. The tape is free while a slow client is waited for.
+    async fn finish(&mut self) -> Result<(), StreamError> {
         for (stream, output) in &mut self.outputs {
-            let released = output.finish(&mut tape).await?;
+            let released = output.finish(*self.tape.lock().await).await?;
             if !released.is_empty() {
-                frame::data(&mut self.to, *stream, 0, &released).await?;
+                self.to.data(*stream, 0, &released).await?;
             }
         }
+        let mut tape = self.tape.lock().await;
         for copy in self.copies.values_mut() {
             copy.finish(&mut tape).await?;
         }
-        drop(tape);
-        Ok(self.to.flush().await?)
+        Ok(())
     }
 }
 

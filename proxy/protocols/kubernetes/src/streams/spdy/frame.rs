@@ -1,6 +1,7 @@
 //! The head of a frame, and where its payload ends.
 
 use crate::streams::StreamError;
+use bytes::BytesMut;
 use tokio::io::{
     AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
 };
@@ -84,46 +85,67 @@ pub(super) fn stream(payload: &[u8]) -> Result<u32, StreamError> {
     Ok(u32::from_be_bytes(*bytes) & 0x7fff_ffff)
 }
 
-/// Sends a control frame as it came.
-///
-/// # Errors
-/// The peer is gone.
-pub(super) async fn pass<W: AsyncWrite + Unpin>(
-    to: &mut W,
-    raw: [u8; 8],
-    payload: &[u8],
-) -> Result<(), StreamError> {
-    let mut frame = raw.to_vec();
-    frame.extend_from_slice(payload);
-    to.write_all(&frame).await?;
-    Ok(to.flush().await?)
+/// Where frames are written. They stay whole: what a step that was dropped has not sent yet, the next one sends first.
+#[derive(Debug)]
+pub(super) struct Writer<W> {
+    to: W,
+    waiting: BytesMut,
 }
 
-/// Sends data, in frames of at most [`PIECE`] bytes; the last carries the flags.
-///
-/// # Errors
-/// The peer is gone.
-pub(super) async fn data<W: AsyncWrite + Unpin>(
-    to: &mut W,
-    stream: u32,
-    flags: u8,
-    bytes: &[u8],
-) -> Result<(), StreamError> {
-    let mut rest = bytes;
-    loop {
-        let (now, later) = rest.split_at(rest.len().min(PIECE));
-        let flags = if later.is_empty() { flags } else { 0 };
-        let length = u32::try_from(now.len()).unwrap_or(u32::MAX).to_be_bytes();
-        let mut frame = Vec::with_capacity(now.len().saturating_add(8));
-        frame.extend_from_slice(&stream.to_be_bytes());
-        frame.push(flags);
-        frame.extend_from_slice(length.get(1..).unwrap_or_default());
-        frame.extend_from_slice(now);
-        to.write_all(&frame).await?;
-        if later.is_empty() {
-            return Ok(to.flush().await?);
+impl<W: AsyncWrite + Unpin> Writer<W> {
+    pub(super) fn new(to: W) -> Self {
+        Self { to, waiting: BytesMut::new() }
+    }
+
+    /// Sends a control frame as it came.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// The peer is gone.
+    pub(super) async fn pass(&mut self, raw: [u8; 8], payload: &[u8]) -> Result<(), StreamError> {
+        self.waiting.extend_from_slice(&raw);
+        self.waiting.extend_from_slice(payload);
+        self.flush().await
+    }
+
+    /// Sends data, in frames of at most [`PIECE`] bytes; the last carries the flags.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// The peer is gone.
+    pub(super) async fn data(&mut self, stream: u32, flags: u8, bytes: &[u8]) -> Result<(), StreamError> {
+        let mut rest = bytes;
+        loop {
+            let (now, later) = rest.split_at(rest.len().min(PIECE));
+            let flags = if later.is_empty() { flags } else { 0 };
+            let [_, length @ ..] = u32::try_from(now.len()).unwrap_or(u32::MAX).to_be_bytes();
+            self.waiting.extend_from_slice(&stream.to_be_bytes());
+            self.waiting.extend_from_slice(&[flags]);
+            self.waiting.extend_from_slice(&length);
+            self.waiting.extend_from_slice(now);
+            if later.is_empty() {
+                return self.flush().await;
+            }
+            rest = later;
         }
-        rest = later;
+    }
+
+    /// Sends what waits, and closes. The peer may be gone already.
+    pub(super) async fn close(&mut self) {
+        // either way nothing more can be said
+        self.flush().await.unwrap_or_default();
+        self.to.shutdown().await.unwrap_or_default();
+    }
+
+    async fn flush(&mut self) -> Result<(), StreamError> {
+        while !self.waiting.is_empty() {
+            if self.to.write_buf(&mut self.waiting).await? == 0 {
+                return Err(std::io::Error::from(std::io::ErrorKind::WriteZero).into());
+            }
+        }
+        Ok(self.to.flush().await?)
     }
 }
 
@@ -152,12 +174,34 @@ mod tests {
 
     #[tokio::test]
     async fn long_data_is_cut_and_only_the_last_frame_is_final() {
-        let mut out = Vec::new();
-        data(&mut out, 3, FIN, &vec![7; PIECE + 1]).await.unwrap();
-        let mut from = BufReader::new(out.as_slice());
+        let mut out = Writer::new(Vec::new());
+        out.data(3, FIN, &vec![7; PIECE + 1]).await.unwrap();
+        let mut from = BufReader::new(out.to.as_slice());
         let first = head(&mut from).await.unwrap();
         assert_eq!(first, Head::Data { stream: 3, flags: 0, length: PIECE });
         payload(&mut from, PIECE).await.unwrap();
         assert_eq!(head(&mut from).await.unwrap(), Head::Data { stream: 3, flags: FIN, length: 1 });
+    }
+    #[tokio::test]
+    async fn a_frame_whose_sending_was_dropped_is_whole_in_the_end() {
+        let (to, mut from) = tokio::io::duplex(64);
+        let mut writer = Writer::new(to);
+        {
+            let mut sending = Box::pin(writer.data(1, 0, &[1; 100]));
+            // the pipe is full: the first poll ends in the middle of the frame
+            assert!(futures_util::poll!(&mut sending).is_pending());
+        }
+        let reading = tokio::spawn(async move {
+            let mut all = Vec::new();
+            from.read_to_end(&mut all).await.unwrap();
+            all
+        });
+        writer.data(3, FIN, b"rest").await.unwrap();
+        writer.close().await;
+        let all = reading.await.unwrap();
+        let mut expected = Writer::new(Vec::new());
+        expected.data(1, 0, &[1; 100]).await.unwrap();
+        expected.data(3, FIN, b"rest").await.unwrap();
+        assert_eq!(all, expected.to);
     }
 }

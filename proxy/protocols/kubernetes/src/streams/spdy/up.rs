@@ -1,18 +1,18 @@
 //! From the client: it opens streams, and sends input, sizes, or a port's bytes.
 
-use super::frame::{self, FIN, Head};
-use super::{Role, StreamError, Streams};
+use super::frame::{self, FIN, Head, Writer};
+use super::{From, Role, StreamError, Streams};
 use crate::streams::channels::tunnel;
 use crate::streams::headers::Inflater;
 use crate::streams::output;
 use crate::streams::tape::{Copy, Tape};
 use proxy_audit::stream::{Channel, StreamEvent};
 use std::collections::HashMap;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio::sync::Mutex;
 
 pub(super) struct Up<'a, 't, W> {
-    to: W,
+    to: Writer<W>,
     streams: &'a Streams,
     tape: &'a Mutex<&'t mut Tape>,
     inflater: Inflater,
@@ -21,7 +21,7 @@ pub(super) struct Up<'a, 't, W> {
 
 impl<'a, 't, W: AsyncWrite + Unpin> Up<'a, 't, W> {
     pub(super) fn new(to: W, streams: &'a Streams, tape: &'a Mutex<&'t mut Tape>) -> Self {
-        Self { to, streams, tape, inflater: Inflater::new(), copies: HashMap::new() }
+        Self { to: Writer::new(to), streams, tape, inflater: Inflater::new(), copies: HashMap::new() }
     }
 
     pub(super) async fn run<R: AsyncRead + Unpin>(
@@ -32,8 +32,8 @@ impl<'a, 't, W: AsyncWrite + Unpin> Up<'a, 't, W> {
             match frame::head(&mut from).await? {
                 Head::Control { kind, length, raw } => {
                     let payload = frame::payload(&mut from, length).await?;
-                    self.control(kind, &payload)?;
-                    frame::pass(&mut self.to, raw, &payload).await?;
+                    self.control(kind, raw, &payload).await?;
+                    self.to.pass(raw, &payload).await?;
                 }
                 Head::Data { stream, flags, length } => self.data(stream, flags, length, &mut from).await?,
             }
@@ -43,12 +43,11 @@ impl<'a, 't, W: AsyncWrite + Unpin> Up<'a, 't, W> {
             copy.finish(&mut tape).await?;
         }
         drop(tape);
-        // it may be gone already
-        self.to.shutdown().await.unwrap_or_default();
+        self.to.close().await;
         Ok(())
     }
 
-    fn control(&mut self, kind: u16, payload: &[u8]) -> Result<(), StreamError> {
+    async fn control(&mut self, kind: u16, raw: [u8; 8], payload: &[u8]) -> Result<(), StreamError> {
         let short = StreamError::Protocol("a short SPDY frame");
         let malformed = |_error| StreamError::Protocol("the headers of a SPDY frame");
         match kind {
@@ -56,14 +55,23 @@ impl<'a, 't, W: AsyncWrite + Unpin> Up<'a, 't, W> {
                 let stream = frame::stream(payload)?;
                 // stream, associated stream, priority, slot
                 let headers = self.inflater.read(payload.get(10..).ok_or(short)?).map_err(malformed)?;
-                self.streams.open(stream, role(&headers)?)
+                self.streams.open(stream, role(&headers)?)?;
+                let [.., flags, _, _, _] = raw;
+                if flags & FIN != 0 {
+                    self.streams.half_close(stream, From::Client);
+                }
+                Ok(())
             }
             frame::SYN_REPLY | frame::HEADERS => {
                 self.inflater.read(payload.get(4..).ok_or(short)?).map_err(malformed)?;
                 Ok(())
             }
             frame::RST_STREAM => {
-                self.streams.close(frame::stream(payload)?);
+                let stream = frame::stream(payload)?;
+                self.streams.reset(stream);
+                if let Some(mut copy) = self.copies.remove(&stream) {
+                    copy.finish(*self.tape.lock().await).await?;
+                }
                 Ok(())
             }
             frame::SETTINGS | frame::PING | frame::GOAWAY | frame::WINDOW_UPDATE => Ok(()),
@@ -83,30 +91,38 @@ impl<'a, 't, W: AsyncWrite + Unpin> Up<'a, 't, W> {
             let piece = frame::piece(from, left).await?;
             left = left.saturating_sub(piece.len());
             let flags = if left == 0 { flags } else { 0 };
-            self.record(stream, &piece, flags & FIN != 0).await?;
-            frame::data(&mut self.to, stream, flags, &piece).await?;
+            let is_last = flags & FIN != 0;
+            if self.record(stream, &piece, is_last).await? {
+                self.to.data(stream, flags, &piece).await?;
+            }
             if left == 0 {
+                if is_last {
+                    self.streams.half_close(stream, From::Client);
+                }
                 return Ok(());
             }
         }
     }
 
-    async fn record(&mut self, stream: u32, piece: &[u8], is_last: bool) -> Result<(), StreamError> {
+    /// Puts a piece on record; whether it goes on.
+    async fn record(&mut self, stream: u32, piece: &[u8], is_last: bool) -> Result<bool, StreamError> {
         let mut tape = self.tape.lock().await;
-        let channel = match self.streams.get(stream) {
+        let channel = match self.streams.get(stream)? {
             Some(Role::Input) => Channel::STDIN,
             Some(Role::Tunnel(channel)) => channel,
             Some(Role::Resize) => {
                 if let Some(size) = output::size(piece) {
                     tape.event(&size).await?;
                 }
-                return Ok(());
+                return Ok(true);
             }
             // the client closes its half of what it only reads
-            Some(Role::Output(_) | Role::Error) if piece.is_empty() => return Ok(()),
-            Some(Role::Output(_) | Role::Error) | None => {
+            Some(Role::Output(_) | Role::Error) if piece.is_empty() => return Ok(true),
+            Some(Role::Output(_) | Role::Error) => {
                 return Err(StreamError::Protocol("data on a stream that is not the client's"));
             }
+            // the API server wants nothing more of it
+            None => return Ok(false),
         };
         let copy = self.copies.entry(stream).or_insert_with(|| Copy::new(channel, tape.masker().clone()));
         copy.push(piece, &mut tape).await?;
@@ -115,7 +131,7 @@ impl<'a, 't, W: AsyncWrite + Unpin> Up<'a, 't, W> {
             self.copies.remove(&stream);
             tape.event(&StreamEvent::End(channel)).await?;
         }
-        Ok(())
+        Ok(true)
     }
 }
 
