@@ -38,10 +38,18 @@ impl Hosts {
     /// # Errors
     /// A program is not installed or not built, or does not start; with its log.
     pub fn start(policy: Option<&str>) -> Result<Self> {
-        let sshd = Sshd::start(&[])?;
+        Self::start_with(policy, &[], &[])
+    }
+
+    /// The same with more lines of `sshd_config`, and more arguments of the gateway.
+    ///
+    /// # Errors
+    /// As [`Hosts::start`].
+    pub fn start_with(policy: Option<&str>, sshd: &[&str], arguments: &[&str]) -> Result<Self> {
+        let sshd = Sshd::start(sshd)?;
         let keys = tempfile::Builder::new().prefix("portcullis-issuer-").tempdir()?;
         let issuer = Issuer::start(keys.path())?;
-        let setup = Setup::new()?;
+        let setup = arguments.iter().fold(Setup::new()?, |setup, argument| setup.argument(*argument));
         let own = keys.path().join("gateway");
         let authority = keys.path().join("authority");
         sshd::keygen(&own)?;

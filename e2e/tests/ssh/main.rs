@@ -6,4 +6,9 @@
 mod scene;
 mod ssh_certificate;
 mod ssh_clients;
+mod ssh_corpora;
 mod ssh_day;
+mod ssh_everyday;
+mod ssh_forwards;
+mod ssh_load;
+mod stage;

@@ -1,8 +1,11 @@
 //! What every story starts with: a host behind the gate, or a printed skip.
 
+use crate::stage::Stage;
 use e2e::hosts::{Agent, Hosts};
 use e2e::process::wait_until;
 use e2e::tools;
+use proxy_audit::event::key;
+use proxy_audit::record::Record;
 use std::process::{Child, Command, Output, Stdio};
 
 /// A running whole, and an agent's machine.
@@ -20,9 +23,23 @@ impl Scene {
 
     /// The same with another Policy.
     pub(crate) fn with_policy(policy: Option<&str>) -> Option<Self> {
+        Self::started(policy, &[], &[])
+    }
+
+    /// The same with another Policy and a host on a stage.
+    pub(crate) fn on_stage(policy: &str, stage: &Stage) -> Option<Self> {
+        Self::with(policy, &[&stage.config()], &[])
+    }
+
+    /// The same with another Policy, more lines of `sshd_config`, and more arguments of the gateway.
+    pub(crate) fn with(policy: &str, sshd: &[&str], arguments: &[&str]) -> Option<Self> {
+        Self::started(Some(policy), sshd, arguments)
+    }
+
+    fn started(policy: Option<&str>, sshd: &[&str], arguments: &[&str]) -> Option<Self> {
         tools::or_skip("sshd")?;
         tools::or_skip("ssh")?;
-        let hosts = Hosts::start(policy).unwrap();
+        let hosts = Hosts::start_with(policy, sshd, arguments).unwrap();
         let agent = hosts.agent(&hosts.token("ci-bot").unwrap()).unwrap();
         Some(Self { hosts, agent })
     }
@@ -78,14 +95,38 @@ impl Scene {
 
     /// Everything in the audit log's files, byte for byte where it is text.
     pub(crate) fn log(&self) -> String {
+        String::from_utf8_lossy(&self.log_bytes()).into_owned()
+    }
+
+    /// The same as it is.
+    pub(crate) fn log_bytes(&self) -> Vec<u8> {
         let listed = Command::new("find")
             .arg(self.hosts.gateway.state().join("audit"))
             .args(["-type", "f"])
             .output()
             .unwrap();
         let files = String::from_utf8(listed.stdout).unwrap();
-        let bytes: Vec<u8> = files.lines().flat_map(|file| std::fs::read(file).unwrap()).collect();
-        String::from_utf8_lossy(&bytes).into_owned()
+        files.lines().flat_map(|file| std::fs::read(file).unwrap()).collect()
+    }
+
+    /// Every command so far, and its verdict.
+    pub(crate) fn decided(&self) -> Vec<(String, String)> {
+        let logs = proxy_audit::read::logs(&self.hosts.gateway.state().join("audit")).unwrap();
+        let records =
+            logs.iter().flat_map(|log| proxy_audit::read::records(log).unwrap()).map(Result::unwrap);
+        let verdict = |record: Record| {
+            let text = |name| record.text(name).map(str::to_owned);
+            Some((text(key::COMMAND_LINE)?, text(key::VERDICT)?))
+        };
+        records.filter_map(verdict).collect()
+    }
+
+    /// KiB of the gateway's memory: `VmRSS` for what it has now, `VmHWM` for the most that it had.
+    pub(crate) fn memory(&self, what: &str) -> u64 {
+        let process = self.hosts.gateway.process().id();
+        let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+        let line = status.lines().find(|line| line.starts_with(what)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
     /// The replay of every session so far.

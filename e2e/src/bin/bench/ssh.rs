@@ -121,12 +121,26 @@ impl Ways {
         Ok(f64::from(COMMANDS) / began.elapsed().as_secs_f64())
     }
 
-    /// MiB a second from the host.
+    /// MiB a second of a log from the host.
     fn bulk(&self, way: &str) -> Result<f64> {
+        self.output(
+            way,
+            &format!("yes 'an ordinary line of a log, level=info msg=done' | head -c {BULK_MIB}M"),
+        )
+    }
+
+    /// MiB a second of random bytes from the host.
+    fn random(&self, way: &str) -> Result<f64> {
+        let file = self.directory.path().join("random");
+        output(Command::new("sh").arg("-c").arg(format!("head -c 32M /dev/urandom >{}", file.display())))?;
+        self.output(way, &format!("for i in $(seq {}); do cat {}; done", BULK_MIB / 32, file.display()))
+    }
+
+    /// MiB a second of what a command line says.
+    fn output(&self, way: &str, line: &str) -> Result<f64> {
         let mut best = 0.0_f64;
         for _ in 0..3 {
             let began = Instant::now();
-            let line = format!("yes 'an ordinary line of a log, level=info msg=done' | head -c {BULK_MIB}M");
             let done = self.ssh(way, &[]).arg(line).stdout(Stdio::null()).status()?;
             ensure!(done.success(), "{way}: {done}");
             best = best.max(f64::from(BULK_MIB) / began.elapsed().as_secs_f64());
@@ -182,8 +196,11 @@ pub(crate) fn measure(_: &Scene, _: u32) -> Result<Vec<Row>> {
     let (direct, jumped, gateway) = (ways.bulk("direct")?, ways.bulk("jumped")?, ways.bulk("gateway")?);
     rows.push(Row::new("ssh: bulk, no detectors", "MiB/s", gateway, ("ProxyJump", jumped)));
     rows.push(Row::new("ssh: bulk, no detectors", "MiB/s", gateway, ("direct", direct)));
-    let masked = Ways::start(&format!("{POLICY}{DETECTORS}"))?.bulk("gateway")?;
-    rows.push(Row::new("ssh: bulk, detectors", "MiB/s", masked, ("ProxyJump", jumped)));
+    let masked = Ways::start(&format!("{POLICY}{DETECTORS}"))?;
+    rows.push(Row::new("ssh: bulk, detectors", "MiB/s", masked.bulk("gateway")?, ("ProxyJump", jumped)));
+    let (jumped, random) = (masked.random("jumped")?, masked.random("gateway")?);
+    rows.push(Row::new("ssh: bulk of random bytes, detectors", "MiB/s", random, ("ProxyJump", jumped)));
+    drop(masked);
     rows.push(Row::new("ssh: memory of an idle session", "KiB", ways.idle()?, ("goal", 256.0)));
     Ok(rows)
 }
