@@ -5,6 +5,7 @@ use proxy_audit::read;
 use proxy_audit::record::Record;
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::Command;
 use tempfile::TempDir;
 
@@ -41,6 +42,11 @@ impl Claim {
             },
         });
         format!("{volume}\n---\n{claim}\n")
+    }
+
+    /// The directory's path.
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
     }
 
     /// Every record of every log, as far as they are written.

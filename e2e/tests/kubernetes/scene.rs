@@ -31,6 +31,11 @@ pub(crate) struct Scene {
 /// Stories that need the API server all the time hold the lock for reading; the one that stops it, for writing.
 static API_SERVER: RwLock<()> = RwLock::new(());
 
+/// Keeps the API server and the operator as they are, as long as the value lives.
+pub(crate) fn undisturbed() -> RwLockReadGuard<'static, ()> {
+    API_SERVER.read().unwrap_or_else(PoisonError::into_inner)
+}
+
 enum Undisturbed {
     Shared(#[expect(dead_code, reason = "held")] RwLockReadGuard<'static, ()>),
     Alone(#[expect(dead_code, reason = "held")] RwLockWriteGuard<'static, ()>),
@@ -57,6 +62,8 @@ fn install(cluster: &Cluster) -> Result<()> {
         "--create-namespace",
         "--set=image.repository=localhost/portcullis-operator,image.tag=e2e",
         "--set=proxy.image.repository=localhost/portcullis-proxy,proxy.image.tag=e2e",
+        "--set=impersonation.enabled=true,impersonation.namespaces={cluster-story}",
+        "--set=impersonation.users={agent:system:serviceaccount:cluster-story:agent}",
         "--wait",
         "--timeout=120s",
     ])?;
@@ -72,7 +79,7 @@ impl Scene {
     /// As [`Scene::set`], with another `spec.gateway` and further manifests.
     pub(crate) fn set_with(namespace: &str, gateway: &str, more: &str) -> Option<Self> {
         let cluster = installed()?;
-        let shared = Undisturbed::Shared(API_SERVER.read().unwrap_or_else(PoisonError::into_inner));
+        let shared = Undisturbed::Shared(undisturbed());
         Some(Self::try_set(cluster, namespace, &[gateway, more], shared).unwrap())
     }
 
