@@ -69,7 +69,7 @@ impl Cast<'_> {
     fn step(&mut self, step: &Step) -> anyhow::Result<()> {
         match &step.kind {
             StepKind::Start { .. } => Ok(()),
-            StepKind::Command { operation, .. } if operation == "CONNECT" => Ok(()),
+            StepKind::Command { operation, .. } if operation.eq_ignore_ascii_case("connect") => Ok(()),
             StepKind::Command { text, verdict, rule, .. } => {
                 self.began = step.time;
                 let (prompt, text) = self.renderer.begin(text);

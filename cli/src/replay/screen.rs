@@ -66,7 +66,9 @@ impl<'a> Screen<'a> {
         match &step.kind {
             StepKind::Start { .. } => Ok(()),
             // A session is opened by a command that nobody typed.
-            StepKind::Command { operation, verdict, text, .. } if operation == "CONNECT" => {
+            StepKind::Command { operation, verdict, text, .. }
+                if operation.eq_ignore_ascii_case("connect") =>
+            {
                 let running = self.take(step);
                 self.running.insert(step.command, Running { answered: true, ..running });
                 if verdict == "allow" {

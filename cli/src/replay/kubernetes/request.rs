@@ -102,6 +102,10 @@ impl Request {
 
     /// The command line; `None`: kubectl has no words for it.
     pub(super) fn line(&self) -> Option<String> {
+        let told = self.body.as_deref().is_none_or(|body| body.trim() == USUAL_DELETE);
+        if self.method == "DELETE" && !told {
+            return None;
+        }
         let mut words = match &self.target {
             Some(target) => self.resource(target)?,
             None if self.method == "GET" && self.path.starts_with('/') && self.query.is_empty() => {
@@ -215,6 +219,8 @@ fn target(path: &str) -> Option<Target> {
     Some(target)
 }
 
+/// Options of a delete that kubectl sends where it is told nothing.
+const USUAL_DELETE: &str = r#"{"propagationPolicy":"Background"}"#;
 /// Parameters that are shown as an option, or say nothing to people.
 const KNOWN: [&str; 24] = [
     "allowWatchBookmarks",

@@ -46,6 +46,10 @@ fn requests_are_the_command_lines_that_sent_them() {
             "kubectl exec web --namespace=shop --stdin --tty -- sh -c 'echo hi'",
         ),
         ("DELETE /api/v1/nodes/n1".to_owned(), "kubectl delete nodes n1"),
+        (
+            "DELETE /api/v1/nodes/n1\n{\"propagationPolicy\":\"Background\"}".to_owned(),
+            "kubectl delete nodes n1",
+        ),
         (format!("DELETE {pods}"), "kubectl delete pods --all --namespace=shop"),
         (
             format!("PATCH {pods}/web\n{{\"a\":1}}"),
@@ -69,6 +73,7 @@ fn what_kubectl_has_no_words_for_is_shown_as_it_was_sent() {
         "GET /api/v1/namespaces/shop/pods?unknown=1",
         "GET /api/v1/namespaces/shop/pods/a b",
         "GET /api/v1/namespaces/shop/pods?labelSelector=a;b",
+        "DELETE /api/v1/nodes/n1\n{\"gracePeriodSeconds\":0,\"propagationPolicy\":\"Background\"}",
         "POST /version",
         "nonsense",
         "",
