@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use jiff::{SignedDuration, Timestamp};
+use proxy_audit::stream::{StreamDecoder, StreamEvent};
 use proxy_audit::{Spool, SpoolOptions};
 use proxy_core::approval::{ApprovalError, Approvals, Outcome, Pending, Question};
 use proxy_core::authn::{BearerToken, Verified};
@@ -23,7 +24,7 @@ use proxy_kubernetes::options::{Credential, Limits, Naming, Options};
 use proxy_kubernetes::{Authenticate, Kubernetes};
 use proxy_policy::{Identity, PolicySet, ResourceFacts, compile};
 use serde_json::Value;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -148,6 +149,15 @@ impl Gateway {
     pub(crate) async fn start_with(policy: &str, adjust: impl FnOnce(&mut Options)) -> Self {
         let certificates = Certificates::new();
         let server = Server::start(&certificates).await;
+        Self::before(certificates, server, policy, adjust).await
+    }
+
+    pub(crate) async fn before(
+        certificates: Certificates,
+        server: Server,
+        policy: &str,
+        adjust: impl FnOnce(&mut Options),
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let spool_options = SpoolOptions::new(directory.path().join("log"), "test/shop/cluster/1");
         let (spool, _) = Spool::open(&spool_options).unwrap();
@@ -216,6 +226,29 @@ impl Gateway {
         let body = response.into_body().collect().await.unwrap().to_bytes();
         let value = serde_json::from_slice(&body);
         (status, value.unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&body))))
+    }
+
+    /// An upgraded connection, on the client's side. The other ends where the API server's script says.
+    pub(crate) async fn upgraded(&self, request: Request<Full<Bytes>>) -> TokioIo<hyper::upgrade::Upgraded> {
+        let mut response = self.ask(request).await;
+        assert_eq!(response.status(), 101, "{response:?}");
+        TokioIo::new(hyper::upgrade::on(&mut response).await.unwrap())
+    }
+
+    /// Events of every recording, in the order of the log.
+    pub(crate) fn recorded(&self) -> Vec<StreamEvent> {
+        let log = self.directory.path().join("log");
+        let mut decoders: BTreeMap<(String, Option<i64>), StreamDecoder> = BTreeMap::new();
+        let mut events = Vec::new();
+        for record in proxy_audit::read::records(&log).unwrap() {
+            let record = record.unwrap();
+            let Some(frames) = record.bytes("portcullis.result.frames") else { continue };
+            let session = record.text("session.id").unwrap_or_default().to_owned();
+            let decoder = decoders.entry((session, record.int("portcullis.command"))).or_default();
+            // what is no stream is an answer of HTTP
+            events.extend(decoder.feed(frames).unwrap_or_default().into_iter().map(|frame| frame.event));
+        }
+        events
     }
 
     pub(crate) fn put_in_force(&self, policy: &str) {

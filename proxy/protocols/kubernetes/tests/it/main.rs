@@ -9,3 +9,6 @@ mod reads;
 mod request_oracle;
 mod requests;
 mod server;
+mod spdy;
+mod streams;
+mod watches;

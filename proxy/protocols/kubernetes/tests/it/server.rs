@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
-use http::{Request, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use http::{HeaderName, Request, Response, StatusCode, header};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use rcgen::{CertificateParams, Issuer, KeyPair};
@@ -13,6 +14,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -34,32 +36,63 @@ impl Certificates {
         Self { authority, issuer: Issuer::new(params, key) }
     }
 
+    /// What a server is configured with that takes nobody without a certificate of this authority.
+    pub(crate) fn server_of_members(&self) -> rustls::ServerConfig {
+        let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(self.roots(), provider());
+        self.serving(|builder| builder.with_client_cert_verifier(verifier.build().unwrap()))
+    }
+
     pub(crate) fn server(&self, alpn: &[&[u8]]) -> rustls::ServerConfig {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key)
-            .unwrap();
+        let mut config = self.serving(
+            rustls::ConfigBuilder::<rustls::ServerConfig, rustls::WantsVerifier>::with_no_client_auth,
+        );
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         config
     }
 
+    fn serving(
+        &self,
+        admit: impl FnOnce(
+            rustls::ConfigBuilder<rustls::ServerConfig, rustls::WantsVerifier>,
+        )
+            -> rustls::ConfigBuilder<rustls::ServerConfig, rustls::server::WantsServerCert>,
+    ) -> rustls::ServerConfig {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let builder =
+            rustls::ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
+        admit(builder.unwrap()).with_single_cert(vec![certificate.der().clone()], key).unwrap()
+    }
+
     pub(crate) fn client(&self) -> rustls::ClientConfig {
+        self.trusting().with_no_client_auth()
+    }
+
+    /// A client that shows a certificate of this authority.
+    pub(crate) fn member(&self) -> rustls::ClientConfig {
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new(Vec::new()).unwrap().signed_by(&key, &self.issuer).unwrap();
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        self.trusting().with_client_auth_cert(vec![certificate.der().clone()], key).unwrap()
+    }
+
+    fn trusting(&self) -> rustls::ConfigBuilder<rustls::ClientConfig, rustls::client::WantsClientCert> {
+        let builder =
+            rustls::ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
+        builder.unwrap().with_root_certificates(self.roots())
+    }
+
+    fn roots(&self) -> Arc<rustls::RootCertStore> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(self.authority.der().clone()).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth()
+        Arc::new(roots)
     }
+}
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
 /// What a path answers.
@@ -69,7 +102,16 @@ pub(crate) enum Script {
     Answer(u16, &'static str, Vec<u8>),
     /// Messages of a WebSocket, once the client has sent so many; then a close.
     Socket { after: usize, messages: Vec<Vec<u8>> },
+    /// Content type and body, whose end never comes.
+    Endless(&'static str, Vec<u8>),
+    /// The connection itself, once it is upgraded: the test speaks on it.
+    Hand(mpsc::UnboundedSender<Handed>),
 }
+
+/// An upgraded connection, of the API server's side.
+pub(crate) type Handed = TokioIo<hyper::upgrade::Upgraded>;
+
+type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 /// What it was asked.
 #[derive(Clone, Debug)]
@@ -89,6 +131,10 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start(certificates: &Certificates) -> Self {
+        Self::start_with(certificates.server(&[b"http/1.1"])).await
+    }
+
+    pub(crate) async fn start_with(tls: rustls::ServerConfig) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = Self {
             port: listener.local_addr().unwrap().port(),
@@ -96,7 +142,7 @@ impl Server {
             heard: Arc::default(),
             scripts: Arc::default(),
         };
-        let acceptor = TlsAcceptor::from(Arc::new(certificates.server(&[b"http/1.1"])));
+        let acceptor = TlsAcceptor::from(Arc::new(tls));
         let serving = server.clone();
         tokio::spawn(async move {
             loop {
@@ -129,30 +175,32 @@ impl Server {
         self.heard.lock().unwrap().clone()
     }
 
-    async fn answer(self, mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    async fn answer(self, mut request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
         let body = request.body_mut().collect().await.unwrap().to_bytes();
         self.asked.lock().unwrap().push(Asked { headers: request.headers().clone(), body });
         let script = self.scripts.lock().unwrap().get(request.uri().path()).cloned();
-        let mut response = Response::new(Full::default());
+        let mut response = Response::new(Full::default().boxed_unsync());
         match script {
             None => *response.status_mut() = StatusCode::NOT_FOUND,
             Some(Script::Answer(status, content_type, body)) => {
-                *response.body_mut() = Full::new(body.into());
+                *response.body_mut() = Full::new(body.into()).boxed_unsync();
                 *response.status_mut() = StatusCode::from_u16(status).unwrap();
                 response.headers_mut().insert(header::CONTENT_TYPE, content_type.parse().unwrap());
             }
+            Some(Script::Endless(content_type, body)) => {
+                let first = futures_util::stream::iter([Ok(Frame::data(body.into()))]);
+                let body = StreamBody::new(first.chain(futures_util::stream::pending()));
+                *response.body_mut() = body.boxed_unsync();
+                response.headers_mut().insert(header::CONTENT_TYPE, content_type.parse().unwrap());
+            }
             Some(Script::Socket { after, messages }) => {
-                *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-                let accept = derive_accept_key(request.headers()["sec-websocket-key"].as_bytes());
-                let headers = response.headers_mut();
-                headers.insert(header::CONNECTION, "Upgrade".parse().unwrap());
-                headers.insert(header::UPGRADE, "websocket".parse().unwrap());
-                headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept.parse().unwrap());
-                if let Some(offered) = request.headers().get(header::SEC_WEBSOCKET_PROTOCOL) {
-                    let first = offered.to_str().unwrap().split(", ").next().unwrap();
-                    headers.insert(header::SEC_WEBSOCKET_PROTOCOL, first.parse().unwrap());
-                }
+                upgrade(request.headers(), &mut response);
                 tokio::spawn(self.speak(hyper::upgrade::on(&mut request), after, messages));
+            }
+            Some(Script::Hand(to)) => {
+                upgrade(request.headers(), &mut response);
+                let upgraded = hyper::upgrade::on(&mut request);
+                tokio::spawn(async move { to.send(TokioIo::new(upgraded.await.unwrap())).unwrap() });
             }
         }
         Ok(response)
@@ -171,5 +219,22 @@ impl Server {
         socket.close(None).await.unwrap();
         // until the other side has closed too
         while let Some(Ok(_)) = socket.next().await {}
+    }
+}
+
+/// Agrees to the upgrade that is asked for, and to the first protocol that is offered.
+fn upgrade(asked: &http::HeaderMap, response: &mut Response<Body>) {
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, "Upgrade".parse().unwrap());
+    headers.insert(header::UPGRADE, asked[header::UPGRADE].clone());
+    if let Some(key) = asked.get(header::SEC_WEBSOCKET_KEY) {
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, derive_accept_key(key.as_bytes()).parse().unwrap());
+    }
+    for name in [header::SEC_WEBSOCKET_PROTOCOL, HeaderName::from_static("x-stream-protocol-version")] {
+        if let Some(offered) = asked.get(&name) {
+            let first = offered.to_str().unwrap().split(", ").next().unwrap();
+            headers.insert(name, first.parse().unwrap());
+        }
     }
 }
