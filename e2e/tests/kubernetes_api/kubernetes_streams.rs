@@ -95,6 +95,17 @@ fn kubernetes_copies_arrive_whole() {
         assert!(answer.ok(), "{name}: {answer:?}");
         assert!(std::fs::read(&back).unwrap() == bytes, "{name}: what came back is not what went there");
     }
+    let sessions = pods.scene.portcullis(&["sessions", "-o", "json"], 0).out;
+    let sessions: serde_json::Value = serde_json::from_str(&sessions).unwrap();
+    let replay = |session: &serde_json::Value| {
+        pods.scene.portcullis(&["replay", session["id"].as_str().unwrap()], 0).out
+    };
+    let replayed: String = sessions.as_array().unwrap().iter().map(replay).collect();
+    let done = Command::new("sha256sum").arg(&file).output().unwrap();
+    let digest = String::from_utf8(done.stdout).unwrap();
+    let digest = digest.split_whitespace().next().unwrap();
+    let told = format!("there.bin: {} bytes, SHA-256 {digest}", bytes.len());
+    assert_eq!(replayed.matches(&told).count(), 2 * TRANSPORTS.len(), "{told} is not in\n{replayed}");
 }
 
 #[test]
@@ -150,4 +161,58 @@ fn kubernetes_logs_are_followed_as_they_come() {
     })
     .unwrap();
     pods.scene.assert_nowhere(CANARY);
+}
+
+#[test]
+fn kubernetes_a_terminal_has_its_size_and_follows_it_and_an_attached_program_is_heard() {
+    let Some(pods) = Pods::start("tty", RULES) else { return };
+    let Some(script) = e2e::tools::or_skip("script") else { return };
+    for (name, transport) in TRANSPORTS {
+        // the terminal is told another size while the program runs
+        let inner = "stty size; while [ \"$(stty size)\" = '40 100' ]; do sleep 0.1; done; stty size";
+        let kubectl = kubectl(&pods, transport, &["exec", "-it", "web", "--", "sh", "-c", inner]);
+        let words = [kubectl.get_program()].into_iter().chain(kubectl.get_args());
+        let quoted = words.map(|word| ["'", &word.to_str().unwrap().replace('\'', r"'\''"), "'"].concat());
+        let line = format!("tty; stty rows 40 cols 100; exec {}", quoted.collect::<Vec<_>>().join(" "));
+        let mut command = Command::new(&script);
+        command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+        command.envs(kubectl.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let terminal = lines.next().unwrap();
+        assert!(terminal.starts_with("/dev/"), "{name}: {terminal}");
+        assert_eq!(lines.next().as_deref().map(str::trim), Some("40 100"), "{name}");
+        let resized =
+            Command::new("stty").args(["-F", terminal.trim(), "rows", "50", "cols", "120"]).status();
+        assert!(resized.unwrap().success(), "{name}");
+        assert_eq!(lines.next().as_deref().map(str::trim), Some("50 120"), "{name}");
+        // `script` reads on as long as its own input is open
+        drop(child.stdin.take());
+        assert!(child.wait().unwrap().success(), "{name}");
+    }
+    pods.run_pod("echo", "while read line; do echo heard $line; done");
+    for (name, transport) in TRANSPORTS {
+        let mut command = kubectl(&pods, transport, &["attach", "-i", "echo"]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut input = child.stdin.take().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        for word in ["one", CANARY] {
+            writeln!(input, "{word}").unwrap();
+            let line = lines.find(|line| line.starts_with("heard")).unwrap();
+            assert_eq!(line == "heard one", word == "one", "{name}: {line}");
+            assert!(!line.contains(CANARY), "{name}: {line}");
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    pods.scene.assert_nowhere(CANARY);
+    let sessions = pods.scene.portcullis(&["sessions", "-o", "json"], 0).out;
+    let sessions: serde_json::Value = serde_json::from_str(&sessions).unwrap();
+    let cast = |session: &serde_json::Value| {
+        let arguments = ["replay", session["id"].as_str().unwrap(), "--export", "asciicast"];
+        pods.scene.portcullis(&arguments, 0).out
+    };
+    let casts: Vec<String> = sessions.as_array().unwrap().iter().map(cast).collect();
+    let resized = casts.iter().filter(|cast| cast.contains("\"120x50\"")).count();
+    assert_eq!(resized, TRANSPORTS.len(), "{casts:?}");
 }

@@ -6,4 +6,5 @@ mod scene;
 
 mod kubernetes_first_session;
 mod kubernetes_streams;
+mod load;
 mod pods;
