@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, reason = "the table is what this program is for")]
 
 mod bulk;
+mod kubernetes;
 mod measure;
 mod pgbouncer;
 mod record;
@@ -72,13 +73,14 @@ fn keep(scene: &Scene) -> Result<()> {
 /// A part of the benchmark.
 type Section = fn(&Scene, u32) -> Result<Vec<Row>>;
 
-const SECTIONS: [(&str, Section); 6] = [
+const SECTIONS: [(&str, Section); 7] = [
     ("transactions", transactions::measure),
     ("latency", transactions::latency),
     ("bulk", bulk::measure),
     ("sessions", sessions::measure),
     ("record", record::measure),
     ("ssh", ssh::measure),
+    ("kubernetes", kubernetes::measure),
 ];
 
 fn table(rows: &[Row]) -> Table {
