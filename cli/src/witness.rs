@@ -82,7 +82,7 @@ pub(crate) struct LogsArguments {
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   portcullis witness certifier --tenant-key /var/lib/portcullis/tenant.key
-  kubectl get secret portcullis-tenant-key -o jsonpath='{.data.tenant\\.key}' | base64 -d > tenant.key
+  kubectl get secret portcullis-tenant-key -o jsonpath='{.data.key}' | base64 -d > tenant.key
   portcullis witness certifier --tenant-key tenant.key --cluster kubernetes")]
 pub(crate) struct CertifierArguments {
     /// The tenant key: 32 bytes.
