@@ -1,7 +1,9 @@
 //! `portcullis scan`: is something on record that must not be?
 //!
-//! `forms` is what a value may look like, `search` looks for values, this file for what detectors find, and asks.
+//! `forms` is what a value may look like, `search` looks for values, `files` reads what holds no records, this file
+//! looks for what detectors find, and asks.
 
+mod files;
 mod forms;
 mod search;
 
@@ -34,12 +36,13 @@ const MAX_FINDINGS: usize = 1_000;
 ///
 /// Every record is searched, and every result as a whole, also where it was cut into several records. Values are
 /// looked for in all forms they may hide in. What is found is named by the line of its value and by its place, never
-/// shown. Exit codes: 0 nothing found, 1 something found or not everything could be searched.
+/// shown. With --file, logs, metrics and whatever else is on disk is searched too. Exit codes: 0 nothing found, 1 something found or not everything could be searched.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   portcullis scan
   portcullis scan --values canaries.txt --spool /var/lib/portcullis
   vault kv get -field=password secret/orders | portcullis scan --values - --from collector/audit.json
+  portcullis scan --values canaries.txt --file /var/log/portcullis --file /var/lib/portcullis
   portcullis scan --detector Secrets --detector Email --from evidence.tar -o json")]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -50,6 +53,10 @@ pub(crate) struct Arguments {
     /// What to look for beside values: names of detectors, as in a Policy. `none` for values alone.
     #[arg(long, value_name = "NAME", default_value = "Secrets", value_parser = detector)]
     detector: Vec<Wish>,
+    /// Search this as well, byte for byte: a log, saved metrics, requests for approvals; of a directory all files below
+    /// it. Of a finding the first of its form in the file is named.
+    #[arg(long, value_name = "PATH")]
+    file: Vec<PathBuf>,
 }
 
 /// A detector, or none.
@@ -91,6 +98,7 @@ struct Finding {
 struct Answer {
     source: String,
     records: u64,
+    files: usize,
     bytes: u64,
     values: usize,
     forms: &'static str,
@@ -101,6 +109,18 @@ struct Answer {
     findings: Vec<Finding>,
 }
 
+impl Answer {
+    /// Counts a finding that its record or its file did not have yet.
+    fn take(&mut self, seen: &mut BTreeSet<(String, String)>, what: String, form: &str, place: Place) {
+        if seen.insert((what.clone(), form.to_owned())) {
+            self.found += 1;
+            if self.findings.len() < MAX_FINDINGS {
+                self.findings.push(Finding { what, form: form.to_owned(), place });
+            }
+        }
+    }
+}
+
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<ExitCode> {
     let values = values(&arguments.values)?;
     let (detectors, masker) = detectors(&arguments.detector);
@@ -108,10 +128,12 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         bail!("nothing to look for: give --values or --detector");
     }
     let source = arguments.source.open()?;
+    let files = files::list(&arguments.file)?;
     let ruleset = format!("{} {detectors:?} {}", env!("CARGO_PKG_VERSION"), forms::NAMES);
     let mut answer = Answer {
         source: source.name(),
         records: 0,
+        files: files.len(),
         bytes: 0,
         values: values.len(),
         forms: forms::NAMES,
@@ -120,41 +142,73 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         found: 0,
         findings: Vec::new(),
     };
-    let mut search = Search::new(values.iter().map(|value| value.bytes.as_slice()))?;
+    let search = Search::new(values.iter().map(|value| value.bytes.as_slice()))?;
+    let mut wanted = Sweep { values: &values, masker: masker.as_ref(), search };
     for record in source.records(&Wanted::default())? {
-        let record = record?;
-        answer.records += 1;
-        answer.bytes += record.leaf().len() as u64;
-        // A value that a record repeats is one finding.
-        let mut seen = BTreeSet::new();
-        let mut take = |what: String, form: &str, place: Place| {
-            if seen.insert((what.clone(), form.to_owned())) {
-                answer.found += 1;
-                if answer.findings.len() < MAX_FINDINGS {
-                    answer.findings.push(Finding { what, form: form.to_owned(), place });
-                }
-            }
-        };
-        let results = search.record(&record, |number, form, place| {
-            let name = values.get(number).map_or("?", |value| value.name.as_str());
-            take(format!("value {name}"), form, place);
-        });
-        let mut detect = |text: &[u8], part: &str| {
-            for found in masker.iter().flat_map(|masker| masker.found(text)) {
-                take(format!("detector {}", found.name), "as it is", Place::of(&record, part));
-            }
-        };
-        texts(&record, &mut detect);
-        for (text, part) in &results {
-            detect(text, part);
-        }
+        wanted.record(&record?, &mut answer);
     }
     if answer.records == 0 {
         bail!("there is no record in {}", answer.source);
     }
+    for file in &files {
+        wanted.file(file, &mut answer)?;
+    }
     let code = ExitCode::from(u8::from(answer.found > 0));
     print(&answer, output)?;
     Ok(code)
+}
+
+/// All that is looked for.
+struct Sweep<'a> {
+    values: &'a [Sought],
+    masker: Option<&'a Masker>,
+    search: Search,
+}
+
+impl Sweep<'_> {
+    fn name(values: &[Sought], number: usize) -> String {
+        format!("value {}", values.get(number).map_or("?", |value| value.name.as_str()))
+    }
+
+    fn record(&mut self, record: &Record, answer: &mut Answer) {
+        answer.records += 1;
+        answer.bytes += record.leaf().len() as u64;
+        // A value that a record repeats is one finding.
+        let mut seen = BTreeSet::new();
+        let values = self.values;
+        let results = self.search.record(record, |number, form, place| {
+            answer.take(&mut seen, Self::name(values, number), form, place);
+        });
+        let mut detect = |text: &[u8], part: &str| {
+            for found in self.masker.iter().flat_map(|masker| masker.found(text)) {
+                let what = format!("detector {}", found.name);
+                answer.take(&mut seen, what, "as it is", Place::of(record, part));
+            }
+        };
+        texts(record, &mut detect);
+        for (text, part) in &results {
+            detect(text, part);
+        }
+    }
+
+    fn file(&self, path: &Path, answer: &mut Answer) -> anyhow::Result<()> {
+        let mut seen = BTreeSet::new();
+        let at = |offset: u64, within: usize| Place::File {
+            file: path.display().to_string(),
+            offset: offset + within as u64,
+        };
+        let bytes = files::blocks(path, self.search.kept(), |block, offset| {
+            self.search.find(block, |number, form, start| {
+                answer.take(&mut seen, Self::name(self.values, number), form, at(offset, start));
+            });
+            for found in self.masker.iter().flat_map(|masker| masker.found(block)) {
+                let what = format!("detector {}", found.name);
+                answer.take(&mut seen, what, "as it is", at(offset, found.range.start));
+            }
+        })?;
+        answer.bytes += bytes;
+        Ok(())
+    }
 }
 
 /// The texts of a record.
@@ -234,19 +288,26 @@ fn print(answer: &Answer, output: &mut Output) -> anyhow::Result<()> {
         return output.json(answer);
     }
     output.line(&format!("searched   {}", printable(&answer.source)))?;
+    let files = match answer.files {
+        0 => String::new(),
+        files => format!(", and {files} files"),
+    };
     output.line(&format!(
-        "records    {}   {} bytes, and results across records",
+        "records    {}   {} bytes, and results across records{files}",
         answer.records, answer.bytes
     ))?;
     output.line(&format!("values     {}   each {}", answer.values, answer.forms))?;
     output.line(&format!("detectors  {}", answer.detectors.join(", ")))?;
     output.line(&format!("ruleset    sha256:{}", answer.ruleset))?;
     for finding in &answer.findings {
-        let session = finding.place.session.as_deref().unwrap_or("no session");
-        output.line(&printable(&format!(
-            "FOUND      {} {} in seq {} of {}, {session}, {}",
-            finding.what, finding.form, finding.place.sequence, finding.place.log, finding.place.part
-        )))?;
+        let place = match &finding.place {
+            Place::Record { log, sequence, session, part } => {
+                let session = session.as_deref().unwrap_or("no session");
+                format!("seq {sequence} of {log}, {session}, {part}")
+            }
+            Place::File { file, offset } => format!("{file} at byte {offset}"),
+        };
+        output.line(&printable(&format!("FOUND      {} {} in {place}", finding.what, finding.form)))?;
     }
     let more = answer.found - answer.findings.len() as u64;
     if more > 0 {

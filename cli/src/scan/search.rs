@@ -11,25 +11,36 @@ use std::collections::HashMap;
 /// Most results that are followed across records at once; those that were begun first are given up.
 const MAX_RESULTS: usize = 4_096;
 
-/// Bytes of a result that are kept for detectors, which need to see what is around a finding.
+/// Bytes of a result or of a file that are kept for detectors, which need to see what is around a finding.
 const KEPT_BYTES: usize = 4 << 10;
 
 /// Where something was found.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Place {
-    /// Origin of the log.
-    pub(super) log: String,
-    /// `portcullis.seq`; of a result, of the record in which the finding ends.
-    pub(super) sequence: u64,
-    /// The session.
-    pub(super) session: Option<String>,
-    /// Which part of the record.
-    pub(super) part: String,
+#[serde(untagged)]
+pub(super) enum Place {
+    /// In a record.
+    Record {
+        /// Origin of the log.
+        log: String,
+        /// `portcullis.seq`; of a result, of the record in which the finding ends.
+        sequence: u64,
+        /// The session.
+        session: Option<String>,
+        /// Which part of the record.
+        part: String,
+    },
+    /// In another file.
+    File {
+        /// Its path.
+        file: String,
+        /// Byte at which it begins.
+        offset: u64,
+    },
 }
 
 impl Place {
     pub(super) fn of(record: &Record, part: &str) -> Self {
-        Self {
+        Self::Record {
             log: record.origin().to_owned(),
             sequence: record.sequence(),
             session: record.text(key::SESSION_ID).map(str::to_owned),
@@ -80,18 +91,24 @@ impl Search {
         mut found: impl FnMut(usize, &'static str, Place),
     ) -> Vec<(Vec<u8>, String)> {
         let leaf = record.leaf();
-        self.find(&leaf, |value, form| found(value, form, Place::of(record, "record")));
-        let results = self.follow(record, self.overlap.max(KEPT_BYTES));
+        self.find(&leaf, |value, form, _| found(value, form, Place::of(record, "record")));
+        let results = self.follow(record, self.kept());
         for (text, part) in &results {
-            self.find(text, |value, form| found(value, form, Place::of(record, part)));
+            self.find(text, |value, form, _| found(value, form, Place::of(record, part)));
         }
         results
     }
 
-    fn find(&self, text: &[u8], mut found: impl FnMut(usize, &'static str)) {
+    /// Bytes before others that a finding which ends in these may begin in.
+    pub(super) fn kept(&self) -> usize {
+        self.overlap.max(KEPT_BYTES)
+    }
+
+    /// Looks into a text. Gives of each finding its value, its form, and where it begins.
+    pub(super) fn find(&self, text: &[u8], mut found: impl FnMut(usize, &'static str, usize)) {
         for matched in self.automaton.find_overlapping_iter(text) {
             if let Some((value, form)) = self.patterns.get(matched.pattern().as_usize()) {
-                found(*value, form.name);
+                found(*value, form.name, matched.start());
             }
         }
     }
