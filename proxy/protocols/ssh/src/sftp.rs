@@ -57,7 +57,7 @@ pub enum Item {
     /// Answer the client with these bytes: the request is none that is forwarded.
     Answer(Vec<u8>),
     /// A file has been closed, or the session has ended with it open.
-    Closed(Transfer),
+    Closed(Box<Transfer>),
 }
 
 /// The session cannot go on.
@@ -290,7 +290,7 @@ impl Sftp {
             (kind::STATUS, Pending::Close(handle)) => {
                 pass(items, packet);
                 let closed = self.handles.remove(&handle).filter(Transfer::moved);
-                items.extend(closed.map(Item::Closed));
+                items.extend(closed.map(|transfer| Item::Closed(Box::new(transfer))));
                 return Ok(());
             }
             _ => {}

@@ -32,7 +32,7 @@ fn feed(sftp: &mut Sftp, bytes: &[u8], step: usize, server: bool) -> (Vec<String
                     passed.extend(packet);
                 }
                 Item::Answer(bytes) => panic!("answered: {bytes:?}"),
-                Item::Closed(transfer) => closed.push(transfer),
+                Item::Closed(transfer) => closed.push(*transfer),
             }
         }
     }

@@ -68,7 +68,7 @@ fn is_offset(word: &[u8]) -> bool {
 }
 
 /// The words of a line that are left.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Words<'t> {
     text: &'t [u8],
     at: usize,
@@ -91,7 +91,7 @@ impl Iterator for Words<'_> {
 /// Reads words as bytes, up to the first that is none; how many they are.
 fn read(words: &Words<'_>, form: Form, dump: &mut Dump) -> usize {
     let before = dump.bytes.len();
-    for range in *words {
+    for range in words.clone() {
         let word = words.text.get(range.clone()).unwrap_or_default();
         if bytes(word, form, &mut dump.bytes).is_none() {
             break;
