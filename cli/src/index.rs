@@ -54,15 +54,10 @@ impl Index {
 
     /// Reads what is new in these logs.
     pub(crate) fn refresh(&mut self, logs: &[PathBuf]) -> anyhow::Result<()> {
-        let first =
-            self.connection.query_row("SELECT count(*) FROM logs", [], |row| row.get::<_, i64>(0))? == 0;
         for log in logs {
             while self.batch(log).with_context(|| format!("index {}", log.display()))? {}
         }
-        if first {
-            schema::finish(&self.connection)?;
-        }
-        Ok(())
+        Ok(schema::finish(&self.connection)?)
     }
 
     /// Reads one transaction's worth of a log; whether there may be more.

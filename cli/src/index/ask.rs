@@ -1,19 +1,26 @@
 //! Asking the index. The answers are those of `proxy_audit::query` over the logs themselves.
 //!
-//! Conditions on texts become sets of row identifiers first, by reading the small tables; then the smallest set drives
-//! the search, each of its members through an index that has the time behind it.
+//! Conditions on texts become sets of row identifiers first, by reading the small tables. A set with few commands
+//! drives the search: each of its commands is found through an index, and the first in the order are taken. Where all
+//! sets are large, or there is none, commands are walked in their order until enough of them fit.
+
+mod order;
+mod sets;
 
 use crate::index::Index;
 use jiff::Timestamp;
-use proxy_audit::query::{
-    Approval, ApprovalRow, Command, CommandRow, Filter, Found, Order, Query, SessionSummary, Sort,
-};
-use rusqlite::types::Value;
+use order::{Group, Walk, approval_order, command_order, direction, session_order};
+use proxy_audit::query::{Approval, ApprovalRow, Command, CommandRow, Found, Order, Query, SessionSummary};
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
+use sets::{Condition, Driver, Set, Sets, ceiling, joined, times};
 use std::collections::HashMap;
+use std::sync::Arc;
 
-/// A set of at most so many members is searched member by member.
+/// A set of at most so many members is walked member by member.
 const MEMBERS: usize = 256;
+
+/// Time, session and sequence of a command.
+type Key = (i64, i64, i64);
 
 const COMMAND: &str = "c.session, c.number, c.sequence, c.time,
     (SELECT text FROM names WHERE id = c.verdict), (SELECT text FROM names WHERE id = c.rule),
@@ -30,51 +37,114 @@ impl Index {
         let Some(sets) = self.sets(&query.filter)? else {
             return Ok(Found { rows: Vec::new(), more: false });
         };
-        let mut keys = Vec::new();
-        let by_time = query.order.by == Sort::Time && query.limit.is_some();
-        let driver = sets.smallest().filter(|set| by_time && set.members.len() <= MEMBERS);
-        match driver {
-            Some(driver) => {
-                for member in &driver.members {
-                    let first = Condition::equal(driver.column, *member);
-                    keys.extend(self.command_keys(query, &sets, Some(&(driver.column, first)))?);
-                }
-            }
-            None => keys = self.command_keys(query, &sets, None)?,
-        }
-        if driver.is_some() {
-            keys.sort_unstable_by(
-                |one, other| {
-                    if query.order.descending { other.cmp(one) } else { one.cmp(other) }
-                },
-            );
-        }
+        let driver = self.driver(&sets)?;
+        let mut keys = match (driver, query.limit) {
+            (Some(driver), _) if driver.small => self.search(query, &sets, Some(driver.set))?,
+            (_, None) => self.search(query, &sets, None)?,
+            (driver, Some(limit)) => self.walked(query, &sets, driver, limit + 1)?,
+        };
         let more = query.limit.is_some_and(|limit| keys.len() > limit);
         keys.truncate(query.limit.unwrap_or(usize::MAX));
         Ok(Found { rows: self.command_rows(&keys)?, more })
     }
 
-    /// Time, session and sequence of the first commands in the order, one more than the limit.
-    fn command_keys(
+    /// The first commands in the order, one more than the limit, of all in a set.
+    fn search(&self, query: &Query, sets: &Sets, driver: Option<&Set>) -> anyhow::Result<Vec<Key>> {
+        let mut conditions = times("c.time", &query.filter);
+        conditions.extend(driver.map(Set::as_search));
+        conditions.extend(tests(sets, driver.map(|set| set.column)));
+        let index = driver.map(Set::index).unwrap_or_default();
+        self.keys(&index, &conditions, &command_order(query.order), limit(query))
+    }
+
+    /// The same, of commands that come in their order.
+    fn walked(
         &self,
         query: &Query,
         sets: &Sets,
-        driver: Option<&(&str, Condition)>,
-    ) -> anyhow::Result<Vec<(i64, i64, i64)>> {
+        driver: Option<Driver<'_>>,
+        wanted: usize,
+    ) -> anyhow::Result<Vec<Key>> {
         let mut conditions = times("c.time", &query.filter);
-        let leading = driver.map(|(column, _)| *column);
-        conditions.extend(driver.map(|(_, condition)| condition.clone()));
-        for set in sets.0.iter().filter(|set| Some(set.column) != leading) {
-            conditions.push(set.as_condition());
+        let (column, groups) = match (self.walk(query.order)?, driver) {
+            (Walk::Index("commands_time"), Some(Driver { set, .. }))
+                if set.members.len() <= MEMBERS && set.column != "session" =>
+            {
+                (set.column, vec![Group::Members(set.members.clone())])
+            }
+            (Walk::Index(index), _) => {
+                conditions.extend(tests(sets, None));
+                let index = format!("INDEXED BY {index}");
+                return self.keys(&index, &conditions, &command_order(query.order), limit(query));
+            }
+            (Walk::Groups { column, groups }, _) => (column, groups),
+        };
+        conditions.extend(tests(sets, Some(column)));
+        let own = sets.0.iter().find(|set| set.column == column);
+        let mut keys = Vec::new();
+        for group in groups {
+            let left = wanted - keys.len();
+            match group {
+                Group::Members(mut members) => {
+                    members.retain(|member| own.is_none_or(|set| set.members.contains(member)));
+                    keys.extend(self.merged(column, &members, &conditions, query.order, left)?);
+                }
+                Group::Null if own.is_some() => {}
+                Group::Null => {
+                    let mut conditions = conditions.clone();
+                    conditions.push(Condition::new(format!("c.{column} IS NULL"), Vec::new()));
+                    let order = format!("c.time {}", direction(query.order));
+                    let left = i64::try_from(left)?;
+                    keys.extend(self.keys("INDEXED BY commands_time", &conditions, &order, left)?);
+                }
+            }
+            if keys.len() >= wanted {
+                break;
+            }
         }
-        if let Some(prefix) = &query.filter.session {
-            conditions.push(Condition::starts_with(prefix));
+        Ok(keys)
+    }
+
+    /// The first commands by time whose column has one of these values: each through the index that has its commands
+    /// by time, and none further than what the others gave.
+    fn merged(
+        &self,
+        column: &str,
+        members: &[i64],
+        conditions: &[Condition],
+        order: Order,
+        wanted: usize,
+    ) -> anyhow::Result<Vec<Key>> {
+        let index = format!("INDEXED BY commands_{column}");
+        let by_time = format!("c.time {}", direction(order));
+        let sign = if order.descending { ">=" } else { "<=" };
+        let mut keys: Vec<Key> = Vec::new();
+        for member in members {
+            let mut all = vec![Condition::new(format!("c.{column} = ?"), vec![(*member).into()])];
+            all.extend_from_slice(conditions);
+            if let Some((last, ..)) = keys.last().filter(|_| keys.len() >= wanted) {
+                all.push(Condition::new(format!("c.time {sign} ?"), vec![(*last).into()]));
+            }
+            keys.extend(self.keys(&index, &all, &by_time, i64::try_from(wanted)?)?);
+            keys.sort_unstable_by(
+                |one, other| if order.descending { other.cmp(one) } else { one.cmp(other) },
+            );
+            keys.truncate(wanted);
         }
-        let (condition, values) = joined(&conditions);
+        Ok(keys)
+    }
+
+    fn keys(
+        &self,
+        index: &str,
+        conditions: &[Condition],
+        order: &str,
+        limit: i64,
+    ) -> anyhow::Result<Vec<Key>> {
+        let (condition, values) = joined(conditions);
         let sql = format!(
-            "SELECT c.time, c.session, c.sequence FROM commands c WHERE {condition} ORDER BY {} LIMIT {}",
-            command_order(query.order),
-            limit(query)
+            "SELECT c.time, c.session, c.sequence FROM commands c {index} WHERE {condition}
+             ORDER BY {order} LIMIT {limit}"
         );
         let mut statement = self.connection.prepare_cached(&sql)?;
         let keys = statement
@@ -82,15 +152,15 @@ impl Index {
         Ok(keys.collect::<Result<_, _>>()?)
     }
 
-    fn command_rows(&self, keys: &[(i64, i64, i64)]) -> anyhow::Result<Vec<CommandRow>> {
+    fn command_rows(&self, keys: &[Key]) -> anyhow::Result<Vec<CommandRow>> {
         let sql = format!("SELECT {COMMAND} FROM commands c WHERE c.session = ?1 AND c.sequence = ?2");
         let mut statement = self.connection.prepare_cached(&sql)?;
-        let mut sessions: HashMap<i64, SessionSummary> = HashMap::new();
+        let mut sessions: HashMap<i64, Arc<SessionSummary>> = HashMap::new();
         let mut rows = Vec::new();
         for (_, session, sequence) in keys {
             let summary = match sessions.get(session) {
-                Some(summary) => summary.clone(),
-                None => sessions.entry(*session).or_insert(self.session(*session)?).clone(),
+                Some(summary) => Arc::clone(summary),
+                None => Arc::clone(sessions.entry(*session).or_insert(Arc::new(self.session(*session)?))),
             };
             let command = statement.query_row(params![session, sequence], |row| Ok(command(row)))??;
             rows.push(CommandRow { session: summary, command });
@@ -107,36 +177,51 @@ impl Index {
     pub(crate) fn sessions(&self, query: &Query) -> anyhow::Result<Found<SessionSummary>> {
         let filter = &query.filter;
         let Some(sets) = self.sets(filter)? else { return Ok(Found { rows: Vec::new(), more: false }) };
-        let mut conditions: Vec<Condition> =
-            sets.0.iter().filter(|set| set.column == "who").map(Set::of_session).collect();
+        let mut conditions: Vec<Condition> = sets.0.iter().filter_map(Set::of_session).collect();
         if let Some(since) = filter.since {
             conditions.push(Condition::new("coalesce(s.ended, s.last) >= ?", vec![ceiling(since).into()]));
         }
         if let Some(until) = filter.until {
             conditions.push(Condition::new("s.start < ?", vec![ceiling(until).into()]));
         }
-        if let Some(prefix) = &filter.session {
-            conditions.push(Condition::new(
-                "substr(s.session, 1, length(?)) = ?",
-                vec![prefix.clone().into(), prefix.clone().into()],
-            ));
-        }
         if filter.asks_of_commands() {
-            let of_commands: Vec<Condition> =
-                sets.0.iter().filter(|set| set.column != "who").map(Set::as_condition).collect();
-            let (condition, values) = joined(&of_commands);
-            let condition = format!("s.id IN (SELECT c.session FROM commands c WHERE {condition})");
-            conditions.push(Condition::new(condition, values));
+            conditions.push(self.with_command(query, sets)?);
         }
         let (condition, values) = joined(&conditions);
+        // Identifiers first: what a session shows is read of those alone that are shown.
         let sql = format!(
-            "SELECT {SESSION} FROM sessions s WHERE {condition} ORDER BY {} LIMIT {}",
+            "SELECT s.id FROM sessions s WHERE {condition} ORDER BY {} LIMIT {}",
             session_order(query.order),
             limit(query)
         );
         let mut statement = self.connection.prepare_cached(&sql)?;
-        let rows = statement.query_map(params_from_iter(values), |row| Ok(session(row)))?;
-        Ok(found(rows.map(|row| row?).collect::<anyhow::Result<Vec<_>>>()?, query))
+        let ids = statement.query_map(params_from_iter(values), |row| row.get::<_, i64>(0))?;
+        let ids = found(ids.collect::<Result<Vec<_>, _>>()?, query);
+        let rows = ids.rows.into_iter().map(|id| self.session(id)).collect::<anyhow::Result<_>>()?;
+        Ok(Found { rows, more: ids.more })
+    }
+
+    /// That a session has a command that fits.
+    fn with_command(&self, query: &Query, mut sets: Sets) -> anyhow::Result<Condition> {
+        sets.0.retain(|set| set.of_session().is_none());
+        let driver = self.driver(&sets)?;
+        // Sessions that come in their order are asked one by one, until enough fit.
+        let one_by_one = query.limit.is_some() && session_order(query.order).starts_with("s.start");
+        Ok(match driver.filter(|driver| driver.small || !one_by_one) {
+            Some(Driver { set, .. }) => {
+                let mut conditions = vec![set.as_search()];
+                conditions.extend(tests(&sets, Some(set.column)));
+                let (condition, values) = joined(&conditions);
+                let index = set.index();
+                let sql = format!("s.id IN (SELECT c.session FROM commands c {index} WHERE {condition})");
+                Condition::new(sql, values)
+            }
+            None => {
+                let (condition, values) = joined(&tests(&sets, None));
+                let sql = format!("EXISTS (SELECT 1 FROM commands c WHERE c.session = s.id AND {condition})");
+                Condition::new(sql, values)
+            }
+        })
     }
 
     /// The steps of approvals that fit.
@@ -147,10 +232,7 @@ impl Index {
         }
         let Some(sets) = self.sets(&query.filter)? else { return Ok(nothing) };
         let mut conditions = times("c.time", &query.filter);
-        conditions.extend(sets.0.iter().map(Set::as_condition));
-        if let Some(prefix) = &query.filter.session {
-            conditions.push(Condition::starts_with(prefix));
-        }
+        conditions.extend(tests(&sets, None));
         let (condition, values) = joined(&conditions);
         let sql = format!(
             "SELECT c.session, c.sequence, c.number, c.time, (SELECT text FROM names WHERE id = c.verdict),
@@ -171,7 +253,7 @@ impl Index {
                 approvers: serde_json::from_str(&text(row, 6)?)?,
             };
             read.push(ApprovalRow {
-                session: self.session(row.get(0)?)?,
+                session: Arc::new(self.session(row.get(0)?)?),
                 sequence: row.get::<_, i64>(1)?.cast_unsigned(),
                 command: row.get(2)?,
                 rule: text(row, 7)?,
@@ -180,71 +262,6 @@ impl Index {
             });
         }
         Ok(found(read, query))
-    }
-
-    /// What the filter asks for, as sets of identifiers; `None` when one of them is empty.
-    fn sets(&self, filter: &Filter) -> anyhow::Result<Option<Sets>> {
-        let mut sets = Vec::new();
-        let of_who = Filter { session: None, ..filter.clone() };
-        if filter.identity.is_some()
-            || filter.group.is_some()
-            || filter.resource.is_some()
-            || !filter.claims.is_empty()
-        {
-            sets.push(self.set("who", "SELECT id, data FROM who", |data| {
-                serde_json::from_str(data).is_ok_and(|who| of_who.admits_who(&who))
-            })?);
-        }
-        if let Some(verdict) = &filter.verdict {
-            sets.push(self.set("verdict", "SELECT id, text FROM names", |name| name == verdict)?);
-        }
-        if filter.rule.is_some() {
-            let of_rule = Filter { rule: filter.rule.clone(), ..Filter::default() };
-            sets.push(self.set("rule", "SELECT id, text FROM names", |rule| {
-                of_rule.admits_command(&Command { rule: rule.to_owned(), ..Command::default() })
-            })?);
-        }
-        if let Some(wanted) = &filter.text {
-            sets.push(self.text_set(wanted)?);
-        }
-        if filter.detector.is_some() {
-            let of_mask = Filter { detector: filter.detector.clone(), ..Filter::default() };
-            sets.push(self.set("masked", "SELECT id, text FROM masks", |masked| {
-                let masked = serde_json::from_str(masked).unwrap_or_default();
-                of_mask.admits_command(&Command { masked, ..Command::default() })
-            })?);
-        }
-        Ok(sets.iter().all(|set| !set.members.is_empty()).then_some(Sets(sets)))
-    }
-
-    fn set(&self, column: &'static str, sql: &str, fits: impl Fn(&str) -> bool) -> anyhow::Result<Set> {
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let mut rows = statement.query([])?;
-        let mut members = Vec::new();
-        while let Some(row) = rows.next()? {
-            if fits(row.get_ref(1)?.as_str()?) {
-                members.push(row.get(0)?);
-            }
-        }
-        Ok(Set { column, members })
-    }
-
-    /// The texts that hold this one. Only ASCII letters are compared without regard to case by `SQLite`; any other
-    /// text is compared as the filter itself does.
-    fn text_set(&self, wanted: &str) -> anyhow::Result<Set> {
-        if !wanted.is_ascii() {
-            let lower = wanted.to_lowercase();
-            return self
-                .set("text", "SELECT id, text FROM texts", |text| text.to_lowercase().contains(&lower));
-        }
-        let pattern: String = wanted
-            .chars()
-            .flat_map(|c| ['%', '_', '\\'].contains(&c).then_some('\\').into_iter().chain([c]))
-            .collect();
-        let mut statement =
-            self.connection.prepare_cached("SELECT id FROM texts WHERE text LIKE ?1 ESCAPE '\\'")?;
-        let members = statement.query_map([format!("%{pattern}%")], |row| row.get(0))?;
-        Ok(Set { column: "text", members: members.collect::<Result<_, _>>()? })
     }
 }
 
@@ -272,78 +289,9 @@ pub(super) fn open_commands(connection: &Connection, session: i64) -> anyhow::Re
     rows.map(|row| row?).collect()
 }
 
-/// Row identifiers that a column must have.
-struct Set {
-    column: &'static str,
-    members: Vec<i64>,
-}
-
-struct Sets(Vec<Set>);
-
-impl Sets {
-    fn smallest(&self) -> Option<&Set> {
-        self.0.iter().min_by_key(|set| set.members.len())
-    }
-}
-
-impl Set {
-    fn as_condition(&self) -> Condition {
-        Condition::new(
-            format!("+c.{} IN (SELECT value FROM json_each(?))", self.column),
-            vec![self.json().into()],
-        )
-    }
-
-    fn of_session(&self) -> Condition {
-        Condition::new("s.who IN (SELECT value FROM json_each(?))", vec![self.json().into()])
-    }
-
-    fn json(&self) -> String {
-        let members: Vec<String> = self.members.iter().map(i64::to_string).collect();
-        format!("[{}]", members.join(","))
-    }
-}
-
-#[derive(Clone)]
-struct Condition {
-    sql: String,
-    values: Vec<Value>,
-}
-
-impl Condition {
-    fn new(sql: impl Into<String>, values: Vec<Value>) -> Self {
-        Self { sql: sql.into(), values }
-    }
-
-    fn equal(column: &str, member: i64) -> Self {
-        Self::new(format!("c.{column} = ?"), vec![member.into()])
-    }
-
-    fn starts_with(prefix: &str) -> Self {
-        Self::new(
-            "c.session IN (SELECT id FROM sessions WHERE substr(session, 1, length(?)) = ?)",
-            vec![prefix.to_owned().into(), prefix.to_owned().into()],
-        )
-    }
-}
-
-fn joined(conditions: &[Condition]) -> (String, Vec<Value>) {
-    let sql: Vec<&str> = conditions.iter().map(|condition| condition.sql.as_str()).collect();
-    let sql = if sql.is_empty() { "1".to_owned() } else { sql.join(" AND ") };
-    (sql, conditions.iter().flat_map(|condition| condition.values.clone()).collect())
-}
-
-fn times(column: &str, filter: &Filter) -> Vec<Condition> {
-    let since = filter.since.map(|since| (">=", since));
-    let until = filter.until.map(|until| ("<", until));
-    let condition = |(sign, time)| Condition::new(format!("{column} {sign} ?"), vec![ceiling(time).into()]);
-    since.into_iter().chain(until).map(condition).collect()
-}
-
-/// The first microsecond that is not before this time.
-fn ceiling(time: Timestamp) -> i64 {
-    let whole = time.as_microsecond();
-    whole.saturating_add(i64::from(time.as_nanosecond() > i128::from(whole) * 1_000))
+/// Tests of all sets but those of one column.
+fn tests(sets: &Sets, but: Option<&str>) -> Vec<Condition> {
+    sets.0.iter().filter(|set| Some(set.column) != but).map(Set::as_test).collect()
 }
 
 fn limit(query: &Query) -> i64 {
@@ -354,69 +302,6 @@ fn found<T>(mut rows: Vec<T>, query: &Query) -> Found<T> {
     let more = query.limit.is_some_and(|limit| rows.len() > limit);
     rows.truncate(query.limit.unwrap_or(usize::MAX));
     Found { rows, more }
-}
-
-const fn direction(order: Order) -> &'static str {
-    if order.descending { "DESC" } else { "ASC" }
-}
-
-/// `path` of the session's JSON of the row's `who`.
-fn of_who(table: &str, path: &str) -> String {
-    format!("(SELECT data ->> '$.{path}' FROM who WHERE id = {table}.who)")
-}
-
-fn name(column: &str) -> String {
-    format!("(SELECT text FROM names WHERE id = c.{column})")
-}
-
-fn command_order(order: Order) -> String {
-    let direction = direction(order);
-    let by = match order.by {
-        Sort::User => of_who("c", "user_name"),
-        Sort::Resource => format!("{} {direction}, {}", of_who("c", "namespace"), of_who("c", "resource")),
-        Sort::Verdict => name("verdict"),
-        Sort::Rule => name("rule"),
-        Sort::Duration => "c.duration".to_owned(),
-        Sort::Rows => "c.rows".to_owned(),
-        Sort::Masked => "(SELECT json_array_length(text) FROM masks WHERE id = c.masked)".to_owned(),
-        Sort::Time | Sort::Commands | Sort::Denied | Sort::Held => return format!("c.time {direction}"),
-    };
-    format!("{by} {direction}, c.time {direction}")
-}
-
-fn approval_order(order: Order) -> String {
-    let direction = direction(order);
-    let by = match order.by {
-        Sort::User => of_who("c", "user_name"),
-        Sort::Resource => format!("{} {direction}, {}", of_who("c", "namespace"), of_who("c", "resource")),
-        Sort::Verdict => name("verdict"),
-        Sort::Rule => name("rule"),
-        Sort::Time
-        | Sort::Duration
-        | Sort::Rows
-        | Sort::Commands
-        | Sort::Denied
-        | Sort::Held
-        | Sort::Masked => return format!("c.time {direction}, c.sequence {direction}"),
-    };
-    format!("{by} {direction}, c.time {direction}")
-}
-
-fn session_order(order: Order) -> String {
-    let direction = direction(order);
-    let by = match order.by {
-        Sort::User => of_who("s", "user_name"),
-        Sort::Resource => format!("{} {direction}, {}", of_who("s", "namespace"), of_who("s", "resource")),
-        Sort::Duration => "s.last - s.start".to_owned(),
-        Sort::Commands => "s.statements".to_owned(),
-        Sort::Denied => "s.denied".to_owned(),
-        Sort::Held => "s.held".to_owned(),
-        Sort::Masked => "s.masked".to_owned(),
-        Sort::Time | Sort::Verdict | Sort::Rule | Sort::Rows => {
-            return format!("s.start {direction}, s.session {direction}");
-        }
-    };
-    format!("{by} {direction}, s.start {direction}")
 }
 
 fn command(row: &Row<'_>) -> anyhow::Result<Command> {

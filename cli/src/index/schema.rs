@@ -33,7 +33,8 @@ CREATE TABLE approvals (
     rule INTEGER, text INTEGER, PRIMARY KEY (log, sequence)) WITHOUT ROWID;
 ";
 
-/// Made once the tables are filled for the first time: that is faster than to keep them while they are.
+/// Made once the tables are filled for the first time: that is faster than to keep them while they are. `ask` names
+/// those of the commands by their column.
 const INDEXES: &str = "
 CREATE INDEX IF NOT EXISTS commands_time ON commands (time);
 CREATE INDEX IF NOT EXISTS commands_who ON commands (who, time);
@@ -41,8 +42,11 @@ CREATE INDEX IF NOT EXISTS commands_verdict ON commands (verdict, time);
 CREATE INDEX IF NOT EXISTS commands_rule ON commands (rule, time);
 CREATE INDEX IF NOT EXISTS commands_text ON commands (text, time);
 CREATE INDEX IF NOT EXISTS commands_masked ON commands (masked, time) WHERE masked IS NOT NULL;
-CREATE INDEX IF NOT EXISTS commands_log ON commands (log);
+CREATE INDEX IF NOT EXISTS commands_duration ON commands (duration, time);
+CREATE INDEX IF NOT EXISTS commands_rows ON commands (rows, time);
+DROP INDEX IF EXISTS commands_log;
 CREATE INDEX IF NOT EXISTS sessions_log ON sessions (log);
+CREATE INDEX IF NOT EXISTS sessions_start ON sessions (start, session);
 ";
 
 /// Makes the tables where they are missing, or are those of another version.
@@ -66,18 +70,20 @@ pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// After the first filling.
+/// After each filling: what is there already is left as it is.
 pub(super) fn finish(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(INDEXES)
 }
 
 /// Drops all that is known of a log.
 pub(super) fn forget(connection: &Connection, directory: &str) -> rusqlite::Result<()> {
-    for table in ["commands", "approvals", "sessions"] {
-        connection.execute(
-            &format!("DELETE FROM {table} WHERE log = (SELECT id FROM logs WHERE directory = ?1)"),
-            [directory],
-        )?;
+    let log = "(SELECT id FROM logs WHERE directory = ?1)";
+    for statement in [
+        format!("DELETE FROM commands WHERE session IN (SELECT id FROM sessions WHERE log = {log})"),
+        format!("DELETE FROM approvals WHERE log = {log}"),
+        format!("DELETE FROM sessions WHERE log = {log}"),
+    ] {
+        connection.execute(&statement, [directory])?;
     }
     connection.execute("DELETE FROM logs WHERE directory = ?1", [directory])?;
     Ok(())

@@ -18,10 +18,17 @@ pub(super) struct Writer<'a> {
     log: i64,
     assembler: Assembler,
     rows: Vec<Row>,
-    /// Row identifiers of sessions, by their identifier.
-    sessions: HashMap<String, i64>,
+    /// Row identifiers of sessions and of whose they are, by their identifier.
+    sessions: HashMap<String, Ids>,
     /// Texts that are in the tables.
     written: HashSet<i64>,
+}
+
+/// Row identifiers of a session.
+#[derive(Clone, Copy)]
+struct Ids {
+    session: i64,
+    who: i64,
 }
 
 impl<'a> Writer<'a> {
@@ -87,14 +94,15 @@ impl<'a> Writer<'a> {
         let Some((id, summary)) = crate::index::ask::summary(self.connection, self.log, session)? else {
             return Ok(());
         };
-        self.sessions.insert(session.to_owned(), id);
+        let who = self.who(&summary)?;
+        self.sessions.insert(session.to_owned(), Ids { session: id, who });
         let open = crate::index::ask::open_commands(self.connection, id)?;
         self.assembler.resume(summary, open);
         Ok(())
     }
 
     fn session(&mut self, session: &SessionSummary) -> anyhow::Result<()> {
-        let id = self.session_id(session)?;
+        let id = self.ids(session)?.session;
         let reason = session.reason.as_deref().map(|reason| self.name(reason)).transpose()?;
         self.connection
             .prepare_cached(
@@ -118,10 +126,11 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn session_id(&mut self, session: &SessionSummary) -> anyhow::Result<i64> {
-        if let Some(id) = self.sessions.get(&session.id) {
-            return Ok(*id);
+    fn ids(&mut self, session: &SessionSummary) -> anyhow::Result<Ids> {
+        if let Some(ids) = self.sessions.get(&session.id) {
+            return Ok(*ids);
         }
+        let who = self.who(session)?;
         let found = self
             .connection
             .prepare_cached("SELECT id FROM sessions WHERE session = ?1 AND log = ?2")?
@@ -130,7 +139,6 @@ impl<'a> Writer<'a> {
         let id = if let Some(id) = found {
             id
         } else {
-            let who = self.who(session)?;
             let start = session.start.as_microsecond();
             self.connection
                 .prepare_cached(
@@ -140,13 +148,13 @@ impl<'a> Writer<'a> {
                 .execute(params![self.log, session.id, who, start])?;
             self.connection.last_insert_rowid()
         };
-        self.sessions.insert(session.id.clone(), id);
-        Ok(id)
+        let ids = Ids { session: id, who };
+        self.sessions.insert(session.id.clone(), ids);
+        Ok(ids)
     }
 
     fn command(&mut self, row: &CommandRow) -> anyhow::Result<()> {
-        let session = self.session_id(&row.session)?;
-        let who = self.who(&row.session)?;
+        let Ids { session, who } = self.ids(&row.session)?;
         let command: &Command = &row.command;
         let masked = match command.masked.as_slice() {
             [] => None,
@@ -174,8 +182,7 @@ impl<'a> Writer<'a> {
     }
 
     fn approval(&mut self, row: &ApprovalRow) -> anyhow::Result<()> {
-        let session = self.session_id(&row.session)?;
-        let who = self.who(&row.session)?;
+        let Ids { session, who } = self.ids(&row.session)?;
         let (verdict, rule) = (self.name(&row.approval.verdict)?, self.name(&row.rule)?);
         let text = self.keep("texts", &row.text)?;
         let time = row.approval.time.as_microsecond();

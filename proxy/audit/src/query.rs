@@ -38,7 +38,7 @@ pub fn sessions(source: &dyn Source, query: &Query) -> Result<Found<SessionSumma
             }
         }
         Row::Command(row) if filter.asks_of_commands() && filter.admits_command(&row.command) => {
-            with_command.insert(row.session.id);
+            with_command.insert(row.session.id.clone());
         }
         Row::Command(_) | Row::Approval(_) => {}
     })?;

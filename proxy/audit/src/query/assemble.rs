@@ -6,12 +6,14 @@ use crate::record::Record;
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// A command, and whose it is.
 #[derive(Clone, Debug)]
 pub struct CommandRow {
-    /// Its session, as far as the log had it when the command ended.
-    pub session: SessionSummary,
+    /// Its session, as far as the log had it when the command ended. Shared with what still puts the session together:
+    /// a row that nobody keeps costs no copy.
+    pub session: Arc<SessionSummary>,
     /// The command.
     pub command: Command,
 }
@@ -19,8 +21,8 @@ pub struct CommandRow {
 /// A step in the approval of a command, and whose it is.
 #[derive(Clone, Debug)]
 pub struct ApprovalRow {
-    /// Its session.
-    pub session: SessionSummary,
+    /// Its session, shared as a command's is.
+    pub session: Arc<SessionSummary>,
     /// `portcullis.seq` of the record.
     pub sequence: u64,
     /// Number of the command in its session.
@@ -52,14 +54,14 @@ pub struct Assembler {
 
 #[derive(Debug)]
 struct Open {
-    summary: SessionSummary,
+    summary: Arc<SessionSummary>,
     commands: Vec<Command>,
 }
 
 impl Assembler {
     /// Goes on with a session that an earlier assembler left open.
     pub fn resume(&mut self, summary: SessionSummary, commands: Vec<Command>) {
-        self.sessions.insert(summary.id.clone(), Open { summary, commands });
+        self.sessions.insert(summary.id.clone(), Open { summary: Arc::new(summary), commands });
     }
 
     /// Whether this session is open.
@@ -71,11 +73,11 @@ impl Assembler {
     pub fn feed(&mut self, record: &Record, take: &mut impl FnMut(Row)) {
         let Some(id) = record.text(key::SESSION_ID) else { return };
         if !self.sessions.contains_key(id) {
-            let summary = SessionSummary::begin(id, record);
+            let summary = Arc::new(SessionSummary::begin(id, record));
             self.sessions.insert(id.to_owned(), Open { summary, commands: Vec::new() });
         }
         let Some(open) = self.sessions.get_mut(id) else { return };
-        open.summary.add(record);
+        Arc::make_mut(&mut open.summary).add(record);
         if is(record, EventName::Statement) {
             open.commands.push(Command::judged(record));
         } else if is(record, EventName::Approval) {
@@ -112,7 +114,7 @@ impl Open {
             None => Default::default(),
         };
         take(Row::Approval(Box::new(ApprovalRow {
-            session: self.summary.clone(),
+            session: Arc::clone(&self.summary),
             sequence: record.sequence(),
             command: record.int(key::COMMAND).unwrap_or_default(),
             rule,
@@ -125,14 +127,14 @@ impl Open {
         let Some(position) = self.position(record) else { return };
         let mut command = self.commands.remove(position);
         command.add(record);
-        take(Row::Command(Box::new(CommandRow { session: self.summary.clone(), command })));
+        take(Row::Command(Box::new(CommandRow { session: Arc::clone(&self.summary), command })));
     }
 
     fn end(self, take: &mut impl FnMut(Row)) {
         for command in self.commands {
-            take(Row::Command(Box::new(CommandRow { session: self.summary.clone(), command })));
+            take(Row::Command(Box::new(CommandRow { session: Arc::clone(&self.summary), command })));
         }
-        take(Row::Session(Box::new(self.summary)));
+        take(Row::Session(Box::new(Arc::unwrap_or_clone(self.summary))));
     }
 }
 

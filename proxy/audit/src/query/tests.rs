@@ -121,7 +121,7 @@ async fn commands_and_approvals_are_found_by_each_filter() {
     let none = Filter::default;
     let found = |filter: Filter| -> Vec<(String, i64)> {
         let rows = commands(&logs, &by(filter)).unwrap().rows;
-        rows.into_iter().map(|row| (row.session.id, row.command.number)).collect()
+        rows.into_iter().map(|row| (row.session.id.clone(), row.command.number)).collect()
     };
     let (aa1, bb1, bb2) = (("aa11".to_owned(), 1), ("bb22".to_owned(), 1), ("bb22".to_owned(), 2));
     assert_eq!(found(none()), [aa1.clone(), bb1.clone(), bb2.clone()]);

@@ -1,0 +1,199 @@
+//! What a filter asks for, as sets of row identifiers, and as conditions.
+
+use crate::index::Index;
+use jiff::Timestamp;
+use proxy_audit::query::{Command, Filter};
+use rusqlite::types::Value;
+
+/// Rows of a set are counted up to here. A set that has so many is large: to take each of its rows in hand costs more
+/// than a second's part.
+const LARGE: i64 = 50_000;
+
+/// Row identifiers that a column of the commands must have.
+pub(super) struct Set {
+    pub(super) column: &'static str,
+    pub(super) members: Vec<i64>,
+}
+
+pub(super) struct Sets(pub(super) Vec<Set>);
+
+/// The index that drives the search in a set of few rows.
+#[derive(Clone, Copy)]
+pub(super) struct Driver<'a> {
+    pub(super) set: &'a Set,
+    /// It has less than [`LARGE`] rows.
+    pub(super) small: bool,
+}
+
+impl Index {
+    /// What the filter asks for, as sets of identifiers; `None` when one of them is empty.
+    pub(super) fn sets(&self, filter: &Filter) -> anyhow::Result<Option<Sets>> {
+        let mut sets = Vec::new();
+        let of_who = Filter { session: None, ..filter.clone() };
+        if filter.identity.is_some()
+            || filter.group.is_some()
+            || filter.resource.is_some()
+            || !filter.claims.is_empty()
+        {
+            sets.push(self.set("who", "SELECT id, data FROM who", |data| {
+                serde_json::from_str(data).is_ok_and(|who| of_who.admits_who(&who))
+            })?);
+        }
+        if let Some(verdict) = &filter.verdict {
+            sets.push(self.set("verdict", "SELECT id, text FROM names", |name| name == verdict)?);
+        }
+        if filter.rule.is_some() {
+            let of_rule = Filter { rule: filter.rule.clone(), ..Filter::default() };
+            sets.push(self.set("rule", "SELECT id, text FROM names", |rule| {
+                of_rule.admits_command(&Command { rule: rule.to_owned(), ..Command::default() })
+            })?);
+        }
+        if let Some(wanted) = &filter.text {
+            sets.push(self.text_set(wanted)?);
+        }
+        if filter.detector.is_some() {
+            let of_mask = Filter { detector: filter.detector.clone(), ..Filter::default() };
+            sets.push(self.set("masked", "SELECT id, text FROM masks", |masked| {
+                let masked = serde_json::from_str(masked).unwrap_or_default();
+                of_mask.admits_command(&Command { masked, ..Command::default() })
+            })?);
+        }
+        if let Some(prefix) = &filter.session {
+            let starts = |id: &str| id.starts_with(prefix.as_str());
+            sets.push(self.set("session", "SELECT id, session FROM sessions", starts)?);
+        }
+        Ok(sets.iter().all(|set| !set.members.is_empty()).then_some(Sets(sets)))
+    }
+
+    fn set(&self, column: &'static str, sql: &str, fits: impl Fn(&str) -> bool) -> anyhow::Result<Set> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query([])?;
+        let mut members = Vec::new();
+        while let Some(row) = rows.next()? {
+            if fits(row.get_ref(1)?.as_str()?) {
+                members.push(row.get(0)?);
+            }
+        }
+        Ok(Set { column, members })
+    }
+
+    /// The texts that hold this one. Only ASCII letters are compared without regard to case by `SQLite`; any other
+    /// text is compared as the filter itself does.
+    fn text_set(&self, wanted: &str) -> anyhow::Result<Set> {
+        if !wanted.is_ascii() {
+            let lower = wanted.to_lowercase();
+            return self
+                .set("text", "SELECT id, text FROM texts", |text| text.to_lowercase().contains(&lower));
+        }
+        let pattern: String = wanted
+            .chars()
+            .flat_map(|c| ['%', '_', '\\'].contains(&c).then_some('\\').into_iter().chain([c]))
+            .collect();
+        let mut statement =
+            self.connection.prepare_cached("SELECT id FROM texts WHERE text LIKE ?1 ESCAPE '\\'")?;
+        let members = statement.query_map([format!("%{pattern}%")], |row| row.get(0))?;
+        Ok(Set { column: "text", members: members.collect::<Result<_, _>>()? })
+    }
+
+    /// The set with the fewest commands, as far as they are counted.
+    pub(super) fn driver<'a>(&self, sets: &'a Sets) -> anyhow::Result<Option<Driver<'a>>> {
+        let mut best: Option<(i64, &Set)> = None;
+        for set in &sets.0 {
+            let count = self.count(set)?;
+            let smaller =
+                best.is_none_or(|(least, known)| (count, set.members.len()) < (least, known.members.len()));
+            if smaller {
+                best = Some((count, set));
+            }
+        }
+        Ok(best.map(|(count, set)| Driver { set, small: count < LARGE }))
+    }
+
+    fn count(&self, set: &Set) -> anyhow::Result<i64> {
+        // Nearly every text and every session has a command.
+        if set.members.len() >= usize::try_from(LARGE).unwrap_or(usize::MAX) {
+            return Ok(LARGE);
+        }
+        let condition = set.as_search();
+        let sql = format!(
+            "SELECT count(*) FROM (SELECT 1 FROM commands c {} WHERE {} LIMIT {LARGE})",
+            set.index(),
+            condition.sql
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        Ok(statement.query_row(rusqlite::params_from_iter(condition.values), |row| row.get(0))?)
+    }
+}
+
+impl Set {
+    /// A test of a row that was found otherwise.
+    pub(super) fn as_test(&self) -> Condition {
+        Condition::new(
+            format!("+c.{} IN (SELECT value FROM json_each(?))", self.column),
+            vec![self.json().into()],
+        )
+    }
+
+    /// A search through the index of the column, which is [`Set::index`].
+    pub(super) fn as_search(&self) -> Condition {
+        let column = self.column;
+        Condition::new(
+            format!("c.{column} IN (SELECT value FROM json_each(?)) AND c.{column} IS NOT NULL"),
+            vec![self.json().into()],
+        )
+    }
+
+    /// Of the session, the key of the table is the index.
+    pub(super) fn index(&self) -> String {
+        match self.column {
+            "session" => String::new(),
+            column => format!("INDEXED BY commands_{column}"),
+        }
+    }
+
+    pub(super) fn of_session(&self) -> Option<Condition> {
+        let column = match self.column {
+            "who" => "s.who",
+            "session" => "s.id",
+            _ => return None,
+        };
+        let sql = format!("{column} IN (SELECT value FROM json_each(?))");
+        Some(Condition::new(sql, vec![self.json().into()]))
+    }
+
+    fn json(&self) -> String {
+        let members: Vec<String> = self.members.iter().map(i64::to_string).collect();
+        format!("[{}]", members.join(","))
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct Condition {
+    pub(super) sql: String,
+    pub(super) values: Vec<Value>,
+}
+
+impl Condition {
+    pub(super) fn new(sql: impl Into<String>, values: Vec<Value>) -> Self {
+        Self { sql: sql.into(), values }
+    }
+}
+
+pub(super) fn joined(conditions: &[Condition]) -> (String, Vec<Value>) {
+    let sql: Vec<&str> = conditions.iter().map(|condition| condition.sql.as_str()).collect();
+    let sql = if sql.is_empty() { "1".to_owned() } else { sql.join(" AND ") };
+    (sql, conditions.iter().flat_map(|condition| condition.values.clone()).collect())
+}
+
+pub(super) fn times(column: &str, filter: &Filter) -> Vec<Condition> {
+    let since = filter.since.map(|since| (">=", since));
+    let until = filter.until.map(|until| ("<", until));
+    let condition = |(sign, time)| Condition::new(format!("{column} {sign} ?"), vec![ceiling(time).into()]);
+    since.into_iter().chain(until).map(condition).collect()
+}
+
+/// The first microsecond that is not before this time.
+pub(super) fn ceiling(time: Timestamp) -> i64 {
+    let whole = time.as_microsecond();
+    whole.saturating_add(i64::from(time.as_nanosecond() > i128::from(whole) * 1_000))
+}
