@@ -6,12 +6,14 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 /// A running `portcullis dev-issuer`.
 #[derive(Debug)]
 pub struct Issuer {
     process: Process,
     url: String,
+    issued: Mutex<Vec<String>>,
 }
 
 impl Issuer {
@@ -38,7 +40,7 @@ impl Issuer {
                 .next()
                 .map(|url| url.trim_end_matches(['/', '.', ',']).to_owned())
         })?;
-        Ok(Self { process, url })
+        Ok(Self { process, url, issued: Mutex::default() })
     }
 
     /// The issuer's URL, which is also its `iss`.
@@ -79,6 +81,14 @@ impl Issuer {
             bail!("the issuer refused: {text} {}", String::from_utf8_lossy(&done.stderr));
         }
         let answer: Value = serde_json::from_str(&text).with_context(|| format!("read {text}"))?;
-        answer.get("access_token").and_then(Value::as_str).map(str::to_owned).context("no access_token")
+        let token = answer.get("access_token").and_then(Value::as_str).context("no access_token")?;
+        let signature = token.rsplit('.').next().unwrap_or(token);
+        self.issued.lock().unwrap_or_else(PoisonError::into_inner).push(signature.to_owned());
+        Ok(token.to_owned())
+    }
+
+    /// The signatures of all tokens so far: what makes a token one, and must be on no record and in no log.
+    pub fn signatures(&self) -> Vec<String> {
+        self.issued.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -9,6 +9,7 @@ pub mod gateway;
 pub mod hosts;
 pub mod image;
 pub mod issuer;
+pub mod leaks;
 pub mod operator;
 pub mod postgres;
 pub mod process;

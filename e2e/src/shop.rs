@@ -127,6 +127,13 @@ impl Shop {
         self.keys.path()
     }
 
+    /// What must be nowhere but where it belongs: a masked value, the gateway's own credential, the agents' tokens.
+    pub fn secrets(&self) -> Vec<String> {
+        let mut secrets = self.issuer.signatures();
+        secrets.extend([CANARY, PASSWORD].map(str::to_owned));
+        secrets
+    }
+
     /// The directories that exist as long as the shop.
     pub fn directories(&self) -> Vec<PathBuf> {
         let directories = [self.gateway.config(), self.gateway.state(), self.keys(), self.server.directory()];

@@ -76,6 +76,43 @@ fn an_agents_day(scene: &Scene) -> String {
     table
 }
 
+/// Statements whose answers psql shows in many ways, and one that is masked.
+const SHOWN: [&str; 7] = [
+    "select 1 as n, null as nothing, 'ünï 漢字' as text, 3.50::numeric as price, true as yes",
+    "select id, note from orders where id < 0 order by id",
+    "select id, user_id, amount, note from orders order by id",
+    "select '\\x00ff'::bytea as bytes, array[1, 2] as list, '{\"k\": 1}'::json as json, date '2026-01-02' as day",
+    "select id, name, email, ssn from users order by id",
+    "select -1::bigint as \"A column\", 1.5::float8 as f, ''::text as empty",
+    "select broken",
+];
+
+#[test]
+fn forensics_replay_shows_what_psql_printed_byte_for_byte() {
+    let Some(scene) = Scene::start() else { return };
+    let mut psql = scene.psql("readonly", &scene.token("reader"));
+    for sql in SHOWN {
+        // Its own lines between the answers go to no server.
+        psql.args(["-c", sql, "-c", "\\echo ===="]);
+    }
+    let received = String::from_utf8(psql.stdin(Stdio::null()).output().unwrap().stdout).unwrap();
+    let answers: Vec<&str> = received.split("====\n").collect();
+    assert_eq!(answers.len(), SHOWN.len() + 1, "{received}");
+    assert!(!received.contains(CANARY) && received.contains("漢字"), "{received}");
+    let id = wait_until("the session's end", || {
+        let sessions = rows(&scene, &["sessions", "--identity", "reader"]);
+        let ended = sessions.first().filter(|session| !session["end"].is_null())?;
+        Some(ended["id"].as_str()?.to_owned())
+    })
+    .unwrap();
+    let replayed = scene.portcullis(&["replay", &id], 0).out;
+    let mut rest = replayed.as_str();
+    for answer in answers.iter().map(|answer| answer.trim_end_matches('\n')) {
+        let at = rest.find(answer).unwrap_or_else(|| panic!("{answer}\n--- is not in ---\n{rest}"));
+        rest = &rest[at + answer.len()..];
+    }
+}
+
 fn rows(scene: &Scene, arguments: &[&str]) -> Vec<Value> {
     let json = scene.portcullis(&[arguments, &["-o", "json"]].concat(), 0).out;
     serde_json::from_str(&json).unwrap_or_else(|error| panic!("{error}: {json}"))
@@ -113,12 +150,20 @@ fn forge(bundle: &Path, before: &[u8], after: &[u8]) {
 
 /// Neither the values that the masks hide nor anything a detector knows; and the search does find what is there.
 fn no_secret_is_on_record(scene: &Scene) {
-    let values = scene.gateway.state().join("values");
+    // Not in the gateway's state: what is there is searched as well.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let values = elsewhere.path().join("values");
     std::fs::write(&values, format!("{CANARY}\nada@example.com\n")).unwrap();
     let values = values.to_str().unwrap();
-    let clean = scene.portcullis(&["scan", "--values", values], 0).out;
+    let state = scene.gateway.state().to_str().unwrap();
+    let clean = scene.portcullis(&["scan", "--values", values, "--file", state], 0).out;
     assert!(clean.contains("RESULT     OK") && clean.contains("base64"), "{clean}");
     std::fs::write(values, "drop database\n").unwrap();
     let found = scene.portcullis(&["scan", "--values", values, "--detector", "none"], 1).out;
     assert!(found.contains("values:1 as it is"), "{found}");
+    let note = elsewhere.path().join("note");
+    std::fs::write(&note, "it said: ESABATAD PORD esabatad pord").unwrap();
+    let found = ["scan", "--values", values, "--detector", "none", "--file", note.to_str().unwrap()];
+    let found = scene.portcullis(&found, 1).out;
+    assert!(found.contains(&format!("values:1 reversed in {} at byte 23", note.display())), "{found}");
 }
