@@ -149,6 +149,8 @@ impl Drop for Scene {
     fn drop(&mut self) {
         if std::thread::panicking() {
             println!("--- log of the gateway ---\n{}", self.gateway.log());
+        } else if let Err(leak) = e2e::leaks::search(&self.gateway, &self.issuer.signatures(), &[]) {
+            panic!("{leak:#}");
         }
     }
 }

@@ -143,6 +143,10 @@ impl Drop for Scene {
         if std::thread::panicking() {
             println!("--- log of the gateway ---\n{}", self.hosts.gateway.log());
             println!("--- log of sshd ---\n{}", self.hosts.sshd.log());
+        } else if let Err(leak) =
+            e2e::leaks::search(&self.hosts.gateway, &self.hosts.issuer.signatures(), &[])
+        {
+            panic!("{leak:#}");
         }
     }
 }

@@ -2,7 +2,10 @@
 //! refused, and the record of all of it.
 
 use crate::scene::{Answer, Scene};
-use std::process::Stdio;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use proxy_audit::stream::{Channel, StreamDecoder, StreamEvent};
+use std::process::{Output, Stdio};
 
 /// Put together here, so that no scanner takes this file for a leak.
 fn canary() -> String {
@@ -72,4 +75,49 @@ fn forwarding_and_shells_are_refused_by_default() {
     let listed = scene.portcullis(&["sessions", "--verdict", "deny", "-o", "json"], 0).out;
     let sessions: serde_json::Value = serde_json::from_str(&listed).unwrap();
     assert_eq!(sessions.as_array().unwrap().len(), 2, "{listed}");
+}
+
+/// Every byte value, secrets, text without an end: to a pipe, to standard error, and to a terminal.
+#[test]
+fn what_is_replayed_is_byte_for_byte_what_the_client_received() {
+    let Some(scene) = Scene::start() else { return };
+    let file = scene.agent.path().join("mixed");
+    let mut mixed: Vec<u8> = (0..=255_u8).cycle().take(70_000).collect();
+    mixed.extend_from_slice(format!("\nkey = {}\nümläut \u{1f980} without an end", canary()).as_bytes());
+    std::fs::write(&file, &mixed).unwrap();
+    let line = format!("cat {} {}/missing", file.display(), scene.agent.path().display());
+    for terminal in ["-T", "-tt"] {
+        let mut ssh = scene.agent.program("ssh").unwrap();
+        let client = ssh.args(["-q", terminal, "web", &line]).stdin(Stdio::null()).output().unwrap();
+        let shown = String::from_utf8_lossy(&client.stdout).into_owned();
+        assert!(shown.contains("[MASKED:") && shown.contains("without an end"), "{terminal}");
+        assert!(client.stdout.len() > 70_000, "{terminal}: {} bytes", client.stdout.len());
+        same_as_replayed(&scene, &client);
+    }
+}
+
+/// The session that ended last is replayed as its client had it.
+fn same_as_replayed(scene: &Scene, client: &Output) {
+    let listed = scene.portcullis(&["sessions", "--limit", "1", "-o", "json"], 0).out;
+    let sessions: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    let id = sessions[0]["id"].as_str().unwrap();
+    let steps = scene.portcullis(&["replay", id, "-o", "json"], 0).out;
+    let steps: Vec<serde_json::Value> = serde_json::from_str(&steps).unwrap();
+    let mut decoder = StreamDecoder::default();
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    for step in steps.iter().filter(|step| step["step"] == "output") {
+        let frames = STANDARD.decode(step["frames"].as_str().unwrap()).unwrap();
+        for frame in decoder.feed(&frames).unwrap() {
+            if let StreamEvent::Data { channel, bytes } = frame.event {
+                match channel {
+                    Channel::STDOUT => out.extend_from_slice(&bytes),
+                    Channel::STDERR => err.extend_from_slice(&bytes),
+                    Channel(_) => {}
+                }
+            }
+        }
+    }
+    assert!(out == client.stdout, "{} bytes on record, {} received", out.len(), client.stdout.len());
+    let (err, received) = (String::from_utf8_lossy(&err), String::from_utf8_lossy(&client.stderr));
+    assert_eq!(err, received, "standard error");
 }
