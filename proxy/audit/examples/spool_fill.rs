@@ -75,6 +75,12 @@ fn fill(spool: &Spool, session: u64) -> Result<u64, Box<dyn Error>> {
             .with(key::POLICY_NAME, "orders")
             .with(key::RULE, format!("rule-{}", mix % 12));
         spool.append(&stamp, statement)?;
+        if verdict == "hold" {
+            for step in ["requested", "approved"] {
+                spool.append(&stamp, approval(command, mix, step))?;
+            }
+            records += 2;
+        }
         let mut result = Event::new(EventName::Result, severity, "result")
             .with(key::COMMAND, command)
             .with(key::OUTCOME, if verdict == "deny" { "refused" } else { "ok" })
@@ -90,4 +96,12 @@ fn fill(spool: &Spool, session: u64) -> Result<u64, Box<dyn Error>> {
         Event::new(EventName::SessionEnd, Severity::Info, "session ended").with(key::REASON, "client_close");
     spool.append(&stamp, end)?;
     Ok(records)
+}
+
+fn approval(command: i64, mix: u64, step: &'static str) -> Event {
+    Event::new(EventName::Approval, Severity::Info, step)
+        .with(key::COMMAND, command)
+        .with(key::APPROVAL_NAME, format!("orders-{mix:x}"))
+        .with(key::APPROVAL_VERDICT, step)
+        .with(key::APPROVERS, vec![format!("dba-{}", mix % 5)])
 }
