@@ -30,6 +30,7 @@ mod ssh;
 mod token;
 mod verify;
 mod whereabouts;
+mod witness;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use output::{Format, Output};
@@ -74,6 +75,8 @@ enum Command {
     Ssh(ssh::Arguments),
     SshConfig(ssh::ConfigArguments),
     Verify(verify::Arguments),
+    #[command(subcommand)]
+    Witness(witness::Command),
 }
 
 impl Command {
@@ -113,6 +116,7 @@ fn main() -> ExitCode {
         Command::Ssh(arguments) => ssh::run(arguments, &mut output),
         Command::SshConfig(arguments) => ssh::config(arguments, &mut output),
         Command::Verify(arguments) => verify::run(arguments, &mut output),
+        Command::Witness(command) => witness::run(command, &mut output),
     };
     match result {
         Ok(code) => code,
