@@ -39,6 +39,7 @@ fn no_form_of_removing_a_tree_reaches_the_host() {
 }
 
 #[derive(Debug, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "marks of a form, in a file")]
 struct Said {
     script: String,
     #[serde(default)]
@@ -83,7 +84,7 @@ fn letters(text: &str) -> usize {
 fn traces() -> Vec<Vec<u8>> {
     let canary = canary();
     let mut traces: Vec<String> = vec![canary.clone(), canary.chars().rev().collect()];
-    let hex: String = canary.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let hex = canary.bytes().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
     traces.push(hex.to_uppercase());
     traces.push(hex);
     for before in ["", "x", "xy"] {
