@@ -136,8 +136,8 @@ pub(crate) async fn open(
             }
             None => false,
         };
-        // a program that never said how it ended was left by its client
-        let whole = whole && (tape.is_told() || !is_program);
+        // a program that never said how it ended was left by its client; one that did may be left in any way
+        let whole = if is_program { tape.is_told() } else { whole };
         if let Err(failure) = tape.finish(whole, &tasks).await {
             tracing::warn!(message = failure.message(), "the end of a stream is not on record");
         }
