@@ -162,7 +162,7 @@ fn on_record(place: &Place) {
     let shown = place.replayed();
     for part in [
         "$ kubectl get pods --namespace=cluster-story",
-        "web    1/1     Running",
+        "1/1     Running   0",
         "-- deny by agents/no-nodes",
         "$ kubectl get secrets db --namespace=cluster-story",
         "$ kubectl exec web --namespace=cluster-story",
