@@ -41,7 +41,7 @@ pub(crate) struct SourceArguments {
     pub(crate) logs: LogArguments,
     /// Read this instead of a spool: files as an OpenTelemetry Collector's file exporter writes them (JSON), or one
     /// evidence bundle, which is seen from its first bytes; or the table that a Collector's clickhouse exporter fills:
-    /// clickhouse://HOST[:8123]/DATABASE[/TABLE][?secure=true], with CLICKHOUSE_USER and CLICKHOUSE_PASSWORD.
+    /// `clickhouse://HOST[:8123]/DATABASE[/TABLE][?secure=true]`, with `CLICKHOUSE_USER` and `CLICKHOUSE_PASSWORD`.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub(crate) from: Vec<PathBuf>,
 }

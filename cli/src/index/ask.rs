@@ -22,6 +22,13 @@ const MEMBERS: usize = 256;
 /// Time, session and sequence of a command.
 type Key = (i64, i64, i64);
 
+/// Commands whose column has one of these values.
+#[derive(Clone, Copy)]
+struct Merged<'a> {
+    column: &'a str,
+    members: &'a [i64],
+}
+
 const COMMAND: &str = "c.session, c.number, c.sequence, c.time,
     (SELECT text FROM names WHERE id = c.verdict), (SELECT text FROM names WHERE id = c.rule),
     (SELECT text FROM names WHERE id = c.operation), (SELECT text FROM texts WHERE id = c.text),
@@ -87,7 +94,8 @@ impl Index {
             match group {
                 Group::Members(mut members) => {
                     members.retain(|member| own.is_none_or(|set| set.members.contains(member)));
-                    keys.extend(self.merged(column, &members, &conditions, query.order, left)?);
+                    let of = Merged { column, members: &members };
+                    keys.extend(self.merged(of, &conditions, query.order, left)?);
                 }
                 Group::Null if own.is_some() => {}
                 Group::Null => {
@@ -109,8 +117,7 @@ impl Index {
     /// by time, and none further than what the others gave.
     fn merged(
         &self,
-        column: &str,
-        members: &[i64],
+        Merged { column, members }: Merged<'_>,
         conditions: &[Condition],
         order: Order,
         wanted: usize,
@@ -207,21 +214,17 @@ impl Index {
         let driver = self.driver(&sets)?;
         // Sessions that come in their order are asked one by one, until enough fit.
         let one_by_one = query.limit.is_some() && session_order(query.order).starts_with("s.start");
-        Ok(match driver.filter(|driver| driver.small || !one_by_one) {
-            Some(Driver { set, .. }) => {
-                let mut conditions = vec![set.as_search()];
-                conditions.extend(tests(&sets, Some(set.column)));
-                let (condition, values) = joined(&conditions);
-                let index = set.index();
-                let sql = format!("s.id IN (SELECT c.session FROM commands c {index} WHERE {condition})");
-                Condition::new(sql, values)
-            }
-            None => {
-                let (condition, values) = joined(&tests(&sets, None));
-                let sql = format!("EXISTS (SELECT 1 FROM commands c WHERE c.session = s.id AND {condition})");
-                Condition::new(sql, values)
-            }
-        })
+        if let Some(Driver { set, .. }) = driver.filter(|driver| driver.small || !one_by_one) {
+            let mut conditions = vec![set.as_search()];
+            conditions.extend(tests(&sets, Some(set.column)));
+            let (condition, values) = joined(&conditions);
+            let index = set.index();
+            let sql = format!("s.id IN (SELECT c.session FROM commands c {index} WHERE {condition})");
+            return Ok(Condition::new(sql, values));
+        }
+        let (condition, values) = joined(&tests(&sets, None));
+        let sql = format!("EXISTS (SELECT 1 FROM commands c WHERE c.session = s.id AND {condition})");
+        Ok(Condition::new(sql, values))
     }
 
     /// The steps of approvals that fit.

@@ -179,8 +179,7 @@ impl Live {
             tracing::error!(resource = %self.key, error = %proxy_core::gate::Chain(&error), "close audit log");
         }
         let copies = std::mem::take(&mut *self.copies.lock().unwrap_or_else(PoisonError::into_inner));
-        let witnesses =
-            std::mem::take(&mut *self.witnesses.lock().unwrap_or_else(PoisonError::into_inner));
+        let witnesses = std::mem::take(&mut *self.witnesses.lock().unwrap_or_else(PoisonError::into_inner));
         tokio::join!(copies.finish(LAST_WORDS), witnesses.finish(LAST_WORDS));
     }
 }

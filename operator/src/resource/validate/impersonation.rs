@@ -86,10 +86,11 @@ mod tests {
              kubernetes: {stanza}\n  authentication: {{issuers: [{{issuer: \"https://idp.example.com\", audiences: [a]}}]}}\n"
         );
         for (number, subjects) in policies.iter().enumerate() {
-            text += &format!(
+            let policy = format!(
                 "---\napiVersion: portcullis.dev/v1alpha1\nkind: Policy\nmetadata: {{name: p{number}, namespace: shop}}\nspec:\n  \
                  targetRefs: [{{name: cluster}}]\n  subjects: {subjects}\n  rules: []\n"
             );
+            text.push_str(&policy);
         }
         let mut manifests = Manifests::parse("test", &text).unwrap();
         let given = Dereferenced {

@@ -78,11 +78,11 @@ fn outputs() -> Vec<(&'static str, Vec<u8>)> {
     let hex: Vec<u8> =
         random.iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).take(BYTES).collect();
     let dump = random.chunks(16).enumerate().flat_map(|(at, row)| {
-        let pairs: String = row
-            .chunks(2)
-            .map(|pair| pair.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + " ")
-            .collect();
-        format!("{:08x}: {pairs} ................\n", at * 16).into_bytes()
+        let byte = |(at, byte): (usize, &u8)| {
+            if at % 2 == 0 { format!(" {byte:02x}") } else { format!("{byte:02x}") }
+        };
+        let pairs = row.iter().enumerate().map(byte).collect::<Vec<_>>().concat();
+        format!("{:08x}:{pairs}  ................\n", at * 16).into_bytes()
     });
     let dump: Vec<u8> = dump.take(BYTES).collect();
     let repeated = |line: &str| line.repeat(BYTES / line.len()).into_bytes();

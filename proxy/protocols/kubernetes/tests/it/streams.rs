@@ -72,10 +72,13 @@ fn binary(bytes: &[u8]) -> Message {
 async fn hear(socket: &mut Socket, channel: u8) -> Vec<u8> {
     let mut heard = Vec::new();
     while let Some(Ok(message)) = socket.next().await {
-        match &message {
-            Message::Binary(bytes) if bytes[0] == channel => heard.extend_from_slice(&bytes[1..]),
-            Message::Close(_) => break,
-            _ => {}
+        if matches!(message, Message::Close(_)) {
+            break;
+        }
+        if let Message::Binary(bytes) = &message
+            && bytes[0] == channel
+        {
+            heard.extend_from_slice(&bytes[1..]);
         }
     }
     heard

@@ -79,7 +79,7 @@ async fn a_file_that_holds_a_secret_is_not_read_where_secrets_are_masked() {
     let canary = format!("AKIA{}", "Q3EGRJ5NLXVW7TZB");
     let filling = "nothing to hide here\n".repeat(20_000);
     // at the start, across two packets, encoded, and nowhere
-    let across = format!("{}{canary}\n{filling}", &filling[..32 * 1024 - 10]);
+    let across = format!("{}{canary}\n{filling}", filling.get(..32 * 1024 - 10).unwrap());
     let plain = filling.clone();
     let backwards: String = canary.chars().rev().collect();
     for (name, content, goes) in [
@@ -95,7 +95,10 @@ async fn a_file_that_holds_a_secret_is_not_read_where_secrets_are_masked() {
         let got = std::fs::read_to_string(&back).unwrap_or_default();
         assert_eq!((get.code == Some(0), got == content), (goes, goes), "{name}: {get:?}");
         assert!(goes || get.err.contains("what the policy masks"), "{name}: {get:?}");
-        assert!((1..=4).all(|start| !got.contains(&canary[start..start + 12])), "{name}");
+        assert!(
+            !canary.as_bytes().windows(12).skip(1).any(|part| got.contains(str::from_utf8(part).unwrap())),
+            "{name}"
+        );
     }
     // putting is not reading
     let put = copy(
