@@ -186,7 +186,7 @@ fn pods_of_the_chart_and_the_examples_run_under_restricted_pod_security() {
         let file = helm.file("pod.yaml", &pod.to_string());
         server.kubectl(&["create", "--dry-run=server", "--filename", &file]).unwrap();
     }
-    assert_eq!(pods, 3, "the operator, the test and the agent");
+    assert_eq!(pods, 4, "the operator, the witness, the test and the agent");
 }
 
 #[test]
