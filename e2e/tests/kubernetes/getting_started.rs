@@ -1,6 +1,6 @@
 //! `docs/getting-started.md` as a new user follows it: every command, in order, with the real kubectl, helm and psql.
 
-use crate::scene::Scene;
+use crate::scene::{SETTINGS, Scene};
 use anyhow::{Context as _, Result};
 use e2e::image::Image;
 use e2e::tools;
@@ -122,14 +122,8 @@ fn put_on_path(scene: &Scene, directory: &Path) -> Result<()> {
     let kubectl = scene.cluster.client().command();
     let helm = scene.cluster.helm_command()?;
     wrap(&directory.join("kubectl"), &kubectl, "\"$@\"")?;
-    // Images of this build instead of those of a registry.
-    wrap(
-        &directory.join("helm"),
-        &helm,
-        "\"$@\" \
-         --set=image.repository=localhost/portcullis-operator,image.tag=e2e \
-         --set=proxy.image.repository=localhost/portcullis-proxy,proxy.image.tag=e2e",
-    )?;
+    // Images of this build instead of those of a registry, and what other stories rely on.
+    wrap(&directory.join("helm"), &helm, &format!("\"$@\" '{}'", SETTINGS.join("' '")))?;
     let portcullis = tools::own("portcullis")?;
     symlink(&portcullis, directory.join("portcullis"))?;
     symlink(&portcullis, directory.join("kubectl-portcullis"))?;

@@ -18,6 +18,14 @@ pub(crate) const CANARY: &str = "078-05-1120";
 /// Where the chart is installed.
 pub(crate) const SYSTEM: &str = "portcullis-system";
 
+/// What the chart is told here: the images of this build, and for whom gateways may act. Every upgrade says so again.
+pub(crate) const SETTINGS: [&str; 4] = [
+    "--set=image.repository=localhost/portcullis-operator,image.tag=e2e",
+    "--set=proxy.image.repository=localhost/portcullis-proxy,proxy.image.tag=e2e",
+    "--set=impersonation.enabled=true,impersonation.namespaces={cluster-story}",
+    "--set=impersonation.users={agent:system:serviceaccount:cluster-story:agent}",
+];
+
 /// One story's namespace.
 pub(crate) struct Scene {
     pub(crate) cluster: &'static Cluster,
@@ -53,20 +61,9 @@ fn install(cluster: &Cluster) -> Result<()> {
     for binary in ["portcullis-operator", "portcullis-proxy"] {
         cluster.load(&Image::own(binary)?)?;
     }
-    cluster.helm(&[
-        "install",
-        "portcullis",
-        &chart(),
-        "--namespace",
-        SYSTEM,
-        "--create-namespace",
-        "--set=image.repository=localhost/portcullis-operator,image.tag=e2e",
-        "--set=proxy.image.repository=localhost/portcullis-proxy,proxy.image.tag=e2e",
-        "--set=impersonation.enabled=true,impersonation.namespaces={cluster-story}",
-        "--set=impersonation.users={agent:system:serviceaccount:cluster-story:agent}",
-        "--wait",
-        "--timeout=120s",
-    ])?;
+    let chart = chart();
+    let install = ["install", "portcullis", &chart, "--namespace", SYSTEM, "--create-namespace"];
+    cluster.helm(&[&install[..], &SETTINGS, &["--wait", "--timeout=120s"]].concat())?;
     Ok(())
 }
 

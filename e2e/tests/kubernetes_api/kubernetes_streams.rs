@@ -168,8 +168,8 @@ fn kubernetes_a_terminal_has_its_size_and_follows_it_and_an_attached_program_is_
     let Some(pods) = Pods::start("tty", RULES) else { return };
     let Some(script) = e2e::tools::or_skip("script") else { return };
     for (name, transport) in TRANSPORTS {
-        // the terminal is told another size while the program runs
-        let inner = "stty size; while [ \"$(stty size)\" = '40 100' ]; do sleep 0.1; done; stty size";
+        // a program can run before its terminal was told a size; then it is told another one
+        let inner = "until [ \"$(stty size 2>/dev/null)\" = '40 100' ]; do sleep 0.1; done; stty size; while [ \"$(stty size)\" = '40 100' ]; do sleep 0.1; done; stty size";
         let kubectl = kubectl(&pods, transport, &["exec", "-it", "web", "--", "sh", "-c", inner]);
         let words = [kubectl.get_program()].into_iter().chain(kubectl.get_args());
         let quoted = words.map(|word| ["'", &word.to_str().unwrap().replace('\'', r"'\''"), "'"].concat());
