@@ -4,6 +4,7 @@
 
 mod scene;
 
+mod conformance;
 mod kubernetes_first_session;
 mod kubernetes_reads;
 mod kubernetes_streams;
