@@ -255,9 +255,22 @@ fn begun(masker: &Masker, text: &[u8]) -> Option<usize> {
 
 /// Name of something in `text` that must be hidden, or begins to be, in any form, and ends behind `known`: for content
 /// that keeps its length, and so is given out as it is or not at all.
+///
+/// In what is no text only values as they stand are looked for: every other form is in enough noise.
 pub(crate) fn something_in(masker: &Masker, text: &[u8], known: usize) -> Option<String> {
+    if !is_readable(text) {
+        let found = masker.found(text).into_iter().find(|finding| finding.range.end > known);
+        return found.map(|finding| finding.name);
+    }
     let found = findings(masker, text).into_iter().find(|finding| finding.range.end > known);
     found.map(|finding| finding.name).or_else(|| begun(masker, text).map(|_| BEGUN.to_owned()))
+}
+
+/// Whether three bytes of four are those of a text: of ASCII in one byte or two, or of UTF-8.
+fn is_readable(text: &[u8]) -> bool {
+    let readable: usize = text.utf8_chunks().map(|chunk| chunk.valid().len()).sum();
+    let controls = text.iter().filter(|byte| matches!(byte, 1..=8 | 11 | 14..=26 | 28..=31 | 127)).count();
+    readable.saturating_sub(controls) * 4 >= text.len() * 3
 }
 
 /// Findings that share bytes become one.
