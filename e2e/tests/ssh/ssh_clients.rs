@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
 /// Everything is allowed, so that nothing but the gateway can make a difference.
-const POLICY: &str = "
+pub(crate) const POLICY: &str = "
 apiVersion: portcullis.dev/v1alpha1
 kind: Policy
 metadata: {name: web-agents, namespace: shop}

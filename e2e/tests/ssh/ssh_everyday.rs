@@ -8,6 +8,7 @@ use crate::scene::{Answer, Scene};
 use crate::stage::{Line, OPERATE, corpus, policy};
 use e2e::sshd::Sshd;
 use e2e::tools;
+use std::collections::BTreeSet;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -142,7 +143,8 @@ fn on(root: &TempDir) -> String {
     format!("ForceCommand bash {}/script", root.path().display())
 }
 
-fn tree(root: &Path) -> String {
+/// What is below, with rights and size.
+fn tree(root: &Path) -> BTreeSet<String> {
     let listed = Answer::of(
         Command::new("find")
             .arg(".")
@@ -150,9 +152,12 @@ fn tree(root: &Path) -> String {
             .current_dir(root)
             .stdin(Stdio::null()),
     );
-    let mut lines: Vec<&str> = listed.out.lines().collect();
-    lines.sort_unstable();
-    lines.join("\n")
+    // how long a compressed archive is depends on the times of its files
+    let line = |line: &str| match line.rsplit_once(' ') {
+        Some((archive, _)) if archive.starts_with("./var/backups/") => archive.to_owned(),
+        Some(_) | None => line.to_owned(),
+    };
+    listed.out.lines().map(line).collect()
 }
 
 #[test]
@@ -181,5 +186,7 @@ fn everyday_commands_run_as_they_run_directly() {
     );
     assert!(different.is_empty(), "{} differ:\n{}", different.len(), different.join("\n"));
     assert!(commands.len() >= 200 && speaking >= 130, "{speaking}");
-    assert_eq!(tree(there.path()), tree(here.path()), "the files differ");
+    let (here, there) = (tree(here.path()), tree(there.path()));
+    let different: Vec<&String> = here.symmetric_difference(&there).collect();
+    assert!(different.is_empty() && here.len() > 50, "the files differ: {different:#?}");
 }

@@ -41,6 +41,9 @@ const BROKEN_MAX: usize = 64;
 /// So many bytes before a pause are looked at for a value that has begun.
 const BEGUN_CONTEXT: usize = 160;
 
+/// For so many pauses half a character or an escape sequence waits for its end.
+const PAUSES: u8 = 5;
+
 /// Shortest word that may be the beginning of a value.
 const BEGUN_MIN: usize = 4;
 
@@ -74,6 +77,8 @@ pub struct OutputMasker {
     /// With so many bytes not released they are looked at.
     look_at: usize,
     hiding: Hiding,
+    /// Pauses since the last bytes came in which nothing could be released.
+    pauses: u8,
 }
 
 impl OutputMasker {
@@ -86,6 +91,7 @@ impl OutputMasker {
             released: 0,
             look_at: CHUNK,
             hiding: Hiding::Nothing,
+            pauses: 0,
         }
     }
 
@@ -105,6 +111,7 @@ impl OutputMasker {
             out.extend_from_slice(bytes);
             return;
         }
+        self.pauses = 0;
         for piece in bytes.chunks(CHUNK) {
             let piece = self.unhidden(piece);
             self.held.extend_from_slice(piece);
@@ -116,10 +123,14 @@ impl OutputMasker {
         }
     }
 
-    /// Nothing came for [`QUIET`]: releases what is held but for half a character.
+    /// Nothing came for [`QUIET`]: releases what is held. Half a character waits for [`PAUSES`] of them: in what is no
+    /// text it is all that comes, and the other side waits for it.
     pub fn quiet(&mut self, out: &mut Vec<u8>) {
-        let whole = self.held.len() - broken(self.held.get(self.released..).unwrap_or_default());
+        let waiting = self.held.get(self.released..).unwrap_or_default();
+        let half = if self.pauses < PAUSES { broken(waiting) } else { 0 };
+        let whole = self.held.len() - half;
         if whole == self.released {
+            self.pauses += u8::from(half > 0);
             return;
         }
         let held = self.held.get(..whole).unwrap_or_default();
@@ -307,7 +318,8 @@ fn broken(bytes: &[u8]) -> usize {
         Some(0xe0..) => 3,
         _ => 2,
     };
-    if behind + 1 < length { behind + 1 } else { 0 }
+    let follow = tail.iter().rev().take(behind).all(|byte| matches!(byte, 0x80..=0xbf));
+    if follow && behind + 1 < length { behind + 1 } else { 0 }
 }
 
 /// A part of a text and the name of what is in it.

@@ -81,6 +81,19 @@ fn half_a_character_or_sequence_waits_for_its_end() {
 }
 
 #[test]
+fn what_never_becomes_a_character_comes_after_a_few_pauses() {
+    for end in [&b"\xf0\x01i"[..], b"\x1b[", b"\xe2", b"\x1b]i", b"N\x9d\x01i", b"\xc3"] {
+        let (mut masker, mut out) = (OutputMasker::new(masker()), Vec::new());
+        masker.push(end, &mut out);
+        for _ in 0..=PAUSES {
+            masker.quiet(&mut out);
+        }
+        assert_eq!(out, end);
+        assert!(!masker.holds());
+    }
+}
+
+#[test]
 fn a_value_with_pauses_in_it_shows_no_more_than_its_beginning() {
     for step in 1..=CANARY.len() {
         let shown = masked(format!("key {CANARY}\nnext\n").as_bytes(), step, 1);
