@@ -1,10 +1,14 @@
 //! Conformance: what kubectl prints directly and through the gateway, command by command, under a policy that allows
 //! everything.
 
+mod helm;
 mod kube_rs;
 mod objects;
+mod processes;
 
+use crate::pods::IMAGE;
 use crate::scene::{Answer, Scene, feed};
+use e2e::process::wait_until;
 use std::path::Path;
 use std::process::Command;
 
@@ -16,7 +20,8 @@ rules:
   kubernetes: {}
 ";
 
-/// One command of kubectl. `{n}` in it is the namespace, which each side has for itself.
+/// One command of kubectl. `{n}` in it is the namespace, which each side has for itself, and
+/// `{image}` an image of busybox.
 #[derive(Clone, Copy, Debug, Default)]
 struct Step<'a> {
     arguments: &'a [&'a str],
@@ -38,6 +43,8 @@ enum Ignores {
     Errors,
     /// The order of the lines.
     Order,
+    /// What is printed while it waits.
+    Output,
 }
 
 /// A step with no particulars.
@@ -59,7 +66,7 @@ impl<'a> Step<'a> {
     }
 
     fn run(&self, mut kubectl: Command, namespace: &str, directory: &Path) -> Answer {
-        let place = |text: &str| text.replace("{n}", namespace);
+        let place = |text: &str| text.replace("{n}", namespace).replace("{image}", IMAGE);
         kubectl.arg(format!("--namespace={namespace}"));
         kubectl.args(self.arguments.iter().map(|argument| place(argument)));
         kubectl.current_dir(directory);
@@ -93,6 +100,15 @@ impl<'a> Sides<'a> {
         }
     }
 
+    /// Waits until pods can be made in both namespaces.
+    fn wait_for_accounts(&self) {
+        for namespace in [&self.direct, &self.gated] {
+            let arguments = ["get", "serviceaccount/default", "--namespace", namespace];
+            wait_until("the namespace has a service account", || self.scene.direct.run(&arguments).ok())
+                .unwrap();
+        }
+    }
+
     /// Runs the steps one after the other, on both sides at once, and fails with everything that was different.
     fn compare(&self, steps: &[Step<'_>]) {
         let (direct, gated) = std::thread::scope(|scope| {
@@ -101,6 +117,11 @@ impl<'a> Sides<'a> {
             (direct.join().unwrap(), gated)
         });
         self.same(steps, &direct, &gated);
+    }
+
+    /// The same, one side after the other: for what both share.
+    fn compare_in_turn(&self, steps: &[Step<'_>]) {
+        self.same(steps, &self.directly(steps), &self.through_the_gateway(steps));
     }
 
     fn directly(&self, steps: &[Step<'_>]) -> Vec<Answer> {
@@ -158,6 +179,7 @@ fn shown(answer: &Answer, namespace: &str, ignores: Ignores) -> String {
     let (out, err) = match ignores {
         Ignores::Nothing | Ignores::Order => (plain(&answer.out), plain(&answer.err)),
         Ignores::Errors => (plain(&answer.out), String::new()),
+        Ignores::Output => (String::new(), String::new()),
     };
     format!("{:?}\n{out}\n{err}", answer.code)
 }

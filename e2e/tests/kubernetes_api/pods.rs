@@ -7,7 +7,7 @@ use e2e::process::wait_until;
 use e2e::tools;
 use serde_json::{Value, json};
 
-const IMAGE: &str = "localhost/busybox-applets:e2e";
+pub(crate) const IMAGE: &str = "localhost/busybox-applets:e2e";
 /// What pods of the stories run.
 const APPLETS: [&str; 14] = [
     "sh",

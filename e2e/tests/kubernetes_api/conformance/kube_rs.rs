@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 
 /// The kubeconfig that leads through the gateway.
-fn gated(scene: &Scene) -> PathBuf {
+pub(super) fn gated(scene: &Scene) -> PathBuf {
     let command = scene.kubectl(&scene.token("bot"));
     let found = command.get_envs().find(|(name, _)| *name == "KUBECONFIG").and_then(|(_, value)| value);
     found.unwrap().into()
