@@ -70,6 +70,14 @@ fn of_who(table: &str, path: &str) -> String {
     format!("(SELECT data ->> '$.{path}' FROM who WHERE id = {table}.who)")
 }
 
+fn user(table: &str, direction: &str) -> String {
+    format!("{} {direction}, {}", of_who(table, "user_name"), of_who(table, "user"))
+}
+
+fn resource(table: &str, direction: &str) -> String {
+    format!("{} {direction}, {}", of_who(table, "namespace"), of_who(table, "resource"))
+}
+
 fn name(column: &str) -> String {
     format!("(SELECT text FROM names WHERE id = c.{column})")
 }
@@ -77,8 +85,8 @@ fn name(column: &str) -> String {
 pub(super) fn command_order(order: Order) -> String {
     let direction = direction(order);
     let by = match order.by {
-        Sort::User => format!("{} {direction}, {}", of_who("c", "user_name"), of_who("c", "user")),
-        Sort::Resource => format!("{} {direction}, {}", of_who("c", "namespace"), of_who("c", "resource")),
+        Sort::User => user("c", direction),
+        Sort::Resource => resource("c", direction),
         Sort::Verdict => name("verdict"),
         Sort::Rule => name("rule"),
         Sort::Duration => "c.duration".to_owned(),
@@ -92,8 +100,8 @@ pub(super) fn command_order(order: Order) -> String {
 pub(super) fn approval_order(order: Order) -> String {
     let direction = direction(order);
     let by = match order.by {
-        Sort::User => format!("{} {direction}, {}", of_who("c", "user_name"), of_who("c", "user")),
-        Sort::Resource => format!("{} {direction}, {}", of_who("c", "namespace"), of_who("c", "resource")),
+        Sort::User => user("c", direction),
+        Sort::Resource => resource("c", direction),
         Sort::Verdict => name("verdict"),
         Sort::Rule => name("rule"),
         Sort::Time
@@ -110,8 +118,8 @@ pub(super) fn approval_order(order: Order) -> String {
 pub(super) fn session_order(order: Order) -> String {
     let direction = direction(order);
     let by = match order.by {
-        Sort::User => format!("{} {direction}, {}", of_who("s", "user_name"), of_who("s", "user")),
-        Sort::Resource => format!("{} {direction}, {}", of_who("s", "namespace"), of_who("s", "resource")),
+        Sort::User => user("s", direction),
+        Sort::Resource => resource("s", direction),
         Sort::Duration => "s.last - s.start".to_owned(),
         Sort::Commands => "s.statements".to_owned(),
         Sort::Denied => "s.denied".to_owned(),

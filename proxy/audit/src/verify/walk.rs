@@ -37,8 +37,6 @@ pub(super) struct Walk<'a> {
     proven: u64,
     missing: BTreeSet<u64>,
     sessions: HashMap<String, u64>,
-    /// First record with a wrong number in its session: said only when nothing else explains it.
-    misnumbered: Option<(u64, String)>,
     removed_below: u64,
     last_time: Option<Timestamp>,
 }
@@ -57,7 +55,6 @@ impl<'a> Walk<'a> {
             proven: 0,
             missing: BTreeSet::new(),
             sessions: HashMap::new(),
-            misnumbered: None,
             removed_below: 0,
             last_time: None,
         }
@@ -367,9 +364,6 @@ impl<'a> Walk<'a> {
                 self.report
                     .tampered(Some((first, last)), format!("{count} removed between {before} and {after}"));
             }
-        }
-        if let Some((at, what)) = self.misnumbered.take().filter(|_| self.report.first_bad().is_none()) {
-            self.report.tampered(Some((at, at)), what);
         }
         if self.report.first > 0 {
             let range = Some((0, self.report.first - 1));
