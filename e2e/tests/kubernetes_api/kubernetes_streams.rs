@@ -190,7 +190,8 @@ fn kubernetes_a_terminal_has_its_size_and_follows_it_and_an_attached_program_is_
         drop(child.stdin.take());
         assert!(child.wait().unwrap().success(), "{name}");
     }
-    pods.run_pod("echo", "while read line; do echo heard $line; done");
+    // late, because containerd gives a process its input before it listens to what it answers
+    pods.run_pod("echo", "while read line; do sleep 1; echo heard $line; done");
     for (name, transport) in TRANSPORTS {
         let mut command = kubectl(&pods, transport, &["attach", "-i", "echo"]);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();

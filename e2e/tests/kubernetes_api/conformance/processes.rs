@@ -41,14 +41,29 @@ const ROLLOUTS: &[Step<'_>] = &[
     step(&["get", "pods"]),
 ];
 
+/// A program that answers after a moment. containerd gives a process what comes on its input before it listens to its
+/// output, so that an answer at once may be lost, with the gateway and without.
+const LATE: &str = r#"read line; sleep 1; echo "$line""#;
+
 const PROCESSES: &[Step<'_>] = &[
     step(&["run", "sleeper", "--image={image}", "--labels=app={n}", "--", "sh", "-c", "exec sleep 3600"]),
-    step(&["run", "talker", "--image={image}", "--restart=Never", "-i", "--attach=false", "--", "cat"]),
+    step(&[
+        "run",
+        "talker",
+        "--image={image}",
+        "--restart=Never",
+        "-i",
+        "--attach=false",
+        "--",
+        "sh",
+        "-c",
+        LATE,
+    ]),
     step(&["wait", "pod/sleeper", "pod/talker", "--for=condition=Ready", "--timeout=60s"]).ignoring(Order),
     step(&["attach", "-i", "talker"]).input("hello\n"),
     step(&["wait", "pod/talker", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=30s"]),
     step(&["logs", "talker"]),
-    step(&["run", "once", "--rm", "-i", "--restart=Never", "--image={image}", "--", "cat"])
+    step(&["run", "once", "--rm", "-i", "--restart=Never", "--image={image}", "--", "sh", "-c", LATE])
         .input("through\n")
         .ignoring(Errors),
     step(&["exec", "sleeper", "--", "sh", "-c", "mkdir /tmp; echo content > /tmp/file"]),
@@ -57,7 +72,7 @@ const PROCESSES: &[Step<'_>] = &[
     step(&["cp", "copied", "sleeper:/tmp/again"]),
     step(&["exec", "sleeper", "--", "cat", "/tmp/again"]),
     step(&["cp", "sleeper:/tmp/nothing", "never"]).ignoring(Output),
-    step(&["debug", "sleeper", "--image={image}", "-c", "look", "-i", "--attach", "--", "cat"])
+    step(&["debug", "sleeper", "--image={image}", "-c", "look", "-i", "--attach", "--", "sh", "-c", LATE])
         .input("from within\n")
         .ignoring(Errors),
     step(&["debug", "sleeper", "--image={image}", "--copy-to=other", "--", "sh", "-c", "exit 0"]),
