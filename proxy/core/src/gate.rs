@@ -14,6 +14,7 @@
 //!
 //! A step that fails, fails closed: it ends in a [`Refusal`].
 
+mod asking;
 mod held;
 mod permit;
 mod record;
@@ -21,6 +22,7 @@ mod stale;
 #[cfg(test)]
 mod tests;
 
+pub use asking::{Asked, Unasked};
 pub use held::{Held, Notice};
 pub use permit::{End, EndKind, Permit};
 
@@ -44,6 +46,18 @@ pub enum Decision {
     Permit(Permit),
     /// It may run if [`Held::outcome`] says so; then call [`Gate::resume`].
     Held(Box<Held>),
+    /// It may not run.
+    Refused(Refusal),
+}
+
+/// What the gate says of a command before anybody is asked about it.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a permit is the common case, and costs no allocation")]
+pub enum Judged {
+    /// It may run now.
+    Permit(Permit),
+    /// It may run if somebody approves: call [`Unasked::ask`], without the gate, then [`Gate::hold`].
+    Unasked(Box<Unasked>),
     /// It may not run.
     Refused(Refusal),
 }
@@ -132,14 +146,31 @@ impl Gate {
         }
     }
 
-    /// Judges one command, in the order above, and records the verdict.
+    /// Judges one command, in the order above, records the verdict, and asks for an approval where a rule wants one.
+    /// For sessions whose commands come one after the other; others call [`Gate::judge`].
     ///
     /// Not cancel safe: dropping the future loses a command that may already be on record as allowed.
     pub async fn decide(&mut self, command: Arc<Command>, standing: Standing) -> Decision {
+        let unasked = match self.judge(command, standing).await {
+            Judged::Permit(permit) => return Decision::Permit(permit),
+            Judged::Refused(refusal) => return Decision::Refused(refusal),
+            Judged::Unasked(unasked) => unasked,
+        };
+        let held = match unasked.ask().await {
+            Ok(asked) => self.hold(asked).await,
+            Err(refusal) => Err(refusal),
+        };
+        held.map_or_else(Decision::Refused, |held| Decision::Held(Box::new(held)))
+    }
+
+    /// As [`Gate::decide`], but asks nobody: that may take long, and a gate that others wait for is not kept meanwhile.
+    ///
+    /// Not cancel safe, as [`Gate::decide`].
+    pub async fn judge(&mut self, command: Arc<Command>, standing: Standing) -> Judged {
         let arrived = Instant::now();
         self.adopt_policies();
         if let Some(refusal) = self.invalid() {
-            return Decision::Refused(refusal);
+            return Judged::Refused(refusal);
         }
         let stale = stale::refusal(&self.resource.contact);
         let evaluation = match &stale {
@@ -157,20 +188,35 @@ impl Gate {
             Err(refusal) => Err(refusal),
         };
         if let Err(refusal) = settled {
-            return Decision::Refused(refusal);
+            return Judged::Refused(refusal);
         }
         self.resource.metrics.decision_seconds.observe(arrived.elapsed().as_secs_f64());
         let Evaluation { verdict, .. } = evaluation;
         match verdict {
-            Verdict::Allow { rule, mask } => Decision::Permit(self.permit(number, command, rule, mask)),
+            Verdict::Allow { rule, mask } => Judged::Permit(self.permit(number, command, rule, mask)),
             Verdict::Deny { rule, message } => {
-                Decision::Refused(stale.unwrap_or_else(|| Refusal::denied(rule, message)))
+                Judged::Refused(stale.unwrap_or_else(|| Refusal::denied(rule, message)))
             }
             Verdict::Hold { rule, terms, message, .. } => {
                 let held = Held::new(number, command, rule, terms, message);
-                self.ask(held, standing != Standing::Alone).await
+                let facts = self.facts(number, held.command());
+                let question = held.question(&facts, standing != Standing::Alone);
+                let approvals = Arc::clone(&self.resource.approvals);
+                Judged::Unasked(Box::new(Unasked::new(held, question, approvals)))
             }
         }
+    }
+
+    /// Records that people are asked about a command.
+    ///
+    /// Cancel safe in what it promises: dropped, the request is withdrawn and nothing runs.
+    ///
+    /// # Errors
+    /// It cannot be recorded; the request is withdrawn.
+    pub async fn hold(&mut self, asked: Asked) -> Result<Held, Refusal> {
+        let Asked(held) = asked;
+        self.write(record::asked(&held), true).await?;
+        Ok(held)
     }
 
     /// Turns the end of a held command into a permit or a refusal: the approval is recorded, and the newest
@@ -323,26 +369,6 @@ impl Gate {
             }
         }
         Ok(())
-    }
-
-    async fn ask(&mut self, mut held: Held, in_transaction: bool) -> Decision {
-        let question = held.question(&self.facts(held.number(), held.command()), in_transaction);
-        match self.resource.approvals.ask(question).await {
-            Ok(pending) => held.attach(pending),
-            Err(error) => {
-                tracing::error!(session = self.session.id, error = %Chain(&error), "ask for approval");
-                return Decision::Refused(Refusal {
-                    kind: RefusalKind::Unavailable,
-                    rule: Some(held.rule().clone()),
-                    message: format!("the command needs an approval and none can be asked for: {error}"),
-                    hint: "try again later; nothing was run".to_owned(),
-                });
-            }
-        }
-        match self.write(record::asked(&held), true).await {
-            Ok(_) => Decision::Held(Box::new(held)),
-            Err(refusal) => Decision::Refused(refusal),
-        }
     }
 
     fn permit(&self, number: u64, command: Arc<Command>, rule: RuleRef, mask: MaskPlan) -> Permit {

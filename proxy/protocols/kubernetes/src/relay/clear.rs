@@ -10,7 +10,7 @@ use crate::connection::Connection;
 use crate::session::Session;
 use crate::status::Failure;
 use http::StatusCode;
-use proxy_core::gate::{Decision, Held, Permit, Standing};
+use proxy_core::gate::{Held, Judged, Permit, Standing};
 use proxy_core::refusal::{Refusal, RefusalKind};
 use proxy_policy::Command;
 use std::sync::Arc;
@@ -31,15 +31,17 @@ pub(crate) async fn clear(
 ) -> Result<Permit, Failure> {
     let (deciding, tasks) = (Arc::clone(session), connection.streams.clone());
     let decided = settle(&connection.streams, async move {
-        let decision = deciding.gate().lock().await.decide(command, Standing::Alone).await;
-        match decision {
-            Decision::Permit(permit) => Ok(Decided::Permit(permit)),
-            // from here on a client that went away meanwhile is noticed too
-            Decision::Held(held) => {
-                Ok(Decided::Held(Waiting { held: Some(*held), session: deciding, tasks }))
-            }
-            Decision::Refused(refusal) => Err(refusal),
-        }
+        let judged = deciding.gate().lock().await.judge(command, Standing::Alone).await;
+        let unasked = match judged {
+            Judged::Permit(permit) => return Ok(Decided::Permit(permit)),
+            Judged::Refused(refusal) => return Err(refusal),
+            Judged::Unasked(unasked) => unasked,
+        };
+        // other requests of the session go on while people are asked
+        let asked = unasked.ask().await?;
+        let held = deciding.gate().lock().await.hold(asked).await?;
+        // from here on a client that went away meanwhile is noticed too
+        Ok(Decided::Held(Waiting { held: Some(held), session: deciding, tasks }))
     });
     match decided.await?? {
         Decided::Permit(permit) => Ok(permit),

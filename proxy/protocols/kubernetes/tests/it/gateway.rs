@@ -9,8 +9,10 @@ use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use jiff::{SignedDuration, Timestamp};
+use proxy_audit::record::Record;
 use proxy_audit::stream::{StreamDecoder, StreamEvent};
 use proxy_audit::{Spool, SpoolOptions};
 use proxy_core::approval::{ApprovalError, Approvals, Outcome, Pending, Question};
@@ -74,6 +76,8 @@ pub(crate) struct Scripted {
     pub(crate) questions: Mutex<Vec<Question>>,
     answers: Mutex<VecDeque<watch::Receiver<Option<Outcome>>>>,
     pub(crate) withdrawn: Arc<Mutex<u32>>,
+    /// While it is true, questions are taken and none gets its request.
+    pub(crate) is_slow: watch::Sender<bool>,
 }
 
 #[derive(Debug)]
@@ -96,6 +100,7 @@ impl Scripted {
 impl Approvals for Scripted {
     async fn ask(&self, question: Question) -> Result<Box<dyn Pending>, ApprovalError> {
         self.questions.lock().unwrap().push(question);
+        self.is_slow.subscribe().wait_for(|is_slow| !is_slow).await.unwrap();
         match self.answers.lock().unwrap().pop_front() {
             Some(answer) => {
                 Ok(Box::new(ScriptedPending { answer, done: false, withdrawn: Arc::clone(&self.withdrawn) }))
@@ -228,6 +233,13 @@ impl Gateway {
         (status, value.unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&body))))
     }
 
+    /// A connection of HTTP/2, and what drives it.
+    pub(crate) async fn multiplexed(&self) -> (http2::SendRequest<Full<Bytes>>, tokio::task::JoinHandle<()>) {
+        let stream = TokioIo::new(self.dial(&[b"h2", b"http/1.1"]).await);
+        let (client, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+        (client, tokio::spawn(async move { connection.await.unwrap_or_default() }))
+    }
+
     /// An upgraded connection, on the client's side. The other ends where the API server's script says.
     pub(crate) async fn upgraded(&self, request: Request<Full<Bytes>>) -> TokioIo<hyper::upgrade::Upgraded> {
         let mut response = self.ask(request).await;
@@ -249,6 +261,12 @@ impl Gateway {
             events.extend(decoder.feed(frames).unwrap_or_default().into_iter().map(|frame| frame.event));
         }
         events
+    }
+
+    /// Every record, in the order of the log.
+    pub(crate) fn records(&self) -> Vec<Record> {
+        let log = self.directory.path().join("log");
+        proxy_audit::read::records(&log).unwrap().map(Result::unwrap).collect()
     }
 
     pub(crate) fn put_in_force(&self, policy: &str) {

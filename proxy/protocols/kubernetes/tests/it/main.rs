@@ -5,6 +5,7 @@
 mod blocking;
 mod exec;
 mod gateway;
+mod holds;
 mod reads;
 mod request_oracle;
 mod requests;

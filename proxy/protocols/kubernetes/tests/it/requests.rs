@@ -4,7 +4,6 @@ use crate::gateway::{Gateway, OWN_TOKEN, TOKEN, get, request};
 use crate::server::Script;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use proxy_core::approval::Outcome;
 use serde_json::json;
 
@@ -113,12 +112,7 @@ async fn a_client_that_goes_away_withdraws_what_it_waited_for() {
 async fn requests_of_one_http_2_connection_share_a_session() {
     let gateway = Gateway::start(RULES).await;
     pods(&gateway);
-    let stream = TokioIo::new(gateway.dial(&[b"h2", b"http/1.1"]).await);
-    let (client, connection) =
-        hyper::client::conn::http2::handshake::<_, _, Full<Bytes>>(TokioExecutor::new(), stream)
-            .await
-            .unwrap();
-    let driving = tokio::spawn(async move { connection.await.unwrap_or_default() });
+    let (client, driving) = gateway.multiplexed().await;
     let target = format!("https://localhost{PODS}");
     let answers = futures_util::future::join_all((0..20).map(|_| {
         let mut client = client.clone();
