@@ -14,22 +14,24 @@ use anyhow::Result;
 use e2e::cluster::{ApiServer, Cluster};
 use ways::Ways;
 
-/// Small requests, long lists and watches of an API server; then bytes into and out of a pod, where a node is possible.
+/// Small requests, long lists and watches of an API server.
 pub(crate) fn measure(_: &Scene, seconds: u32) -> Result<Vec<Row>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let mut rows = Vec::new();
-    {
-        let server = ApiServer::start_with_controllers()?;
-        let ways = Ways::start(server.client())?;
-        ways.fill()?;
-        rows.extend(runtime.block_on(requests::measure(&ways, seconds))?);
-        rows.extend(runtime.block_on(watch::measure(&ways))?);
-    }
-    if Cluster::is_possible() {
-        let cluster = Cluster::shared()?;
-        rows.extend(exec::measure(cluster, &Ways::start(cluster.client())?)?);
-    }
+    let server = ApiServer::start_with_controllers()?;
+    let ways = Ways::start(server.client())?;
+    ways.fill()?;
+    let mut rows = runtime.block_on(requests::measure(&ways, seconds))?;
+    rows.extend(runtime.block_on(watch::measure(&ways))?);
     Ok(rows)
+}
+
+/// Bytes into a pod and out of it, where a node is possible.
+pub(crate) fn exec(_: &Scene, _: u32) -> Result<Vec<Row>> {
+    if !Cluster::is_possible() {
+        return Ok(Vec::new());
+    }
+    let cluster = Cluster::shared()?;
+    exec::measure(cluster, &Ways::start(cluster.client())?)
 }
 
 /// The gateway's figures beside those of each peer.

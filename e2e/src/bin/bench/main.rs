@@ -73,7 +73,7 @@ fn keep(scene: &Scene) -> Result<()> {
 /// A part of the benchmark.
 type Section = fn(&Scene, u32) -> Result<Vec<Row>>;
 
-const SECTIONS: [(&str, Section); 7] = [
+const SECTIONS: [(&str, Section); 8] = [
     ("transactions", transactions::measure),
     ("latency", transactions::latency),
     ("bulk", bulk::measure),
@@ -81,6 +81,7 @@ const SECTIONS: [(&str, Section); 7] = [
     ("record", record::measure),
     ("ssh", ssh::measure),
     ("kubernetes", kubernetes::measure),
+    ("exec", kubernetes::exec),
 ];
 
 fn table(rows: &[Row]) -> Table {

@@ -40,7 +40,7 @@ const QUESTIONS: [(&str, &[&str]); 22] = [
     ("commands of a rule", &["commands", "--rule", "rule-7"]),
     ("commands by part of their text", &["commands", "--text", "table_77 "]),
     ("commands by a text that all have", &["commands", "--text", "select id"]),
-    ("commands by a rare text", &["commands", "--text", "table_77 where c123 "]),
+    ("commands by a rare text", &["commands", "--text", "where c123 "]),
     ("commands with a masked column", &["commands", "--detector", "app.users.email"]),
     (
         "denied commands of one identity by rows",

@@ -20,7 +20,7 @@ const IMAGE: &str = "localhost/bench-applets:e2e";
 pub(super) fn measure(cluster: &Cluster, ways: &Ways) -> Result<Vec<Row>> {
     let busybox = tools::need("busybox")?;
     let mut image = Image::of_binary(IMAGE, &busybox)?.client()?;
-    for applet in ["sh", "cat", "head", "sleep", "yes"] {
+    for applet in ["sh", "head", "sleep", "wc", "yes"] {
         image = image.program(&busybox, &format!("/bin/{applet}"))?;
     }
     cluster.load(&image)?;
@@ -53,7 +53,7 @@ pub(super) fn measure(cluster: &Cluster, ways: &Ways) -> Result<Vec<Row>> {
 
 /// MiB a second of what a program writes.
 fn out(ways: &Ways, way: &Way) -> Result<f64> {
-    let line = format!("yes 'an ordinary line of a log, level=info msg=done' | head -c {MIB}M");
+    let line = format!("yes 'an ordinary line of a log, level=info msg=done' | head -c {}", MIB << 20);
     let began = Instant::now();
     let mut command = ways.kubectl(way)?;
     let done = command
@@ -73,13 +73,12 @@ fn into(ways: &Ways, way: &Way) -> Result<f64> {
         std::io::Write::write_all(&mut file, &line)?;
     }
     std::io::Seek::rewind(&mut file)?;
+    let length = file.metadata()?.len();
     let began = Instant::now();
     let mut command = ways.kubectl(way)?;
-    let done = command
-        .args(["exec", "-i", "bench", "--", "sh", "-c", "cat > /dev/null"])
-        .stdin(File::try_clone(&file)?)
-        .stdout(Stdio::null())
-        .status()?;
-    ensure!(done.success(), "{}: {done}", way.name);
-    Ok(f64::from(MIB) / began.elapsed().as_secs_f64())
+    let done = command.args(["exec", "-i", "bench", "--", "wc", "-c"]).stdin(File::try_clone(&file)?).output()?;
+    let elapsed = began.elapsed().as_secs_f64();
+    let read = String::from_utf8_lossy(&done.stdout);
+    ensure!(done.status.success() && read.trim() == length.to_string(), "{}: {read} of {length}", way.name);
+    Ok(f64::from(MIB) / elapsed)
 }
