@@ -108,7 +108,7 @@ impl Request {
         }
         let mut words = match &self.target {
             Some(target) => self.resource(target)?,
-            None if self.method == "GET" && self.path.starts_with('/') && self.query.is_empty() => {
+            None if self.method == "GET" && self.path.starts_with('/') && self.has_no_options() => {
                 vec!["get".to_owned(), "--raw".to_owned(), quoted(&self.path)?]
             }
             None => return None,
@@ -154,6 +154,14 @@ impl Request {
             ("DELETE", None, None) => all(&["delete", &kind, "--all"]),
             _ => None,
         }
+    }
+
+    /// Whether nothing is asked for that `get --raw` of the path alone would not: clients put how long they wait into
+    /// discovery.
+    fn has_no_options(&self) -> bool {
+        self.query.iter().all(|(name, value)| {
+            name == "timeout" && value.chars().all(|c| c.is_ascii_alphanumeric() || c == '.')
+        })
     }
 
     fn options(&self) -> Vec<String> {

@@ -61,6 +61,7 @@ fn requests_are_the_command_lines_that_sent_them() {
         ),
         ("GET /api/v1/namespaces/shop".to_owned(), "kubectl get namespaces shop"),
         ("GET /version".to_owned(), "kubectl get --raw /version"),
+        ("GET /apis/apps/v1?timeout=32s".to_owned(), "kubectl get --raw /apis/apps/v1"),
     ] {
         assert_eq!(shown(&text, "").0, line, "{text}");
     }
@@ -75,6 +76,7 @@ fn what_kubectl_has_no_words_for_is_shown_as_it_was_sent() {
         "GET /api/v1/namespaces/shop/pods?labelSelector=a;b",
         "DELETE /api/v1/nodes/n1\n{\"gracePeriodSeconds\":0,\"propagationPolicy\":\"Background\"}",
         "POST /version",
+        "GET /openapi/v2?timeout=32s&hash=a",
         "nonsense",
         "",
     ] {
