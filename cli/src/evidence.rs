@@ -7,8 +7,9 @@ use clap::{Args, Subcommand};
 use proxy_audit::evidence::{Manifest, export};
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use tempfile::TempDir;
 
 /// Hand over recorded sessions, with the proof that they are unchanged.
 #[derive(Debug, Subcommand)]
@@ -26,7 +27,8 @@ pub(crate) enum Command {
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   portcullis evidence export 0199e2 --file evidence.tar
-  portcullis evidence export 0199e2 0199f7 --file evidence.tar --spool /var/lib/portcullis")]
+  portcullis evidence export 0199e2 0199f7 --file evidence.tar --spool /var/lib/portcullis
+  portcullis evidence export 0199e2 --file evidence.tar --from s3://audit/prod")]
 pub(crate) struct ExportArguments {
     /// Identifiers of the sessions, or how they begin.
     #[arg(required = true)]
@@ -36,11 +38,19 @@ pub(crate) struct ExportArguments {
     file: PathBuf,
     #[command(flatten)]
     logs: LogArguments,
+    /// Take them from an archive instead of a spool: `s3://BUCKET[/PREFIX]`, `gs://BUCKET[/PREFIX]`,
+    /// `az://CONTAINER[/PREFIX]` or `file:///DIRECTORY`. All logs below the address are fetched.
+    #[arg(long, value_name = "URL")]
+    from: Option<PathBuf>,
 }
 
 pub(crate) fn run(command: &Command, output: &mut Output) -> anyhow::Result<ExitCode> {
     let Command::Export(arguments) = command;
-    let logs = arguments.logs.directories()?;
+    let fetched = arguments.from.as_deref().map(fetch).transpose()?;
+    let logs = match &fetched {
+        Some(directory) => proxy_audit::read::logs(directory.path())?,
+        None => arguments.logs.directories()?,
+    };
     let shown = arguments.file.display();
     let file = File::create_new(&arguments.file).with_context(|| format!("create {shown}"))?;
     let written = write(&logs, arguments, file);
@@ -59,6 +69,12 @@ pub(crate) fn run(command: &Command, output: &mut Output) -> anyhow::Result<Exit
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn fetch(from: &Path) -> anyhow::Result<TempDir> {
+    let location = crate::archive::location(from)?;
+    let location = location.context("--from takes an archive: s3://, gs://, az:// or file://")?;
+    crate::archive::fetch(&location, None)
 }
 
 fn write(logs: &[PathBuf], arguments: &ExportArguments, file: File) -> anyhow::Result<Manifest> {

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, bail};
 use clap::Args;
 use proxy_audit::evidence::Bundle;
-use proxy_audit::source::{OtlpSource, Part, Source, SpoolSource};
+use proxy_audit::source::{ArchiveSource, OtlpSource, Part, Source, SpoolSource};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,9 @@ pub(crate) struct SourceArguments {
     #[command(flatten)]
     pub(crate) logs: LogArguments,
     /// Read this instead of a spool: files as an OpenTelemetry Collector's file exporter writes them (JSON), or one
-    /// evidence bundle, which is seen from its first bytes; or the table that a Collector's clickhouse exporter fills:
+    /// evidence bundle, which is seen from its first bytes; an archive that gateways deliver their logs to:
+    /// `s3://BUCKET[/PREFIX]`, `gs://BUCKET[/PREFIX]`, `az://CONTAINER[/PREFIX]` or `file:///DIRECTORY`, with the
+    /// credentials that the store's own tools take from the environment (AWS_*, GOOGLE_*, AZURE_*); or the table that a Collector's clickhouse exporter fills:
     /// `clickhouse://HOST[:8123]/DATABASE[/TABLE][?secure=true]`, with `CLICKHOUSE_USER` and `CLICKHOUSE_PASSWORD`.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub(crate) from: Vec<PathBuf>,
@@ -57,6 +59,11 @@ impl SourceArguments {
         {
             return Ok(backend);
         }
+        if let [one] = self.from.as_slice()
+            && let Some(location) = crate::archive::location(one)?
+        {
+            return Ok(Box::new(ArchiveSource::new(location)));
+        }
         let kinds = self.from.iter().map(|path| Kind::of(path)).collect::<anyhow::Result<Vec<_>>>()?;
         match kinds.as_slice() {
             [Kind::Directory] => {
@@ -70,7 +77,7 @@ impl SourceArguments {
             kinds if kinds.iter().all(|kind| *kind == Kind::Otlp) => {
                 Ok(Box::new(OtlpSource::new(self.from.iter().cloned().map(Part::whole).collect())))
             }
-            _ => bail!("--from takes one directory, one evidence bundle, or files of OTLP JSON"),
+            _ => bail!("--from takes one directory, one archive, one evidence bundle, or files of OTLP JSON"),
         }
     }
 }
@@ -84,6 +91,8 @@ pub(crate) enum Kind {
     Otlp,
     /// An evidence bundle: a tar archive.
     Bundle,
+    /// Logs in an object store.
+    Archive,
 }
 
 impl Kind {
@@ -92,6 +101,9 @@ impl Kind {
         let shown = path.display();
         if path.is_dir() {
             return Ok(Self::Directory);
+        }
+        if crate::archive::location(path)?.is_some() {
+            return Ok(Self::Archive);
         }
         let mut head = Vec::new();
         let file = File::open(path).with_context(|| format!("open {shown}"))?;

@@ -4,6 +4,7 @@
 //! print, `logs` where logs lie.
 
 mod approvals;
+mod archive;
 mod backend;
 mod cluster;
 mod commands;

@@ -72,6 +72,13 @@ fn report(source: &SourceArguments, keys: &[LogKey], origin: &str) -> anyhow::Re
             verify_otlp(&OtlpSource::new(parts), keys)?
         }
         (Some(Kind::Directory), Some(path)) => of_log(&proxy_audit::read::logs(path)?, keys, origin)?,
+        (Some(Kind::Archive), Some(path)) => match crate::archive::location(path)? {
+            Some(location) => {
+                let fetched = crate::archive::fetch(&location, Some(origin))?;
+                of_log(&proxy_audit::read::logs(fetched.path())?, keys, origin)?
+            }
+            None => Vec::new(),
+        },
         (_, _) => of_log(&source.logs.directories()?, keys, origin)?,
     };
     Ok(reports.into_iter().find(|report| report.origin.as_deref() == Some(origin)))

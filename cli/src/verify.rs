@@ -6,6 +6,7 @@ use crate::witness::{ask, read_witness_key};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use jiff::Timestamp;
+use proxy_audit::archive::INVENTORIES;
 use proxy_audit::evidence::Bundle;
 use proxy_audit::inventory::INVENTORY;
 use proxy_audit::note::cosignature::WitnessKey;
@@ -30,6 +31,7 @@ use std::process::ExitCode;
   portcullis verify --seen collector/audit.json --key gw-1.vkey
   portcullis verify collector/audit.json --key gw-1.vkey
   portcullis verify evidence.tar --key gw-1.vkey
+  portcullis verify --from s3://audit/prod --key certifier.vkey
   portcullis verify --key certifier.vkey --witness \"$(cat witness.vkey) https://witness.example.com\"
   portcullis verify -o json | jq '.[] | select(.outcome != \"ok\")'")]
 pub(crate) struct Arguments {
@@ -37,6 +39,10 @@ pub(crate) struct Arguments {
     /// evidence bundle.
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// The same, as the other commands spell it; or an archive that gateways deliver their logs to:
+    /// `s3://BUCKET[/PREFIX]`, `gs://BUCKET[/PREFIX]`, `az://CONTAINER[/PREFIX]` or `file:///DIRECTORY`.
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "files")]
+    from: Vec<PathBuf>,
     #[command(flatten)]
     logs: LogArguments,
     /// The log's public key, or that of who certifies logs (audit/certifier.vkey), or a file with it, kept where whoever
@@ -46,7 +52,7 @@ pub(crate) struct Arguments {
     key: Vec<String>,
     /// Checkpoints that were kept elsewhere: exported copies (OTLP JSON) or a file with a signed note. A log that was
     /// rolled back with its checkpoints, or written anew with its own key, does not have their roots.
-    #[arg(long, value_name = "FILE", conflicts_with = "files")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["files", "from"])]
     seen: Vec<PathBuf>,
     /// A witness that must have cosigned the logs: its public key or a file with it. With its URL in the same argument
     /// it is asked what it saw, which finds what else cannot be: a log that was cut or rolled back with all that lies
@@ -89,10 +95,12 @@ fn reports(arguments: &Arguments) -> anyhow::Result<Vec<Report>> {
     let keys = arguments.key.iter().map(|key| read_key(key)).collect::<anyhow::Result<Vec<_>>>()?;
     let witnesses = witnesses(arguments)?;
     let known = Known { keys: &keys, witnesses: &witnesses, below: &arguments.below };
-    let kinds = arguments.files.iter().map(|file| Kind::of(file)).collect::<anyhow::Result<Vec<_>>>()?;
-    match (arguments.files.as_slice(), kinds.as_slice()) {
+    let files = if arguments.from.is_empty() { &arguments.files } else { &arguments.from };
+    let kinds = files.iter().map(|file| Kind::of(file)).collect::<anyhow::Result<Vec<_>>>()?;
+    match (files.as_slice(), kinds.as_slice()) {
         ([], _) => known.of_spool(&arguments.logs, &seen(&arguments.seen)?),
         ([directory], [Kind::Directory]) => known.of_directory(directory, &[]),
+        ([archive], [Kind::Archive]) => known.of_archive(archive),
         ([bundle], [Kind::Bundle]) => Ok(verify_bundle_witnessed(&Bundle::open(bundle)?, &keys, &witnesses)?),
         (files, kinds) if kinds.iter().all(|kind| *kind == Kind::Otlp) => {
             let source = OtlpSource::new(files.iter().cloned().map(Part::whole).collect());
@@ -103,7 +111,7 @@ fn reports(arguments: &Arguments) -> anyhow::Result<Vec<Report>> {
             compare_logs(&mut reports);
             Ok(reports)
         }
-        _ => bail!("verify takes one directory, one evidence bundle, or files of OTLP JSON"),
+        _ => bail!("verify takes one directory, one archive, one evidence bundle, or files of OTLP JSON"),
     }
 }
 
@@ -150,6 +158,19 @@ impl Known<'_> {
         self.of_directory(directory, seen)
     }
 
+    /// Fetches the logs and checks them as on a disk.
+    fn of_archive(&self, url: &Path) -> anyhow::Result<Vec<Report>> {
+        let location = crate::archive::location(url)?.context("an archive")?;
+        let fetched = crate::archive::fetch(&location, None)?;
+        let mut reports = self.of_directory(fetched.path(), &[])?;
+        for report in &mut reports {
+            if let Ok(within) = report.log.strip_prefix(fetched.path()) {
+                report.log = url.join(within);
+            }
+        }
+        Ok(reports)
+    }
+
     fn of_directory(&self, directory: &Path, seen: &[String]) -> anyhow::Result<Vec<Report>> {
         let logs = proxy_audit::read::logs(directory)
             .with_context(|| format!("find audit logs in {}", directory.display()))?;
@@ -189,10 +210,13 @@ impl Known<'_> {
     }
 }
 
-/// Where the inventory of the logs below a directory may be: a state directory keeps it beside the logs.
+/// Where inventories of the logs below a directory may be: a state directory keeps one beside the logs, what is fetched
+/// from an archive those that came with the logs.
 fn inventories(directory: &Path) -> Vec<PathBuf> {
-    let places = [directory.to_owned(), directory.join("audit")];
-    places.into_iter().filter(|place| place.join(INVENTORY).is_file()).collect()
+    let fetched = std::fs::read_dir(directory.join(INVENTORIES)).into_iter().flatten();
+    let fetched = fetched.filter_map(Result::ok).map(|entry| entry.path());
+    let places = [directory.to_owned(), directory.join("audit")].into_iter().chain(fetched);
+    places.filter(|place| place.join(INVENTORY).is_file()).collect()
 }
 
 /// The checkpoints in these files.

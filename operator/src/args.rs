@@ -67,6 +67,24 @@ pub struct Args {
     #[arg(long, value_name = "HEADERS", env = "PORTCULLIS_OTLP_HEADERS", hide_env_values = true)]
     pub otlp_headers: Option<String>,
 
+    /// Object store that gateways deliver their audit logs to, as they are: `s3://BUCKET[/PREFIX]`,
+    /// `gs://BUCKET[/PREFIX]` or `az://CONTAINER[/PREFIX]`. Omitted: the logs stay on the gateways' volumes.
+    #[arg(long, value_name = "URL", env = "PORTCULLIS_ARCHIVE", value_parser = archive_url)]
+    pub archive: Option<String>,
+
+    /// Secret in the namespace of each Resource whose keys become environment variables of its gateway: the archive's
+    /// credentials (AWS_*, GOOGLE_*, AZURE_*). Omitted: what the nodes or the pods' identity give.
+    #[arg(long, value_name = "NAME", env = "PORTCULLIS_ARCHIVE_SECRET")]
+    pub archive_secret: Option<String>,
+
+    /// TCP port of the archive, which gateways are let reach.
+    #[arg(long, value_name = "PORT", default_value_t = 443, env = "PORTCULLIS_ARCHIVE_PORT")]
+    pub archive_port: u16,
+
+    /// Days for which objects of an s3:// archive are locked when they are written. Omitted: the bucket's own default.
+    #[arg(long, value_name = "DAYS", requires = "archive", env = "PORTCULLIS_ARCHIVE_LOCK_DAYS")]
+    pub archive_lock_days: Option<u32>,
+
     /// Address and port of /healthz, /readyz and /metrics, in plain HTTP.
     #[arg(
         long,
@@ -121,6 +139,12 @@ impl Args {
                 protocol: self.otlp_protocol.clone().filter(|protocol| !protocol.is_empty()),
                 headers: self.otlp_headers.clone().filter(|headers| !headers.is_empty()),
             }),
+            archive: self.archive.clone().filter(|url| !url.is_empty()).map(|url| Archive {
+                url,
+                secret: self.archive_secret.clone().filter(|name| !name.is_empty()),
+                port: self.archive_port,
+                lock_days: self.archive_lock_days,
+            }),
             retention: Duration::from_secs(self.retention),
             impersonation: self
                 .grant_impersonation
@@ -139,6 +163,15 @@ fn witness(text: &str) -> Result<String, String> {
     }
 }
 
+/// An archive's address; what is in it besides, the gateway judges. Quotes nothing: it may be a credential.
+fn archive_url(text: &str) -> Result<String, String> {
+    let known = ["s3://", "gs://", "az://"].iter().any(|scheme| text.starts_with(scheme));
+    if text.is_empty() || (known && !text.contains(['@', '?', ' '])) {
+        return Ok(text.to_owned());
+    }
+    Err("expected s3://BUCKET[/PREFIX], gs://BUCKET[/PREFIX] or az://CONTAINER[/PREFIX]".to_owned())
+}
+
 /// What all gateways of an operator share.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -154,6 +187,8 @@ pub struct Settings {
     pub witnesses: Vec<String>,
     /// Where gateways send copies of their logs, if anywhere.
     pub otlp: Option<Otlp>,
+    /// Where gateways deliver their logs as they are, if anywhere.
+    pub archive: Option<Archive>,
     /// How long an ApprovalRequest is kept after its end.
     pub retention: Duration,
     /// Namespaces in which gateways are let act as their agents in this cluster; `None`: that is not the operator's
@@ -177,6 +212,19 @@ pub struct Otlp {
     pub protocol: Option<String>,
     /// Headers of requests: secret.
     pub headers: Option<String>,
+}
+
+/// An object store for audit logs.
+#[derive(Clone, Debug)]
+pub struct Archive {
+    /// Its URL.
+    pub url: String,
+    /// Secret with its credentials, in the namespace of each Resource.
+    pub secret: Option<String>,
+    /// Port at which it is reached.
+    pub port: u16,
+    /// Days for which its objects are locked.
+    pub lock_days: Option<u32>,
 }
 
 impl fmt::Debug for Otlp {

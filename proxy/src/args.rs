@@ -2,12 +2,14 @@
 
 use crate::config::ResourceKey;
 use clap::{Parser, ValueEnum};
+use proxy_audit::archive::{ArchiveOptions, Location, Lock};
 use proxy_audit::export::{ExportOptions, Protocol};
 use proxy_audit::witness::{WitnessAddress, WitnessOptions};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The gate between agents and what they work on.
 ///
@@ -65,6 +67,33 @@ pub struct Args {
     /// Headers of export requests, `name=value,name=value`. Values are secrets: better given in the environment.
     #[arg(long, value_name = "HEADERS", env = "OTEL_EXPORTER_OTLP_HEADERS", hide_env_values = true)]
     pub otlp_headers: Option<String>,
+
+    /// Object store that gets the audit logs as they are: `s3://BUCKET[/PREFIX]`, `gs://BUCKET[/PREFIX]`,
+    /// `az://CONTAINER[/PREFIX]` or `file:///DIRECTORY`. Credentials come from the environment, as the store's own tools
+    /// take them (AWS_*, GOOGLE_*, AZURE_*). Omitted: the logs stay where they are.
+    #[arg(long, value_name = "URL", env = "PORTCULLIS_ARCHIVE")]
+    pub archive: Option<String>,
+
+    /// Seconds between two deliveries to the archive: what a lost volume can cost.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 30,
+        value_parser = clap::value_parser!(u64).range(1..=86_400),
+        env = "PORTCULLIS_ARCHIVE_INTERVAL"
+    )]
+    pub archive_interval: u64,
+
+    /// Days for which objects of an s3:// archive are locked when they are written (S3 Object Lock, compliance mode):
+    /// nobody can change or remove them before. The bucket must have object lock. Omitted: the bucket's own default.
+    #[arg(
+        long,
+        value_name = "DAYS",
+        value_parser = clap::value_parser!(u32).range(1..=36_500),
+        requires = "archive",
+        env = "PORTCULLIS_ARCHIVE_LOCK_DAYS"
+    )]
+    pub archive_lock_days: Option<u32>,
 
     /// Witness that cosigns checkpoints of the audit logs, `VKEY URL`: its public key as `portcullis witness` prints it,
     /// and its http:// or https:// URL. May be given again, or several with commas between. Omitted: nobody outside
@@ -191,6 +220,25 @@ impl Args {
         Ok(Some(options))
     }
 
+    /// Where the audit logs are delivered as they are, if anywhere.
+    ///
+    /// # Errors
+    /// What is wrong with the address, without quoting what may be a credential; or objects should be locked where
+    /// they cannot be.
+    pub fn archive(&self) -> Result<Option<ArchiveOptions>, String> {
+        let Some(url) = self.archive.as_deref().filter(|url| !url.is_empty()) else { return Ok(None) };
+        let location = Location::parse(url).map_err(|error| error.to_string())?;
+        if self.archive_lock_days.is_some() && !location.takes_lock() {
+            return Err(format!(
+                "with --archive-lock-days it is s3://; give {location} a retention policy of its own, which locks all objects"
+            ));
+        }
+        let mut options = ArchiveOptions::new(location);
+        options.interval = Duration::from_secs(self.archive_interval);
+        options.lock = self.archive_lock_days.map(|days| Lock { days });
+        Ok(Some(options))
+    }
+
     /// Who witnesses the audit logs, if anybody. Blocks for a file.
     ///
     /// # Errors
@@ -255,6 +303,23 @@ mod tests {
         assert_eq!(of("http://otel:4318").protocol, Protocol::HttpProtobuf);
         assert!(export(&[]).unwrap().is_none());
         assert!(export(&["--otlp-endpoint", "otel:4317"]).unwrap_err().contains("grpcs://"));
+    }
+
+    #[test]
+    fn an_archive_is_locked_only_where_it_can_be() {
+        let archive = |arguments: &[&str]| {
+            let always = ["portcullis-proxy", "--config", "c", "--state", "s"];
+            let args = Args::try_parse_from(always.iter().chain(arguments)).map_err(|e| e.to_string())?;
+            args.archive()
+        };
+        assert!(archive(&[]).unwrap().is_none());
+        let options = archive(&["--archive", "s3://b/p", "--archive-lock-days", "365"]).unwrap().unwrap();
+        assert_eq!((options.location.as_str(), options.lock), ("s3://b/p", Some(Lock { days: 365 })));
+        let refused = archive(&["--archive", "gs://b", "--archive-lock-days", "365"]).unwrap_err();
+        assert!(refused.contains("retention policy"), "{refused}");
+        assert!(archive(&["--archive-lock-days", "365"]).is_err(), "a lock without an archive");
+        let secret = archive(&["--archive", "s3://me:hunter2@b"]).unwrap_err();
+        assert!(secret.contains("environment") && !secret.contains("hunter2"), "{secret}");
     }
 
     #[test]

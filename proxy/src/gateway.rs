@@ -9,7 +9,9 @@
 //! * another port: a new listener; the old one closes, its sessions go on
 //! * a Resource that is gone: its listener closes and its sessions end
 
+mod archives;
 mod copies;
+mod followers;
 mod live;
 mod log;
 mod witnesses;
@@ -24,6 +26,7 @@ use crate::protocols::{Service, Settings};
 use crate::serve::{self, Admission};
 use crate::state::State;
 use crate::threads::Threads;
+use proxy_audit::archive::ArchiveOptions;
 use proxy_audit::export::ExportOptions;
 use proxy_audit::witness::WitnessOptions;
 use proxy_core::approval::Approvals;
@@ -48,6 +51,8 @@ pub struct Shared {
     pub log: LogOptions,
     /// Where copies of the logs go, if anywhere.
     pub export: Option<ExportOptions>,
+    /// Where the logs are delivered as they are, if anywhere.
+    pub archive: Option<ArchiveOptions>,
     /// Who witnesses the logs.
     pub witnesses: WitnessOptions,
     /// Holds commands.
@@ -243,15 +248,9 @@ impl Gateway {
         let spool = log::open(&self.shared.log, &self.shared.state, key)
             .await
             .map_err(|message| config.place.problem("", message))?;
-        let started = self.shared.export.as_ref().map(|options| {
-            copies::Copies::start(options, key, &spool, &self.shared.process)
-                .map_err(|message| config.place.problem("", message))
-        });
-        let copies = started.transpose()?.unwrap_or_default();
-        let witnesses =
-            witnesses::Witnesses::start(&self.shared.witnesses, key, &spool, &self.shared.process)
-                .map_err(|message| config.place.problem("", message))?;
-        Ok(Arc::new(Live::new(key.clone(), spool, copies, witnesses, Arc::clone(&config.policies))))
+        let followers = followers::Followers::start(&self.shared, key, &spool)
+            .map_err(|message| config.place.problem("", message))?;
+        Ok(Arc::new(Live::new(key.clone(), spool, followers, Arc::clone(&config.policies))))
     }
 
     fn context(&self, key: &ResourceKey, config: &ResourceConfig, live: &Live) -> Arc<ResourceContext> {

@@ -19,7 +19,7 @@ fn main() -> ExitCode {
         Err(error) => {
             let misconfigured = matches!(
                 error.downcast_ref(),
-                Some(RunError::Config { .. } | RunError::Export(_) | RunError::Source)
+                Some(RunError::Archive(_) | RunError::Config { .. } | RunError::Export(_) | RunError::Source)
             );
             // standard error is all there is to say it on; when it is closed, the exit code still says it
             writeln!(std::io::stderr().lock(), "portcullis-proxy: {error:#}").ok();

@@ -54,6 +54,14 @@ pub struct ProcessMetrics {
     pub export_rejected: Family<ResourceLabels, Gauge>,
     /// Attempts to export that failed since the start.
     pub export_retries: Family<ResourceLabels, Gauge>,
+    /// Records of the audit log that are not in the archive.
+    pub archive_lag: Family<ResourceLabels, Gauge>,
+    /// Records of the audit log that are in the archive.
+    pub archived: Family<ResourceLabels, Gauge>,
+    /// Bytes delivered to the archive since the start.
+    pub archived_bytes: Family<ResourceLabels, Gauge>,
+    /// Attempts to archive that failed since the start.
+    pub archive_failures: Family<ResourceLabels, Gauge>,
     /// Records of the audit log under the last cosignature of a witness.
     pub witnessed: Family<WitnessLabels, Gauge>,
     /// Attempts to have the audit log witnessed that failed since the start.
@@ -88,9 +96,21 @@ impl ProcessMetrics {
         registry.register("audit_export_rejected_records", rejected, self.export_rejected.clone());
         let retries = "Failed attempts to export audit records since the start";
         registry.register("audit_export_retries", retries, self.export_retries.clone());
+        self.register_archive(registry);
         let witnessed = "Audit records under the last cosignature of a witness";
         registry.register("audit_witnessed_records", witnessed, self.witnessed.clone());
         let failures = "Failed attempts to have the audit log witnessed since the start";
         registry.register("audit_witness_failures", failures, self.witness_failures.clone());
+    }
+
+    fn register_archive(&self, registry: &mut Registry) {
+        let lag = "Audit records on disk that are not in the archive";
+        registry.register("audit_archive_lag_records", lag, self.archive_lag.clone());
+        let archived = "Audit records of this start's log that are in the archive";
+        registry.register("audit_archived_records", archived, self.archived.clone());
+        let bytes = "Bytes delivered to the archive since the start";
+        registry.register("audit_archived_bytes", bytes, self.archived_bytes.clone());
+        let failures = "Failed attempts to archive audit records since the start";
+        registry.register("audit_archive_failures", failures, self.archive_failures.clone());
     }
 }

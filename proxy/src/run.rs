@@ -54,6 +54,9 @@ pub enum RunError {
     /// Copies of the audit log cannot be sent as the arguments say.
     #[error("--otlp-endpoint, --otlp-headers: {0}")]
     Export(String),
+    /// The audit log cannot be archived as the arguments say.
+    #[error("--archive: {0}")]
+    Archive(String),
     /// Witnesses cannot be asked as the arguments say.
     #[error("--witness-ca: {0}")]
     Witness(String),
@@ -126,6 +129,7 @@ impl Process {
         let admin_stop = CancellationToken::new();
         let admin = admin(args.admin_listen, registry, seen, admin_stop.clone()).await?;
         let export = args.export().map_err(RunError::Export)?;
+        let archive = args.archive().map_err(RunError::Archive)?;
         let witnesses = args.witnesses().map_err(RunError::Witness)?;
         let approvals = source.start(&state).map_err(RunError::Approvals)?;
         let log = LogOptions {
@@ -139,6 +143,7 @@ impl Process {
             listen_address: args.listen_address,
             log,
             export,
+            archive,
             witnesses,
             approvals,
             contact: source.contact(),

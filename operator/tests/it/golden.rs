@@ -69,6 +69,10 @@ fn a_resource_with_every_option() {
     let outside = [
         "--otlp-endpoint=grpc://otel.monitoring:4317",
         "--otlp-headers=authorization=Basic%20x",
+        "--archive=s3://audit/prod",
+        "--archive-secret=audit-archive",
+        "--archive-port=9000",
+        "--archive-lock-days=365",
         "--witness=witness.local+a0810e5c+BAJOgBZc+OPqOPzdG5aQltAYZzlrhndqSoNlPHsUfghD http://witness.security:7380",
     ];
     check("every-option", resources("all-options.yaml").remove(0), &settings(&outside));

@@ -1,9 +1,10 @@
 //! Where records are read from: one trait, so that a store is an adapter and query, replay, scan and report are not
 //! written again for it.
 //!
-//! Here: logs on disk, files as an OpenTelemetry Collector's file exporter writes them, evidence bundles, and ClickHouse
-//! as the Collector fills it.
+//! Here: logs on disk and in an object store, files as an OpenTelemetry Collector's file exporter writes them, evidence
+//! bundles, and ClickHouse as the Collector fills it.
 
+mod archive;
 mod clickhouse;
 mod otlp;
 mod typed;
@@ -15,6 +16,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+pub use archive::ArchiveSource;
 pub use clickhouse::ClickHouseSource;
 pub use otlp::{OtlpSource, Part};
 

@@ -374,7 +374,7 @@ impl Report {
 }
 
 /// Whether some process holds the log's lock.
-fn being_written(directory: &Path) -> bool {
+pub(crate) fn being_written(directory: &Path) -> bool {
     let Ok(file) = std::fs::File::open(directory.join("lock")) else { return false };
     matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock))
 }

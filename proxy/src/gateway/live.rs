@@ -1,8 +1,7 @@
 //! One Resource while it is listened for: what its sessions share, and how they are counted and ended.
 
 use super::LAST_WORDS;
-use super::copies::Copies;
-use super::witnesses::Witnesses;
+use super::followers::Followers;
 use crate::config::ResourceKey;
 use crate::protocols::Service;
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -36,8 +35,7 @@ pub struct Live {
     policies: Arc<ArcSwap<PolicySet>>,
     changes: watch::Sender<u64>,
     spool: Spool,
-    copies: Mutex<Copies>,
-    witnesses: Mutex<Witnesses>,
+    followers: Mutex<Followers>,
     sessions: TaskTracker,
     open: AtomicUsize,
     draining: CancellationToken,
@@ -49,8 +47,7 @@ impl Live {
     pub(super) fn new(
         key: ResourceKey,
         spool: Spool,
-        copies: Copies,
-        witnesses: Witnesses,
+        followers: Followers,
         policies: Arc<PolicySet>,
     ) -> Self {
         Self {
@@ -59,8 +56,7 @@ impl Live {
             policies: Arc::new(ArcSwap::new(policies)),
             changes: watch::Sender::new(0),
             spool,
-            copies: Mutex::new(copies),
-            witnesses: Mutex::new(witnesses),
+            followers: Mutex::new(followers),
             sessions: TaskTracker::new(),
             open: AtomicUsize::new(0),
             draining: CancellationToken::new(),
@@ -173,14 +169,13 @@ impl Live {
         self.close().await;
     }
 
-    /// Closes the log, and gives its copy a moment to arrive and its witnesses one to cosign its end.
+    /// Closes the log, and gives what follows it a moment for its end.
     pub(super) async fn close(&self) {
         if let Err(error) = self.spool.close().await {
             tracing::error!(resource = %self.key, error = %proxy_core::gate::Chain(&error), "close audit log");
         }
-        let copies = std::mem::take(&mut *self.copies.lock().unwrap_or_else(PoisonError::into_inner));
-        let witnesses = std::mem::take(&mut *self.witnesses.lock().unwrap_or_else(PoisonError::into_inner));
-        tokio::join!(copies.finish(LAST_WORDS), witnesses.finish(LAST_WORDS));
+        let followers = std::mem::take(&mut *self.followers.lock().unwrap_or_else(PoisonError::into_inner));
+        followers.finish().await;
     }
 }
 

@@ -73,7 +73,7 @@ fn pod(resource: &ValidatedResource, settings: &Settings) -> Value {
 }
 
 fn container(resource: &ValidatedResource, settings: &Settings, mounts: &[Value]) -> Value {
-    json!({
+    let mut container = json!({
         "name": "gateway",
         "image": settings.image,
         "imagePullPolicy": settings.pull_policy.as_str(),
@@ -93,7 +93,14 @@ fn container(resource: &ValidatedResource, settings: &Settings, mounts: &[Value]
             "capabilities": {"drop": ["ALL"]},
         },
         "volumeMounts": mounts,
-    })
+    });
+    // Arguments outweigh what else may be in it.
+    if let (Some(secret), Some(container)) =
+        (settings.archive.as_ref().and_then(|archive| archive.secret.as_ref()), container.as_object_mut())
+    {
+        container.insert("envFrom".to_owned(), json!([{"secretRef": {"name": secret}}]));
+    }
+    container
 }
 
 fn arguments(resource: &ValidatedResource, settings: &Settings) -> Vec<String> {
@@ -111,6 +118,10 @@ fn arguments(resource: &ValidatedResource, settings: &Settings) -> Vec<String> {
     if let Some(otlp) = &settings.otlp {
         arguments.push(format!("--otlp-endpoint={}", otlp.endpoint));
         arguments.extend(otlp.protocol.iter().map(|protocol| format!("--otlp-protocol={protocol}")));
+    }
+    if let Some(archive) = &settings.archive {
+        arguments.push(format!("--archive={}", archive.url));
+        arguments.extend(archive.lock_days.iter().map(|days| format!("--archive-lock-days={days}")));
     }
     arguments
 }

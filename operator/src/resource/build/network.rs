@@ -14,6 +14,7 @@ const API_SERVER: [u16; 2] = [443, 6443];
 pub(super) fn build(resource: &ValidatedResource, settings: &Settings) -> Value {
     let mut egress: BTreeSet<u16> = resource.egress.iter().copied().chain(API_SERVER).collect();
     egress.extend(settings.otlp.iter().map(|otlp| port_of(&otlp.endpoint)));
+    egress.extend(settings.archive.iter().map(|archive| archive.port));
     let urls = settings.witnesses.iter().filter_map(|witness| witness.split_whitespace().nth(1));
     egress.extend(urls.map(port_of));
     let dns = ["UDP", "TCP"].map(|protocol| json!({"protocol": protocol, "port": 53}));

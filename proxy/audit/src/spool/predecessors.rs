@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// Name of the file that says that a log was closed in order.
-pub(super) const CLOSED: &str = "closed";
+pub(crate) const CLOSED: &str = "closed";
 
 /// An earlier log that was not closed in order, and what came of repairing it.
 #[derive(Debug)]
