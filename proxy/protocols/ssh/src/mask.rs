@@ -23,8 +23,9 @@ use view::Text;
 /// After so long without output the caller releases what is held.
 pub const QUIET: Duration = Duration::from_millis(50);
 
-/// So many bytes are looked at together while a program does not pause.
-const CHUNK: usize = 32 * 1024;
+/// So many bytes are looked at together while a program does not pause. [`HOLD`] and [`CONTEXT`] of them are looked at
+/// twice.
+const CHUNK: usize = 64 * 1024;
 
 /// So many of them stay held for what may follow: longer than any secret in any form but keys.
 const HOLD: usize = 4 * 1024;
@@ -264,17 +265,18 @@ fn begun(masker: &Masker, text: &[u8]) -> Option<usize> {
     start.map(|start| from + start)
 }
 
-/// Name of something in `text` that must be hidden, or begins to be, in any form, and ends behind `known`: for content
-/// that keeps its length, and so is given out as it is or not at all.
+/// Name of something that must be hidden in this part of `text`, or begins where the text ends with that part, in any
+/// form: for content that keeps its length, and so is given out as it is or not at all.
 ///
 /// In what is no text only values as they stand are looked for: every other form is in enough noise.
-pub(crate) fn something_in(masker: &Masker, text: &[u8], known: usize) -> Option<String> {
+pub(crate) fn something_in(masker: &Masker, text: &[u8], part: Range<usize>) -> Option<String> {
+    let inside = |found: &Found| found.range.end > part.start && found.range.start < part.end;
     if !is_readable(text) {
-        let found = masker.found(text).into_iter().find(|finding| finding.range.end > known);
-        return found.map(|finding| finding.name);
+        return masker.found(text).into_iter().find(inside).map(|found| found.name);
     }
-    let found = findings(masker, text).into_iter().find(|finding| finding.range.end > known);
-    found.map(|finding| finding.name).or_else(|| begun(masker, text).map(|_| BEGUN.to_owned()))
+    let found = findings(masker, text).into_iter().find(inside).map(|found| found.name);
+    let open = part.end == text.len();
+    found.or_else(|| begun(masker, text).filter(|_| open).map(|_| BEGUN.to_owned()))
 }
 
 /// Whether three bytes of four are those of a text: of ASCII in one byte or two, or of UTF-8.

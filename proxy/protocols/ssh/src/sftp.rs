@@ -16,12 +16,15 @@
 mod operation;
 mod packet;
 mod transfer;
+mod window;
 
 use packet::{Fields, Packets, Part, kind};
 use proxy_core::mask::Masker;
 use std::collections::HashMap;
+use window::Window;
 
 pub use operation::Operation;
+use transfer::Looked;
 pub use transfer::Transfer;
 
 /// Longest packet, in bytes, its length excluded. OpenSSH's limit as well.
@@ -85,8 +88,8 @@ enum Pending {
     Open(String),
     /// A file or directory is closed.
     Close(Vec<u8>),
-    /// Data of a file at an offset.
-    Read(Vec<u8>, u64),
+    /// Data of a file, and which.
+    Read(Vec<u8>, Window),
     /// Anything else.
     Other,
 }
@@ -193,14 +196,7 @@ impl Sftp {
             return Err(SftpError::Malformed);
         }
         let pending = match kind {
-            kind::READ => {
-                let handle = self.handle(&mut fields)?;
-                if let Some(name) = handle.as_ref().and_then(|handle| self.withheld(handle)) {
-                    items.push(Item::Answer(withholding(id, name)));
-                    return Ok(());
-                }
-                handle.map(|handle| Ok::<_, SftpError>(Pending::Read(handle, fields.u64()?))).transpose()?
-            }
+            kind::READ => return self.read(id, &mut fields, &packet, items),
             kind::WRITE => {
                 let handle = self.handle(&mut fields)?;
                 if let Some(handle) = &handle
@@ -241,6 +237,37 @@ impl Sftp {
         Ok(())
     }
 
+    /// Passes on that data of an open file is asked for. Where it is looked at: that and what is around it.
+    fn read(
+        &mut self,
+        id: u32,
+        fields: &mut Fields<'_>,
+        packet: &[u8],
+        items: &mut Vec<Item>,
+    ) -> Result<(), SftpError> {
+        let Some(handle) = self.handle(fields)? else {
+            items.push(Item::Answer(status(id, 4, "no such handle")));
+            return Ok(());
+        };
+        if let Some(name) = self.withheld(&handle) {
+            items.push(Item::Answer(withholding(id, name)));
+            return Ok(());
+        }
+        let (offset, length) = (fields.u64()?, fields.u32()?);
+        let transfer = self.masker.as_ref().and_then(|_| self.handles.get_mut(&handle));
+        let window = if let Some(transfer) = transfer.filter(|_| length > 0) {
+            let window = Window::around(offset, length, transfer.asked);
+            transfer.asked = window.end();
+            pass(items, &window.request(id, &handle));
+            window
+        } else {
+            pass(items, packet);
+            Window::alone(offset)
+        };
+        self.pending.insert(id, Pending::Read(handle, window));
+        Ok(())
+    }
+
     /// Name of what is in an open file that is not given out.
     fn withheld(&self, handle: &[u8]) -> Option<&str> {
         self.handles.get(handle)?.withheld.as_deref()
@@ -273,16 +300,14 @@ impl Sftp {
                 }
                 self.handles.insert(handle.to_vec(), Transfer::of(path));
             }
-            (kind::DATA, Pending::Read(handle, offset)) => {
+            (kind::DATA, Pending::Read(handle, window)) => {
                 let transfer = self.handles.get_mut(&handle).ok_or(SftpError::Unasked)?;
+                transfer.read.seek(window.offset);
                 let data = packet.get(DATA_HEAD..).unwrap_or_default();
-                if let Some(masker) = &self.masker
-                    && let Err(name) = transfer.look(masker, offset, data)
-                {
-                    pass(items, &withholding(id, &name));
+                if let Some(masker) = &self.masker {
+                    pass(items, &transfer.look(masker, &window, data).answer(id));
                     return Ok(());
                 }
-                transfer.read.seek(offset);
                 transfer.read.add(data);
                 self.reading = Some(handle);
             }
@@ -297,6 +322,21 @@ impl Sftp {
         }
         pass(items, packet);
         Ok(())
+    }
+}
+
+impl Looked<'_> {
+    /// What the client is answered.
+    fn answer(&self, id: u32) -> Vec<u8> {
+        match self {
+            Self::Given(data) => {
+                let head = [&[kind::DATA][..], &id.to_be_bytes()].concat();
+                let length = u32::try_from(data.len()).unwrap_or(u32::MAX).to_be_bytes();
+                framed(&[&head, &length[..], data].concat())
+            }
+            Self::End => status(id, 1, "end of file"),
+            Self::Withheld(name) => withholding(id, name),
+        }
     }
 }
 
@@ -332,9 +372,12 @@ fn status(id: u32, code: u32, message: &str) -> Vec<u8> {
         body.extend(u32::try_from(text.len()).unwrap_or(0).to_be_bytes());
         body.extend(text.as_bytes());
     }
-    let mut packet = u32::try_from(body.len()).unwrap_or(0).to_be_bytes().to_vec();
-    packet.extend(body);
-    packet
+    framed(&body)
+}
+
+/// A packet with its length.
+fn framed(body: &[u8]) -> Vec<u8> {
+    [&u32::try_from(body.len()).unwrap_or(0).to_be_bytes()[..], body].concat()
 }
 
 #[cfg(test)]

@@ -189,13 +189,13 @@ fn noise_is_given_out_and_a_value_in_it_is_not() {
     .take(1_000_000)
     .collect();
     for packet in noise.chunks(32 * 1024) {
-        assert_eq!(something_in(&masker, packet, 0), None);
+        assert_eq!(something_in(&masker, packet, 0..packet.len()), None);
     }
     noise.truncate(32 * 1024);
     noise.splice(1_000..1_000, format!("\0{CANARY}\0").into_bytes());
-    assert!(something_in(&masker, &noise, 0).is_some());
+    assert!(something_in(&masker, &noise, 0..noise.len()).is_some());
     // a text may say it in other ways
     let backwards: String = CANARY.chars().rev().collect();
     let text = format!("{}{backwards}\n", "nothing to hide here, grüße\n".repeat(500));
-    assert!(something_in(&masker, text.as_bytes(), 0).is_some());
+    assert!(something_in(&masker, text.as_bytes(), 0..text.len()).is_some());
 }

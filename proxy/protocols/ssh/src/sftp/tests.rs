@@ -1,6 +1,7 @@
 //! Sessions cut anywhere.
 
 use super::*;
+use proxy_policy::{Detector, DetectorChoice, Mask, MaskType};
 use sha2::{Digest as _, Sha256};
 
 fn text(text: &[u8]) -> Vec<u8> {
@@ -168,4 +169,74 @@ fn streams_that_two_sides_would_read_differently_end() {
     }
     assert_eq!(Sftp::new().server(&packet(2, &[&id(6)]), &mut items), Err(SftpError::Version(6)));
     assert_eq!(Sftp::new().server(&packet(103, &[&id(1), &text(b"x")]), &mut items), Err(SftpError::Unasked));
+}
+
+/// Reads a file as a client does that asks for `step` bytes at a time, of a server with `most` bytes in an answer.
+/// Gives what came, and whether anything was refused.
+fn read_all(content: &[u8], step: u32, most: usize) -> (Vec<u8>, bool) {
+    let with = Mask { type_: MaskType::Redact, keep_last: None };
+    let choice = DetectorChoice { detectors: vec![Detector::Secrets], patterns: Vec::new(), with };
+    let mut sftp = Sftp::looking(Masker::new(&[choice], &[7; 32]));
+    feed(&mut sftp, &packet(3, &[&id(1), &text(b"f"), &id(1), &id(0)]), 100, false);
+    feed(&mut sftp, &packet(102, &[&id(1), &text(b"h")]), 100, true);
+    let mut got = Vec::new();
+    for number in 2.. {
+        let at = u64::try_from(got.len()).unwrap();
+        let mut items = Vec::new();
+        let read = packet(5, &[&id(number), &text(b"h"), &at.to_be_bytes(), &id(step)]);
+        sftp.client(&read, &mut items).unwrap();
+        let [Item::Pass(asked)] = items.as_slice() else { panic!("{items:?}") };
+        let offset = usize::try_from(u64::from_be_bytes(asked[14..22].try_into().unwrap())).unwrap();
+        let length = usize::try_from(u32::from_be_bytes(asked[22..].try_into().unwrap())).unwrap();
+        let there = &content[offset.min(content.len())..];
+        let there = &there[..there.len().min(length).min(most)];
+        let answer = if there.is_empty() {
+            packet(101, &[&id(number), &id(1), &text(b""), &text(b"")])
+        } else {
+            packet(103, &[&id(number), &text(there)])
+        };
+        let (_, passed, _) = feed(&mut sftp, &answer, 10_000, true);
+        assert_eq!(passed[5..9], id(number));
+        match (passed[4], passed[12]) {
+            (103, _) => got.extend_from_slice(&passed[13..]),
+            (101, 1) => return (got, false),
+            _ => return (got, true),
+        }
+    }
+    unreachable!()
+}
+
+#[test]
+fn nothing_of_a_value_across_two_reads_is_given_out() {
+    let canary = format!("AKIA{}", "Q3EGRJ5NLXVW7TZB");
+    let line = "nothing to hide here\n";
+    for (step, most) in [(4_096, 1 << 18), (32_768, 1 << 18), (32_768, 32_768), (1 << 20, 255 << 10)] {
+        let edge = usize::try_from(step).unwrap().min(most - 2 * 1_024);
+        for before in 0..=canary.len() {
+            let at = edge - before - 1;
+            let filling = line.repeat(at / line.len() + 1);
+            let start: String = filling.chars().take(at).collect();
+            let content = format!("{start}\n{canary}\n{filling}{filling}");
+            let (got, refused) = read_all(content.as_bytes(), step, most);
+            assert!(refused, "{step}, {before}");
+            let got = String::from_utf8(got).unwrap();
+            assert!(
+                content.starts_with(&got) && got.len() <= at + 1,
+                "{step}, {before}: {} bytes",
+                got.len()
+            );
+        }
+    }
+}
+
+#[test]
+fn a_file_with_nothing_to_hide_comes_whole_however_it_is_read() {
+    for length in [0, 1, 1_023, 1_024, 1_025, 4_096, 40_000, 600_000] {
+        let content = b"nothing to hide here\n".repeat(length / 21 + 1);
+        let content = &content[..length];
+        for (step, most) in [(1_000, 1 << 18), (32_768, 1 << 18), (32_768, 16_384), (1 << 20, 255 << 10)] {
+            let (got, refused) = read_all(content, step, most);
+            assert!(got == content && !refused, "{length} bytes by {step}: {}", got.len());
+        }
+    }
 }

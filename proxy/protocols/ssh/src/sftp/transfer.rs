@@ -1,10 +1,8 @@
 //! What went through an open file.
 
+use super::window::Window;
 use proxy_core::mask::Masker;
 use sha2::{Digest as _, Sha256};
-
-/// So much of what was read is looked at again with what follows, in bytes: what stands across two packets.
-const CONTEXT: usize = 1_024;
 
 /// A file that was read or written.
 #[derive(Debug)]
@@ -17,15 +15,26 @@ pub struct Transfer {
     pub written: Flow,
     /// Name of what the policy hides in it, and which therefore was not read.
     pub withheld: Option<String>,
-    /// The end of what was read.
-    tail: Vec<u8>,
+    /// Where the last part ends that the client asked for.
+    pub(super) asked: u64,
+}
+
+/// What becomes of data.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) enum Looked<'a> {
+    /// The client gets this.
+    Given(&'a [u8]),
+    /// The file ends before what the client reads.
+    End,
+    /// The client does not get it: name of what is in the file.
+    Withheld(String),
 }
 
 impl Transfer {
     /// Of a file that has just been opened.
     pub(super) fn of(path: String) -> Self {
         let (read, written) = (Flow::default(), Flow::default());
-        Self { path, read, written, withheld: None, tail: Vec::new() }
+        Self { path, read, written, withheld: None, asked: 0 }
     }
 
     /// Whether anything went through it, or was kept from that.
@@ -33,28 +42,20 @@ impl Transfer {
         self.read.bytes > 0 || self.written.bytes > 0 || self.withheld.is_some()
     }
 
-    /// Looks at data that was read at `offset`, with what was read before it. From the first piece with something that
-    /// must be hidden on, nothing more of the file is given out: in place of a value of another length, all that
-    /// follows would stand elsewhere.
-    ///
-    /// # Errors
-    /// The data must not be given out: the name of what is in the file.
-    pub(super) fn look(&mut self, masker: &Masker, offset: u64, data: &[u8]) -> Result<(), String> {
+    /// Looks at the data of a window. From the first piece with something that must be hidden on, nothing more of the
+    /// file is given out: in place of a value of another length, all that follows would stand elsewhere.
+    pub(super) fn look<'a>(&mut self, masker: &Masker, window: &Window, text: &'a [u8]) -> Looked<'a> {
         if let Some(name) = &self.withheld {
-            return Err(name.clone());
+            return Looked::Withheld(name.clone());
         }
-        if offset != self.read.at {
-            self.tail.clear();
-        }
-        let known = self.tail.len();
-        self.tail.extend_from_slice(data);
-        if let Some(name) = crate::mask::something_in(masker, &self.tail, known) {
-            self.tail.clear();
+        let Some(given) = window.given(text) else { return Looked::End };
+        if let Some(name) = crate::mask::something_in(masker, given.text, given.from..given.to) {
             self.withheld = Some(name.clone());
-            return Err(name);
+            return Looked::Withheld(name);
         }
-        self.tail.drain(..self.tail.len().saturating_sub(CONTEXT));
-        Ok(())
+        let data = text.get(given.from..given.to).unwrap_or_default();
+        self.read.add(data);
+        Looked::Given(data)
     }
 }
 
