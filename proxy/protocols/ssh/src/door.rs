@@ -235,6 +235,18 @@ impl Handler for Door {
         Ok(())
     }
 
+    fn adjust_window(&mut self, channel: ChannelId, current: u32) -> u32 {
+        self.session.as_ref().map_or(current, |session| session.flow.opened(channel.number()))
+    }
+
+    async fn data(&mut self, _: ChannelId, data: &[u8], _: &mut Wire) -> Result<(), Self::Error> {
+        // The channel's task has it already.
+        if let Some(session) = &self.session {
+            session.flow.slow(data.len()).await;
+        }
+        Ok(())
+    }
+
     async fn pty_request(
         &mut self,
         channel: ChannelId,

@@ -9,6 +9,7 @@ pub mod analyze;
 mod authentication;
 mod certificate;
 mod door;
+mod flow;
 mod paths;
 mod place;
 mod refusals;

@@ -14,6 +14,7 @@ mod trade;
 
 use crate::acts;
 use crate::analyze::analyze;
+use crate::flow::Full;
 use crate::refusals::{EXIT_STATUS, lines, refusal};
 use crate::session::{Purpose, Session};
 use crate::upstream::{self, Connection, UpstreamError, Upstreams};
@@ -58,6 +59,8 @@ pub(crate) struct Ahead {
     pub(crate) data: VecDeque<Bytes>,
     pub(crate) bytes: usize,
     pub(crate) ended: bool,
+    /// There is a lot of it.
+    pub(crate) full: Option<Full>,
 }
 
 /// What a client starts.
@@ -171,6 +174,9 @@ impl Relay {
         match message {
             ChannelMsg::Data { data } => {
                 self.ahead.bytes = self.ahead.bytes.saturating_add(data.len());
+                if self.ahead.bytes > ENOUGH && self.ahead.full.is_none() {
+                    self.ahead.full = Some(self.session.flow.full(self.write.id().number()));
+                }
                 if self.ahead.bytes > self.session.options.limits.held_bytes.max(WINDOW) {
                     let hint = "send input only once the command runs";
                     return Err(refusal(RefusalKind::TooLarge, "too much input was sent ahead", hint).into());
@@ -365,6 +371,8 @@ pub(crate) fn signal_name(signal: &Sig) -> String {
 pub(crate) const STDERR: u32 = 1;
 /// Longest name of a terminal's kind.
 const TERM_CHARACTERS: usize = 64;
+/// Once so much waits for what is not decided yet, the client's window is not opened again.
+const ENOUGH: usize = 512 << 10;
 /// What a client may send before it has seen an answer, its window apart.
 const WINDOW: usize = 4 << 20;
 /// Time that a client has for reading why it is refused.

@@ -2,6 +2,7 @@
 
 use crate::acts;
 use crate::certificate::Authority;
+use crate::flow::Flow;
 use crate::options::Options;
 use crate::place::Place;
 use crate::refusals::{refusal, sentence};
@@ -41,6 +42,8 @@ pub(crate) struct Session {
     handle: OnceLock<Handle>,
     /// A channel has ended.
     pub(crate) fewer: Notify,
+    /// How much the client may send.
+    pub(crate) flow: Arc<Flow>,
     wishes: StdMutex<HashMap<ChannelId, Wishes>>,
     /// The host may open channels to the client's agent.
     pub(crate) agent: AtomicBool,
@@ -105,6 +108,7 @@ impl Session {
             why: OnceLock::new(),
             handle: OnceLock::new(),
             fewer: Notify::new(),
+            flow: Arc::default(),
             wishes: StdMutex::default(),
             agent: AtomicBool::new(false),
             listeners: StdMutex::default(),

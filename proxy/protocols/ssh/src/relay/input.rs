@@ -1,13 +1,14 @@
 //! From the client to the host.
 //!
-//! The library reads a client's connection only as fast as its slowest channel takes what comes, and a window, once
-//! given, cannot be held back. So each channel takes a bounded number of bytes ahead of its host; one that is full stops
-//! the connection's others. It may do that for as long as its host takes something, and for `Limits::stalled` when the
-//! host takes nothing; then it is ended, unless it is alone.
+//! Each channel takes a bounded number of bytes ahead of its host. When that is reached its client is let send no more
+//! (`flow`), and what it may still send is laid aside, so that the connection's other channels go on. A channel whose
+//! host takes nothing is ended only when it stops others all the same: when it has more aside than it may, or another
+//! channel has used up what it may send meanwhile, for longer than `Limits::stalled`.
 
 use super::files::Files;
 use super::recorder::Recorder;
 use super::{Ahead, Size, signal_name};
+use crate::flow::Full;
 use crate::refusals::refusal;
 use crate::session::Session;
 use bytes::Bytes;
@@ -16,8 +17,10 @@ use proxy_core::mask::StreamMasker;
 use proxy_core::refusal::{Refusal, RefusalKind};
 use russh::server::Msg;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig, client};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Something for the host.
@@ -49,87 +52,148 @@ impl Signals {
     }
 }
 
-/// Takes what the client sends, at most [`INPUT_BYTES`] ahead of the host.
+/// Takes what the client sends, at most [`INPUT_BYTES`] ahead of the host, and [`ASIDE_BYTES`] beside.
 pub(super) struct Reader {
     pub(super) session: Arc<Session>,
     pub(super) read: ChannelReadHalf,
     pub(super) signals: Signals,
     pub(super) items: mpsc::UnboundedSender<Item>,
     pub(super) room: Arc<Semaphore>,
+    pub(super) aside: Aside,
+    /// The number of the channel.
+    pub(super) number: u32,
+}
+
+/// What came while there was no room.
+#[derive(Debug, Default)]
+pub(super) struct Aside {
+    items: VecDeque<Item>,
+    bytes: usize,
+    full: Option<Full>,
+}
+
+impl Aside {
+    /// Adds to the end; small pieces become larger ones.
+    fn push(&mut self, item: Item) {
+        let Item::Data(data) = item else { return self.items.push_back(item) };
+        self.bytes = self.bytes.saturating_add(data.len());
+        match self.items.back_mut() {
+            Some(Item::Data(last)) if last.len().saturating_add(data.len()) <= PIECE_BYTES => {
+                *last = [&last[..], &data[..]].concat().into();
+            }
+            _ => self.items.push_back(Item::Data(data)),
+        }
+    }
+
+    /// The room that the first one needs.
+    fn needs(&self) -> Option<u32> {
+        match self.items.front()? {
+            Item::Data(data) => Some(room_for(data)),
+            Item::Ended | Item::Resized(_) | Item::Signalled(_) => Some(0),
+        }
+    }
+
+    fn pop(&mut self) -> Option<Item> {
+        let item = self.items.pop_front();
+        if let Some(Item::Data(data)) = &item {
+            self.bytes = self.bytes.saturating_sub(data.len());
+        }
+        if self.items.is_empty() {
+            self.full = None;
+        }
+        item
+    }
 }
 
 impl Reader {
     /// Runs until the channel is over.
     pub(super) async fn run(mut self, ahead: Ahead) {
-        for data in ahead.data {
-            if !self.take(data).await {
-                return;
-            }
+        let Ahead { data, ended, full, .. } = ahead;
+        drop(full);
+        for data in data {
+            self.aside.push(Item::Data(data));
         }
-        if ahead.ended {
-            self.put(Item::Ended);
+        if ended {
+            self.aside.push(Item::Ended);
         }
+        let mut moved = Instant::now();
+        let limit = self.session.options.limits.stalled;
+        let room = Arc::clone(&self.room);
         loop {
-            let message = tokio::select! {
+            if self.put_on() {
+                moved = Instant::now();
+            }
+            let needs = self.aside.needs();
+            tokio::select! {
                 () = self.signals.over.cancelled() => return,
-                message = self.read.wait() => message,
-            };
-            match message {
-                Some(ChannelMsg::Data { data }) => {
-                    if !self.take(data).await {
-                        return;
+                there = room.acquire_many(needs.unwrap_or(0)), if needs.is_some() => drop(there),
+                message = self.read.wait(), if self.aside.bytes < ASIDE_BYTES => match message {
+                    Some(ChannelMsg::Close) | None => return self.signals.gone.cancel(),
+                    Some(message) => self.took(message),
+                },
+                () = tokio::time::sleep_until(moved + limit), if self.aside.full.is_some() => {
+                    if self.is_in_the_way(moved) {
+                        return self.signals.fail(refusal(
+                            RefusalKind::TooLarge,
+                            "the program takes no input, and what was sent to it stops this connection's other channels",
+                            "send it less, or run it on a connection of its own",
+                        ));
                     }
+                    moved = Instant::now();
                 }
-                Some(ChannelMsg::Eof) => self.put(Item::Ended),
-                Some(ChannelMsg::WindowChange { col_width, row_height, pix_width, pix_height }) => {
-                    let size =
-                        Size { columns: col_width, rows: row_height, width: pix_width, height: pix_height };
-                    self.put(Item::Resized(size));
-                }
-                Some(ChannelMsg::Signal { signal }) => self.put(Item::Signalled(signal)),
-                Some(ChannelMsg::Close) | None => {
-                    self.signals.gone.cancel();
-                    return;
-                }
-                Some(_) => {}
             }
         }
     }
 
-    /// Waits for room. `false`: the channel is over.
-    async fn take(&self, data: Bytes) -> bool {
-        let length = u32::try_from(data.len()).unwrap_or(u32::MAX).min(INPUT_BYTES);
-        loop {
-            let waited = tokio::select! {
-                () = self.signals.over.cancelled() => return false,
-                waited = tokio::time::timeout(self.session.options.limits.stalled, self.room.acquire_many(length)) => waited,
+    /// Gives on what there is room for. `true`: something, or there was nothing.
+    fn put_on(&mut self) -> bool {
+        let mut moved = self.aside.items.is_empty();
+        while let Some(needs) = self.aside.needs() {
+            let Ok(room) = self.room.try_acquire_many(needs) else {
+                if self.aside.full.is_none() {
+                    self.aside.full = Some(self.session.flow.full(self.number));
+                }
+                return moved;
             };
-            match waited {
-                Ok(Ok(room)) => {
-                    room.forget();
-                    self.put(Item::Data(data));
-                    return true;
-                }
-                Ok(Err(_)) => return false,
-                Err(_) if self.session.tasks.len() > 1 => {
-                    self.signals.fail(refusal(
-                        RefusalKind::TooLarge,
-                        "the program takes no input, and what was sent to it stops this connection's other channels",
-                        "send it less, or run it on a connection of its own",
-                    ));
-                    return false;
-                }
-                Err(_) => {}
+            room.forget();
+            moved = true;
+            // The receiver lives as long as the channel.
+            if self.aside.pop().is_some_and(|item| self.items.send(item).is_err()) {
+                self.signals.over.cancel();
             }
         }
+        moved
     }
 
-    /// The receiver lives as long as the channel.
-    fn put(&self, item: Item) {
-        if self.items.send(item).is_err() {
-            self.signals.over.cancel();
-        }
+    /// Whether this channel, which has given nothing on since then, stops others.
+    fn is_in_the_way(&self, since: Instant) -> bool {
+        let blocks = self.aside.bytes >= ASIDE_BYTES && self.session.tasks.len() > 1;
+        blocks || self.session.flow.starved_since(since)
     }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the library's list of messages grows")]
+    fn took(&mut self, message: ChannelMsg) {
+        let item = match message {
+            ChannelMsg::Data { data } => Item::Data(data),
+            ChannelMsg::Eof => Item::Ended,
+            ChannelMsg::WindowChange { col_width, row_height, pix_width, pix_height } => {
+                Item::Resized(Size {
+                    columns: col_width,
+                    rows: row_height,
+                    width: pix_width,
+                    height: pix_height,
+                })
+            }
+            ChannelMsg::Signal { signal } => Item::Signalled(signal),
+            _ => return,
+        };
+        self.aside.push(item);
+    }
+}
+
+/// The room that data takes.
+fn room_for(data: &Bytes) -> u32 {
+    u32::try_from(data.len()).unwrap_or(u32::MAX).min(INPUT_BYTES)
 }
 
 /// Gives it to the host.
@@ -169,7 +233,7 @@ impl Writer<'_> {
                 return;
             }
             if let Item::Data(data) = item {
-                self.room.add_permits(data.len().min(INPUT_BYTES as usize));
+                self.room.add_permits(room_for(&data) as usize);
             }
         }
     }
@@ -224,6 +288,13 @@ pub(super) fn resize(size: Size) -> StreamEvent {
 
 /// Bytes that a channel takes ahead of its host.
 pub(super) const INPUT_BYTES: u32 = 2 << 20;
+
+/// Bytes that a channel lays aside beyond that before nothing more is read of its connection: what a client may still
+/// send when it is let send no more, and for hours what comes through the least of windows.
+const ASIDE_BYTES: usize = 8 << 20;
+
+/// Pieces that are laid aside are joined up to so many bytes.
+const PIECE_BYTES: usize = 4 << 10;
 
 /// The client's half, as the rest of this room names it.
 pub(super) type ClientWrite = ChannelWriteHalf<Msg>;

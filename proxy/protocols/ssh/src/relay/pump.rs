@@ -1,7 +1,7 @@
 //! From the host to the client, and the end of what runs.
 
 use super::files::{Boundaries, Files, Said};
-use super::input::{ClientWrite, INPUT_BYTES, Reader, Signals, Writer, resize};
+use super::input::{Aside, ClientWrite, INPUT_BYTES, Reader, Signals, Writer, resize};
 use super::recorder::Recorder;
 use super::{Relay, Running, STDERR, Start, Terminal, signal_name};
 use crate::mask::OutputMasker as Output;
@@ -97,6 +97,8 @@ impl Pump<'_> {
             signals: signals.clone(),
             items,
             room: Arc::clone(&room),
+            aside: Aside::default(),
+            number: write.id().number(),
         };
         let files = matches!(&start, Start::Subsystem(name) if name == "sftp")
             .then(|| Files::new(Arc::clone(&session), signals.clone(), masker.clone()));

@@ -3,8 +3,9 @@
 use crate::exec::POLICY;
 use crate::gateway::Gateway;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::Child;
 
 async fn forwarded(gateway: &Gateway, destination: u16) -> Vec<u8> {
     let mut ssh = gateway.program("ssh");
@@ -42,50 +43,117 @@ async fn a_variable_needs_a_rule_and_a_language_does_not() {
     assert!(!said.contains("LD_PRELOAD2"), "{said}");
 }
 
-/// One connection with a channel that takes no input and one that is busy: the first is ended when it has stopped the
-/// second for as long as it may.
+/// Channels of one connection: over the first of them nothing runs.
+struct Shared<'a> {
+    gateway: &'a Gateway,
+    control: String,
+    _master: Child,
+}
+
+impl<'a> Shared<'a> {
+    async fn start(gateway: &'a Gateway) -> Self {
+        let socket = gateway.path().join("control");
+        let control = format!("-oControlPath={}", socket.display());
+        let mut master = gateway.program("ssh");
+        master.args(["-N", "-oControlMaster=yes", &control, "deploy@127.0.0.1"]).kill_on_drop(true);
+        let master = master.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        while !socket.exists() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Self { gateway, control, _master: master }
+    }
+
+    fn begin(&self, line: &str) -> Child {
+        let mut ssh = self.gateway.program("ssh");
+        ssh.args([&self.control, "deploy@127.0.0.1", line]).kill_on_drop(true);
+        ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// What a command line says for itself.
+    async fn run(&self, line: &str) -> String {
+        let mut child = self.begin(line);
+        drop(child.stdin.take());
+        let ended = tokio::time::timeout(Duration::from_secs(20), child.wait_with_output()).await;
+        crate::gateway::ran(ended.expect("not held up").unwrap()).out
+    }
+
+    /// Sends so many MiB to a program, and comes back when it takes no more, with the task that goes on.
+    async fn flood(child: &mut Child, mebibytes: usize) -> tokio::task::JoinHandle<bool> {
+        let mut stdin = child.stdin.take().unwrap();
+        let (told, mut taken) = tokio::sync::mpsc::unbounded_channel();
+        let flood = tokio::spawn(async move {
+            let block = vec![b'x'; 1 << 20];
+            for _ in 0..mebibytes {
+                if stdin.write_all(&block).await.is_err() {
+                    return false;
+                }
+                told.send(()).unwrap_or_default();
+            }
+            true
+        });
+        while tokio::time::timeout(Duration::from_secs(1), taken.recv()).await.is_ok_and(|it| it.is_some()) {}
+        flood
+    }
+}
+
+/// Without detectors: they are slow in a build for tests, and not what this is about.
+fn unmasked() -> &'static str {
+    POLICY.split("masking:").next().unwrap()
+}
+
+/// One channel takes no input, of another nobody reads the output: others go on, and later ones open, in both orders.
+/// When they are read, all is there.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hung_channel_does_not_hold_up_a_busy_one() {
-    // without detectors: they are slow in a build for tests, and not what this is about
-    let policy = POLICY.split("masking:").next().unwrap();
-    let Some(gateway) =
-        Gateway::start_with(policy, |options| options.limits.stalled = Duration::from_secs(1)).await
+async fn hung_channels_hold_up_nobody_and_lose_nothing() {
+    let Some(gateway) = Gateway::start(unmasked()).await else { return };
+    let shared = Shared::start(&gateway).await;
+    let go = gateway.path().join("go");
+    let wait = format!("while [ ! -e {} ]; do sleep 0.1; done; wc -c", go.display());
+    // alone at first
+    let mut deaf = shared.begin(&wait);
+    let flood = Shared::flood(&mut deaf, 24).await;
+    assert!(!flood.is_finished(), "everything was taken, and nobody read it");
+    assert_eq!(shared.run("echo later").await, "later\n");
+    let mut unread = shared.begin("head -c 24000000 /dev/zero");
+    let mut busy = shared.begin("cat");
+    let (mut to, mut from) = (busy.stdin.take().unwrap(), busy.stdout.take().unwrap());
+    for _ in 0..50 {
+        let mut echo = [0; 1_000];
+        to.write_all(&[b'e'; 1_000]).await.unwrap();
+        let echoed = tokio::time::timeout(Duration::from_secs(20), from.read_exact(&mut echo)).await;
+        assert_eq!(echoed.expect("not held up").unwrap(), 1_000);
+    }
+    assert_eq!(shared.run("head -c 4000000 /dev/zero | wc -c").await, "4000000\n");
+    assert_eq!(shared.run("head -c 4000000 /dev/zero").await.len(), 4_000_000);
+    assert!(!flood.is_finished() && deaf.try_wait().unwrap().is_none());
+    std::fs::write(&go, "").unwrap();
+    assert!(flood.await.unwrap());
+    let said = crate::gateway::ran(deaf.wait_with_output().await.unwrap());
+    assert_eq!((said.code, said.out.trim()), (Some(0), "25165824"), "{said:?}");
+    let mut all = Vec::new();
+    unread.stdout.take().unwrap().read_to_end(&mut all).await.unwrap();
+    assert_eq!((all.len(), unread.wait().await.unwrap().code()), (24_000_000, Some(0)));
+}
+
+/// What is let send no more beside a channel that takes nothing gets its turn, and the other one is told why.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hung_channel_gives_way_to_one_that_has_much_to_send() {
+    let stalled = Duration::from_secs(1);
+    let Some(gateway) = Gateway::start_with(unmasked(), |options| options.limits.stalled = stalled).await
     else {
         return;
     };
-    let socket = gateway.path().join("control");
-    let control = format!("-oControlPath={}", socket.display());
-    let mut busy = gateway.program("ssh");
-    busy.args(["-oControlMaster=yes", &control, "deploy@127.0.0.1", "cat"]);
-    let mut busy = busy.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let (mut to, mut from) = (busy.stdin.take().unwrap(), busy.stdout.take().unwrap());
-    let mut turn = async || {
-        let began = Instant::now();
-        let mut echo = [0; 5];
-        to.write_all(b"echo\n").await.unwrap();
-        let echoed = tokio::time::timeout(Duration::from_secs(20), from.read_exact(&mut echo)).await;
-        assert_eq!(echoed.expect("not held up").unwrap(), 5);
-        began.elapsed()
-    };
-    turn().await;
-    let mut hung = gateway.program("ssh");
-    hung.args([&control, "deploy@127.0.0.1", "sleep 60"]);
-    let mut hung = hung.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut stdin = hung.stdin.take().unwrap();
-    let flood = tokio::spawn(async move {
-        let block = vec![0_u8; 1 << 20];
-        while stdin.write_all(&block).await.is_ok() {}
-    });
-    let mut slowest = Duration::ZERO;
-    while hung.try_wait().unwrap().is_none() {
-        slowest = slowest.max(turn().await);
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    println!("slowest turn beside a hung channel: {slowest:?}");
-    flood.await.unwrap();
-    let ended = crate::gateway::ran(hung.wait_with_output().await.unwrap());
+    let shared = Shared::start(&gateway).await;
+    let mut deaf = shared.begin("sleep 60");
+    let flood = Shared::flood(&mut deaf, 64).await;
+    assert!(!flood.is_finished());
+    let mut busy = shared.begin("wc -c");
+    assert!(Shared::flood(&mut busy, 16).await.await.unwrap(), "not held up");
+    let said = crate::gateway::ran(busy.wait_with_output().await.unwrap());
+    assert_eq!((said.code, said.out.trim()), (Some(0), "16777216"), "{said:?}");
+    let ended = crate::gateway::ran(deaf.wait_with_output().await.unwrap());
     assert!(ended.err.contains("takes no input"), "{ended:?}");
-    turn().await;
+    assert!(!flood.await.unwrap());
 }
 
 #[tokio::test]

@@ -73,7 +73,7 @@ fn launch(path: &Path, more: &str) -> (u16, Child) {
         let config = format!(
             "{more}\nPort {port}\nListenAddress 127.0.0.1\nHostKey {0}/host\nAuthorizedKeysFile {0}/authorized_keys\n\
              PidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nAcceptEnv *\n\
-             MaxStartups 1000\nLogLevel VERBOSE\nPrintMotd no\nSubsystem sftp internal-sftp\nPermitTunnel no\n",
+             MaxStartups 1000\nLogLevel VERBOSE\nSetEnv SHLVL=2\nPrintMotd no\nSubsystem sftp internal-sftp\nPermitTunnel no\n",
             path.display()
         );
         std::fs::write(path.join("sshd_config"), config).unwrap();
