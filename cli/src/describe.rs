@@ -95,7 +95,9 @@ fn held(lines: &mut Vec<String>, spec: &ApprovalRequestSpec) {
         line(lines, "effect", &inline(effect));
     }
     if let Some(estimate) = &command.estimate {
-        line(lines, "estimate", &inline(estimate));
+        for (at, text) in printable(estimate).lines().enumerate() {
+            line(lines, if at == 0 { "estimate" } else { "" }, text);
+        }
     }
 }
 

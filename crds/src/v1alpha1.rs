@@ -13,7 +13,7 @@ mod resource;
 
 pub use approval_request::{
     ApprovalRequest, ApprovalRequestSpec, ApprovalRequestStatus, ApprovalVerdict, Decision, HeldCommand,
-    PolicyRef, Requester, ResourceRef, TransactionState,
+    HeldMember, PolicyRef, Requester, ResourceRef, TransactionState,
 };
 pub use masking::{Detector, FieldMask, Mask, MaskType, MaskingRule, PatternMask, PredicateAccess};
 pub use policy::{

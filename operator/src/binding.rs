@@ -213,6 +213,7 @@ fn canary(now: Timestamp) -> ApprovalRequest {
             effect_digest: canary(),
             transaction: TransactionState::Idle,
             estimate: None,
+            members: Vec::new(),
         },
         policy_ref: PolicyRef { name: canary(), generation: 0, rule: canary() },
         reviewers: Vec::new(),

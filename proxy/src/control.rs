@@ -14,7 +14,7 @@ use crate::run::RunError;
 use crate::state::State;
 use directory::DirectorySource;
 use kubernetes::Cluster;
-use proxy_core::approval::{ApprovalError, Approvals};
+use proxy_core::approval::{ApprovalError, Approvals, Gathering};
 use proxy_core::contact::Contact;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -97,10 +97,11 @@ impl Source {
     /// # Errors
     /// Requests cannot be kept.
     pub fn start(&mut self, state: &State) -> Result<Arc<dyn Approvals>, ApprovalError> {
-        match self {
-            Self::Directory(_) => directory::approvals(state.approvals()),
-            Self::Kubernetes(cluster) => Ok(cluster.start(state.instance())),
-        }
+        let store = match self {
+            Self::Directory(_) => directory::approvals(state.approvals())?,
+            Self::Kubernetes(cluster) => cluster.start(state.instance()),
+        };
+        Ok(Arc::new(Gathering::new(store)))
     }
 
     /// How long ago its policies were last known to be the newest.

@@ -43,6 +43,9 @@ impl Gateway {
             digest: "d".to_owned(),
             effect_digest: "e".to_owned(),
             in_transaction: true,
+            estimate: None,
+            members: Vec::new(),
+            burst: None,
             rule: RuleRef { policy: "agents".to_owned(), generation: 0, rule: "destructive".to_owned() },
             terms: ApprovalTerms {
                 timeout: Duration::from_mins(1),

@@ -122,9 +122,31 @@ pub struct HeldCommand {
     /// Whether it was sent inside a transaction. Omitted: `Idle`.
     #[serde(default)]
     pub transaction: TransactionState,
-    /// What is known of its reach, for example `about 1200 rows`. Omitted: unknown.
+    /// What is known of what it would do, one line or several: `about 1200 rows`, `spec.replicas: 1 → 3`. Values that
+    /// are masked are not in it. Omitted: unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16384))]
     pub estimate: Option<String>,
+    /// The commands, where one request is for several that came together: an approval is for these and no other, each
+    /// once. Omitted: it is for one command.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128))]
+    pub members: Vec<HeldMember>,
+}
+
+/// One of several commands that are held together.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HeldMember {
+    /// One short line for lists.
+    #[schemars(length(max = 256))]
+    pub summary: String,
+    /// As `digest` of the whole, of this command.
+    #[schemars(length(max = 128))]
+    pub digest: String,
+    /// As `effectDigest` of the whole, of this command.
+    #[schemars(length(max = 128))]
+    pub effect_digest: String,
 }
 
 /// Transaction status when the command was held.

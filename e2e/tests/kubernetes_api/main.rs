@@ -5,6 +5,7 @@
 mod scene;
 
 mod conformance;
+mod holds;
 mod kubernetes_first_session;
 mod kubernetes_reads;
 mod kubernetes_streams;

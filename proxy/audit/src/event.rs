@@ -343,5 +343,7 @@ pub mod key {
         pub const APPROVERS: &str = "portcullis.approval.approvers";
         /// Milliseconds the command waited.
         pub const APPROVAL_WAIT_MS: &str = "portcullis.approval.wait_ms";
+        /// What the approvers were told that it would do, masked; several lines.
+        pub const APPROVAL_ESTIMATE: &str = "portcullis.approval.estimate";
     }
 }

@@ -1,5 +1,9 @@
 //! The question that a held command asks, and its outcomes. Where it is asked is a control plane's business.
 
+mod gather;
+
+pub use gather::Gathering;
+
 use async_trait::async_trait;
 use proxy_policy::{ApprovalTerms, Identity, RuleRef};
 use std::fmt;
@@ -30,10 +34,28 @@ pub struct Question {
     pub effect_digest: String,
     /// Sent inside a transaction.
     pub in_transaction: bool,
+    /// What is known of what it would do, masked. Several lines.
+    pub estimate: Option<String>,
+    /// The commands, where it is about several. Empty: it is about one.
+    pub members: Vec<Member>,
+    /// Questions of a session and rule that name the same burst and come together may be asked as one. `None`: it is
+    /// asked by itself.
+    pub burst: Option<String>,
     /// The rule that holds it.
     pub rule: RuleRef,
     /// The terms.
     pub terms: ApprovalTerms,
+}
+
+/// One of several commands that are asked about together.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Member {
+    /// One short line, masked.
+    pub summary: String,
+    /// Keyed digest of the exact command and what binds it.
+    pub digest: String,
+    /// Keyed digest of the canonical effect.
+    pub effect_digest: String,
 }
 
 /// How a question ended.

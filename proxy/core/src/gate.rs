@@ -202,7 +202,8 @@ impl Gate {
                 let facts = self.facts(number, held.command());
                 let question = held.question(&facts, standing != Standing::Alone);
                 let approvals = Arc::clone(&self.resource.approvals);
-                Judged::Unasked(Box::new(Unasked::new(held, question, approvals)))
+                let masker = self.masker.clone();
+                Judged::Unasked(Box::new(Unasked::new(held, question, approvals, masker)))
             }
         }
     }

@@ -2,12 +2,12 @@
 
 use crds::v1alpha1::conditions::{CONSUMED, DENIED, EXPIRED, WITHDRAWN};
 use crds::v1alpha1::{
-    ApprovalRequest, ApprovalRequestSpec, HeldCommand, OnDisconnect, PolicyRef, Requester, ResourceRef,
-    TransactionState,
+    ApprovalRequest, ApprovalRequestSpec, HeldCommand, HeldMember, OnDisconnect, PolicyRef, Requester,
+    ResourceRef, TransactionState,
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use proxy_core::approval::{ApprovalError, Question};
+use proxy_core::approval::{ApprovalError, Member, Question};
 use proxy_core::authn::recorded_claims;
 
 /// Most open requests of one identity: more are no questions any more, and nobody would read them.
@@ -18,6 +18,8 @@ const MAX_SUMMARY: usize = 256;
 const MAX_TEXT: usize = 16 * 1024;
 /// Most effects and groups.
 const MAX_LINES: usize = 256;
+/// Most commands of one request; a gateway asks about no more at once.
+const MAX_MEMBERS: usize = 128;
 /// Longest effect or group, in characters.
 const MAX_LINE: usize = 1024;
 /// Longest part of a name that comes from the Resource; with its suffix the name is a DNS label.
@@ -31,13 +33,35 @@ pub(in crate::control) fn is_good_for(request: &ApprovalRequest, question: &Ques
     same_identity(request, question)
         && spec.resource_ref.name == question.resource
         && command.protocol == question.protocol
-        && command.effect_digest == question.effect_digest
+        && is_part_of(question, command)
         && (rule.name.as_str(), rule.rule.as_str()) == (&*question.rule.policy, &*question.rule.rule)
         && rule.generation == question.rule.generation
         // An approval under weaker terms than today's is worth nothing today.
         && spec.reviewers == question.terms.reviewers
         && spec.on_disconnect == question.terms.on_disconnect
         && (spec.on_disconnect == OnDisconnect::Claimable || command.digest == question.digest)
+}
+
+/// Whether everything that is asked is among what was asked before, each as often.
+fn is_part_of(question: &Question, command: &HeldCommand) -> bool {
+    if is_all_of(question, command) {
+        return true;
+    }
+    let mut listed: Vec<&str> = command.members.iter().map(|member| member.effect_digest.as_str()).collect();
+    let mut take = |digest: &str| {
+        let found = listed.iter().position(|one| *one == digest);
+        found.map(|at| listed.swap_remove(at)).is_some()
+    };
+    if question.members.is_empty() {
+        return take(&question.effect_digest);
+    }
+    question.members.iter().all(|member| take(&member.effect_digest))
+}
+
+/// Whether the very same is asked as before. While somebody waits, nobody else joins: a part of a burst would consume
+/// the approval of all of it.
+pub(in crate::control) fn is_all_of(question: &Question, command: &HeldCommand) -> bool {
+    command.effect_digest == question.effect_digest
 }
 
 /// Whether the same identity asks.
@@ -128,10 +152,9 @@ fn requester(question: &Question) -> Requester {
 }
 
 fn command(question: &Question) -> HeldCommand {
-    let one_line = |c: char| if c.is_control() { ' ' } else { c };
     HeldCommand {
         protocol: question.protocol.to_owned(),
-        summary: question.summary.chars().map(one_line).take(MAX_SUMMARY).collect(),
+        summary: one_line(&question.summary),
         text: question.text.chars().take(MAX_TEXT).collect(),
         effects: lines(&question.effects),
         digest: question.digest.clone(),
@@ -141,8 +164,22 @@ fn command(question: &Question) -> HeldCommand {
         } else {
             TransactionState::Idle
         },
-        estimate: None,
+        estimate: question.estimate.as_ref().map(|text| text.chars().take(MAX_TEXT).collect()),
+        members: question.members.iter().take(MAX_MEMBERS).map(member).collect(),
     }
+}
+
+fn member(member: &Member) -> HeldMember {
+    HeldMember {
+        summary: one_line(&member.summary),
+        digest: member.digest.clone(),
+        effect_digest: member.effect_digest.clone(),
+    }
+}
+
+fn one_line(summary: &str) -> String {
+    let on_a_line = |c: char| if c.is_control() { ' ' } else { c };
+    summary.chars().map(on_a_line).take(MAX_SUMMARY).collect()
 }
 
 fn lines(all: &[String]) -> Vec<String> {

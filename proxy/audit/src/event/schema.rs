@@ -90,6 +90,7 @@ pub const EVENTS: &[EventSchema] = &[
             key::APPROVAL_VERDICT,
             key::APPROVERS,
             key::APPROVAL_WAIT_MS,
+            key::APPROVAL_ESTIMATE,
             key::POLICY_NAME,
             key::POLICY_GENERATION,
             key::RULE,

@@ -1,7 +1,9 @@
 //! Asking for an approval, for which no gate is needed: other commands of the session go on meanwhile.
 
 use super::held::Held;
+use super::record::mask_line;
 use crate::approval::{Approvals, Question};
+use crate::mask::Masker;
 use crate::refusal::{Refusal, RefusalKind};
 use std::sync::Arc;
 
@@ -11,6 +13,7 @@ pub struct Unasked {
     held: Held,
     question: Question,
     approvals: Arc<dyn Approvals>,
+    masker: Masker,
 }
 
 /// A command about which people are asked. That is not on record yet: give it to `Gate::hold`.
@@ -19,13 +22,36 @@ pub struct Unasked {
 pub struct Asked(pub(super) Held);
 
 impl Unasked {
-    pub(super) const fn new(held: Held, question: Question, approvals: Arc<dyn Approvals>) -> Self {
-        Self { held, question, approvals }
+    pub(super) const fn new(
+        held: Held,
+        question: Question,
+        approvals: Arc<dyn Approvals>,
+        masker: Masker,
+    ) -> Self {
+        Self { held, question, approvals, masker }
     }
 
     /// Number of the command within its session.
     pub const fn number(&self) -> u64 {
         self.held.number()
+    }
+
+    /// What is known of what it would do, for approvers and the record: a few lines, without values that a rule masks.
+    /// Detectors run over it here. Longer than 4,096 characters it is cut.
+    pub fn set_estimate(&mut self, estimate: &str) {
+        let masked = mask_line(&self.masker, estimate.to_owned());
+        let masked = match masked.char_indices().nth(ESTIMATE_CHARACTERS) {
+            None => masked,
+            Some((end, _)) => format!("{}…", masked.get(..end).unwrap_or_default()),
+        };
+        self.held.set_estimate(masked.clone());
+        self.question.estimate = Some(masked);
+    }
+
+    /// Lets it be asked about together with others of its session and rule that name the same burst and come at the
+    /// same time.
+    pub fn in_burst(&mut self, burst: String) {
+        self.question.burst = Some(burst);
     }
 
     /// Asks, however long that takes.
@@ -35,7 +61,7 @@ impl Unasked {
     /// # Errors
     /// Nobody can be asked; nothing was run.
     pub async fn ask(self) -> Result<Asked, Refusal> {
-        let Self { mut held, question, approvals } = self;
+        let Self { mut held, question, approvals, masker: _ } = self;
         let session = question.session.clone();
         match approvals.ask(question).await {
             Ok(pending) => {
@@ -54,3 +80,6 @@ impl Unasked {
         }
     }
 }
+
+/// Most characters of an estimate.
+const ESTIMATE_CHARACTERS: usize = 4_096;

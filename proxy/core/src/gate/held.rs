@@ -18,6 +18,8 @@ pub struct Held {
     message: String,
     since: Instant,
     pending: Option<Box<dyn Pending>>,
+    /// What approvers are told that it would do.
+    estimate: Option<String>,
 }
 
 /// What the client is told while it waits.
@@ -37,11 +39,19 @@ impl Held {
         terms: ApprovalTerms,
         message: String,
     ) -> Self {
-        Self { number, command, rule, terms, message, since: Instant::now(), pending: None }
+        Self { number, command, rule, terms, message, since: Instant::now(), pending: None, estimate: None }
     }
 
     pub(super) fn attach(&mut self, pending: Box<dyn Pending>) {
         self.pending = Some(pending);
+    }
+
+    pub(super) fn estimate(&self) -> Option<&str> {
+        self.estimate.as_deref()
+    }
+
+    pub(super) fn set_estimate(&mut self, estimate: String) {
+        self.estimate = Some(estimate);
     }
 
     pub(super) fn question(&self, facts: &Facts<'_>, in_transaction: bool) -> Question {
@@ -61,6 +71,9 @@ impl Held {
             digest: facts.digest(),
             effect_digest: facts.effect_digest(),
             in_transaction,
+            estimate: None,
+            members: Vec::new(),
+            burst: None,
             rule: self.rule.clone(),
             terms: self.terms.clone(),
         }

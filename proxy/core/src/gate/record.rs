@@ -184,7 +184,11 @@ pub(super) fn statement(facts: &Facts<'_>, shown: &Shown, evaluation: &Evaluatio
 }
 
 pub(super) fn asked(held: &Held) -> Event {
-    approval_event(held, Severity::Warn, "requested")
+    let event = approval_event(held, Severity::Warn, "requested");
+    match held.estimate() {
+        Some(estimate) => event.with(key::APPROVAL_ESTIMATE, estimate),
+        None => event,
+    }
 }
 
 pub(super) fn withdrawn(held: &Held, reason: &str) -> Event {
@@ -285,7 +289,7 @@ pub(super) const fn verdict_word(verdict: &Verdict) -> &'static str {
     }
 }
 
-fn mask_line(masker: &Masker, line: String) -> String {
+pub(super) fn mask_line(masker: &Masker, line: String) -> String {
     let mut counts = MaskCounts::default();
     match masker.text(line.as_bytes(), &mut counts) {
         Cow::Borrowed(_) => line,

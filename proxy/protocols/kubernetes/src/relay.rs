@@ -18,9 +18,11 @@ mod clear;
 mod headers;
 mod review;
 mod source;
+mod trial;
 
 pub(crate) use clear::settle;
 pub(crate) use headers::{answered, outgoing};
+pub(crate) use trial::Attempt;
 
 use crate::analyze::{self, Body, Forward};
 use crate::connection::Connection;
@@ -54,7 +56,9 @@ pub(crate) async fn serve(
         Err(failure) => return Err(note(&session, &request, failure).await),
     };
     let Asked { info, masks, command, question, upgrade, mut outgoing } = asked;
-    let permit = clear::clear(connection, &session, command).await?;
+    let trial = trial::Trial::of(&info, &masks, &outgoing);
+    let occasion = clear::Occasion { trial, burst: clear::burst(&info, request.headers()) };
+    let permit = clear::clear(connection, &session, command, occasion).await?;
     session.agent().sign(permit.number(), &mut outgoing.headers);
     if let Some(upgrade) = upgrade {
         let exchange = streams::Exchange { connection, session, info, masks };

@@ -3,6 +3,7 @@
 //! Not HTTP/2: a watch lasts, and the streams of one connection are limited; and only HTTP/1.1 can be upgraded.
 
 use crate::options::{Credential, Options};
+use crate::relay::Attempt;
 use crate::status::Failure;
 use bytes::Bytes;
 use http::uri::PathAndQuery;
@@ -13,7 +14,7 @@ use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilde
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use proxy_core::gate::{Chain, Permit};
+use proxy_core::gate::{Chain, Permit, Unasked};
 use proxy_core::secret::Secret;
 use rustls::pki_types::ServerName;
 use std::path::Path;
@@ -32,7 +33,7 @@ pub(crate) struct Upstream {
 }
 
 /// One request for upstream, without what identifies the agent.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Outgoing {
     pub(crate) method: Method,
     /// Canonical path and query.
@@ -83,6 +84,24 @@ impl Upstream {
         _cleared: &Permit,
         outgoing: Outgoing,
     ) -> Result<Response<Incoming>, Failure> {
+        self.ask(outgoing).await
+    }
+
+    /// Sends what changes nothing for a command that is held, so that approvers can see what it would do.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub(crate) async fn attempt(
+        &self,
+        _held: &Unasked,
+        attempt: Attempt,
+    ) -> Result<Response<Incoming>, Failure> {
+        self.ask(attempt.into_outgoing()).await
+    }
+
+    async fn ask(&self, outgoing: Outgoing) -> Result<Response<Incoming>, Failure> {
         let request = self.request(outgoing).await?;
         self.client.request(request).await.map_err(|error| {
             tracing::warn!(error = %Chain(&error), "reach the API server");

@@ -24,7 +24,7 @@ mod sweep;
 mod tests;
 
 use crate::control::requests::{
-    OPEN_PER_IDENTITY, failed, is_good_for, is_open, new_request, same_identity, too_many,
+    OPEN_PER_IDENTITY, failed, is_all_of, is_good_for, is_open, new_request, same_identity, too_many,
 };
 use async_trait::async_trait;
 use crds::v1alpha1::{ApprovalRequest, OnDisconnect};
@@ -146,12 +146,11 @@ impl Shared {
     }
 
     fn can_join(&self, request: &ApprovalRequest, question: &Question) -> bool {
+        let is_awaited = self.is_awaited(request.metadata.uid.as_deref().unwrap_or_default());
         is_good_for(request, question)
             && match request.spec.on_disconnect {
-                OnDisconnect::Claimable => true,
-                OnDisconnect::Withdraw => {
-                    self.is_awaited(request.metadata.uid.as_deref().unwrap_or_default())
-                }
+                OnDisconnect::Claimable => is_all_of(question, &request.spec.command) || !is_awaited,
+                OnDisconnect::Withdraw => is_awaited,
             }
     }
 

@@ -24,7 +24,7 @@ use super::mirror::Mirror;
 use super::report::manager;
 use crate::config::ResourceKey;
 use crate::control::requests::{
-    OPEN_PER_IDENTITY, failed, is_good_for, is_open, new_request, same_identity, too_many,
+    OPEN_PER_IDENTITY, failed, is_all_of, is_good_for, is_open, new_request, same_identity, too_many,
 };
 use async_trait::async_trait;
 use crds::v1alpha1::{ApprovalRequest, GROUP, OnDisconnect, ProtectedResource, VERSION};
@@ -189,13 +189,12 @@ impl Shared {
     }
 
     fn can_join(&self, request: &ApprovalRequest, resource: &str, question: &Question) -> bool {
+        let is_awaited = self.is_awaited(request.metadata.uid.as_deref().unwrap_or_default());
         request.spec.resource_ref.uid.as_deref() == Some(resource)
             && is_good_for(request, question)
             && match request.spec.on_disconnect {
-                OnDisconnect::Claimable => true,
-                OnDisconnect::Withdraw => {
-                    self.is_awaited(request.metadata.uid.as_deref().unwrap_or_default())
-                }
+                OnDisconnect::Claimable => is_all_of(question, &request.spec.command) || !is_awaited,
+                OnDisconnect::Withdraw => is_awaited,
             }
     }
 
@@ -343,6 +342,8 @@ fn stripped(mut request: ApprovalRequest) -> ApprovalRequest {
     request.spec.command.text.clear();
     request.spec.command.summary.clear();
     request.spec.command.effects.clear();
+    request.spec.command.estimate = None;
+    request.spec.command.members.iter_mut().for_each(|member| member.summary.clear());
     request.spec.requester.claims.clear();
     request
 }

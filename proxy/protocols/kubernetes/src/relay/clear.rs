@@ -5,17 +5,37 @@
 //! is told to repeat the request: `409 Conflict` with `Retry-After` and the name of the ApprovalRequest. Where the
 //! rule's `onDisconnect` is `Claimable` the repeated request claims the approval; otherwise it waits as long as the
 //! rule says, for giving up would withdraw the question.
+//!
+//! What is asked: requests of the same kind that one connection sends at once are asked about together ([`burst`]), and
+//! approvers see what each would do ([`Trial`]). Both take a moment, during which other requests go on.
 
+use super::trial::Trial;
 use crate::connection::Connection;
+use crate::request::RequestInfo;
 use crate::session::Session;
 use crate::status::Failure;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use proxy_core::gate::{Held, Judged, Permit, Standing};
 use proxy_core::refusal::{Refusal, RefusalKind};
 use proxy_policy::Command;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::task::TaskTracker;
+
+/// What approvers are told besides the command, should it be held.
+pub(crate) struct Occasion {
+    pub(crate) trial: Option<Trial>,
+    pub(crate) burst: String,
+}
+
+/// What requests have in common that may be asked about together: kind and, where the client says so, invocation. That
+/// is the client's own word, so it only ever divides what one connection of one identity sends.
+pub(crate) fn burst(info: &RequestInfo, headers: &HeaderMap) -> String {
+    let invocation = headers.get("kubectl-session").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let invocation: String = invocation.chars().take(INVOCATION).collect();
+    let RequestInfo { group, version, resource, subresource, .. } = info;
+    format!("{} {group}/{version}/{resource}/{subresource}\n{invocation}", info.rbac_verb())
+}
 
 /// Clears one command.
 ///
@@ -28,8 +48,10 @@ pub(crate) async fn clear(
     connection: &Connection,
     session: &Arc<Session>,
     command: Arc<Command>,
+    occasion: Occasion,
 ) -> Result<Permit, Failure> {
     let (deciding, tasks) = (Arc::clone(session), connection.streams.clone());
+    let shared = Arc::clone(&connection.shared);
     let decided = settle(&connection.streams, async move {
         let judged = deciding.gate().lock().await.judge(command, Standing::Alone).await;
         let unasked = match judged {
@@ -37,7 +59,13 @@ pub(crate) async fn clear(
             Judged::Refused(refusal) => return Err(refusal),
             Judged::Unasked(unasked) => unasked,
         };
+        let mut unasked = *unasked;
         // other requests of the session go on while people are asked
+        if let Some(trial) = occasion.trial {
+            let found = trial.run(&shared.upstream, &deciding, &unasked).await;
+            unasked.set_estimate(&found);
+        }
+        unasked.in_burst(occasion.burst);
         let asked = unasked.ask().await?;
         let held = deciding.gate().lock().await.hold(asked).await?;
         // from here on a client that went away meanwhile is noticed too
@@ -124,3 +152,5 @@ impl Drop for Waiting {
 
 /// When a client that was told to repeat its request should do so.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// Most characters of what a client calls its invocation: more than a UUID has.
+const INVOCATION: usize = 64;

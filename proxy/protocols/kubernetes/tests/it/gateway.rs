@@ -15,7 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use proxy_audit::record::Record;
 use proxy_audit::stream::{StreamDecoder, StreamEvent};
 use proxy_audit::{Spool, SpoolOptions};
-use proxy_core::approval::{ApprovalError, Approvals, Outcome, Pending, Question};
+use proxy_core::approval::{ApprovalError, Approvals, Gathering, Outcome, Pending, Question};
 use proxy_core::authn::{BearerToken, Verified};
 use proxy_core::contact::Contact;
 use proxy_core::metrics::Metrics;
@@ -177,7 +177,7 @@ impl Gateway {
             changes: receiver,
             contact: Contact::here(),
             spool,
-            approvals: Arc::clone(&approvals) as Arc<dyn Approvals>,
+            approvals: Arc::new(Gathering::new(Arc::clone(&approvals) as Arc<dyn Approvals>)),
             recording: Recording { results: true, max_result_bytes: 1 << 20, durability: Durability::Auto },
             tenant_key: Secret::new([7; 32]),
             metrics: Metrics::default(),

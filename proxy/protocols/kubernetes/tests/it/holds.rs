@@ -11,14 +11,18 @@ use proxy_core::approval::Outcome;
 use serde_json::json;
 use std::time::Duration;
 
-const RULES: &str = "
+const RULES: &str = r#"
 rules:
 - name: evictions
   action: Hold
   approval: {timeoutSeconds: 900, onDisconnect: Claimable}
   kubernetes: {verbs: [delete], resources: [deployments, pods]}
+- name: writes
+  action: Hold
+  approval: {timeoutSeconds: 900}
+  kubernetes: {verbs: [patch], apiGroups: ["*"], resources: [secrets, widgets]}
 - {name: rest, action: Allow, kubernetes: {}}
-";
+"#;
 const PODS: &str = "/api/v1/namespaces/shop/pods";
 const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/shop/deployments/web";
 
@@ -51,8 +55,8 @@ fn delete(path: &str) -> Request<Full<Bytes>> {
     request("DELETE", &target(path)).body(Full::default()).unwrap()
 }
 
-fn yes() -> Option<Outcome> {
-    Some(Outcome::Approved { approvers: vec!["ann (sre): fine".to_owned()] })
+fn yes() -> Outcome {
+    Outcome::Approved { approvers: vec!["ann (sre): fine".to_owned()] }
 }
 
 #[tokio::test]
@@ -74,7 +78,7 @@ async fn while_people_are_asked_about_one_request_others_of_its_connection_go_on
         assert_eq!(send(&client, get(&target(PODS))).await.unwrap().status(), 200);
     }
     assert!(!held.is_finished());
-    answer.send(yes()).unwrap();
+    answer.send(Some(yes())).unwrap();
     assert_eq!(held.await.unwrap().status(), 200);
     drop(client);
     driving.await.unwrap();
@@ -99,4 +103,152 @@ async fn while_people_are_asked_about_one_request_others_of_its_connection_go_on
         .map(|record| record.int("portcullis.command").unwrap())
         .collect();
     assert_eq!(statements, (1..=12).collect::<Vec<_>>(), "out of order");
+}
+
+#[tokio::test]
+async fn what_one_connection_sends_at_once_is_one_question_that_lists_it_and_nothing_else_runs_by_it() {
+    let gateway = started().await;
+    let pod = |name: &str| format!("{PODS}/{name}");
+    for name in ["a", "b", "c", "d", "e"] {
+        let gone = json!({"kind": "Status", "apiVersion": "v1", "status": "Success"}).to_string();
+        gateway.server.script(&pod(name), Script::Answer(200, "application/json", gone.into()));
+    }
+    let (client, driving) = gateway.multiplexed().await;
+    let with = |name: &str, invocation: &str| {
+        let mut request = delete(&pod(name));
+        request.headers_mut().insert("kubectl-session", invocation.parse().unwrap());
+        request
+    };
+    let (answer, of_another) = (gateway.approvals.next(), gateway.approvals.next());
+    let burst: Vec<_> = ["a", "b", "c"].iter().map(|name| send(&client, with(name, "one"))).collect();
+    let other = send(&client, with("d", "two"));
+    wait_for_questions(&gateway, 2).await;
+    let late = send(&client, with("e", "one"));
+    let of_the_late = gateway.approvals.next();
+    wait_for_questions(&gateway, 3).await;
+
+    let questions = gateway.approvals.questions.lock().unwrap().clone();
+    let mut sizes: Vec<_> = questions.iter().map(|question| question.members.len()).collect();
+    sizes.sort_unstable();
+    assert_eq!(sizes, [0, 0, 3]);
+    let whole = questions.iter().find(|question| question.members.len() == 3).unwrap();
+    for name in ["a", "b", "c"] {
+        assert!(whole.text.contains(&format!("DELETE {}", pod(name))), "{}", whole.text);
+    }
+    assert!(!whole.text.contains(&pod("d")) && !whole.text.contains(&pod("e")));
+    assert_eq!(whole.estimate.as_deref().unwrap().matches("would delete it").count(), 3);
+    assert!(gateway.server.asked().is_empty(), "something ran");
+    assert_eq!(gateway.server.tried().len(), 5);
+
+    // the order in which the two questions of the beginning came is not known
+    let is_first = questions[0].members.len() == 3;
+    let (answer, of_another) = if is_first { (answer, of_another) } else { (of_another, answer) };
+    answer.send(Some(yes())).unwrap();
+    for member in burst {
+        assert_eq!(member.await.unwrap().status(), 200);
+    }
+    assert_eq!(gateway.server.asked().len(), 3);
+    assert!(!other.is_finished() && !late.is_finished());
+    of_another.send(Some(Outcome::Denied { approver: "ann (sre)".to_owned() })).unwrap();
+    of_the_late.send(Some(Outcome::Denied { approver: "ann (sre)".to_owned() })).unwrap();
+    assert_eq!(
+        (other.await.unwrap().status(), late.await.unwrap().status()),
+        (403.try_into().unwrap(), 403.try_into().unwrap())
+    );
+    assert_eq!(gateway.server.asked().len(), 3);
+    drop(client);
+    driving.await.unwrap();
+}
+
+async fn wait_for_questions(gateway: &Gateway, count: usize) {
+    for _ in 0..500 {
+        if gateway.approvals.questions.lock().unwrap().len() >= count {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("never asked {count} times");
+}
+
+/// A merge patch of an object that is held, and what the approver is told.
+async fn estimate(gateway: &Gateway, path: &str, changes: &serde_json::Value) -> String {
+    let _answer = gateway.approvals.next();
+    let request = request("PATCH", path).header("content-type", "application/merge-patch+json");
+    let request = request.body(Full::from(changes.to_string())).unwrap();
+    let mut client = gateway.connect().await;
+    let before = gateway.approvals.questions.lock().unwrap().len();
+    let waiting = tokio::spawn(async move { client.send_request(request).await });
+    wait_for_questions(gateway, before + 1).await;
+    waiting.abort();
+    gateway.approvals.questions.lock().unwrap().last().unwrap().estimate.clone().unwrap()
+}
+
+#[tokio::test]
+async fn approvers_are_told_what_would_change_without_what_is_masked() {
+    let gateway = started().await;
+    let path = "/api/v1/namespaces/shop/secrets/db";
+    let secret = |data: serde_json::Value, label: &str| {
+        let metadata = json!({"name": "db", "namespace": "shop", "labels": {"tier": label}});
+        let secret = json!({"kind": "Secret", "apiVersion": "v1", "metadata": metadata, "data": data});
+        Script::Answer(200, "application/json", secret.to_string().into())
+    };
+    gateway.server.script(path, secret(json!({"password": "b2xkLWNhbmFyeQ=="}), "a"));
+    gateway.server.script(
+        &format!("{path}?dryRun=All"),
+        secret(json!({"password": "bmV3LWNhbmFyeQ==", "more": "bW9yZS1jYW5hcnk="}), "b"),
+    );
+    let changes = json!({"data": {"password": "bmV3LWNhbmFyeQ==", "more": "bW9yZS1jYW5hcnk="}});
+    let told = estimate(&gateway, path, &changes).await;
+    for part in [
+        "would change:",
+        "data.password: changed, ",
+        "data.more: new, ",
+        r#"metadata.labels.tier: "a" → "b""#,
+    ] {
+        assert!(told.contains(part), "{part} is not in {told}");
+    }
+    gateway.wait_for_log("requested").await;
+    let on_record = gateway.log();
+    assert!(on_record.contains("metadata.labels.tier"), "it is not on record");
+    for canary in ["b2xkLWNhbmFyeQ==", "bmV3LWNhbmFyeQ==", "bW9yZS1jYW5hcnk="] {
+        assert!(!told.contains(canary) && !on_record.contains(canary), "{canary}: {told}");
+    }
+    let tried = gateway.server.tried();
+    assert_eq!(tried.len(), 1);
+    assert_eq!(tried[0].headers["impersonate-user"], "bot");
+}
+
+#[tokio::test]
+async fn approvers_are_told_why_something_would_fail_or_was_not_tried() {
+    let gateway = started().await;
+    let path = "/api/v1/namespaces/shop/secrets/db";
+    let gone = json!({"kind": "Status", "apiVersion": "v1", "code": 409, "message": "it is immutable"});
+    gateway.server.script(
+        &format!("{path}?dryRun=All"),
+        Script::Answer(409, "application/json", gone.to_string().into()),
+    );
+    let told = estimate(&gateway, path, &json!({})).await;
+    assert!(told.starts_with("the API server would refuse it: 409"), "{told}");
+
+    // another server behind the API server may not know what a dry run is
+    let widget = "/apis/example.com/v1/namespaces/shop/widgets/w";
+    let told = estimate(&gateway, widget, &json!({})).await;
+    assert!(told.starts_with("not tried: whether the API server itself serves example.com"), "{told}");
+    let service = "/apis/apiregistration.k8s.io/v1/apiservices/v1.example.com";
+    let served_by = |service: serde_json::Value| {
+        let object = json!({"kind": "APIService", "spec": {"service": service}}).to_string();
+        Script::Answer(200, "application/json", object.into())
+    };
+    gateway.server.script(service, served_by(json!({"name": "x", "namespace": "y"})));
+    let told = estimate(&gateway, widget, &json!({})).await;
+    assert!(told.starts_with("not tried: another server serves this API"), "{told}");
+    assert_eq!(gateway.server.tried().len(), 1);
+    gateway.server.script(service, served_by(json!(null)));
+    let made =
+        json!({"kind": "Widget", "apiVersion": "example.com/v1", "metadata": {"name": "w"}}).to_string();
+    gateway
+        .server
+        .script(&format!("{widget}?dryRun=All"), Script::Answer(201, "application/json", made.into()));
+    let told = estimate(&gateway, widget, &json!({})).await;
+    assert_eq!(told, "would create it: there is none now");
 }

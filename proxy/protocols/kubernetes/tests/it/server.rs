@@ -125,6 +125,7 @@ pub(crate) struct Asked {
 pub(crate) struct Server {
     pub(crate) port: u16,
     asked: Arc<Mutex<Vec<Asked>>>,
+    tried: Arc<Mutex<Vec<Asked>>>,
     heard: Arc<Mutex<Vec<Vec<u8>>>>,
     scripts: Arc<Mutex<HashMap<String, Script>>>,
 }
@@ -139,6 +140,7 @@ impl Server {
         let server = Self {
             port: listener.local_addr().unwrap().port(),
             asked: Arc::default(),
+            tried: Arc::default(),
             heard: Arc::default(),
             scripts: Arc::default(),
         };
@@ -160,12 +162,17 @@ impl Server {
         server
     }
 
-    /// What a path (without its query) answers from now on.
+    /// What a path (without its query) answers from now on; with `?dryRun=All` behind it, to who tries.
     pub(crate) fn script(&self, path: &str, script: Script) {
         self.scripts.lock().unwrap().insert(path.to_owned(), script);
     }
 
-    /// Everything that it was asked.
+    /// Everything that it was asked to try.
+    pub(crate) fn tried(&self) -> Vec<Asked> {
+        self.tried.lock().unwrap().clone()
+    }
+
+    /// Everything that it was asked, but to try something.
     pub(crate) fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
     }
@@ -177,8 +184,15 @@ impl Server {
 
     async fn answer(self, mut request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
         let body = request.body_mut().collect().await.unwrap().to_bytes();
-        self.asked.lock().unwrap().push(Asked { headers: request.headers().clone(), body });
-        let script = self.scripts.lock().unwrap().get(request.uri().path()).cloned();
+        let is_tried = request.uri().query().is_some_and(|query| query.contains("dryRun=All"));
+        let list = if is_tried { &self.tried } else { &self.asked };
+        list.lock().unwrap().push(Asked { headers: request.headers().clone(), body });
+        let path = request.uri().path();
+        let script = {
+            let scripts = self.scripts.lock().unwrap();
+            let tried = scripts.get(&format!("{path}?dryRun=All")).filter(|_| is_tried);
+            tried.or_else(|| scripts.get(path)).cloned()
+        };
         let mut response = Response::new(Full::default().boxed_unsync());
         match script {
             None => *response.status_mut() = StatusCode::NOT_FOUND,

@@ -95,6 +95,9 @@ fn question(digest: &str, on_disconnect: OnDisconnect) -> Question {
         digest: digest.to_owned(),
         effect_digest: "effect".to_owned(),
         in_transaction: false,
+        estimate: None,
+        members: Vec::new(),
+        burst: None,
         rule: RuleRef { policy: "agents".to_owned(), generation: 0, rule: "destructive".to_owned() },
         terms: ApprovalTerms { timeout: Duration::from_mins(1), reviewers: Vec::new(), on_disconnect },
     }

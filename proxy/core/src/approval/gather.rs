@@ -1,0 +1,497 @@
+//! Commands that arrive together are asked about together: docs/adr/0011.
+//!
+//! The request lists every one of them and its approval is for these and no other. What arrives later is asked about
+//! later. A burst is of one session, one rule and one kind of command, and is divided where a request could not show
+//! all of it.
+
+use super::{ApprovalError, Approvals, Member, Outcome, Pending, Question};
+use async_trait::async_trait;
+use sha2::{Digest as _, Sha256};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+
+/// Asks about commands of one burst together, wherever requests are kept.
+#[derive(Debug)]
+pub struct Gathering {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    store: Arc<dyn Approvals>,
+    bursts: Mutex<HashMap<Key, Vec<Waiting>>>,
+}
+
+/// What the commands of a burst have in common.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+struct Key {
+    session: String,
+    rule: (String, i64, String),
+    burst: String,
+}
+
+/// A question that waits for others of its burst.
+#[derive(Debug)]
+struct Waiting {
+    question: Question,
+    answer: oneshot::Sender<Result<Box<dyn Pending>, ApprovalError>>,
+}
+
+impl Gathering {
+    /// Asks in `store`.
+    pub fn new(store: Arc<dyn Approvals>) -> Self {
+        Self { shared: Arc::new(Shared { store, bursts: Mutex::default() }) }
+    }
+}
+
+#[async_trait]
+impl Approvals for Gathering {
+    /// A question without a burst is asked at once, others a moment after the last of them.
+    async fn ask(&self, question: Question) -> Result<Box<dyn Pending>, ApprovalError> {
+        let Some(burst) = question.burst.clone() else { return self.shared.store.ask(question).await };
+        let rule = &question.rule;
+        let rule = (rule.policy.clone(), rule.generation, rule.rule.clone());
+        let key = Key { session: question.session.clone(), rule, burst };
+        let (answer, asked) = oneshot::channel();
+        let waiting = Waiting { question, answer };
+        if self.shared.join(&key, waiting) {
+            tokio::spawn(Arc::clone(&self.shared).collect(key));
+        }
+        asked.await.unwrap_or_else(|_gone| {
+            Err(ApprovalError { step: "the approval request was not made".to_owned(), source: None })
+        })
+    }
+}
+
+impl Shared {
+    /// Whether it is the first of its burst.
+    fn join(&self, key: &Key, waiting: Waiting) -> bool {
+        let mut bursts = self.bursts();
+        let burst = bursts.entry(key.clone()).or_default();
+        burst.push(waiting);
+        burst.len() == 1
+    }
+
+    /// Asks once nobody has come for a moment.
+    async fn collect(self: Arc<Self>, key: Key) {
+        let first = Instant::now();
+        let mut seen = 1;
+        loop {
+            tokio::time::sleep(QUIET).await;
+            let is_late = first.elapsed() >= LONGEST;
+            if let Some(burst) = self.take(&key, &mut seen, is_late) {
+                return self.ask(burst).await;
+            }
+        }
+    }
+
+    /// The burst, if nobody has come since so many were `seen`, or if it is late.
+    fn take(&self, key: &Key, seen: &mut usize, is_late: bool) -> Option<Vec<Waiting>> {
+        let mut bursts = self.bursts();
+        let count = bursts.get(key).map_or(0, Vec::len);
+        if count == *seen || is_late {
+            return Some(bursts.remove(key).unwrap_or_default());
+        }
+        *seen = count;
+        None
+    }
+
+    async fn ask(&self, mut burst: Vec<Waiting>) {
+        burst.retain(|waiting| !waiting.answer.is_closed());
+        for part in divided(burst) {
+            let (questions, answers): (Vec<_>, Vec<_>) =
+                part.into_iter().map(|waiting| (waiting.question, waiting.answer)).unzip();
+            let Some(question) = together(questions) else { continue };
+            tell(self.store.ask(question).await, answers);
+        }
+    }
+
+    fn bursts(&self) -> MutexGuard<'_, HashMap<Key, Vec<Waiting>>> {
+        // Lists: whoever panicked left them whole.
+        self.bursts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Hands one answer to everybody who asked.
+fn tell(
+    asked: Result<Box<dyn Pending>, ApprovalError>,
+    mut answers: Vec<oneshot::Sender<Result<Box<dyn Pending>, ApprovalError>>>,
+) {
+    let pending = match asked {
+        Ok(pending) => pending,
+        Err(error) => {
+            let error = Arc::new(error);
+            for answer in answers {
+                // whoever is gone is not told
+                drop(answer.send(Err(again(&error))));
+            }
+            return;
+        }
+    };
+    if answers.len() == 1 {
+        // dropped with whoever is gone, which withdraws it
+        drop(answers.pop().map(|answer| answer.send(Ok(pending))));
+        return;
+    }
+    let (told, outcome) = watch::channel(None);
+    let common = Common {
+        name: pending.name().to_owned(),
+        uid: pending.uid().to_owned(),
+        advice: pending.advice(),
+        outcome,
+    };
+    for answer in answers {
+        let part = Part { common: common.clone(), is_over: false };
+        drop(answer.send(Ok(Box::new(part) as Box<dyn Pending>)));
+    }
+    tokio::spawn(follow(pending, told));
+}
+
+/// Waits as long as anybody of the burst does. Then the request is dropped, which withdraws it.
+async fn follow(mut pending: Box<dyn Pending>, told: watch::Sender<Told>) {
+    tokio::select! {
+        outcome = pending.outcome() => {
+            told.send_replace(Some(outcome.map_err(Arc::new)));
+        }
+        () = told.closed() => {}
+    }
+}
+
+type Told = Option<Result<Outcome, Arc<ApprovalError>>>;
+
+/// What the commands of one request share.
+#[derive(Clone, Debug)]
+struct Common {
+    name: String,
+    uid: String,
+    advice: String,
+    outcome: watch::Receiver<Told>,
+}
+
+/// One command's part in a request.
+#[derive(Debug)]
+struct Part {
+    common: Common,
+    is_over: bool,
+}
+
+#[async_trait]
+impl Pending for Part {
+    fn name(&self) -> &str {
+        &self.common.name
+    }
+
+    fn uid(&self) -> &str {
+        &self.common.uid
+    }
+
+    fn advice(&self) -> String {
+        self.common.advice.clone()
+    }
+
+    async fn outcome(&mut self) -> Result<Outcome, ApprovalError> {
+        if self.is_over {
+            // It is returned once.
+            return Ok(Outcome::Withdrawn);
+        }
+        let told = self.common.outcome.wait_for(Option::is_some).await;
+        let outcome = match told.as_deref() {
+            Ok(Some(Ok(outcome))) => Ok(outcome.clone()),
+            Ok(Some(Err(error))) => Err(again(error)),
+            Ok(None) | Err(_) => {
+                Err(ApprovalError { step: "follow approval request".to_owned(), source: None })
+            }
+        };
+        self.is_over = true;
+        outcome
+    }
+}
+
+/// The same error for one more.
+fn again(error: &Arc<ApprovalError>) -> ApprovalError {
+    ApprovalError { step: error.step.clone(), source: Some(Box::new(Arc::clone(error))) }
+}
+
+/// Parts of a burst that one request can show. In an order of what they do, so that a repetition is divided alike.
+fn divided(mut burst: Vec<Waiting>) -> Vec<Vec<Waiting>> {
+    burst.sort_by(|a, b| a.question.effect_digest.cmp(&b.question.effect_digest));
+    let mut parts: Vec<Vec<Waiting>> = Vec::new();
+    let (mut characters, mut effects) = (0_usize, 0_usize);
+    for waiting in burst {
+        let text = waiting
+            .question
+            .text
+            .chars()
+            .count()
+            .saturating_add(waiting.question.text.lines().count().saturating_mul(16));
+        let lines = waiting.question.effects.len();
+        characters = characters.saturating_add(text);
+        effects = effects.saturating_add(lines);
+        match parts.last_mut() {
+            Some(part) if part.len() < MEMBERS && characters <= TEXT_CHARACTERS && effects <= EFFECTS => {
+                part.push(waiting);
+            }
+            Some(_) | None => {
+                (characters, effects) = (text, lines);
+                parts.push(vec![waiting]);
+            }
+        }
+    }
+    parts
+}
+
+/// One question for all. `None`: there is nothing to ask.
+fn together(mut questions: Vec<Question>) -> Option<Question> {
+    if questions.len() <= 1 {
+        return questions.pop();
+    }
+    let count = questions.len();
+    let lines = |text: &dyn Fn(&Question) -> Option<String>| {
+        let numbered = questions.iter().enumerate().filter_map(|(at, question)| {
+            // a line of one command must not look like the next command
+            let text = text(question)?.replace('\n', "\n    ");
+            Some(format!("[{}/{count}] {text}", at.saturating_add(1)))
+        });
+        numbered.collect::<Vec<_>>().join("\n")
+    };
+    let text = lines(&|question| Some(question.text.clone()));
+    let estimate = lines(&|question| question.estimate.clone());
+    let digest = |digest: &dyn Fn(&Question) -> String| list_digest(questions.iter().map(digest).collect());
+    let mut effects: Vec<String> = Vec::new();
+    for effect in questions.iter().flat_map(|question| &question.effects) {
+        if !effects.contains(effect) {
+            effects.push(effect.clone());
+        }
+    }
+    let summaries: Vec<&str> = questions.iter().map(|question| question.summary.as_str()).collect();
+    let member = |question: &Question| Member {
+        summary: question.summary.clone(),
+        digest: question.digest.clone(),
+        effect_digest: question.effect_digest.clone(),
+    };
+    let whole = Question {
+        summary: format!("{count} commands: {}", summaries.join("; ")),
+        text: format!("{count} commands; an approval is for all of these and no other\n{text}"),
+        effects,
+        digest: digest(&|question| question.digest.clone()),
+        effect_digest: digest(&|question| question.effect_digest.clone()),
+        estimate: (!estimate.is_empty()).then_some(estimate),
+        members: questions.iter().map(member).collect(),
+        ..questions.first()?.clone()
+    };
+    Some(whole)
+}
+
+/// Digest of a list of keyed digests, whatever their order.
+fn list_digest(mut digests: Vec<String>) -> String {
+    digests.sort();
+    let mut hash = Sha256::new_with_prefix(b"portcullis burst\0");
+    for digest in &digests {
+        hash.update((digest.len() as u64).to_be_bytes());
+        hash.update(digest.as_bytes());
+    }
+    hash.finalize().iter().fold(String::with_capacity(64), |mut hex, byte| {
+        for nibble in [byte >> 4, byte & 15] {
+            hex.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
+        }
+        hex
+    })
+}
+
+/// So long nobody more of a burst may have come. A person takes seconds to look.
+const QUIET: Duration = Duration::from_millis(250);
+/// So long a burst is waited for, however many still come.
+const LONGEST: Duration = Duration::from_secs(2);
+/// Most commands of one request: more than a node has pods.
+const MEMBERS: usize = 128;
+/// Most characters of the text of one request, as an `ApprovalRequest` shows it, without its first line.
+const TEXT_CHARACTERS: usize = 16_000;
+/// Most effects of one request, as above.
+const EFFECTS: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt as _;
+    use proxy_policy::{ApprovalTerms, Identity, OnDisconnect, RuleRef};
+
+    /// Notes what is asked; approves when told.
+    #[derive(Debug)]
+    struct Store {
+        asked: Mutex<Vec<Question>>,
+        decision: watch::Sender<Option<Outcome>>,
+        gone: Arc<Mutex<usize>>,
+    }
+
+    #[derive(Debug)]
+    struct One {
+        decision: watch::Receiver<Option<Outcome>>,
+        gone: Arc<Mutex<usize>>,
+    }
+
+    #[async_trait]
+    impl Approvals for Store {
+        async fn ask(&self, question: Question) -> Result<Box<dyn Pending>, ApprovalError> {
+            self.asked.lock().unwrap().push(question);
+            Ok(Box::new(One { decision: self.decision.subscribe(), gone: Arc::clone(&self.gone) }))
+        }
+    }
+
+    #[async_trait]
+    impl Pending for One {
+        fn name(&self) -> &'static str {
+            "cluster-1"
+        }
+        fn uid(&self) -> &'static str {
+            "uid-1"
+        }
+        async fn outcome(&mut self) -> Result<Outcome, ApprovalError> {
+            Ok(self.decision.wait_for(Option::is_some).await.unwrap().clone().unwrap())
+        }
+    }
+
+    impl Drop for One {
+        fn drop(&mut self) {
+            *self.gone.lock().unwrap() += 1;
+        }
+    }
+
+    fn store() -> (Arc<Store>, Gathering) {
+        let store = Arc::new(Store {
+            asked: Mutex::default(),
+            decision: watch::Sender::new(None),
+            gone: Arc::default(),
+        });
+        let gathering = Gathering::new(Arc::clone(&store) as Arc<dyn Approvals>);
+        (store, gathering)
+    }
+
+    fn question(session: &str, rule: &str, text: &str, burst: Option<&str>) -> Question {
+        let requester = Identity {
+            issuer: "https://idp.example.com".to_owned(),
+            subject: "bot".to_owned(),
+            username: "bot".to_owned(),
+            groups: Vec::new(),
+            claims: serde_json::Map::new(),
+        };
+        Question {
+            resource: "cluster".to_owned(),
+            requester: Arc::new(requester),
+            session: session.to_owned(),
+            number: 1,
+            protocol: "kubernetes",
+            summary: text.to_owned(),
+            text: text.to_owned(),
+            effects: vec![format!("delete {text}")],
+            digest: format!("d-{text}"),
+            effect_digest: format!("e-{text}"),
+            in_transaction: false,
+            estimate: None,
+            members: Vec::new(),
+            burst: burst.map(str::to_owned),
+            rule: RuleRef { policy: "agents".to_owned(), generation: 1, rule: rule.to_owned() },
+            terms: ApprovalTerms {
+                timeout: Duration::from_mins(1),
+                reviewers: Vec::new(),
+                on_disconnect: OnDisconnect::Claimable,
+            },
+        }
+    }
+
+    fn asked(store: &Store) -> Vec<Vec<String>> {
+        let asked = store.asked.lock().unwrap();
+        let members = |question: &Question| match &question.members[..] {
+            [] => vec![question.summary.clone()],
+            members => members.iter().map(|member| member.summary.clone()).collect(),
+        };
+        asked.iter().map(members).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_arrives_together_is_one_request_that_shows_all_of_it_and_later_comers_are_not_in_it() {
+        let (store, gathering) = store();
+        let burst = Some("evictions");
+        let ask = |text: &str| gathering.ask(question("s", "r", text, burst));
+        let (a, b, c) = tokio::join!(ask("a"), ask("b\n[2/3] x"), ask("c"));
+        let later = ask("d").await.unwrap();
+        assert_eq!(asked(&store), [vec!["a", "b\n[2/3] x", "c"], vec!["d"]]);
+        let whole = store.asked.lock().unwrap()[0].clone();
+        assert_eq!(
+            whole.text,
+            "3 commands; an approval is for all of these and no other\n[1/3] a\n[2/3] b\n    [2/3] x\n[3/3] c"
+        );
+        assert_eq!(whole.effects.len(), 3);
+        assert!(![&whole.digest, &whole.effect_digest].iter().any(|digest| digest.contains('-')));
+
+        let yes = Outcome::Approved { approvers: vec!["ann".to_owned()] };
+        store.decision.send_replace(Some(yes.clone()));
+        for pending in [a, b, c] {
+            let mut pending = pending.unwrap();
+            assert_eq!((pending.name(), pending.uid()), ("cluster-1", "uid-1"));
+            assert_eq!(pending.outcome().await.unwrap(), yes);
+            assert_eq!(pending.outcome().await.unwrap(), Outcome::Withdrawn, "it is told once");
+        }
+        drop(later);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_session_rule_or_kind_of_command_is_another_request() {
+        let (store, gathering) = store();
+        let questions = [
+            question("s", "r", "a", Some("x")),
+            question("t", "r", "b", Some("x")),
+            question("s", "q", "c", Some("x")),
+            question("s", "r", "d", Some("y")),
+            question("s", "r", "e", None),
+        ];
+        futures_util::future::join_all(questions.map(|question| gathering.ask(question))).await;
+        let mut all = asked(&store);
+        all.sort();
+        assert_eq!(all, [["a"], ["b"], ["c"], ["d"], ["e"]]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_has_no_more_than_it_can_show_and_a_repetition_is_divided_alike() {
+        let (store, gathering) = store();
+        let all = |reversed: bool| {
+            let mut numbers: Vec<u32> = (0..300).collect();
+            if reversed {
+                numbers.reverse();
+            }
+            let one = |number: u32| gathering.ask(question("s", "r", &format!("{number:03}"), Some("x")));
+            futures_util::future::join_all(numbers.into_iter().map(one).collect::<Vec<_>>())
+        };
+        all(false).await;
+        all(true).await;
+        let asked = asked(&store);
+        assert_eq!(asked.iter().map(Vec::len).collect::<Vec<_>>(), [128, 128, 44, 128, 128, 44]);
+        assert_eq!(asked[..3], asked[3..]);
+        store.asked.lock().unwrap().clear();
+
+        let long = |text: &str| gathering.ask(question("s", "r", &text.repeat(6_000), Some("x")));
+        let _pending = tokio::join!(long("a"), long("b"), long("c"));
+        let texts: Vec<_> = store.asked.lock().unwrap().iter().map(|q| q.text.len()).collect();
+        assert_eq!(texts.len(), 2);
+        assert!(texts.iter().all(|length| *length <= 16 * 1024), "{texts:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_is_gone_is_not_asked_about_and_the_last_to_go_withdraws() {
+        let (store, gathering) = store();
+        let ask = |text: &str| gathering.ask(question("s", "r", text, Some("x")));
+        let mut gone = Box::pin(ask("gone"));
+        assert!((&mut gone).now_or_never().is_none());
+        drop(gone);
+        let (a, b) = tokio::join!(ask("a"), ask("b"));
+        assert_eq!(asked(&store), [["a", "b"]]);
+        drop(a);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(*store.gone.lock().unwrap(), 0, "somebody waits");
+        drop(b);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(*store.gone.lock().unwrap(), 1);
+    }
+}
