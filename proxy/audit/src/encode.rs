@@ -39,9 +39,21 @@ impl LogAttributes {
 #[derive(Debug)]
 pub(crate) struct Draft {
     head: Vec<u8>,
-    record_id: String,
+    record_id: RecordId,
     attributes: Vec<u8>,
     name: &'static str,
+}
+
+/// An identifier of version 7 in its 36 letters.
+#[derive(Clone, Copy, Debug)]
+struct RecordId([u8; uuid::fmt::Hyphenated::LENGTH]);
+
+impl RecordId {
+    fn new() -> Self {
+        let mut letters = [0; uuid::fmt::Hyphenated::LENGTH];
+        uuid::Uuid::now_v7().hyphenated().encode_lower(&mut letters);
+        Self(letters)
+    }
 }
 
 /// A record's place in the log, known only under the lock.
@@ -68,7 +80,7 @@ impl Draft {
         let mut attributes = Vec::with_capacity(stamp.len() + 512);
         attributes.extend_from_slice(stamp);
         encode_attributes(&mut attributes, &event.attributes);
-        Self { head, record_id: uuid::Uuid::now_v7().to_string(), attributes, name: event.name.as_str() }
+        Self { head, record_id: RecordId::new(), attributes, name: event.name.as_str() }
     }
 
     /// Appends the whole record to `leaf`.
@@ -78,7 +90,7 @@ impl Draft {
         leaf.extend_from_slice(&self.head);
         leaf.extend_from_slice(&log.0);
         int_attribute(leaf, key::SEQUENCE, place.sequence);
-        string_attribute(leaf, key::RECORD_ID, &self.record_id);
+        length_delimited_attribute(leaf, key::RECORD_ID, 0x0a, &self.record_id.0);
         bytes_attribute(leaf, key::CHAIN_PREVIOUS, &place.chain_previous);
         int_attribute(leaf, key::SESSION_SEQUENCE, place.session_sequence);
         leaf.extend_from_slice(&self.attributes);

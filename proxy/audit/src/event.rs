@@ -154,7 +154,25 @@ struct StampInner {
     attributes: Vec<(Cow<'static, str>, Value)>,
     /// The attributes in the record's byte form: encoded once, copied into every record.
     encoded: Vec<u8>,
+    keys: KeySet,
     sequence: AtomicU64,
+}
+
+/// Which keys are there, told by a bit of each: one whose bit is not set is not there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct KeySet(u128);
+
+impl KeySet {
+    /// Adds a key; whether it may have been there.
+    pub(crate) fn insert(&mut self, key: &str) -> bool {
+        let bytes = key.as_bytes();
+        let letter = |at: usize| bytes.get(at).copied().map_or(0, usize::from);
+        let mixed = key.len() * 5 + letter(key.len() / 2) * 3 + letter(key.len().wrapping_sub(1)) * 7;
+        let bit = 1 << (mixed % 128);
+        let was_there = self.0 & bit != 0;
+        self.0 |= bit;
+        was_there
+    }
 }
 
 impl SessionStamp {
@@ -163,17 +181,26 @@ impl SessionStamp {
     pub fn new(attributes: Vec<(Cow<'static, str>, Value)>) -> Self {
         let mut encoded = Vec::new();
         crate::encode::encode_attributes(&mut encoded, &attributes);
-        Self(Arc::new(StampInner { attributes, encoded, sequence: AtomicU64::new(0) }))
+        let mut keys = KeySet::default();
+        for (key, _) in &attributes {
+            keys.insert(key);
+        }
+        Self(Arc::new(StampInner { attributes, encoded, keys, sequence: AtomicU64::new(0) }))
     }
 
     /// The stamp of a session that a crash ended, as its records had it: the next one has this number.
     pub(crate) fn resumed(encoded: Vec<u8>, sequence: u64) -> Self {
-        Self(Arc::new(StampInner { attributes: Vec::new(), encoded, sequence: AtomicU64::new(sequence) }))
+        let (keys, sequence) = (KeySet::default(), AtomicU64::new(sequence));
+        Self(Arc::new(StampInner { attributes: Vec::new(), encoded, keys, sequence }))
     }
 
     /// The attributes of every record.
     pub fn attributes(&self) -> &[(Cow<'static, str>, Value)] {
         &self.0.attributes
+    }
+
+    pub(crate) fn keys(&self) -> KeySet {
+        self.0.keys
     }
 
     pub(crate) fn encoded(&self) -> &[u8] {

@@ -67,7 +67,7 @@ proptest! {
                 key_value("portcullis.schema", Any::StringValue("v1".to_owned())),
                 key_value("portcullis.log.origin", Any::StringValue("dev/default/orders/0".to_owned())),
                 key_value("portcullis.seq", Any::IntValue(sequence.into())),
-                key_value("portcullis.record.id", Any::StringValue(draft.record_id.clone())),
+                key_value("portcullis.record.id", Any::StringValue(String::from_utf8(draft.record_id.0.to_vec()).unwrap())),
                 key_value("portcullis.chain.prev", Any::BytesValue(vec![5; 32])),
                 key_value("portcullis.session.seq", Any::IntValue(3)),
                 key_value("stamp", generated(&stamp)),
