@@ -14,7 +14,6 @@ use postgres_protocol::message::frontend as send;
 use proxy_core::refusal::{Refusal, RefusalKind};
 use proxy_policy::{Outputs, Verdict};
 use sha2::{Digest, Sha256};
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 impl Relay {
@@ -310,7 +309,9 @@ fn digest(parameters: &[u8]) -> String {
         return String::new();
     }
     Sha256::digest(parameters).iter().fold(String::with_capacity(64), |mut hex, byte| {
-        write!(hex, "{byte:02x}").unwrap_or_default();
+        for nibble in [byte >> 4, byte & 15] {
+            hex.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
+        }
         hex
     })
 }
