@@ -26,8 +26,10 @@ pub(super) enum Start {
     Word,
     /// At the keyword.
     Keyword,
-    /// Anywhere from so many bytes before the keyword on.
+    /// At the keyword or in the so many bytes before it.
     Around(u16),
+    /// Anywhere in the so many bytes before and behind the keyword, and wholly in them.
+    Near(u16),
 }
 
 /// The expression of a rule, in parts.
@@ -77,6 +79,9 @@ pub(super) struct Rule {
     pub(super) entropy: f32,
     /// Where to match.
     pub(super) start: Start,
+    /// What stands, in this very form, in the so many bytes behind the start of the keyword: looked for first, where
+    /// the keyword is common and the expression slow.
+    pub(super) behind: Option<(&'static [u8], u16)>,
     /// What to check.
     pub(super) check: Check,
     /// The detector it belongs to beside `Secrets`.
@@ -91,6 +96,7 @@ impl Rule {
             keywords,
             entropy,
             start: Start::Keyword,
+            behind: None,
             check: Check::None,
             detector: None,
             shape: Shape::Whole(""),
@@ -169,7 +175,7 @@ const fn bare(
     Rule { shape: Shape::Whole(value), ..Rule::of(name, keywords, entropy) }
 }
 
-/// A token with its keyword inside or near.
+/// A token with its keyword inside.
 const fn around(
     name: &'static str,
     keywords: &'static [&'static str],

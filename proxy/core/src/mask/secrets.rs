@@ -5,8 +5,10 @@ use super::kinds::within_mask;
 use super::rules::{self, Check, Rule, Start};
 use super::{check, pem};
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use memchr::memmem;
 use proxy_policy::{Detector, Mask};
 use regex_automata::{Anchored, Input, Span, util::captures::Captures};
+use std::ops::Range;
 
 /// How far behind its keyword a match may reach, in bytes: longer than any token, shorter than a document.
 pub(super) const REACH: usize = 16 * 1024;
@@ -118,17 +120,28 @@ fn automaton(keywords: &[&'static str]) -> Option<AhoCorasick> {
 /// The secret that rule `id` finds at the keyword at `hit`.
 fn find(id: usize, text: &[u8], hit: usize, edges: Edges) -> Option<(usize, usize, &'static str)> {
     let rule = rules::all().get(id)?;
-    let (from, anchored) = match rule.start {
+    if let Some((literal, within)) = rule.behind
+        && memmem::find(piece(text, hit..hit.saturating_add(usize::from(within))), literal).is_none()
+    {
+        return None;
+    }
+    let reach = text.len().min(hit.saturating_add(REACH));
+    let (starts, until, anchored) = match rule.start {
         Start::Word if !edges.open_before(text, hit) => return None,
-        Start::Word | Start::Keyword => (hit, Anchored::Yes),
-        Start::Around(before) => (hit.saturating_sub(usize::from(before)), Anchored::No),
+        Start::Word | Start::Keyword => (hit..=hit, reach, Anchored::Yes),
+        // one by one: a search that may begin anywhere goes on to the end of its reach at every keyword
+        Start::Around(before) => (hit.saturating_sub(usize::from(before))..=hit, reach, Anchored::Yes),
+        Start::Near(around) => {
+            let around = usize::from(around);
+            let from = hit.saturating_sub(around);
+            (from..=from, text.len().min(hit.saturating_add(around)), Anchored::No)
+        }
     };
     let regex = rules::compiled(id)?;
-    let until = text.len().min(hit.saturating_add(REACH));
-    let input = Input::new(text).span(from..until).anchored(anchored);
-    regex.search_half(&input)?;
+    let input = |start: usize| Input::new(text).span(start..until).anchored(anchored);
+    let start = starts.into_iter().find(|start| regex.search_half(&input(*start)).is_some())?;
     let mut captures = regex.create_captures();
-    regex.search_captures(&input, &mut captures);
+    regex.search_captures(&input(start), &mut captures);
     let span = secret(&captures)?;
     let matched = captures.get_match()?;
     let (before, behind) =
@@ -136,6 +149,11 @@ fn find(id: usize, text: &[u8], hit: usize, edges: Edges) -> Option<(usize, usiz
     let around = matched.start().saturating_sub(before)..text.len().min(span.end + behind);
     let context = text.get(around).unwrap_or_default();
     is_worth(rule, text, span, context, edges).then_some((span.start, span.end, rule.name))
+}
+
+/// What there is of these bytes.
+fn piece(text: &[u8], range: Range<usize>) -> &[u8] {
+    text.get(range.start..text.len().min(range.end)).unwrap_or_default()
 }
 
 fn is_worth(rule: &Rule, text: &[u8], span: Span, context: &[u8], edges: Edges) -> bool {

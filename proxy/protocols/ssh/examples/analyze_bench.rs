@@ -1,6 +1,6 @@
 //! How long the analyser takes for everyday and destructive lines, and the masker for output.
 //!
-//! `cargo run --release -p proxy-ssh --example analyze_bench`
+//! `cargo run --release -p proxy-ssh --example analyze_bench [random]`: of outputs, those with that in their name.
 
 #![expect(clippy::print_stdout, clippy::cast_precision_loss, reason = "it prints figures")]
 
@@ -14,6 +14,31 @@ use std::time::Instant;
 const ROUNDS: u32 = 20;
 
 fn main() {
+    let wanted = std::env::args().nth(1);
+    if wanted.is_none() {
+        analyser();
+    }
+    let with = Mask { type_: MaskType::Redact, keep_last: None };
+    let masker = Masker::new(
+        &[DetectorChoice { detectors: vec![Detector::Secrets], patterns: Vec::new(), with }],
+        &[7; 32],
+    );
+    Masker::compile_all();
+    let wanted = wanted.unwrap_or_default();
+    for (name, text) in outputs().into_iter().filter(|(name, _)| name.contains(&wanted)) {
+        let (mut output, mut out) = (OutputMasker::new(masker.clone()), Vec::new());
+        let text = text.repeat(if wanted.is_empty() { 1 } else { 20 });
+        let before = Instant::now();
+        for piece in text.chunks(32 * 1024) {
+            out.clear();
+            output.push(piece, &mut out);
+        }
+        output.finish(&mut out);
+        println!("masker, {name}: {:.0} MB/s", text.len() as f64 / 1e6 / before.elapsed().as_secs_f64());
+    }
+}
+
+fn analyser() {
     for (name, corpus) in [
         ("everyday", include_str!("../tests/corpus/everyday.yaml")),
         ("destructive", include_str!("../tests/corpus/destructive.yaml")),
@@ -37,22 +62,6 @@ fn main() {
             at(90),
             at(99)
         );
-    }
-    let with = Mask { type_: MaskType::Redact, keep_last: None };
-    let masker = Masker::new(
-        &[DetectorChoice { detectors: vec![Detector::Secrets], patterns: Vec::new(), with }],
-        &[7; 32],
-    );
-    Masker::compile_all();
-    for (name, text) in outputs() {
-        let (mut output, mut out) = (OutputMasker::new(masker.clone()), Vec::new());
-        let before = Instant::now();
-        for piece in text.chunks(32 * 1024) {
-            out.clear();
-            output.push(piece, &mut out);
-        }
-        output.finish(&mut out);
-        println!("masker, {name}: {:.0} MB/s", text.len() as f64 / 1e6 / before.elapsed().as_secs_f64());
     }
 }
 
@@ -110,6 +119,7 @@ fn outputs() -> Vec<(&'static str, Vec<u8>)> {
         ),
         ("base64 lines", lines(76)),
         ("base64 in one line", base64.clone()),
+        ("settings", repeated("- key: node.kubernetes.io/not-ready\n  operator: Exists\n  value: \"\"\n")),
         ("short lines", lines(4)),
         ("letters", lines(1)),
         ("numbers", repeated("1 20 300 4 50 60 7 8 99 100 123 44 5 6 77 8\n")),

@@ -11,6 +11,7 @@ mod runs;
 mod source;
 
 use super::Named;
+use memchr::memchr_iter;
 use proxy_core::mask::Masker;
 use source::Source;
 use std::ops::Range;
@@ -130,13 +131,14 @@ pub(super) fn findings(masker: &Masker, text: &[u8]) -> Vec<Named> {
 
 /// Lines without their ends.
 fn lines(text: &[u8]) -> Vec<Range<usize>> {
-    let mut start = 0;
-    let line = |line: &[u8]| {
-        let from = start;
-        start += line.len() + 1;
-        from..from + line.len() - usize::from(line.last() == Some(&b'\r'))
+    let mut from = 0;
+    let ends = memchr_iter(b'\n', text).chain([text.len()]);
+    let line = |end: usize| {
+        let start = std::mem::replace(&mut from, end + 1);
+        let line = text.get(start..end).unwrap_or_default();
+        start..end - usize::from(line.last() == Some(&b'\r'))
     };
-    text.split(|byte| *byte == b'\n').map(line).collect()
+    ends.map(line).collect()
 }
 
 fn whole_lines(text: &[u8], range: Range<usize>) -> Range<usize> {

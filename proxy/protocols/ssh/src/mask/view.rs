@@ -22,7 +22,7 @@ struct Stretch {
 impl<'a> Text<'a> {
     /// What of `raw` is seen.
     pub(super) fn of(raw: &'a [u8]) -> Self {
-        if raw.iter().all(|byte| is_plain(*byte)) {
+        if raw.chunks(64).all(|chunk| is_ascii_text(chunk) || chunk.iter().all(|byte| is_plain(*byte))) {
             return Self { bytes: Cow::Borrowed(raw), stretches: Vec::new() };
         }
         let mut seen = Seen { bytes: Vec::with_capacity(raw.len()), stretches: Vec::new() };
@@ -56,9 +56,32 @@ impl<'a> Text<'a> {
     }
 }
 
-/// Seen as it stands, whatever is around it.
+/// Letters of ASCII and ends of lines only. Looks at all of it, which the processor does for many bytes at once.
+fn is_ascii_text(bytes: &[u8]) -> bool {
+    bytes.iter().fold(true, |plain, byte| {
+        plain & ((byte.wrapping_sub(b' ') < 0x5f) | matches!(byte, b'\n' | b'\r' | b'\t'))
+    })
+}
+
+/// Which bytes are seen as they stand, whatever is around them.
+const PLAIN: [bool; 256] = plain();
+
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+const fn plain() -> [bool; 256] {
+    let mut plain = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        plain[byte] = matches!(
+            byte,
+            0x20..=0x7e | 10 | 13 | 9 | 0x80..=0xc1 | 0xc3..=0xcc | 0xce..=0xe1 | 0xe3..=0xee | 0xf0..=0xff
+        );
+        byte += 1;
+    }
+    plain
+}
+
 fn is_plain(byte: u8) -> bool {
-    matches!(byte, 0x20..=0x7e | b'\n' | b'\r' | b'\t' | 0x80..=0xc1 | 0xc3..=0xcc | 0xce..=0xe1 | 0xe3..=0xee | 0xf0..)
+    PLAIN.get(usize::from(byte)).copied().unwrap_or_default()
 }
 
 /// Bytes that values are made of.

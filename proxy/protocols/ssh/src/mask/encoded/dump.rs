@@ -52,6 +52,13 @@ pub(super) fn search(search: &mut Search<'_>, lines: &[Range<usize>]) {
             first = words.next();
         }
         let first = first.unwrap_or(line.end..line.end);
+        // most lines: in no form a dump
+        if !may_stand_for_bytes(text.get(first.clone()).unwrap_or_default()) {
+            for dump in &mut dumps {
+                dump.finish(search);
+            }
+            continue;
+        }
         for (form, dump) in FORMS.into_iter().zip(&mut dumps) {
             if read(&Words { at: first.start, ..words }, form, dump) < 2 {
                 dump.finish(search);
@@ -65,6 +72,12 @@ pub(super) fn search(search: &mut Search<'_>, lines: &[Range<usize>]) {
 
 fn is_offset(word: &[u8]) -> bool {
     word.len() >= 7 && word.iter().all(u8::is_ascii_hexdigit)
+}
+
+/// Whether a word may be bytes in some form: all of it digits, or one character or what is written for one.
+fn may_stand_for_bytes(word: &[u8]) -> bool {
+    let digits = word.strip_prefix(b"0x").unwrap_or(word);
+    word.len() == 1 || word.first() == Some(&b'\\') || digits.iter().all(u8::is_ascii_hexdigit)
 }
 
 /// The words of a line that are left.

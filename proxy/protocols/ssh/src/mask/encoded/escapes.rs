@@ -2,29 +2,25 @@
 
 use super::source::Source;
 use super::{Reading, Search, is_text};
+use memchr::{memchr_iter, memchr3_iter};
 use std::ops::Range;
 
 /// Looks at every word with escapes in it, with the letters in their place.
 pub(super) fn search(search: &mut Search<'_>) {
     let text = search.text;
+    let mut others = memchr3_iter(b'%', b'\\', b'&', text).peekable();
     let mut at = 0;
-    while let Some(found) = next(text, at) {
-        // the word begins behind the blank before it, but not in the word before
-        let before = text.get(at..found).unwrap_or_default();
-        let start = before.iter().rposition(u8::is_ascii_whitespace).map_or(at, |blank| at + blank + 1);
-        at = word(search, start);
-    }
-}
-
-/// Where the next escape is.
-fn next(text: &[u8], from: usize) -> Option<usize> {
-    let mut at = from;
-    loop {
-        at += text.get(at..)?.iter().position(|byte| matches!(byte, b'%' | b'\\' | b'&' | b'='))?;
-        if escape(text.get(at..)?).is_some() {
-            return Some(at);
+    for equals in memchr_iter(b'=', text).chain([text.len()]) {
+        let before = std::iter::from_fn(|| others.next_if(|other| *other < equals));
+        for found in before.chain([equals]) {
+            if found < at || text.get(found..).and_then(escape).is_none() {
+                continue;
+            }
+            // the word begins behind the blank before it, but not in the word before
+            let before = text.get(at..found).unwrap_or_default();
+            let start = before.iter().rposition(u8::is_ascii_whitespace).map_or(at, |blank| at + blank + 1);
+            at = word(search, start);
         }
-        at += 1;
     }
 }
 
@@ -62,7 +58,8 @@ fn word(search: &mut Search<'_>, mut at: usize) -> usize {
 /// The letter of an escape at the start of `rest`, and how long it is.
 fn escape(rest: &[u8]) -> Option<(u8, usize)> {
     let digits = |from: usize, length: usize, radix: u32| {
-        let digits = std::str::from_utf8(rest.get(from..from + length)?).ok()?;
+        let digits = rest.get(from..from + length).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
+        let digits = std::str::from_utf8(digits).ok()?;
         let plain = digits.chars().all(|c| c.is_digit(radix));
         u8::try_from(u32::from_str_radix(digits, radix).ok().filter(|_| plain)?).ok()
     };

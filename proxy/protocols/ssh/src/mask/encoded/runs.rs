@@ -87,18 +87,31 @@ fn runs(text: &[u8]) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// Whether enough short words stand in a row.
+/// Whether enough short words stand in a row. Every line is asked, so it is done for 64 bytes at once: a bit for each
+/// that can be part of a word.
 fn has_row(line: &[u8]) -> bool {
     let (mut length, mut row) = (0, 0);
-    for byte in line {
-        if is(WORD, *byte) {
-            length += 1;
-        } else if length > 0 {
-            row = if length <= WORD_MAX { row + 1 } else { 0 };
-            length = 0;
-            if row >= WORDS_MIN {
-                return true;
+    for chunk in line.chunks(64) {
+        let mut words = chunk.iter().rev().fold(0_u64, |bits, byte| bits << 1 | u64::from(is(WORD, *byte)));
+        let mut left = chunk.len();
+        while left > 0 {
+            let letters = left.min(words.trailing_ones() as usize);
+            length += letters;
+            left -= letters;
+            if left == 0 {
+                break;
             }
+            words = words.checked_shr(letters.try_into().unwrap_or(u32::MAX)).unwrap_or_default();
+            if length > 0 {
+                row = if length <= WORD_MAX { row + 1 } else { 0 };
+                length = 0;
+                if row >= WORDS_MIN {
+                    return true;
+                }
+            }
+            let others = left.min(words.trailing_zeros() as usize);
+            left -= others;
+            words = words.checked_shr(others.try_into().unwrap_or(u32::MAX)).unwrap_or_default();
         }
     }
     row + usize::from(length > 0 && length <= WORD_MAX) >= WORDS_MIN
