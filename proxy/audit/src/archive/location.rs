@@ -105,25 +105,44 @@ impl Location {
             Purpose::Read => RetryConfig { retry_timeout: PATIENCE, ..RetryConfig::default() },
             Purpose::Write(_) => RetryConfig { max_retries: 0, ..RetryConfig::default() },
         };
-        let failed = |error: object_store::Error| ArchiveError::Location { why: super::store::say(&error) };
-        let (objects, prefix): (Arc<dyn ObjectStore>, &str) = match &self.place {
-            Place::Directory(directory) => (Arc::new(local(directory, purpose)?), ""),
-            Place::S3(url) => {
-                let builder = s3(purpose)?.with_url(url.as_str()).with_retry(retry);
-                (Arc::new(builder.build().map_err(failed)?), url.path())
-            }
-            Place::Google(url) => {
-                let builder = GoogleCloudStorageBuilder::from_env().with_url(url.as_str()).with_retry(retry);
-                (Arc::new(builder.build().map_err(failed)?), url.path())
-            }
-            Place::Azure(url) => {
-                let builder = MicrosoftAzureBuilder::from_env().with_url(url.as_str()).with_retry(retry);
-                (Arc::new(builder.build().map_err(failed)?), url.path())
-            }
+        let objects = self.client(purpose, retry.clone(), None)?;
+        let prefix = match &self.place {
+            Place::Directory(_) => "",
+            Place::S3(url) | Place::Google(url) | Place::Azure(url) => url.path(),
         };
         let prefix = ObjectPath::from_url_path(prefix)
             .map_err(|error| ArchiveError::Location { why: error.to_string() })?;
-        Ok(Store::new(objects, prefix))
+        let store = Store::new(objects, prefix);
+        match purpose {
+            Purpose::Write(Some(until)) => {
+                Ok(store.creating_with(self.client(purpose, retry, Some(until))?))
+            }
+            Purpose::Write(None) | Purpose::Read => Ok(store),
+        }
+    }
+
+    /// A client, which locks what it creates until this time.
+    fn client(
+        &self,
+        purpose: Purpose,
+        retry: RetryConfig,
+        lock: Option<Timestamp>,
+    ) -> Result<Arc<dyn ObjectStore>, ArchiveError> {
+        let failed = |error: object_store::Error| ArchiveError::Location { why: super::store::say(&error) };
+        Ok(match &self.place {
+            Place::Directory(directory) => Arc::new(local(directory, purpose)?),
+            Place::S3(url) => {
+                Arc::new(s3(lock)?.with_url(url.as_str()).with_retry(retry).build().map_err(failed)?)
+            }
+            Place::Google(url) => {
+                let builder = GoogleCloudStorageBuilder::from_env().with_url(url.as_str()).with_retry(retry);
+                Arc::new(builder.build().map_err(failed)?)
+            }
+            Place::Azure(url) => {
+                let builder = MicrosoftAzureBuilder::from_env().with_url(url.as_str()).with_retry(retry);
+                Arc::new(builder.build().map_err(failed)?)
+            }
+        })
     }
 }
 
@@ -164,10 +183,10 @@ fn local(directory: &Path, purpose: Purpose) -> Result<LocalFileSystem, ArchiveE
 }
 
 /// The environment's settings; with checksums, without which S3 takes no object that is to be locked; and with the
-/// headers that lock it, which the client signs.
-fn s3(purpose: Purpose) -> Result<AmazonS3Builder, ArchiveError> {
+/// headers that lock it, which the client signs when it creates.
+fn s3(lock: Option<Timestamp>) -> Result<AmazonS3Builder, ArchiveError> {
     let builder = AmazonS3Builder::from_env().with_checksum_algorithm(Checksum::SHA256);
-    let Purpose::Write(Some(until)) = purpose else { return Ok(builder) };
+    let Some(until) = lock else { return Ok(builder) };
     let mut headers = HeaderMap::new();
     let until = HeaderValue::from_str(&until.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
     let until = until.map_err(|error| ArchiveError::Location { why: error.to_string() })?;

@@ -12,12 +12,19 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub(crate) struct Store {
     objects: Arc<dyn ObjectStore>,
+    /// The client that creates: with a lock it sends headers that no other request may have.
+    creator: Arc<dyn ObjectStore>,
     prefix: ObjectPath,
 }
 
 impl Store {
     pub(super) fn new(objects: Arc<dyn ObjectStore>, prefix: ObjectPath) -> Self {
-        Self { objects, prefix }
+        Self { creator: Arc::clone(&objects), objects, prefix }
+    }
+
+    /// The same, with another client for what is created.
+    pub(super) fn creating_with(self, creator: Arc<dyn ObjectStore>) -> Self {
+        Self { creator, ..self }
     }
 
     /// The folder of these names below the prefix.
@@ -48,7 +55,7 @@ impl Store {
     /// whose answer was lost.
     pub(crate) async fn create(&self, object: &ObjectPath, bytes: Bytes) -> Result<(), ArchiveError> {
         let payload = PutPayload::from_bytes(bytes.clone());
-        match self.objects.put_opts(object, payload, PutMode::Create.into()).await {
+        match self.creator.put_opts(object, payload, PutMode::Create.into()).await {
             Ok(_) => Ok(()),
             Err(Error::AlreadyExists { .. }) => self.compare(object, &bytes).await,
             Err(Error::NotImplemented { .. }) => self.create_unconditionally(object, bytes).await,
@@ -61,7 +68,7 @@ impl Store {
         match self.objects.head(object).await {
             Ok(_) => self.compare(object, &bytes).await,
             Err(Error::NotFound { .. }) => {
-                let written = self.objects.put(object, PutPayload::from_bytes(bytes)).await;
+                let written = self.creator.put(object, PutPayload::from_bytes(bytes)).await;
                 written.map(drop).map_err(|error| failed(format!("write {object}"), &error))
             }
             Err(error) => Err(failed(format!("look for {object}"), &error)),
