@@ -6,7 +6,7 @@ STORY ?=
 # make fuzz SECONDS=180 PROTOCOL=postgres TARGET=rows: how long each fuzz target runs, and of which protocol, and which
 # one alone
 SECONDS ?= 30
-PROTOCOL ?= postgres kubernetes
+PROTOCOL ?= postgres kubernetes ssh
 TARGET ?=
 # Without Go the tests that need a cluster are skipped; in CI they fail, and say so.
 NODE = if command -v go >/dev/null; then ./target/debug/cluster build; fi

@@ -199,3 +199,20 @@ fn noise_is_given_out_and_a_value_in_it_is_not() {
     let text = format!("{}{backwards}\n", "nothing to hide here, grüße\n".repeat(500));
     assert!(something_in(&masker, text.as_bytes(), 0..text.len()).is_some());
 }
+
+#[test]
+fn a_step_back_does_not_reach_another_line_or_over_a_tab() {
+    for between in ["\n", "\r\n", "\t", "\n\x1b[0m"] {
+        for behind in ["\x08A", "\x08\0A\0", "\x08\x08\x08AB"] {
+            let text = format!("key {CANARY}{between}{behind} end\n");
+            for (step, pause) in [(1_000, 0), (3, 0), (1, 0)] {
+                let shown = masked(text.as_bytes(), step, pause);
+                assert!(!shown.contains(CANARY) && shown.contains("[MASKED:"), "{text:?}: {shown:?}");
+            }
+        }
+    }
+    // what is struck over is not seen all the same
+    let struck: String = CANARY.chars().map(|letter| format!("x\x08{letter}")).collect();
+    let shown = masked(struck.as_bytes(), 1_000, 0);
+    assert!(shown.contains("[MASKED:") && !shown.contains("\x08K"), "{shown:?}");
+}

@@ -112,8 +112,12 @@ impl Seen {
         }
     }
 
-    /// What is struck over is not seen.
+    /// What is struck over is not seen. A terminal goes back one column, and never to another line: nothing of what is
+    /// before the line, or a tab, is struck over.
     fn strike(&mut self) {
+        if matches!(self.bytes.last(), None | Some(b'\n' | b'\r' | b'\t')) {
+            return;
+        }
         self.bytes.pop();
         while self.stretches.last().is_some_and(|last| last.seen > self.bytes.len()) {
             self.stretches.pop();
