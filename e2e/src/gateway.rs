@@ -17,6 +17,7 @@ pub struct Gateway {
     admin: String,
     authority: Authority,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
 }
 
 /// What a gateway is started with.
@@ -26,6 +27,7 @@ pub struct Setup {
     state: TempDir,
     authority: Authority,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
 }
 
 impl Setup {
@@ -38,7 +40,7 @@ impl Setup {
         let state = tempfile::Builder::new().prefix("portcullis-state-").tempdir()?;
         let authority = Authority::new(state.path())?;
         let certificate = authority.certify()?;
-        let setup = Self { config, state, authority, arguments: Vec::new() };
+        let setup = Self { config, state, authority, arguments: Vec::new(), environment: Vec::new() };
         setup.write(
             "gateway-tls.yaml",
             &secret("gateway-tls", &[("tls.crt", &certificate.certificate), ("tls.key", &certificate.key)]),
@@ -61,6 +63,13 @@ impl Setup {
         self
     }
 
+    /// Adds a variable to the gateway's environment.
+    #[must_use]
+    pub fn environment(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.environment.push((name.to_owned(), value.into()));
+        self
+    }
+
     /// The configuration directory.
     pub fn config(&self) -> &Path {
         self.config.path()
@@ -76,7 +85,9 @@ impl Setup {
     /// # Errors
     /// The gateway is not built.
     pub fn command(&self) -> Result<Command> {
-        command(self.config.path(), self.state.path(), &self.arguments)
+        let mut command = command(self.config.path(), self.state.path(), &self.arguments)?;
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        Ok(command)
     }
 
     /// Starts the gateway and waits until it is ready.
@@ -85,8 +96,8 @@ impl Setup {
     /// It does not start or does not get ready; with its log.
     pub fn start(self) -> Result<Gateway> {
         let (process, admin) = launch(&mut self.command()?)?;
-        let Self { config, state, authority, arguments } = self;
-        let gateway = Gateway { process, config, state, admin, authority, arguments };
+        let Self { config, state, authority, arguments, environment } = self;
+        let gateway = Gateway { process, config, state, admin, authority, arguments, environment };
         gateway.wait_until_ready()?;
         Ok(gateway)
     }
@@ -121,8 +132,9 @@ impl Gateway {
     pub fn crash_and_restart(&mut self) -> Result<()> {
         self.process.signal("KILL")?;
         self.process.wait()?;
-        (self.process, self.admin) =
-            launch(&mut command(self.config.path(), self.state.path(), &self.arguments)?)?;
+        let mut command = command(self.config.path(), self.state.path(), &self.arguments)?;
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        (self.process, self.admin) = launch(&mut command)?;
         self.wait_until_ready()
     }
 

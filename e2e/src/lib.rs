@@ -15,6 +15,7 @@ pub mod postgres;
 pub mod process;
 pub mod random;
 pub mod rest;
+pub mod s3;
 pub mod shop;
 pub mod sshd;
 pub mod tools;

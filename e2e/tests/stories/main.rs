@@ -3,6 +3,7 @@
 #![cfg(test)]
 #![expect(clippy::string_slice, clippy::format_collect, reason = "tests cut texts that they know")]
 
+mod archive;
 mod backends;
 mod crash;
 mod first_session;

@@ -58,6 +58,13 @@ impl Scene {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
+    /// `portcullis` on the gateway's state.
+    pub(crate) fn portcullis_command(&self) -> Command {
+        let mut command = self.0.portcullis().unwrap();
+        command.stdin(Stdio::null());
+        command
+    }
+
     /// Runs `portcullis` on the gateway's state, whatever comes of it.
     pub(crate) fn portcullis_any(&self, arguments: &[&str]) -> Answer {
         Answer::new(&self.0.portcullis().unwrap().args(arguments).stdin(Stdio::null()).output().unwrap())
