@@ -84,11 +84,12 @@ impl Sshd {
 }
 
 fn settings(directory: &Path, port: u16, more: &[&str]) -> String {
-    // The first value of a keyword counts: what a caller wants comes first.
+    // The first value of a keyword counts: what a caller wants comes first. With that level a shell does not read what
+    // the user's own shells begin with, for each command line anew.
     format!(
         "{more}\nPort {port}\nListenAddress 127.0.0.1\nHostKey {0}/host\nAuthorizedKeysFile {0}/authorized_keys\nPidFile none\n\
          StrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nMaxStartups 1000\nMaxSessions 100\n\
-         PrintMotd no\nLogLevel VERBOSE\nSubsystem sftp internal-sftp\n",
+         PrintMotd no\nLogLevel VERBOSE\nSetEnv SHLVL=2\nSubsystem sftp internal-sftp\n",
         directory.display(),
         more = more.join("\n"),
     )

@@ -7,6 +7,7 @@ mod scene;
 mod ssh_certificate;
 mod ssh_clients;
 mod ssh_corpora;
+mod ssh_crash;
 mod ssh_day;
 mod ssh_everyday;
 mod ssh_forwards;
