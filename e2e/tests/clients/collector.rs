@@ -12,7 +12,7 @@ use proxy_audit::source::{OtlpSource, Part};
 use proxy_audit::verify::{Outcome, own_key, verify_otlp};
 
 use crate::programs;
-use crate::stage::Stage;
+use crate::stage::{PASSWORD, Stage};
 
 /// A session of three commands, one of which is refused.
 fn session(stage: &Stage) -> Result<()> {
@@ -51,6 +51,8 @@ fn delivers_everything(endpoint: impl Fn(&Collector) -> String) -> Result<()> {
     session(&stage)?;
     let after = everything_arrives(&stage, &backend)?;
     ensure!(after >= 3 * before - 2, "three sessions: {}", backend.summary());
+    let secrets = [stage.issuer.signatures(), vec![PASSWORD.to_owned()]].concat();
+    e2e::leaks::search_collected(&backend, &secrets)?;
     copies_verify(&stage, &backend)
 }
 

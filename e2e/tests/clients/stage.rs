@@ -226,4 +226,4 @@ fn allow(name: &str, postgresql: &Value) -> Value {
     json!({ "name": name, "action": "Allow", "postgresql": postgresql })
 }
 
-const PASSWORD: &str = "the target's own";
+pub(crate) const PASSWORD: &str = "the target's own";

@@ -1,7 +1,7 @@
 //! Records of a cluster's gateways arrive at a real Collector, those of a gateway that was killed as well.
 
 use crate::claim::{Claim, SPOOL};
-use crate::scene::{SYSTEM, Scene, chart};
+use crate::scene::{CANARY, SYSTEM, Scene, chart};
 use e2e::collector::{Backend, Collector};
 use e2e::process::wait_until;
 use proxy_audit::event::key;
@@ -110,5 +110,7 @@ fn records_of_all_gateways_arrive_at_a_collector_and_none_is_lost_with_a_gateway
     session();
     arrive();
     claim.verified();
+    let secrets = [CANARY, "upstream-credential-that-no-client-sees"].map(str::to_owned);
+    e2e::leaks::search_collected(&backend, &secrets).unwrap();
     println!("{} records of {} logs", claim.records().len(), claim.verified().len());
 }

@@ -9,7 +9,7 @@ use e2e::tools;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tempfile::NamedTempFile;
 
 /// A value of a masked column: it must be seen nowhere but in the server.
@@ -33,6 +33,8 @@ pub(crate) struct Scene {
     pub(crate) server: Postgres,
     authority: NamedTempFile,
     address: String,
+    /// Of the tokens that were given out.
+    signatures: Mutex<Vec<String>>,
     _undisturbed: Undisturbed,
 }
 
@@ -137,7 +139,9 @@ impl Scene {
         let authority = NamedTempFile::new()?;
         std::fs::write(authority.path(), published["data"]["ca.crt"].as_str().context("no ca.crt")?)?;
         let namespace = namespace.to_owned();
-        let scene = Self { cluster, namespace, server, authority, address, _undisturbed: undisturbed };
+        let signatures = Mutex::default();
+        let scene =
+            Self { cluster, namespace, server, authority, address, signatures, _undisturbed: undisturbed };
         // Nodes route to a Service a moment after its pods are ready.
         wait_until("the Service answers", || {
             let output = scene.psql("readonly", "default", "select 1").output().ok()?;
@@ -149,8 +153,10 @@ impl Scene {
     /// A token of a service account for the Resource, as the kubelet would project it.
     pub(crate) fn token(&self, account: &str) -> String {
         let audience = format!("--audience=orders.{}", self.namespace);
-        let token = self.kubectl(&["create", "token", account, &audience]);
-        token.trim().to_owned()
+        let token = self.kubectl(&["create", "token", account, &audience]).trim().to_owned();
+        let signature = token.rsplit('.').next().unwrap_or_default().to_owned();
+        self.signatures.lock().unwrap_or_else(PoisonError::into_inner).push(signature);
+        token
     }
 
     /// psql in the cluster's network, through the gateway.
@@ -256,8 +262,38 @@ impl Scene {
     }
 }
 
+impl Scene {
+    /// Searches Events, requests for approvals and whatever else the cluster shows of this namespace, and what the
+    /// gateways and the operator log, for what must be in none of it.
+    fn search(&self) -> Result<()> {
+        let mut secrets = self.signatures.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        secrets.extend([CANARY, "upstream-credential-that-no-client-sees"].map(str::to_owned));
+        let mut texts = Vec::new();
+        for kind in ["events", "approvalrequests", "resources.portcullis.dev", "configmaps", "pods"] {
+            texts.push((kind, self.try_kubectl("admin", &["get", kind, "--output=yaml"])?));
+        }
+        let logs = |selector: &str, namespace: &str| {
+            let selector = format!("--selector={selector}");
+            self.cluster.kubectl(&["logs", &selector, "--tail=-1", "--namespace", namespace])
+        };
+        // pods that are starting or gone have none
+        texts.extend(
+            logs("portcullis.dev/resource=orders", &self.namespace).ok().map(|log| ("gateways", log)),
+        );
+        texts.extend(
+            logs("app.kubernetes.io/name=portcullis-operator", SYSTEM).ok().map(|log| ("operator", log)),
+        );
+        e2e::leaks::search_texts(&texts, &secrets)
+    }
+}
+
 impl Drop for Scene {
     fn drop(&mut self) {
+        if !std::thread::panicking()
+            && let Err(leak) = self.search()
+        {
+            panic!("{leak:#}");
+        }
         // what nobody looks at any more need not run beside the other stories
         self.try_kubectl("admin", &["delete", "resources.portcullis.dev", "--all", "--wait=false"]).ok();
     }

@@ -12,4 +12,5 @@ mod identity;
 mod policy_reload;
 mod scene;
 mod secrets_nowhere;
+mod sizes;
 mod witness;
