@@ -382,7 +382,7 @@ mod tests {
             requester: Arc::new(requester),
             session: session.to_owned(),
             number: 1,
-            protocol: "kubernetes",
+            protocol: "any",
             summary: text.to_owned(),
             text: text.to_owned(),
             effects: vec![format!("delete {text}")],
