@@ -76,7 +76,8 @@ fn into(ways: &Ways, way: &Way) -> Result<f64> {
     let length = file.metadata()?.len();
     let began = Instant::now();
     let mut command = ways.kubectl(way)?;
-    let done = command.args(["exec", "-i", "bench", "--", "wc", "-c"]).stdin(File::try_clone(&file)?).output()?;
+    let done =
+        command.args(["exec", "-i", "bench", "--", "wc", "-c"]).stdin(File::try_clone(&file)?).output()?;
     let elapsed = began.elapsed().as_secs_f64();
     let read = String::from_utf8_lossy(&done.stdout);
     ensure!(done.status.success() && read.trim() == length.to_string(), "{}: {read} of {length}", way.name);

@@ -58,7 +58,8 @@ fn word(search: &mut Search<'_>, mut at: usize) -> usize {
 /// The letter of an escape at the start of `rest`, and how long it is.
 fn escape(rest: &[u8]) -> Option<(u8, usize)> {
     let digits = |from: usize, length: usize, radix: u32| {
-        let digits = rest.get(from..from + length).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
+        let digits =
+            rest.get(from..from + length).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
         let digits = std::str::from_utf8(digits).ok()?;
         let plain = digits.chars().all(|c| c.is_digit(radix));
         u8::try_from(u32::from_str_radix(digits, radix).ok().filter(|_| plain)?).ok()
