@@ -1,6 +1,6 @@
 //! Personal data: found by shape, confirmed by checksum or range.
 //!
-//! One pass over the text stops at digits, `@` and `:`; everything else costs a table look-up per byte.
+//! One pass over the text stops at digits, `@` and `:`; everything else is skipped many bytes at a time.
 
 mod address;
 mod card;
@@ -95,7 +95,7 @@ impl Personal {
     pub(super) fn scan<'a>(&'a self, bytes: &[u8], edges: Edges, sink: &mut Sink<'a>) {
         let text = Text { bytes, edges };
         let mut index = 0;
-        while let Some(skip) = bytes.get(index..).and_then(|rest| rest.iter().position(|b| is_trigger(*b))) {
+        while let Some(skip) = bytes.get(index..).and_then(next_trigger) {
             index += skip;
             match text.at(index) {
                 b'@' => self.at_sign(text, index, sink),
@@ -173,6 +173,18 @@ impl Personal {
             look("ip-address", &self.ip, address::ipv4);
         }
     }
+}
+
+/// Where the next trigger is. Most texts have few: 64 bytes are asked at once, which the processor does in a few steps.
+fn next_trigger(bytes: &[u8]) -> Option<usize> {
+    let mut before = 0;
+    for chunk in bytes.chunks(64) {
+        if chunk.iter().fold(false, |found, byte| found | is_trigger(*byte)) {
+            return chunk.iter().position(|byte| is_trigger(*byte)).map(|at| before + at);
+        }
+        before += chunk.len();
+    }
+    None
 }
 
 fn is_trigger(byte: u8) -> bool {
