@@ -9,7 +9,7 @@ use crate::refusals::{refusal, sentence};
 use crate::relay::forward::Lent;
 use crate::upstream::{self, Connection, Upstreams};
 use proxy_core::authn::BearerToken;
-use proxy_core::gate::{Decision, End, Gate, Held, Permit, Standing, Watch};
+use proxy_core::gate::{Asked, Decision, End, Gate, Held, Judged, Permit, Standing, Watch};
 use proxy_core::refusal::{Refusal, RefusalKind};
 use proxy_core::session::ResourceContext;
 use proxy_policy::{Command, Identity, Verdict};
@@ -115,11 +115,28 @@ impl Session {
         }
     }
 
-    /// Judges a command and records the verdict. Not cancel safe, as [`Gate::decide`].
+    /// As [`Gate::decide`], but while people are asked other channels have the gate. Not cancel safe.
     pub(crate) async fn decide(&self, command: Arc<Command>) -> Decision {
+        let judged = match self.gate.lock().await.as_mut() {
+            Some(gate) => gate.judge(command, Standing::Alone).await,
+            None => Judged::Refused(self.reason()),
+        };
+        let unasked = match judged {
+            Judged::Permit(permit) => return Decision::Permit(permit),
+            Judged::Refused(refusal) => return Decision::Refused(refusal),
+            Judged::Unasked(unasked) => unasked,
+        };
+        let held = match unasked.ask().await {
+            Ok(asked) => self.hold(asked).await,
+            Err(refusal) => Err(refusal),
+        };
+        held.map_or_else(Decision::Refused, |held| Decision::Held(Box::new(held)))
+    }
+
+    async fn hold(&self, asked: Asked) -> Result<Held, Refusal> {
         match self.gate.lock().await.as_mut() {
-            Some(gate) => gate.decide(command, Standing::Alone).await,
-            None => Decision::Refused(self.reason()),
+            Some(gate) => gate.hold(asked).await,
+            None => Err(self.reason()),
         }
     }
 
@@ -277,7 +294,14 @@ impl Session {
                 }
                 () = self.options.stop.cancelled() => return self.end(stopping(), "gateway stopping"),
                 () = self.options.drain.cancelled(), if !draining => {}
-                () = self.idle(), if draining => return self.end(stopping(), "gateway stopping"),
+                () = self.idle(), if draining => {
+                    // Who has what it came for leaves by itself. Told to go in the same breath, OpenSSH forgets the exit
+                    // status that it was given and says 255.
+                    if tokio::time::timeout(PARTING, &mut *running).await.is_ok() {
+                        return "client left";
+                    }
+                    return self.end(stopping(), "gateway stopping");
+                }
             }
         }
     }
@@ -421,5 +445,7 @@ const VARIABLES: usize = 128;
 const WIND_UP: Duration = Duration::from_secs(10);
 /// Time that a client has for hanging up when it is told to.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// Time that a client has for leaving by itself while the gateway drains, once its last channel has ended.
+const PARTING: Duration = Duration::from_secs(1);
 /// How often an ending session looks whether it is idle, beside being told.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);

@@ -2,6 +2,7 @@
 
 use crate::exec::POLICY;
 use crate::gateway::Gateway;
+use proxy_core::approval::Outcome;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -154,6 +155,27 @@ async fn a_hung_channel_gives_way_to_one_that_has_much_to_send() {
     let ended = crate::gateway::ran(deaf.wait_with_output().await.unwrap());
     assert!(ended.err.contains("takes no input"), "{ended:?}");
     assert!(!flood.await.unwrap());
+}
+
+/// However long it takes to ask people about a command, other channels of its connection go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_about_which_people_are_being_asked_holds_up_no_other_channel() {
+    let Some(gateway) = Gateway::start(POLICY).await else { return };
+    let shared = Shared::start(&gateway).await;
+    gateway.approvals.is_slow.send_replace(true);
+    let answer = gateway.approvals.next();
+    let held = shared.begin("systemctl --version >/dev/null 2>&1; echo ran");
+    let asked = async {
+        while gateway.approvals.questions.lock().unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), asked).await.unwrap();
+    assert_eq!(shared.run("echo later").await, "later\n");
+    gateway.approvals.is_slow.send_replace(false);
+    answer.send_replace(Some(Outcome::Approved { approvers: vec!["alice".to_owned()] }));
+    let said = crate::gateway::ran(held.wait_with_output().await.unwrap());
+    assert_eq!((said.code, said.out.as_str()), (Some(0), "ran\n"), "{said:?}");
 }
 
 #[tokio::test]

@@ -70,6 +70,8 @@ pub(crate) struct Scripted {
     pub(crate) questions: Mutex<Vec<Question>>,
     answers: Mutex<VecDeque<watch::Receiver<Option<Outcome>>>>,
     pub(crate) withdrawn: Arc<Mutex<u32>>,
+    /// While it is true, questions are taken and none gets its request.
+    pub(crate) is_slow: watch::Sender<bool>,
 }
 
 #[derive(Debug)]
@@ -92,6 +94,7 @@ impl Scripted {
 impl Approvals for Scripted {
     async fn ask(&self, question: Question) -> Result<Box<dyn Pending>, ApprovalError> {
         self.questions.lock().unwrap().push(question);
+        self.is_slow.subscribe().wait_for(|is_slow| !is_slow).await.unwrap();
         match self.answers.lock().unwrap().pop_front() {
             Some(answer) => {
                 Ok(Box::new(ScriptedPending { answer, done: false, withdrawn: Arc::clone(&self.withdrawn) }))
