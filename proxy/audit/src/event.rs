@@ -282,6 +282,8 @@ pub mod key {
         pub const RESOURCE_NAME: &str = "portcullis.resource.name";
         /// Protocol of the Resource.
         pub const RESOURCE_PROTOCOL: &str = "portcullis.resource.protocol";
+        /// Identifier of the session's token.
+        pub const TOKEN_ID: &str = "portcullis.claim.jti";
         /// Name of the gateway process.
         pub const PROXY_INSTANCE: &str = "portcullis.proxy.instance";
         /// Address of the client.
@@ -304,7 +306,7 @@ pub mod key {
         pub const ROLE: &str = "portcullis.role";
         /// Number of the command within its session, from 1; joins statement, approval, chunks and result.
         pub const COMMAND: &str = "portcullis.command";
-        /// Digest of the policy set that decided.
+        /// Digest of the policy set in force; on a statement only if no earlier record of the session has this one.
         pub const POLICY_DIGEST: &str = "portcullis.policy.digest";
         /// Policy of the rule that decided.
         pub const POLICY_NAME: &str = "portcullis.policy.name";

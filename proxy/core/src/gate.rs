@@ -83,6 +83,8 @@ pub struct Gate {
     connect: Arc<Command>,
     masker: Masker,
     policies: Arc<PolicySet>,
+    /// Whether a record of the session names these policies by their digest.
+    named: bool,
     changes: tokio::sync::watch::Receiver<u64>,
     commands: u64,
     totals: record::Totals,
@@ -117,13 +119,15 @@ impl Gate {
             connect: Arc::clone(&connect),
             masker,
             policies,
+            named: true,
             changes,
             commands: 0,
             totals: record::Totals::default(),
             owed: None,
             shown: VecDeque::new(),
         };
-        gate.write(record::session_start(&gate.session, &gate.policies, &gate.masker), false).await?;
+        gate.write(record::session_start(&gate.session, &gate.resource, &gate.policies, &gate.masker), false)
+            .await?;
         match gate.decide(connect, Standing::Alone).await {
             Decision::Permit(permit) => {
                 gate.finish(permit, End::ok(0)).await?;
@@ -183,6 +187,7 @@ impl Gate {
         let allowed = matches!(evaluation.verdict, Verdict::Allow { .. });
         let put_off = allowed && standing == Standing::Undoable;
         let written = self.write(event, !put_off && (command.changes || !allowed)).await;
+        self.named |= written.is_ok();
         let settled = match written {
             Ok(receipt) => self.settle(standing, (put_off && command.changes).then_some(receipt)).await,
             Err(refusal) => Err(refusal),
@@ -405,7 +410,7 @@ impl Gate {
             session: &self.session,
             resource: &self.resource,
             masker: &self.masker,
-            policies: &self.policies,
+            news: (!self.named).then_some(&*self.policies),
         }
     }
 
@@ -422,6 +427,7 @@ impl Gate {
         let newest = self.resource.policies.load();
         if !Arc::ptr_eq(&newest, &self.policies) {
             self.policies = Arc::clone(&newest);
+            self.named = false;
             self.shown.clear();
             let detectors = self.policies.detectors(self.session.identity.identity());
             self.masker = Masker::new(&detectors, self.resource.tenant_key.expose());

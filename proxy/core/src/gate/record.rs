@@ -23,7 +23,8 @@ pub(super) struct Facts<'a> {
     pub(super) session: &'a Session,
     pub(super) resource: &'a ResourceContext,
     pub(super) masker: &'a Masker,
-    pub(super) policies: &'a PolicySet,
+    /// The set of policies, where the session has not named it yet.
+    pub(super) news: Option<&'a PolicySet>,
 }
 
 /// A command as records show it. Detectors have run over it, so it is kept while its command comes again.
@@ -119,28 +120,41 @@ pub(super) fn stamp(session: &Session, resource: &ResourceContext, masker: &Mask
         (key::RESOURCE_NAMESPACE.into(), resource.namespace.as_str().into()),
         (key::RESOURCE_NAME.into(), resource.name.as_str().into()),
         (key::RESOURCE_PROTOCOL.into(), resource.protocol.into()),
-        (key::PROXY_INSTANCE.into(), resource.instance.as_str().into()),
         (key::ROLE.into(), session.role.as_str().into()),
     ];
     if let Some(key) = resource.wording.namespace {
         attributes.push((key.into(), session.namespace.as_str().into()));
     }
     for (name, value) in recorded_claims(identity) {
+        if name == TOKEN_ID {
+            continue;
+        }
         attributes.push((format!("{}{name}", key::CLAIM_PREFIX).into(), mask_line(masker, value).into()));
     }
     SessionStamp::new(attributes)
 }
 
-pub(super) fn session_start(session: &Session, policies: &PolicySet, masker: &Masker) -> Event {
+/// What is said once, because every record of the session would say the same and no question is asked by it.
+pub(super) fn session_start(
+    session: &Session,
+    resource: &ResourceContext,
+    policies: &PolicySet,
+    masker: &Masker,
+) -> Event {
     let identity = session.identity.identity();
     let body = format!("{} opened a session as {}", identity.username, session.role);
-    Event::new(EventName::SessionStart, Severity::Info, body)
+    let event = Event::new(EventName::SessionStart, Severity::Info, body)
         .with(key::CLIENT_ADDRESS, session.client.ip().to_string())
         .with(key::CLIENT_PORT, i64::from(session.client.port()))
         .with(key::CLIENT_NAME, mask_line(masker, session.client_name.clone()))
         .with(key::TRANSPORT, session.transport.as_str())
         .with(key::TOKEN_EXPIRES, session.identity.expires_at().to_string())
-        .with(key::POLICY_DIGEST, policies.digest())
+        .with(key::PROXY_INSTANCE, resource.instance.as_str())
+        .with(key::POLICY_DIGEST, policies.digest());
+    match recorded_claims(identity).into_iter().find(|(name, _)| name == TOKEN_ID) {
+        Some((_, id)) => event.with(key::TOKEN_ID, mask_line(masker, id)),
+        None => event,
+    }
 }
 
 pub(super) fn session_end(reason: &'static str, commands: u64, totals: &Totals) -> Event {
@@ -170,8 +184,10 @@ pub(super) fn statement(facts: &Facts<'_>, shown: &Shown, evaluation: &Evaluatio
             .with(key::VERDICT, verdict)
             .with(key::POLICY_NAME, rule.policy.as_str())
             .with(key::POLICY_GENERATION, rule.generation)
-            .with(key::RULE, rule.rule.as_str())
-            .with(key::POLICY_DIGEST, facts.policies.digest());
+            .with(key::RULE, rule.rule.as_str());
+    if let Some(policies) = facts.news {
+        event = event.with(key::POLICY_DIGEST, policies.digest());
+    }
     if !evaluation.observed.is_empty() {
         let observed = evaluation.observed.iter();
         let observed = observed.map(|one| format!("{} {}/{}", one.verdict, one.rule.policy, one.rule.rule));
@@ -312,6 +328,8 @@ fn keyed_digest(key: &[u8; 32], purpose: &str, parts: &[&str]) -> String {
     })
 }
 
+/// The claim that names the token; see `key::TOKEN_ID`.
+const TOKEN_ID: &str = "jti";
 /// Keeps a record within one leaf of the log, whatever the statement's length.
 const TEXT_CHARACTERS: usize = 8 * 1024;
 /// As above.

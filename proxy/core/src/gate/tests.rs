@@ -425,6 +425,29 @@ async fn an_expired_token_ends_the_session() {
 }
 
 #[tokio::test]
+async fn the_first_record_under_new_policies_names_them_and_no_other_does() {
+    let bench = Bench::new(|_| ());
+    let mut gate = bench.open(60).await;
+    let named = |records: &[Record]| {
+        let digests = records.iter().filter_map(|record| record.text(key::POLICY_DIGEST));
+        digests.map(str::to_owned).collect::<Vec<_>>()
+    };
+    for changed in [false, false, true, false] {
+        if changed {
+            bench.put_in_force(&POLICY.replace("name: reads", "name: looks"));
+        }
+        drop(gate.decide(command("SELECT", "Select", "public.orders"), Standing::Alone).await);
+    }
+    let records = bench.records();
+    let digests = named(&records);
+    assert_eq!(digests.len(), 2, "{digests:?}");
+    assert_ne!(digests[0], digests[1]);
+    assert_eq!(records[0].text(key::POLICY_DIGEST), Some(digests[0].as_str()));
+    let first = records.iter().find(|record| record.text(key::RULE) == Some("looks")).unwrap();
+    assert_eq!(first.text(key::POLICY_DIGEST), Some(digests[1].as_str()));
+}
+
+#[tokio::test]
 async fn a_policy_that_no_longer_concerns_the_identity_ends_its_session() {
     let bench = Bench::new(|_| ());
     let mut gate = bench.open(60).await;
