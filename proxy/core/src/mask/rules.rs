@@ -28,7 +28,7 @@ pub(super) enum Start {
     Keyword,
     /// At the keyword or in the so many bytes before it.
     Around(u16),
-    /// Anywhere in the so many bytes before and behind the keyword, and wholly in them.
+    /// Anywhere from so many bytes before the keyword on, which need not be in it.
     Near(u16),
 }
 

@@ -126,19 +126,16 @@ fn find(id: usize, text: &[u8], hit: usize, edges: Edges) -> Option<(usize, usiz
         return None;
     }
     let reach = text.len().min(hit.saturating_add(REACH));
-    let (starts, until, anchored) = match rule.start {
+    let before = |bytes: u16| hit.saturating_sub(usize::from(bytes));
+    let (starts, anchored) = match rule.start {
         Start::Word if !edges.open_before(text, hit) => return None,
-        Start::Word | Start::Keyword => (hit..=hit, reach, Anchored::Yes),
+        Start::Word | Start::Keyword => (hit..=hit, Anchored::Yes),
         // one by one: a search that may begin anywhere goes on to the end of its reach at every keyword
-        Start::Around(before) => (hit.saturating_sub(usize::from(before))..=hit, reach, Anchored::Yes),
-        Start::Near(around) => {
-            let around = usize::from(around);
-            let from = hit.saturating_sub(around);
-            (from..=from, text.len().min(hit.saturating_add(around)), Anchored::No)
-        }
+        Start::Around(bytes) => (before(bytes)..=hit, Anchored::Yes),
+        Start::Near(bytes) => (before(bytes)..=before(bytes), Anchored::No),
     };
     let regex = rules::compiled(id)?;
-    let input = |start: usize| Input::new(text).span(start..until).anchored(anchored);
+    let input = |start: usize| Input::new(text).span(start..reach).anchored(anchored);
     let start = starts.into_iter().find(|start| regex.search_half(&input(*start)).is_some())?;
     let mut captures = regex.create_captures();
     regex.search_captures(&input(start), &mut captures);

@@ -34,7 +34,7 @@ pub(super) static TOKENS: &[Rule] = &[
     bare("dynatrace-api-token", &["dt0c01."], r"dt0c01\.(?i)[a-z0-9]{24}\.[a-z0-9]{64}", 4.0),
     word("easypost-api-token", &["ezak"], r"EZAK(?i)[a-z0-9]{54}\b", 2.0),
     word("easypost-test-api-token", &["eztk"], r"EZTK(?i)[a-z0-9]{54}\b", 2.0),
-    Rule { start: Start::Near(512), ..bare("facebook-access-token", &["facebook"], r"(?i)\b(\d{15,16}(?:\||%)[0-9a-z\-_]{27,40})", 3.0) },
+    Rule { start: Start::Near(128), ..bare("facebook-access-token", &["facebook"], r"(?i)\b(\d{15,16}(?:\||%)[0-9a-z\-_]{27,40})", 3.0) },
     token("facebook-page-access-token", &["eaam", "eaac"], "EAA[MC](?i)[a-z0-9]{100,}", 4.0),
     bare("flutterwave-encryption-key", &["flwseck_test"], "FLWSECK_TEST-(?i)[a-h0-9]{12}", 2.0),
     bare("flutterwave-public-key", &["flwpubk_test"], "FLWPUBK_TEST-(?i)[a-h0-9]{32}-X", 2.0),

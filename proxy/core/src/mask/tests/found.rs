@@ -108,6 +108,16 @@ fn password_hashes_are_secrets() {
 }
 
 #[test]
+fn a_token_is_found_far_behind_the_word_that_it_goes_with() {
+    let masker = masker(&[Detector::Secrets]);
+    let token = format!("{}|{}", "102938475610293", "q8Wz3LkV5nRt7YpXc2Bm9JdHs4G");
+    for between in [1, 600, 5_000, 15_000] {
+        let said = text(&masker, &format!("facebook{}{token} end", " ".repeat(between)));
+        assert!(!said.contains("q8Wz3LkV") && said.ends_with(" end"), "{between}: {said}");
+    }
+}
+
+#[test]
 fn a_key_wrapped_in_base64_is_hidden_whole() {
     use base64::Engine as _;
     let body = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj\n".repeat(3);
