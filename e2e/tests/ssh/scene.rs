@@ -1,12 +1,14 @@
 //! What every story starts with: a host behind the gate, or a printed skip.
 
 use crate::stage::Stage;
-use e2e::hosts::{Agent, Hosts};
+use e2e::hosts::{self, Agent, Hosts};
 use e2e::process::wait_until;
 use e2e::tools;
 use proxy_audit::event::key;
 use proxy_audit::record::Record;
+use serde_json::json;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 /// A running whole, and an agent's machine.
 #[derive(Debug)]
@@ -42,6 +44,12 @@ impl Scene {
         let hosts = Hosts::start_with(policy, sshd, arguments).unwrap();
         let agent = hosts.agent(&hosts.token("ci-bot").unwrap()).unwrap();
         Some(Self { hosts, agent })
+    }
+
+    /// Gives the agent another token, which lives as long as this.
+    pub(crate) fn renew(&self, life: Duration) {
+        let asked = json!({"sub": "ci-bot", "groups": [hosts::GROUP], "aud": hosts::AUDIENCE, "ttlSeconds": life.as_secs()});
+        std::fs::write(self.agent.path().join("token"), self.hosts.issuer.mint(&asked).unwrap()).unwrap();
     }
 
     /// Runs one command line on the host.

@@ -25,6 +25,8 @@ fn a_gateway_that_is_killed_under_command_lines_has_recorded_everything_that_ran
     let marks = scene.agent.path().join("marks");
     let mut random = Random::printed();
     for round in 0..kills() {
+        // many kills take longer than a token lives
+        scene.renew(Duration::from_mins(10));
         let clients: Vec<Child> = (0..CLIENTS).map(|client| load(&scene, &marks, round, client)).collect();
         std::thread::sleep(Duration::from_millis(random.below(1_200)));
         scene.hosts.gateway.crash_and_restart().unwrap();

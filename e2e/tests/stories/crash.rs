@@ -20,9 +20,10 @@ fn a_gateway_that_is_killed_under_load_has_recorded_everything_that_ran() {
         .server
         .sql("shop", "create table marks (client text, number int); grant insert on marks to app")
         .unwrap();
-    let token = scene.token("loader");
     let mut random = Random::printed();
     for round in 0..kills() {
+        // many kills take longer than a token lives
+        let token = scene.token("loader");
         let clients: Vec<Child> = (0..CLIENTS).map(|client| load(&scene, &token, round, client)).collect();
         std::thread::sleep(Duration::from_millis(random.below(700)));
         scene.gateway.crash_and_restart().unwrap();
@@ -40,6 +41,7 @@ fn a_gateway_that_is_killed_under_load_has_recorded_everything_that_ran() {
         assert!(count <= on_record, "{client}: {count} statements ran, {on_record} are on record");
         total += count;
     }
+    println!("{total} statements ran, all of them are on record, {} kills", kills());
     assert!(total > kills(), "the load did not run: {total} statements");
     scene.gateway.process().signal("TERM").unwrap();
     scene.gateway.process_mut().wait().unwrap();
