@@ -7,6 +7,7 @@ pub(crate) const FIN: u8 = 1;
 pub(crate) const SYN_STREAM: u16 = 1;
 pub(crate) const SYN_REPLY: u16 = 2;
 pub(crate) const RST_STREAM: u16 = 3;
+pub(crate) const PING: u16 = 6;
 pub(crate) const GOAWAY: u16 = 7;
 
 /// One side of a connection.

@@ -2,7 +2,7 @@
 
 use crate::gateway::{Gateway, get, request};
 use crate::server::{Handed, Script};
-use crate::spdy::{FIN, GOAWAY, Heard, RST_STREAM, SYN_REPLY, SYN_STREAM, Side};
+use crate::spdy::{FIN, GOAWAY, Heard, PING, RST_STREAM, SYN_REPLY, SYN_STREAM, Side};
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use http_body_util::Full;
@@ -285,6 +285,23 @@ async fn output_after_a_goaway_is_whole() {
     assert_eq!(client.read(1, usize::MAX).await, SUCCESS[1..]);
     drop((client, server));
     gateway.wait_for_log("ok: create pods/exec").await;
+}
+
+#[tokio::test]
+async fn nothing_is_hidden_in_control_frames() {
+    let gateway = Gateway::start(ALLOW).await;
+    let secret = "ghp_x7Qz1xP0vB2nM4kL6jH8gF5dS3aQ9wE1rT0y";
+    for hide in 0..3 {
+        let (mut client, mut server) = spdy(&gateway, "exec", "v4.channel.k8s.io").await;
+        program(&mut client, &mut server).await;
+        match hide {
+            0 => server.control(PING, 0, &[&[0; 4], secret.as_bytes()].concat()).await,
+            1 => server.open(SYN_REPLY, 5, &[("x-note", secret)]).await,
+            _ => server.open(SYN_STREAM, 2, &[("streamtype", "stdout")]).await,
+        }
+        server.data(5, 0, b"more\n").await;
+        assert_eq!(client.hear().await, None, "{hide}");
+    }
 }
 
 #[tokio::test]

@@ -2,9 +2,12 @@
 
 use super::frame::{self, FIN, Head, Writer};
 use super::{From, Role, StreamError, Streams};
+use crate::streams::headers::Inflater;
 use crate::streams::output::{self, Output, QUIET};
 use crate::streams::tape::{Copy, Tape};
 use proxy_audit::stream::Channel;
+use proxy_core::mask::MaskCounts;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio::sync::Mutex;
@@ -15,6 +18,7 @@ pub(super) struct Down<'a, 't, W> {
     tape: &'a Mutex<&'t mut Tape>,
     outputs: HashMap<u32, Output>,
     copies: HashMap<u32, Copy>,
+    inflater: Inflater,
     /// What came on the error stream so far.
     outcome: Vec<u8>,
     is_interactive: bool,
@@ -27,8 +31,16 @@ impl<'a, 't, W: AsyncWrite + Unpin> Down<'a, 't, W> {
         tape: &'a Mutex<&'t mut Tape>,
         is_interactive: bool,
     ) -> Self {
-        let (outputs, copies, outcome) = (HashMap::new(), HashMap::new(), Vec::new());
-        Self { to: Writer::new(to), streams, tape, outputs, copies, outcome, is_interactive }
+        Self {
+            to: Writer::new(to),
+            streams,
+            tape,
+            outputs: HashMap::new(),
+            copies: HashMap::new(),
+            inflater: Inflater::new(),
+            outcome: Vec::new(),
+            is_interactive,
+        }
     }
 
     pub(super) async fn run<R: AsyncRead + Unpin>(
@@ -57,18 +69,38 @@ impl<'a, 't, W: AsyncWrite + Unpin> Down<'a, 't, W> {
     }
 
     async fn control(&mut self, kind: u16, payload: &[u8]) -> Result<(), StreamError> {
+        frame::check(kind, payload.len())?;
         match kind {
-            frame::SYN_REPLY => self.forget().await,
-            // after a GOAWAY, the streams that are open go on
-            frame::HEADERS | frame::SETTINGS | frame::PING | frame::WINDOW_UPDATE | frame::GOAWAY => Ok(()),
+            frame::SYN_REPLY => {
+                self.headers(payload).await?;
+                self.forget().await
+            }
+            frame::HEADERS => self.headers(payload).await,
+            // the client opens streams
+            frame::SYN_STREAM => Err(StreamError::Protocol("a SPDY stream that the API server opens")),
             frame::RST_STREAM => {
                 let stream = frame::stream(payload)?;
                 self.end(stream, 0).await?;
                 self.streams.reset(stream);
                 Ok(())
             }
-            _ => Err(StreamError::Protocol("a SPDY control frame that is not known")),
+            // settings, pings; and after a GOAWAY, the streams that are open go on
+            _ => Ok(()),
         }
+    }
+
+    /// Headers pass as they came: Kubernetes says nothing in them, and no secret may.
+    async fn headers(&mut self, payload: &[u8]) -> Result<(), StreamError> {
+        let block = payload.get(4..).unwrap_or_default();
+        let headers = self.inflater.read(block);
+        let headers = headers.map_err(|_error| StreamError::Protocol("the headers of a SPDY frame"))?;
+        let tape = self.tape.lock().await;
+        for text in headers.iter().flat_map(|(name, value)| [name, value]) {
+            if let Cow::Owned(_) = tape.masker().text(text.as_bytes(), &mut MaskCounts::default()) {
+                return Err(StreamError::Protocol("a secret in the headers of a SPDY frame"));
+            }
+        }
+        Ok(())
     }
 
     async fn data<R: AsyncRead + Unpin>(

@@ -85,6 +85,24 @@ pub(super) fn stream(payload: &[u8]) -> Result<u32, StreamError> {
     Ok(u32::from_be_bytes(*bytes) & 0x7fff_ffff)
 }
 
+/// Whether a control frame is as long as its type says. What were longer would carry, unread, what nobody asked for.
+///
+/// # Errors
+/// It is not, or its type is not known.
+pub(super) fn check(kind: u16, length: usize) -> Result<(), StreamError> {
+    let fits = match kind {
+        // stream, associated stream, priority, slot; then headers, which are read
+        SYN_STREAM => length >= 10,
+        SYN_REPLY | HEADERS => length >= 4,
+        RST_STREAM | GOAWAY | WINDOW_UPDATE => length == 8,
+        PING => length == 4,
+        // how many, and eight bytes for each
+        SETTINGS => length % 8 == 4,
+        _ => return Err(StreamError::Protocol("a SPDY control frame that is not known")),
+    };
+    if fits { Ok(()) } else { Err(StreamError::Protocol("a SPDY control frame of a wrong length")) }
+}
+
 /// Where frames are written. They stay whole: what a step that was dropped has not sent yet, the next one sends first.
 #[derive(Debug)]
 pub(super) struct Writer<W> {
@@ -170,6 +188,17 @@ mod tests {
         assert!(read(&[0x80, 2, 0, 1, 0, 0, 0, 12]).await.is_err());
         assert!(read(&[0x80, 3, 0, 1, 0, 0xff, 0xff, 0xff]).await.is_err());
         assert!(read(&[0x80, 3]).await.is_err());
+    }
+
+    #[test]
+    fn control_frames_have_the_length_of_their_type() {
+        for (kind, length) in [(SYN_STREAM, 10), (SYN_REPLY, 4), (RST_STREAM, 8), (PING, 4), (SETTINGS, 12)] {
+            assert!(check(kind, length).is_ok(), "{kind}");
+            assert!(check(kind, length - 1).is_err(), "{kind}");
+        }
+        for kind in [RST_STREAM, PING, GOAWAY, WINDOW_UPDATE, SETTINGS, 5, 10] {
+            assert!(check(kind, 40).is_err(), "{kind}");
+        }
     }
 
     #[tokio::test]
