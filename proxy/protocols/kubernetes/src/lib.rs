@@ -23,6 +23,8 @@ mod agent;
 pub mod analyze;
 mod connection;
 mod credential;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod mask;
 pub mod options;
 mod protobuf;

@@ -103,3 +103,48 @@ enum Role {
     /// Either way: a forwarded port. Recorded masked, sent on as it is.
     Tunnel(proxy_audit::stream::Channel),
 }
+
+/// How a stream's channels are carried.
+#[cfg(fuzzing)]
+#[derive(Clone, Copy, Debug)]
+pub enum Wire {
+    /// Kubernetes' channels in a WebSocket.
+    WebSocket,
+    /// SPDY/3.1.
+    Spdy,
+    /// SPDY/3.1 in a WebSocket.
+    Tunnelled,
+}
+
+#[cfg(fuzzing)]
+pub(crate) async fn relay_for_fuzzing<C, S>(
+    (client, server): (C, S),
+    wire: Wire,
+    session: Arc<Session>,
+    permit: proxy_core::gate::Permit,
+) -> bool
+where
+    C: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let (ended, drain) = (session.ended().clone(), CancellationToken::new());
+    let context =
+        Context { session: Arc::clone(&session), ended, drain, is_interactive: false, message_bytes: 1 << 20 };
+    let mut tape = tape::Tape::new(session, permit);
+    tape.copies_on(proxy_audit::stream::Channel::STDIN);
+    let relayed = match wire {
+        Wire::WebSocket => {
+            websocket::relay(client, server, channels::Channels::Program, &context, &mut tape).await
+        }
+        Wire::Spdy => {
+            spdy::relay(tokio::io::split(client), tokio::io::split(server), &context, &mut tape).await
+        }
+        Wire::Tunnelled => {
+            let client = websocket::bytes(websocket::accepted(client, context.message_bytes).await);
+            let server = websocket::bytes(websocket::connected(server, context.message_bytes).await);
+            spdy::relay(client, server, &context, &mut tape).await
+        }
+    };
+    let finished = tape.finish(relayed.is_ok(), &tokio_util::task::TaskTracker::new()).await;
+    relayed.is_ok() && finished.is_ok()
+}
