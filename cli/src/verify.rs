@@ -164,6 +164,7 @@ impl Known<'_> {
         let fetched = crate::archive::fetch(&location, None)?;
         let mut reports = self.of_directory(fetched.path(), &[])?;
         for report in &mut reports {
+            report.expect_all();
             if let Ok(within) = report.log.strip_prefix(fetched.path()) {
                 report.log = url.join(within);
             }
@@ -286,6 +287,9 @@ fn lines(report: &Report) -> Vec<String> {
         ),
         format!("results  {} parts recorded", report.result_chunks),
     ];
+    lines.extend(report.removed_below.map(|below| {
+        format!("removed  records 0..{}, by retention: the log itself says so", below.saturating_sub(1))
+    }));
     lines.push(if report.clock_back_ms > 0 {
         format!("clock    went back by up to {} ms", report.clock_back_ms)
     } else {

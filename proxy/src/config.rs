@@ -16,6 +16,7 @@ pub(crate) use resolve::resolve;
 pub use snapshot::Snapshot;
 
 use crds::v1alpha1::TlsMode;
+use proxy_audit::retention::Policy as Retention;
 use proxy_core::authn::Introduction;
 use proxy_core::secret::Secret;
 use proxy_core::session::Recording;
@@ -70,6 +71,8 @@ pub struct ResourceConfig {
     pub upstream: Upstream,
     /// What is recorded, and how hard.
     pub recording: Recording,
+    /// How long records are kept; `None`: nothing is removed.
+    pub retention: Option<Retention>,
     /// Policies in force.
     pub policies: Arc<PolicySet>,
 }

@@ -14,6 +14,7 @@ mod copies;
 mod followers;
 mod live;
 mod log;
+mod retention;
 mod witnesses;
 
 pub use live::{Current, Live, Place};
@@ -225,8 +226,12 @@ impl Gateway {
                 return Err(problem);
             }
         };
-        let current =
-            Current { service: Arc::new(service), max_sessions: config.max_sessions, drain: config.drain };
+        let current = Current {
+            service: Arc::new(service),
+            max_sessions: config.max_sessions,
+            drain: config.drain,
+            retention: config.retention,
+        };
         Ok(Prepared { live, current, config, listener })
     }
 
@@ -248,9 +253,10 @@ impl Gateway {
         let spool = log::open(&self.shared.log, &self.shared.state, key)
             .await
             .map_err(|message| config.place.problem("", message))?;
-        let followers = followers::Followers::start(&self.shared, key, &spool)
-            .map_err(|message| config.place.problem("", message))?;
-        Ok(Arc::new(Live::new(key.clone(), spool, followers, Arc::clone(&config.policies))))
+        let live = Live::new(key.clone(), spool, Arc::clone(&config.policies));
+        let started = live.follow(&self.shared);
+        started.map_err(|message| config.place.problem("", message))?;
+        Ok(Arc::new(live))
     }
 
     fn context(&self, key: &ResourceKey, config: &ResourceConfig, live: &Live) -> Arc<ResourceContext> {

@@ -56,7 +56,7 @@ pub struct ResourceSpec {
     /// How the gateway runs. Omitted: every default of its fields.
     #[serde(default)]
     pub gateway: Gateway,
-    /// What is recorded and how hard. Omitted: results in full up to 10Mi, durability `Auto`.
+    /// What is recorded and how hard. Omitted: results in full up to 10Mi, durability `Auto`, kept for good.
     #[serde(default)]
     pub recording: Recording,
 }
@@ -329,6 +329,13 @@ pub struct Recording {
     /// When a record counts as durable. Omitted: `Auto`.
     #[serde(default)]
     pub durability: Durability,
+    /// How long records are kept: `eu-ai` (184 days), `pci` (366), `hipaa` (2192), `sox` (2557), or days, as `90d`.
+    /// Older ones leave the gateway's disk, once the Collector and the archive have them, where the gateway delivers to
+    /// such; where there is an archive, after 30 days at the latest (`pci`: 92). Nothing is ever removed from an archive.
+    /// Omitted: nothing is removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^(eu-ai|hipaa|pci|sox|[1-9][0-9]{0,3}d)$"), length(max = 20))]
+    pub retention: Option<String>,
 }
 
 impl Default for Recording {
@@ -337,6 +344,7 @@ impl Default for Recording {
             results: ResultRecording::default(),
             max_result_bytes: default_max_result_bytes(),
             durability: Durability::default(),
+            retention: None,
         }
     }
 }

@@ -10,6 +10,7 @@ mod first_session;
 mod forensics;
 mod identity;
 mod policy_reload;
+mod retention;
 mod scene;
 mod secrets_nowhere;
 mod sizes;

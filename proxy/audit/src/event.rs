@@ -246,13 +246,13 @@ pub mod key {
         pub const CHAIN_PREVIOUS: &str = "portcullis.chain.prev";
         /// Number of the record in its session, from 0, without gaps. On every record.
         pub const SESSION_SEQUENCE: &str = "portcullis.session.seq";
-        /// What the recorder reports: `start`, `recovered`, `removed` (exported segments, by retention).
+        /// What the recorder reports: `start`, `recovered`, `removed` (segments, by retention).
         pub const RECORDER_EVENT: &str = "portcullis.recorder.event";
         /// Whole records that opening found.
         pub const RECOVERED_RECORDS: &str = "portcullis.recorder.records";
         /// Bytes of a torn tail that opening cut off.
         pub const TORN_BYTES: &str = "portcullis.recorder.torn_bytes";
-        /// Records with lower sequences were removed from disk after their export.
+        /// Records with lower sequences were removed from disk, by retention.
         pub const REMOVED_BELOW: &str = "portcullis.recorder.removed_below";
         /// A checkpoint as a signed note.
         pub const CHECKPOINT_NOTE: &str = "portcullis.checkpoint.note";

@@ -62,12 +62,10 @@ pub struct ExportOptions {
     pub max_backoff: Duration,
     /// `service.name` and the like: attributes of the OTLP resource.
     pub resource: Vec<(String, String)>,
-    /// Removes a sealed segment this long after its last record, when all of it was accepted. `None`: never.
-    pub remove_after: Option<Duration>,
 }
 
 impl ExportOptions {
-    /// 10 s per request, back-off from 1 s to 30 s, nothing is removed.
+    /// 10 s per request, back-off from 1 s to 30 s.
     pub fn new(endpoint: impl Into<String>, protocol: Protocol) -> Self {
         Self {
             endpoint: endpoint.into(),
@@ -78,7 +76,6 @@ impl ExportOptions {
             initial_backoff: Duration::from_secs(1),
             max_backoff: Duration::from_secs(30),
             resource: vec![("service.name".to_owned(), "portcullis".to_owned())],
-            remove_after: None,
         }
     }
 }
@@ -90,7 +87,6 @@ impl fmt::Debug for ExportOptions {
             .field("endpoint", &self.endpoint)
             .field("protocol", &self.protocol)
             .field("headers", &headers)
-            .field("remove_after", &self.remove_after)
             .finish_non_exhaustive()
     }
 }
@@ -152,7 +148,7 @@ impl Exporter {
     /// See [`ExportError`]. A receiver that cannot be reached is not an error.
     pub fn start(spool: &Spool, options: ExportOptions) -> Result<Self, ExportError> {
         let source = Source::new(spool.directory(), spool.durable())?;
-        Self::spawn(source, options, Some(spool.clone()))
+        Self::spawn(source, options)
     }
 
     /// Exports what is left of a log that nobody writes any more, and ends.
@@ -160,10 +156,10 @@ impl Exporter {
     /// # Errors
     /// As [`Self::start`].
     pub fn finish(directory: &Path, options: ExportOptions) -> Result<Self, ExportError> {
-        Self::spawn(Source::new(directory, Durable::everything())?, options, None)
+        Self::spawn(Source::new(directory, Durable::everything())?, options)
     }
 
-    fn spawn(source: Source, options: ExportOptions, spool: Option<Spool>) -> Result<Self, ExportError> {
+    fn spawn(source: Source, options: ExportOptions) -> Result<Self, ExportError> {
         let sender = match options.protocol {
             Protocol::Grpc => Sender::Grpc(grpc::Sender::new(&options)?),
             Protocol::HttpProtobuf => Sender::Http(http::Sender::new(&options)?),
@@ -175,7 +171,7 @@ impl Exporter {
         });
         // What a checkpoint of an earlier start covered was sent by that start, or the next one covers it too.
         let signed = source.next();
-        let export = Export { source, sender, options, status, spool, signed, looked: Instant::now() };
+        let export = Export { source, sender, options, status, signed, looked: Instant::now() };
         Ok(Self { status: receiver, task: tokio::spawn(export.run()) })
     }
 
@@ -240,7 +236,6 @@ struct Export {
     sender: Sender,
     options: ExportOptions,
     status: watch::Sender<ExportStatus>,
-    spool: Option<Spool>,
     /// Size of the last checkpoint that was sent.
     signed: u64,
     /// When a checkpoint was looked for last.
@@ -259,7 +254,6 @@ impl Export {
                     delivered => delivered,
                 },
                 Ok(None) => {
-                    self.remove_exported().await;
                     let sent = self.send_checkpoint().await;
                     // While a checkpoint is owed, it is looked for soon.
                     let patience = if self.unsigned() > 0 { CHECKPOINT_PAUSE } else { Duration::MAX };
@@ -359,14 +353,6 @@ impl Export {
     fn failed(&self, why: &str) {
         tracing::warn!(why, "export audit records");
         self.status.send_modify(|status| status.last_error = Some(why.to_owned()));
-    }
-
-    async fn remove_exported(&mut self) {
-        let (Some(spool), Some(older_than)) = (&self.spool, self.options.remove_after) else { return };
-        let below = self.source.removable_below();
-        if let Err(error) = spool.remove_below(below, older_than).await {
-            tracing::warn!(error = %error, "remove exported segments of the audit log");
-        }
     }
 
     fn request(&self, log_records: Vec<LogRecord>) -> ExportLogsServiceRequest {

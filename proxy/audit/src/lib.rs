@@ -4,7 +4,7 @@
 //! Reading: query, replay and verify work on a spool directory, with no gateway running.
 //!
 //! The rooms: [`event`] is the schema, `encode` its one and only byte form, `leaf` a quick look at it, [`merkle`] and [`note`]
-//! the evidence, [`segment`] and [`checkpoint`] the files, [`spool`] the writer, [`export`] what sends copies, [`archive`] what delivers whole logs to an object store; [`read`] and [`record`]
+//! the evidence, [`segment`] and [`checkpoint`] the files, [`spool`] the writer, [`export`] what sends copies, [`archive`] what delivers whole logs to an object store, [`retention`] what removes the oldest; [`read`] and [`record`]
 //! the reader of a log, [`source`] of any place that holds records, on which [`query`], [`replay`] and [`verify`] stand. [`evidence`] is what is handed over, [`witness`] and [`inventory`] what others know of the logs. [`stream`] is the form of recorded terminals.
 
 pub mod archive;
@@ -21,6 +21,7 @@ pub mod query;
 pub mod read;
 pub mod record;
 pub mod replay;
+pub mod retention;
 pub mod segment;
 pub mod source;
 pub mod spool;

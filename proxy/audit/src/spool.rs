@@ -22,6 +22,7 @@ use crate::read::ReadError;
 use crate::{Event, SessionStamp};
 pub(crate) use committer::Durable;
 use committer::Shared;
+pub(crate) use predecessors::CLOSED;
 pub use predecessors::{Predecessor, recover_predecessors};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -124,7 +125,7 @@ pub enum SpoolError {
     #[error("audit spool failed earlier and takes no more records")]
     Failed,
     /// The spool reached `max_bytes`, or the disk is full.
-    #[error("audit spool is full ({limit} bytes): export or remove sealed segments")]
+    #[error("audit spool is full ({limit} bytes): give it more, or set recording.retention")]
     Full {
         /// The limit, or what the spool takes when the disk is full.
         limit: u64,
@@ -213,6 +214,15 @@ impl Spool {
     /// Follows how much of the log is on disk.
     pub(crate) fn durable(&self) -> Durable {
         self.0.shared.durable()
+    }
+
+    /// Begins a new segment, if there is a record in the current one: what retention may remove are whole segments, and
+    /// a quiet log fills one in months.
+    ///
+    /// # Errors
+    /// The disk failed, or is full: then the segment goes on.
+    pub fn seal(&self) -> Result<(), SpoolError> {
+        self.0.shared.seal()
     }
 
     /// Removes sealed segments whose records are all below this sequence and whose last is older than this; first

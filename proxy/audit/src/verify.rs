@@ -104,6 +104,8 @@ pub struct Report {
     pub first: u64,
     /// Sequence after the last.
     pub end: u64,
+    /// Records below this are not here because the log itself says that retention removed them.
+    pub removed_below: Option<u64>,
     /// Bytes of records.
     pub bytes: u64,
     /// Sessions seen.
@@ -292,6 +294,7 @@ impl Report {
             records: 0,
             first: 0,
             end: 0,
+            removed_below: None,
             bytes: 0,
             sessions: 0,
             open_sessions: 0,
@@ -323,6 +326,17 @@ impl Report {
     /// Whether copies were checked and not the log itself: what is missing there may not have arrived.
     pub fn is_copy(&self) -> bool {
         matches!(self.subject, Subject::Copies | Subject::Bundle)
+    }
+
+    /// For a copy that should have all records, as an archive should: that the gateway no longer had to keep some is no
+    /// reason that they are not there.
+    pub fn expect_all(&mut self) {
+        if let Some(below) = self.removed_below.take().filter(|below| *below > 0) {
+            let last = below - 1;
+            let what = format!("records 0..{last} are not here; retention removed them from the gateway's disk");
+            self.incomplete(Some((0, last)), what);
+            self.conclude();
+        }
     }
 
     /// First thing that is wrong.

@@ -6,6 +6,7 @@ mod target;
 use super::objects::{Located, Objects};
 use super::{Config, IssuerConfig, Problem, ResourceConfig, ResourceKey, quantity};
 use crds::v1alpha1::{Durability, Policy, ProtectedResource, ResourceSpec, ResultRecording};
+use proxy_audit::retention::Policy as Retention;
 use proxy_core::session::Recording;
 use proxy_policy::{PolicySet, ResourceFacts};
 use references::Lookup;
@@ -41,6 +42,7 @@ fn one(resource: &Located<ProtectedResource>, objects: &Objects) -> Result<Resou
     let issuers = issuers(spec, &mut lookup);
     let upstream = target::upstream(spec, &mut lookup);
     let recording = recording(spec, &mut lookup);
+    let retention = retention(spec, &mut lookup);
     let port = lookup.number("spec.gateway.service.port", spec.gateway_port());
     let max_sessions = lookup.number("spec.gateway.maxSessions", spec.gateway.max_sessions);
     let drain_seconds = lookup.number("spec.gateway.drainSeconds", spec.gateway.drain_seconds);
@@ -70,6 +72,7 @@ fn one(resource: &Located<ProtectedResource>, objects: &Objects) -> Result<Resou
             issuers,
             upstream,
             recording,
+            retention,
             policies,
         }),
         _ => Err(problems),
@@ -169,6 +172,12 @@ fn recording(spec: &ResourceSpec, lookup: &mut Lookup<'_>) -> Option<Recording> 
             Durability::Synced => proxy_core::session::Durability::Synced,
         },
     })
+}
+
+/// `None` also after a problem was noted.
+fn retention(spec: &ResourceSpec, lookup: &mut Lookup<'_>) -> Option<Retention> {
+    let parsed = spec.recording.retention.as_deref()?.parse();
+    parsed.map_err(|message: String| lookup.problem("spec.recording.retention", message)).ok()
 }
 
 fn policies(

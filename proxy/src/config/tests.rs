@@ -73,6 +73,32 @@ fn a_whole_configuration_resolves() {
 }
 
 #[test]
+fn a_retention_is_a_preset_or_days() {
+    let resource = |retention: &str| {
+        RESOURCE.replace("spec:\n", &format!("spec:\n  recording: {{retention: {retention}}}\n"))
+    };
+    let kept = |retention: &str| {
+        let files = [("orders.yaml", resource(retention)), ("login.yaml", LOGIN.to_owned())];
+        read(&files.each_ref().map(|(name, text)| (*name, text.as_str()))).map(|mut config| {
+            config
+                .resources
+                .pop_first()
+                .unwrap()
+                .1
+                .retention
+                .map(|policy| (policy.keep_days, policy.at_hand_days))
+        })
+    };
+    assert_eq!(kept("null").unwrap(), None);
+    assert_eq!(kept("pci").unwrap(), Some((366, 92)));
+    assert_eq!(kept("90d").unwrap(), Some((90, 30)));
+    for wrong in ["forever", "90", "0d", "10000d"] {
+        let said = kept(wrong).unwrap_err().to_string();
+        assert!(said.contains("orders.yaml") && said.contains("spec.recording.retention"), "{said}");
+    }
+}
+
+#[test]
 fn every_missing_reference_is_named_with_its_place() {
     let text = problems(&[("orders.yaml", &RESOURCE.replace("orders-ca", "nowhere-ca"))]);
     assert_eq!(

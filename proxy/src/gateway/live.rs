@@ -1,11 +1,12 @@
 //! One Resource while it is listened for: what its sessions share, and how they are counted and ended.
 
-use super::LAST_WORDS;
 use super::followers::Followers;
+use super::{LAST_WORDS, Shared};
 use crate::config::ResourceKey;
 use crate::protocols::Service;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use proxy_audit::Spool;
+use proxy_audit::retention::Policy;
 use proxy_policy::PolicySet;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,6 +26,8 @@ pub struct Current {
     pub max_sessions: usize,
     /// How long sessions may go on after the gateway was told to stop.
     pub drain: Duration,
+    /// How long records are kept, if not for good.
+    pub retention: Option<Policy>,
 }
 
 /// One Resource while it is listened for.
@@ -35,6 +38,7 @@ pub struct Live {
     policies: Arc<ArcSwap<PolicySet>>,
     changes: watch::Sender<u64>,
     spool: Spool,
+    retention: watch::Sender<Option<Policy>>,
     followers: Mutex<Followers>,
     sessions: TaskTracker,
     open: AtomicUsize,
@@ -44,24 +48,31 @@ pub struct Live {
 
 impl Live {
     /// A Resource without sessions.
-    pub(super) fn new(
-        key: ResourceKey,
-        spool: Spool,
-        followers: Followers,
-        policies: Arc<PolicySet>,
-    ) -> Self {
+    pub(super) fn new(key: ResourceKey, spool: Spool, policies: Arc<PolicySet>) -> Self {
         Self {
             key,
             current: ArcSwapOption::empty(),
             policies: Arc::new(ArcSwap::new(policies)),
             changes: watch::Sender::new(0),
             spool,
-            followers: Mutex::new(followers),
+            // Nothing is removed before the configuration that says so is in force.
+            retention: watch::Sender::new(None),
+            followers: Mutex::default(),
             sessions: TaskTracker::new(),
             open: AtomicUsize::new(0),
             draining: CancellationToken::new(),
             ending: CancellationToken::new(),
         }
+    }
+
+    /// Starts what follows its log.
+    ///
+    /// # Errors
+    /// Part of it cannot be used, in words for the operator.
+    pub(super) fn follow(&self, shared: &Shared) -> Result<(), String> {
+        let started = Followers::start(shared, &self.key, &self.spool, self.retention.subscribe())?;
+        *self.followers.lock().unwrap_or_else(PoisonError::into_inner) = started;
+        Ok(())
     }
 
     /// Its namespace and name.
@@ -71,6 +82,8 @@ impl Live {
 
     /// Takes settings over: policies for all sessions, the rest for new ones.
     pub fn update(&self, current: Current, policies: Arc<PolicySet>) {
+        let retention = current.retention;
+        self.retention.send_if_modified(|kept| std::mem::replace(kept, retention) != retention);
         self.current.store(Some(Arc::new(current)));
         self.update_policies(policies);
     }

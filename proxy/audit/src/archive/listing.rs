@@ -97,7 +97,7 @@ impl ArchivedLog {
     }
 
     fn may_grow(&self) -> bool {
-        !self.files.contains_key(super::pieces::CLOSED)
+        !self.files.contains_key(crate::spool::CLOSED)
     }
 }
 

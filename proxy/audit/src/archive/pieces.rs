@@ -6,14 +6,12 @@ use crate::archive::{ArchiveError, ArchivedFile};
 use crate::checkpoint::{CHECKPOINTS, VERIFIER_KEY};
 use crate::inventory::{CERTIFICATE, CERTIFIER_KEY, INVENTORY};
 use crate::segment::{Frames, Segment, SegmentError};
+use crate::spool::CLOSED;
 use crate::witness::COSIGNED;
 use bytes::Bytes;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
-
-/// Says that nothing more comes.
-pub(super) const CLOSED: &str = "closed";
 
 /// Files that grow by signed notes.
 pub(super) const NOTES: [&str; 2] = [CHECKPOINTS, COSIGNED];

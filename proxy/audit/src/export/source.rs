@@ -36,7 +36,6 @@ pub(super) struct Source {
     acknowledged: Position,
     /// Behind the batch that was read last.
     ahead: Position,
-    first_undelivered: Option<u64>,
 }
 
 impl Source {
@@ -46,14 +45,14 @@ impl Source {
             move |source| ExportError::Cursor { path, source }
         };
         let sequence = cursor::read(directory).map_err(error(cursor::CURSOR))?;
-        let undelivered = cursor::undelivered(directory).map_err(error(cursor::UNDELIVERED))?;
+        // A list that cannot be read is said at the start.
+        drop(cursor::undelivered(directory).map_err(error(cursor::UNDELIVERED))?);
         let position = Position { sequence, place: None };
         Ok(Self {
             directory: directory.to_owned(),
             durable,
             acknowledged: position.clone(),
             ahead: position,
-            first_undelivered: undelivered.iter().map(|range| range.first).min(),
         })
     }
 
@@ -70,11 +69,6 @@ impl Source {
     pub(super) fn newest_checkpoint(&self) -> Result<Option<(u64, String)>, String> {
         let newest = checkpoint::newest(&self.directory, self.next());
         newest.map_err(|error| format!("read checkpoints: {error}"))
-    }
-
-    /// Records below this may leave the disk: they were accepted.
-    pub(super) fn removable_below(&self) -> u64 {
-        self.first_undelivered.map_or(self.next(), |first| first.min(self.next()))
     }
 
     /// Waits until there is more on disk; `false` when there will never be.
@@ -113,9 +107,7 @@ impl Source {
         let last = first + count.saturating_sub(1);
         let range = Undelivered { time: Timestamp::now(), first, last, rejected, why };
         cursor::keep(&self.directory, &range)
-            .map_err(|error| format!("write list of undelivered: {error}"))?;
-        self.first_undelivered.get_or_insert(first);
-        Ok(())
+            .map_err(|error| format!("write list of undelivered: {error}"))
     }
 }
 
@@ -160,7 +152,8 @@ fn is_torn(error: &crate::segment::SegmentError) -> bool {
 }
 
 fn open(directory: &Path, position: &mut Position) -> Result<Option<Frames>, String> {
-    if let Some((path, offset)) = &position.place {
+    // A segment that was sent as a whole may be gone.
+    if let Some((path, offset)) = position.place.as_ref().filter(|(path, _)| path.exists()) {
         return Frames::resume(path, *offset).map(Some).map_err(|error| super::chain(&error));
     }
     let segments = Segment::list(directory).map_err(|error| error.to_string())?;

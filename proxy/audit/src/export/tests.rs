@@ -4,6 +4,7 @@ use super::*;
 use crate::event::{Event, EventName, SessionStamp, Severity, key};
 use crate::note::{LogKey, SignedCheckpoint};
 use crate::record::Record;
+use crate::retention::Retention;
 use crate::segment::Segment;
 use crate::verify::{Outcome, verify};
 use crate::{Spool, SpoolOptions};
@@ -317,17 +318,20 @@ async fn exported_segments_are_removed_only_when_configured_and_accepted() {
     let spool = spool(&directory);
     let collector = Collector::default();
     let (address, _server) = collector.serve(None);
-    let options = ExportOptions { remove_after: Some(Duration::ZERO), ..grpc_options(address) };
+    let retention = Retention { older_than: Duration::ZERO, exported: true, archive: None };
     write(&spool, 600).await;
     let before = Segment::list(spool.directory()).unwrap().len();
-    let exporter = Exporter::start(&spool, options).unwrap();
-    // 602 records and the one that says what was removed.
+    assert_eq!(retention.apply(&spool).await.unwrap(), 0, "nothing is accepted yet");
+    let exporter = Exporter::start(&spool, grpc_options(address)).unwrap();
+    reached(&exporter, 602).await;
+    assert!(retention.apply(&spool).await.unwrap() > 0);
+    // And the one that says what was removed.
     reached(&exporter, 603).await;
     spool.close().await.unwrap();
     let left = Segment::list(spool.directory()).unwrap();
     assert!(before > 3 && left.len() == 1, "{before} segments, then {left:?}");
     let report = verify(spool.directory(), None).unwrap();
-    assert_eq!(report.outcome, Outcome::Incomplete, "{:?}", report.problems);
+    assert_eq!((report.outcome, report.removed_below), (Outcome::Ok, Some(report.first)), "{report:?}");
     drop((exporter, spool));
     let options = SpoolOptions::new(directory.path().join("log"), "dev/default/orders/0");
     let (_, recovery) = Spool::open(&options).expect("a log without its beginning is opened");

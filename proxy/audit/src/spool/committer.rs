@@ -154,6 +154,10 @@ impl Shared {
         self.writer().measure()
     }
 
+    pub(super) fn seal(&self) -> Result<(), SpoolError> {
+        self.writer().seal()
+    }
+
     pub(super) fn request_close(&self) {
         self.signal(|signals| signals.close = true);
     }

@@ -292,7 +292,10 @@ impl End {
             return create_segment(directory, &header).map_err(SpoolError::Io);
         };
         let file = OpenOptions::new().read(true).write(true).open(&segment.path).map_err(SpoolError::Io)?;
-        file.set_len(self.offset).map_err(SpoolError::Io)?;
+        // Even to the same length it would count as a change, and the segment as new.
+        if file.metadata().map_err(SpoolError::Io)?.len() != self.offset {
+            file.set_len(self.offset).map_err(SpoolError::Io)?;
+        }
         Ok((file, self.offset))
     }
 }

@@ -1,4 +1,4 @@
-//! Removing what was exported. Never done unless somebody configured it.
+//! Removing what has to be kept no longer. Never done unless somebody configured it.
 
 use crate::event::{Event, EventName, SessionStamp, Severity, key};
 use crate::segment::Segment;
@@ -21,7 +21,7 @@ pub(super) async fn remove_below(spool: &Spool, below: u64, older_than: Duration
     let event = Event::new(
         EventName::Recorder,
         Severity::Info,
-        format!("recorder removed: {} exported segments below record {removed_below}", removable.len()),
+        format!("recorder removed: {} segments below record {removed_below}", removable.len()),
     )
     .with(key::RECORDER_EVENT, "removed")
     .with(key::REMOVED_BELOW, *removed_below);

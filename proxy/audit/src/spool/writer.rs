@@ -161,6 +161,11 @@ impl Writer {
         Ok(())
     }
 
+    /// Begins a new segment before this one is full.
+    pub(super) fn seal(&mut self) -> Result<(), SpoolError> {
+        if self.status == Status::Open && self.size() > self.tail.first { self.rotate() } else { Ok(()) }
+    }
+
     /// Closes the segment and begins the next. Not synced here: the committer does that before it says so.
     fn rotate(&mut self) -> Result<(), SpoolError> {
         let header = Header { tree: self.tail.tree.clone(), previous: self.tail.last_leaf };
