@@ -88,7 +88,7 @@ impl Judgement {
 }
 
 fn tell(command: &Command, evaluation: Evaluation, unresolved: Vec<String>) -> Judgement {
-    let (touches, unknown) = match &command.effects {
+    let (touches, unknown) = match &command.reading.effects {
         Effects::Known(touches) => (touches, None),
         Effects::Unknown { why, touches } => (touches, Some(why.clone())),
     };
@@ -101,7 +101,7 @@ fn tell(command: &Command, evaluation: Evaluation, unresolved: Vec<String>) -> J
         verdict,
         rule: name(&rule),
         message,
-        operation: command.operation.clone(),
+        operation: command.reading.operation.clone(),
         effects: touches.iter().map(ToString::to_string).collect(),
         unknown,
         unresolved,

@@ -5,7 +5,7 @@
 //! written by hand rather than through the generated types because most of a record does not depend on its place in
 //! the log: it is encoded before the log's lock is taken, and the rest is spliced in under it.
 
-use crate::event::{Event, Severity, Value, key};
+use crate::event::{Common, Event, Severity, Value, key};
 use crate::merkle::Hash;
 use opentelemetry_proto::tonic::logs::v1::SeverityNumber;
 use prost::encoding::{encode_varint, encoded_len_varint};
@@ -77,8 +77,10 @@ impl Draft {
         head.push(BODY);
         encode_varint((1 + string_len(body.len())) as u64, &mut head);
         string_field(&mut head, 0x0a, &body);
-        let mut attributes = Vec::with_capacity(stamp.len() + 512);
+        let common = event.common.as_ref().map(Common::encoded).unwrap_or_default();
+        let mut attributes = Vec::with_capacity(stamp.len() + common.len() + 512);
         attributes.extend_from_slice(stamp);
+        attributes.extend_from_slice(common);
         encode_attributes(&mut attributes, &event.attributes);
         Self { head, record_id: RecordId::new(), attributes, name: event.name.as_str() }
     }

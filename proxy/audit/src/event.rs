@@ -23,12 +23,50 @@ pub struct Event {
     pub body: String,
     /// Attributes beside the envelope. Keys are unique; they are constants of [`key`].
     pub attributes: Vec<(&'static str, Value)>,
+    /// Attributes before those, which other events have as well.
+    pub common: Option<Common>,
+}
+
+/// Attributes of many events, in the record's byte form: encoded once, copied into each record. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Common(Arc<CommonInner>);
+
+#[derive(Debug)]
+struct CommonInner {
+    attributes: Vec<(&'static str, Value)>,
+    encoded: Vec<u8>,
+}
+
+impl Common {
+    /// These attributes, in this order. Keys are unique, among these and among those of the events.
+    pub fn new(attributes: Vec<(&'static str, Value)>) -> Self {
+        let mut encoded = Vec::new();
+        crate::encode::encode_attributes(&mut encoded, &attributes);
+        Self(Arc::new(CommonInner { attributes, encoded }))
+    }
+
+    pub(crate) fn encoded(&self) -> &[u8] {
+        &self.0.encoded
+    }
 }
 
 impl Event {
     /// An event without attributes.
     pub fn new(name: EventName, severity: Severity, body: impl Into<String>) -> Self {
-        Self { name, severity, body: body.into(), attributes: Vec::with_capacity(USUAL_ATTRIBUTES) }
+        let attributes = Vec::with_capacity(USUAL_ATTRIBUTES);
+        Self { name, severity, body: body.into(), attributes, common: None }
+    }
+
+    /// The same event with these attributes before its own.
+    #[must_use]
+    pub fn with_common(self, common: Common) -> Self {
+        Self { common: Some(common), ..self }
+    }
+
+    /// Keys of all its attributes.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &'static str> + Clone {
+        let common = self.common.iter().flat_map(|common| &common.0.attributes);
+        common.chain(&self.attributes).map(|(key, _)| *key)
     }
 
     /// The same event with one more attribute.

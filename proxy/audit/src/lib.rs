@@ -29,5 +29,5 @@ pub mod stream;
 pub mod verify;
 pub mod witness;
 
-pub use event::{Event, EventName, SessionStamp, Severity, Value};
+pub use event::{Common, Event, EventName, SessionStamp, Severity, Value};
 pub use spool::{Receipt, Recovery, Spool, SpoolError, SpoolOptions};

@@ -256,12 +256,12 @@ impl Drop for Inner {
 /// Keys must be unique on a record: OTLP leaves undefined what duplicates mean.
 fn check_keys(session: &SessionStamp, event: &Event) -> Result<(), SpoolError> {
     let mut keys = session.keys();
-    for (position, (key, _)) in event.attributes.iter().enumerate() {
+    for (position, key) in event.keys().enumerate() {
         if !keys.insert(key) {
             continue;
         }
         let in_stamp = session.attributes().iter().any(|(other, _)| other == key);
-        if in_stamp || event.attributes.iter().take(position).any(|(other, _)| other == key) {
+        if in_stamp || event.keys().take(position).any(|other| other == key) {
             return Err(SpoolError::DuplicateKey { key });
         }
     }

@@ -16,6 +16,7 @@
 
 mod asking;
 mod held;
+mod judgement;
 mod permit;
 mod record;
 mod stale;
@@ -26,6 +27,8 @@ pub use asking::{Asked, Unasked};
 pub use held::{Held, Notice};
 pub use permit::{End, EndKind, Permit};
 
+use judgement::{Clearance, Judgement, Judgements, Said};
+
 use crate::approval::{ApprovalError, Outcome};
 use crate::mask::Masker;
 use crate::metrics::CommandLabels;
@@ -33,14 +36,12 @@ use crate::refusal::{Refusal, RefusalKind};
 use crate::session::{Durability, ResourceContext, Session};
 use jiff::Timestamp;
 use proxy_audit::{Event, Receipt, SessionStamp, SpoolError};
-use proxy_policy::{Command, Evaluation, MaskPlan, PolicySet, RuleRef, Verdict};
-use std::collections::VecDeque;
+use proxy_policy::{Command, Evaluation, PolicySet, Verdict};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What the gate says of a command.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "a permit is the common case, and costs no allocation")]
 pub enum Decision {
     /// It may run now.
     Permit(Permit),
@@ -52,7 +53,6 @@ pub enum Decision {
 
 /// What the gate says of a command before anybody is asked about it.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "a permit is the common case, and costs no allocation")]
 pub enum Judged {
     /// It may run now.
     Permit(Permit),
@@ -90,8 +90,7 @@ pub struct Gate {
     totals: record::Totals,
     /// Last record of a change whose transaction is open and whose way to the disk was not waited for.
     owed: Option<Receipt>,
-    /// The last few commands as records show them, newest first.
-    shown: VecDeque<Arc<record::Shown>>,
+    judgements: Judgements,
 }
 
 impl Gate {
@@ -124,7 +123,7 @@ impl Gate {
             commands: 0,
             totals: record::Totals::default(),
             owed: None,
-            shown: VecDeque::new(),
+            judgements: Judgements::default(),
         };
         gate.write(record::session_start(&gate.session, &gate.resource, &gate.policies, &gate.masker), false)
             .await?;
@@ -177,33 +176,33 @@ impl Gate {
             return Judged::Refused(refusal);
         }
         let stale = stale::refusal(&self.resource.contact);
-        let evaluation = match &stale {
-            Some(refusal) => stale::evaluation(refusal),
-            None => self.policies.evaluate(self.session.identity.identity(), &command, Timestamp::now()),
+        let judgement = match &stale {
+            Some(refusal) => self.judgement(&command, stale::evaluation(refusal)),
+            None => self.evaluate(&command),
         };
-        let number = self.next_command(&evaluation.verdict);
-        let shown = self.shown(number, &command);
-        let event = record::statement(&self.facts(number, &command), &shown, &evaluation);
-        let allowed = matches!(evaluation.verdict, Verdict::Allow { .. });
+        let number = self.next_command(judgement.said.word());
+        let event = record::statement(&self.facts(number, &command), &judgement);
+        let allowed = matches!(judgement.said, Said::Allow(_));
         let put_off = allowed && standing == Standing::Undoable;
-        let written = self.write(event, !put_off && (command.changes || !allowed)).await;
+        let written = self.write(event, !put_off && (command.reading.changes || !allowed)).await;
         self.named |= written.is_ok();
         let settled = match written {
-            Ok(receipt) => self.settle(standing, (put_off && command.changes).then_some(receipt)).await,
+            Ok(receipt) => {
+                self.settle(standing, (put_off && command.reading.changes).then_some(receipt)).await
+            }
             Err(refusal) => Err(refusal),
         };
         if let Err(refusal) = settled {
             return Judged::Refused(refusal);
         }
         self.resource.metrics.decision_seconds.observe(arrived.elapsed().as_secs_f64());
-        let Evaluation { verdict, .. } = evaluation;
-        match verdict {
-            Verdict::Allow { rule, mask } => Judged::Permit(self.permit(number, command, rule, mask)),
-            Verdict::Deny { rule, message } => {
-                Judged::Refused(stale.unwrap_or_else(|| Refusal::denied(rule, message)))
+        match &judgement.said {
+            Said::Allow(clearance) => Judged::Permit(self.permit(number, command, Arc::clone(clearance))),
+            Said::Deny { rule, message } => {
+                Judged::Refused(stale.unwrap_or_else(|| Refusal::denied(rule.clone(), message.clone())))
             }
-            Verdict::Hold { rule, terms, message, .. } => {
-                let held = Held::new(number, command, rule, terms, message);
+            Said::Hold { rule, terms, message } => {
+                let held = Held::new(number, command, rule.clone(), terms.clone(), message.clone());
                 let facts = self.facts(number, held.command());
                 let question = held.question(&facts, standing != Standing::Alone);
                 let approvals = Arc::clone(&self.resource.approvals);
@@ -248,9 +247,11 @@ impl Gate {
         }
         let identity = self.session.identity.identity();
         match self.policies.evaluate(identity, held.command(), Timestamp::now()).verdict {
-            Verdict::Allow { rule, mask } => Ok(self.permit(held.number(), held.into_command(), rule, mask)),
+            Verdict::Allow { rule, mask } => {
+                Ok(self.permit(held.number(), held.into_command(), Arc::new(Clearance { rule, mask })))
+            }
             Verdict::Hold { rule, mask, .. } if rule == *held.rule() => {
-                Ok(self.permit(held.number(), held.into_command(), rule, mask))
+                Ok(self.permit(held.number(), held.into_command(), Arc::new(Clearance { rule, mask })))
             }
             Verdict::Hold { rule, .. } => Err(Refusal {
                 kind: RefusalKind::Denied,
@@ -334,6 +335,12 @@ impl Gate {
         Watch { expires_at: self.session.identity.expires_at(), changes: self.changes.clone() }
     }
 
+    /// What the newest policies say of a command, without a record: nothing runs by this.
+    pub fn would_deny(&mut self, command: &Command) -> bool {
+        self.adopt_policies();
+        matches!(self.evaluate(command).said, Said::Deny { .. })
+    }
+
     /// Ends the session and records why, with totals.
     pub async fn close(self, reason: &'static str) {
         let event = record::session_end(reason, self.commands, &self.totals);
@@ -377,14 +384,13 @@ impl Gate {
         Ok(())
     }
 
-    fn permit(&self, number: u64, command: Arc<Command>, rule: RuleRef, mask: MaskPlan) -> Permit {
+    fn permit(&self, number: u64, command: Arc<Command>, clearance: Arc<Clearance>) -> Permit {
         Permit::new(
             permit::Log { spool: self.resource.spool.clone(), stamp: self.stamp.clone() },
             permit::Cleared {
                 number,
                 command,
-                rule,
-                mask,
+                clearance,
                 masker: self.masker.clone(),
                 wording: self.resource.wording,
             },
@@ -392,15 +398,19 @@ impl Gate {
         )
     }
 
-    /// The command as records show it: remembered, as clients repeat themselves.
-    fn shown(&mut self, number: u64, command: &Arc<Command>) -> Arc<record::Shown> {
-        if let Some(shown) = self.shown.iter().find(|shown| shown.is_of(command)) {
-            return Arc::clone(shown);
+    /// What the policies say of a command now.
+    fn evaluate(&mut self, command: &Command) -> Arc<Judgement> {
+        if let Some(known) = self.judgements.of(command) {
+            return known;
         }
-        let shown = Arc::new(record::Shown::of(&self.facts(number, command)));
-        self.shown.truncate(SHOWN.saturating_sub(1));
-        self.shown.push_front(Arc::clone(&shown));
-        shown
+        let identity = self.session.identity.identity();
+        let judgement = self.judgement(command, self.policies.evaluate(identity, command, Timestamp::now()));
+        self.judgements.keep(&judgement);
+        judgement
+    }
+
+    fn judgement(&self, command: &Command, evaluation: Evaluation) -> Arc<Judgement> {
+        Arc::new(Judgement::new(command, evaluation, &self.masker, self.resource.wording))
     }
 
     fn facts<'a>(&'a self, number: u64, command: &'a Arc<Command>) -> record::Facts<'a> {
@@ -414,9 +424,8 @@ impl Gate {
         }
     }
 
-    fn next_command(&mut self, verdict: &Verdict) -> u64 {
+    fn next_command(&mut self, verdict: &'static str) -> u64 {
         self.commands = self.commands.saturating_add(1);
-        let verdict = record::verdict_word(verdict);
         self.totals.count(verdict);
         let labels = CommandLabels { protocol: self.resource.protocol, verdict };
         self.resource.metrics.commands.get_or_create(&labels).inc();
@@ -428,7 +437,7 @@ impl Gate {
         if !Arc::ptr_eq(&newest, &self.policies) {
             self.policies = Arc::clone(&newest);
             self.named = false;
-            self.shown.clear();
+            self.judgements.forget();
             let detectors = self.policies.detectors(self.session.identity.identity());
             self.masker = Masker::new(&detectors, self.resource.tenant_key.expose());
         }
@@ -519,8 +528,6 @@ impl std::fmt::Display for Chain<'_> {
     }
 }
 
-/// Commands whose shown form a session remembers: as many as the transaction of an ordinary program has.
-const SHOWN: usize = 8;
 /// How often a session looks at the wall clock, which may be set meanwhile.
 const LONGEST_NAP: Duration = Duration::from_secs(30);
 /// A session that is over but busy is not looked at more often than this.

@@ -4,11 +4,10 @@
 
 use crds::v1alpha1::Policy;
 use proxy_policy::{
-    Access, ColumnName, Command, Effects, Identity, Outputs, PolicySet, Provenance, ResourceFacts, Touch,
-    compile,
+    Access, ColumnName, Command, Effects, Identity, Outputs, PolicySet, Provenance, Reading, ResourceFacts,
+    Touch, compile,
 };
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -34,7 +33,7 @@ fn main() {
         ),
     ] {
         for command in [&read, &write] {
-            measure(&format!("{name}: {}", command.operation), || {
+            measure(&format!("{name}: {}", command.reading.operation), || {
                 black_box(set.evaluate(
                     black_box(&identity),
                     black_box(command),
@@ -104,19 +103,18 @@ fn command(effect: &'static str, columns: &[&str]) -> Command {
         columns.iter().map(|column| ColumnName(format!("public.orders.{column}"))).collect();
     let provenance =
         |source: &ColumnName| Provenance { sources: [source.clone()].into(), verbatim: true, opaque: false };
-    Command {
-        operation: effect.to_uppercase(),
-        text: String::new(),
-        masked_text: "SELECT id, name, email, total FROM orders JOIN customers USING (id)".to_owned(),
-        canonical: String::new(),
-        role: "app".to_owned(),
-        namespace: "app".to_owned(),
-        binding: Vec::new(),
-        effects: Effects::Known(touches.into()),
+    let text = "SELECT id, name, email, total FROM orders JOIN customers USING (id)";
+    let reading = Reading {
         outputs: vec![Outputs::Columns(sources.iter().map(provenance).collect())],
         reads: sources.into_iter().collect(),
-        predicates: BTreeSet::new(),
-        flows: Vec::new(),
-        changes: effect != "Select",
+        ..Reading::new(effect.to_uppercase(), text, Effects::Known(touches.into()))
+    };
+    Command {
+        text: "".into(),
+        canonical: String::new(),
+        role: "app".into(),
+        namespace: "app".into(),
+        binding: Vec::new(),
+        reading: reading.into(),
     }
 }

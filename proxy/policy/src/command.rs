@@ -5,28 +5,37 @@ mod detail;
 pub use detail::{ApiRequest, Detail, Program};
 
 use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 /// One unit of client intent: a whole simple-query message, an executed portal, an exec line, an API request.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+///
+/// What is the same every time a text is run is in its [`Reading`], which executions share; the rest is their own.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Command {
-    /// Short operation for lists and metrics: `SELECT`, `DROP DATABASE`, `connect`. Bounded vocabulary.
-    pub operation: String,
     /// The exact text the client sent. Holds literals: never recorded or logged, only digested.
-    #[serde(skip)]
-    pub text: String,
-    /// The text with every literal replaced, fit for records and approvals. Detectors run over it as well.
-    pub masked_text: String,
-    /// Canonical form of the effect, stable over literals, comments and spacing; input of the effect digest.
+    pub text: Arc<str>,
+    /// Canonical form of the effect, stable over comments and spacing; input of the effect digest.
     pub canonical: String,
     /// Upstream role the session is logged in as.
-    pub role: String,
+    pub role: Arc<str>,
     /// Namespace of the command within the resource: the database of a PostgreSQL session.
-    pub namespace: String,
+    pub namespace: Arc<str>,
     /// Facts that bind the decision besides the text: search path, parameters' digest, current role.
-    pub binding: Vec<(String, String)>,
+    pub binding: Vec<(Cow<'static, str>, Arc<str>)>,
+    /// What the analyser reads out of it.
+    pub reading: Arc<Reading>,
+}
+
+/// What an analyser reads out of a command: all that policies ask for besides its role and its namespace.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reading {
+    /// Short operation for lists and metrics: `SELECT`, `DROP DATABASE`, `connect`. Bounded vocabulary.
+    pub operation: String,
+    /// The text with every literal replaced, fit for records and approvals. Detectors run over it as well.
+    pub masked_text: String,
     /// What it does.
     pub effects: Effects,
     /// What it returns, one entry per result in order: one per statement of a simple query.
@@ -40,6 +49,27 @@ pub struct Command {
     pub flows: Vec<Flow>,
     /// It may change something: decides how hard its record must be before it runs.
     pub changes: bool,
+}
+
+impl Reading {
+    /// An operation that does this, and of which nothing is known that it returns or stores. It `changes` if a touch
+    /// writes, or if it cannot be told.
+    pub fn new(operation: impl Into<String>, masked_text: impl Into<String>, effects: Effects) -> Self {
+        let changes = match &effects {
+            Effects::Known(touches) => touches.iter().any(|touch| touch.access == Access::Write),
+            Effects::Unknown { .. } => true,
+        };
+        Self {
+            operation: operation.into(),
+            masked_text: masked_text.into(),
+            effects,
+            outputs: Vec::new(),
+            reads: BTreeSet::new(),
+            predicates: BTreeSet::new(),
+            flows: Vec::new(),
+            changes,
+        }
+    }
 }
 
 /// What a command does, or why nobody can tell.

@@ -61,11 +61,12 @@ impl PolicySet {
                 rule: built_in("no-policy"),
                 message: message::no_policy(command, &self.resource.name),
             };
-            return Evaluation { verdict, observed: Vec::new() };
+            return Evaluation { verdict, observed: Vec::new(), constant: true };
         }
         let case = Case::new(self, identity, command, now, &concerned);
         let (judgement, observed) = case.judge();
-        Evaluation { verdict: self.verdict(judgement, command, &concerned), observed }
+        let constant = case.is_constant();
+        Evaluation { verdict: self.verdict(judgement, command, &concerned), observed, constant }
     }
 
     /// Masks may refuse what rules allow, and everything that is not refused carries its masks.

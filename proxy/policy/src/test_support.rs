@@ -1,8 +1,6 @@
 //! Commands and identities for tests of this crate.
 
-use std::collections::BTreeSet;
-
-use crate::{Access, Command, Effects, Identity, Touch};
+use crate::{Access, Command, Effects, Identity, Reading, Touch};
 
 pub(crate) fn identity(name: &str, groups: &[&str]) -> Identity {
     let claims =
@@ -31,21 +29,18 @@ pub(crate) fn touch(effect: &'static str, name: &str) -> Touch {
 }
 
 pub(crate) fn command(touches: Vec<Touch>) -> Command {
-    let changes = touches.iter().any(|touch| touch.access == Access::Write);
     let operation = touches.first().map_or("", |touch| touch.effect).to_uppercase();
+    read(Reading::new(operation.clone(), operation, Effects::Known(touches)))
+}
+
+/// A command of which this was read.
+pub(crate) fn read(reading: Reading) -> Command {
     Command {
-        masked_text: operation.clone(),
-        operation,
-        text: "select 'canary'".to_owned(),
+        text: "select 'canary'".into(),
         canonical: String::new(),
-        role: "app".to_owned(),
-        namespace: "app".to_owned(),
+        role: "app".into(),
+        namespace: "app".into(),
         binding: Vec::new(),
-        effects: Effects::Known(touches),
-        outputs: Vec::new(),
-        reads: BTreeSet::new(),
-        predicates: BTreeSet::new(),
-        flows: Vec::new(),
-        changes,
+        reading: reading.into(),
     }
 }

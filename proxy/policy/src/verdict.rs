@@ -69,6 +69,10 @@ pub struct Evaluation {
     pub verdict: Verdict,
     /// What each Observe policy would have done, if other than allowing.
     pub observed: Vec<Observed>,
+    /// No rule asked for the time or for a condition: the same set of policies says the same of every command with this
+    /// reading, role and namespace, from the same identity.
+    #[serde(skip)]
+    pub constant: bool,
 }
 
 /// What a policy in Observe mode would have done.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::event::{Severity, key};
+use crate::event::{Common, Severity, key};
 use crate::read;
 use crate::record::Record;
 use crate::segment::Segment;
@@ -199,6 +199,13 @@ async fn records_that_are_too_large_or_ambiguous_are_refused() {
     spool.append(&stamp("s"), chunk).unwrap();
     let twice = statement("x").with(key::USER_ID, "other");
     assert!(matches!(spool.append(&stamp("s"), twice), Err(SpoolError::DuplicateKey { key: "user.id" })));
+    let common = Common::new(vec![(key::VERDICT, "allow".into()), (key::USER_ID, "other".into())]);
+    let twice = statement("x").with_common(common);
+    assert!(matches!(spool.append(&stamp("s"), twice), Err(SpoolError::DuplicateKey { key: "user.id" })));
+    let common = Common::new(vec![(key::VERDICT, "allow".into())]);
+    let twice = statement("x").with_common(common).with(key::VERDICT, "deny");
+    let refused = spool.append(&stamp("s"), twice);
+    assert!(matches!(refused, Err(SpoolError::DuplicateKey { key: key::VERDICT })));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

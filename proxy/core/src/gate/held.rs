@@ -57,7 +57,7 @@ impl Held {
     pub(super) fn question(&self, facts: &Facts<'_>, in_transaction: bool) -> Question {
         let mut summary: String = facts.text().chars().take(SUMMARY_CHARACTERS).collect();
         if summary.is_empty() {
-            summary.push_str(&self.command.operation);
+            summary.push_str(&self.command.reading.operation);
         }
         Question {
             resource: facts.resource.name.clone(),

@@ -1,11 +1,12 @@
 //! Proof that a command was cleared, and the record of its result.
 
+use super::judgement::Clearance;
 use super::record;
 use crate::mask::{MaskCounts, Masker};
 use crate::session::{Recording, Wording};
 use bytes::{Bytes, BytesMut};
 use proxy_audit::{Event, SessionStamp, Spool, SpoolError};
-use proxy_policy::{Command, MaskPlan, RuleRef};
+use proxy_policy::{Command, MaskPlan};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -40,8 +41,7 @@ pub struct Permit {
 pub(super) struct Cleared {
     pub(super) number: u64,
     pub(super) command: Arc<Command>,
-    pub(super) rule: RuleRef,
-    pub(super) mask: MaskPlan,
+    pub(super) clearance: Arc<Clearance>,
     pub(super) masker: Masker,
     pub(super) wording: Wording,
 }
@@ -112,8 +112,8 @@ impl Permit {
     }
 
     /// What is masked in its results.
-    pub const fn mask(&self) -> &MaskPlan {
-        &self.cleared.mask
+    pub fn mask(&self) -> &MaskPlan {
+        &self.cleared.clearance.mask
     }
 
     /// Masks values and texts as the plan says.
@@ -166,8 +166,8 @@ impl Permit {
         let open = self.open.take()?;
         let facts = record::ResultFacts {
             number: self.cleared.number,
-            rule: Some(&self.cleared.rule),
-            operation: &self.cleared.command.operation,
+            rule: Some(&self.cleared.clearance.rule),
+            operation: &self.cleared.command.reading.operation,
             end,
             bytes: open.bytes,
             truncated: open.truncated,

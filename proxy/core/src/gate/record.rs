@@ -1,6 +1,7 @@
 //! The audit events of a session, built from what the gate knows.
 
 use super::held::Held;
+use super::judgement::{Judgement, Said};
 use super::permit::{End, EndKind};
 use crate::approval::{ApprovalError, Outcome};
 use crate::authn::recorded_claims;
@@ -9,7 +10,7 @@ use crate::session::{ResourceContext, Session, Status, Wording};
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use proxy_audit::event::key;
-use proxy_audit::{Event, EventName, SessionStamp, Severity, Value};
+use proxy_audit::{Common, Event, EventName, SessionStamp, Severity, Value};
 use proxy_policy::{Command, Effects, Evaluation, PolicySet, RuleRef, Touch, Verdict};
 use sha2::Sha256;
 use std::borrow::Cow;
@@ -25,31 +26,6 @@ pub(super) struct Facts<'a> {
     pub(super) masker: &'a Masker,
     /// The set of policies, where the session has not named it yet.
     pub(super) news: Option<&'a PolicySet>,
-}
-
-/// A command as records show it. Detectors have run over it, so it is kept while its command comes again.
-#[derive(Debug)]
-pub(super) struct Shown {
-    masked_text: String,
-    known: Effects,
-    text: String,
-    effects: Vec<String>,
-}
-
-impl Shown {
-    pub(super) fn of(facts: &Facts<'_>) -> Self {
-        Self {
-            masked_text: facts.command.masked_text.clone(),
-            known: facts.command.effects.clone(),
-            text: facts.text(),
-            effects: facts.effects(),
-        }
-    }
-
-    /// Whether it is what a command looks like, as long as the detectors are the same.
-    pub(super) fn is_of(&self, command: &Command) -> bool {
-        self.masked_text == command.masked_text && self.known == command.effects
-    }
 }
 
 /// Counts of a session, for its end.
@@ -73,31 +49,19 @@ impl Totals {
 }
 
 impl Facts<'_> {
-    /// The text for records and approvals: literals replaced, detectors run, bounded.
     pub(super) fn text(&self) -> String {
-        let mut counts = MaskCounts::default();
-        let masked = self.masker.text(self.command.masked_text.as_bytes(), &mut counts);
-        let text = String::from_utf8_lossy(&masked);
-        match text.char_indices().nth(TEXT_CHARACTERS) {
-            None => text.into_owned(),
-            Some((end, _)) => format!("{}… ({} bytes)", text.get(..end).unwrap_or_default(), text.len()),
-        }
+        shown_text(self.command, self.masker)
     }
 
     pub(super) fn effects(&self) -> Vec<String> {
-        let (why, touches) = match &self.command.effects {
-            Effects::Known(touches) => (None, touches),
-            Effects::Unknown { why, touches } => (Some(format!("Unknown: {why}")), touches),
-        };
-        let shown = touches.iter().map(Touch::to_string).take(EFFECTS);
-        shown.chain(why).map(|line| mask_line(self.masker, line)).collect()
+        shown_effects(self.command, self.masker)
     }
 
     /// Keyed digest of the exact command and of what binds its meaning.
     pub(super) fn digest(&self) -> String {
-        let mut parts = vec![self.command.text.as_str(), &self.command.role, &self.command.namespace];
+        let mut parts = vec![&*self.command.text, &self.command.role, &self.command.namespace];
         for (name, value) in &self.command.binding {
-            parts.extend([name.as_str(), value.as_str()]);
+            parts.extend([&**name, &**value]);
         }
         keyed_digest(self.resource.tenant_key.expose(), "command", &parts)
     }
@@ -107,6 +71,26 @@ impl Facts<'_> {
         let parts = [self.command.canonical.as_str(), &self.command.role, &self.command.namespace];
         keyed_digest(self.resource.tenant_key.expose(), "effect", &parts)
     }
+}
+
+/// The text for records and approvals: literals replaced, detectors run, bounded.
+fn shown_text(command: &Command, masker: &Masker) -> String {
+    let mut counts = MaskCounts::default();
+    let hidden = masker.text(command.reading.masked_text.as_bytes(), &mut counts);
+    let text = String::from_utf8_lossy(&hidden);
+    match text.char_indices().nth(TEXT_CHARACTERS) {
+        None => text.into_owned(),
+        Some((end, _)) => format!("{}… ({} bytes)", text.get(..end).unwrap_or_default(), text.len()),
+    }
+}
+
+fn shown_effects(command: &Command, masker: &Masker) -> Vec<String> {
+    let (why, touches) = match &command.reading.effects {
+        Effects::Known(touches) => (None, touches),
+        Effects::Unknown { why, touches } => (Some(format!("Unknown: {why}")), touches),
+    };
+    let shown = touches.iter().map(Touch::to_string).take(EFFECTS);
+    shown.chain(why).map(|line| mask_line(masker, line)).collect()
 }
 
 /// The attributes of every record of a session.
@@ -168,35 +152,53 @@ pub(super) fn session_end(reason: &'static str, commands: u64, totals: &Totals) 
         .with(key::MASKED_COUNT, totals.masked)
 }
 
-pub(super) fn statement(facts: &Facts<'_>, shown: &Shown, evaluation: &Evaluation) -> Event {
-    let (severity, rule) = match &evaluation.verdict {
-        Verdict::Allow { rule, .. } => (Severity::Info, rule),
-        Verdict::Deny { rule, .. } | Verdict::Hold { rule, .. } => (Severity::Warn, rule),
+/// What the records of all statements with one reading and one verdict say alike.
+pub(super) fn common(
+    command: &Command,
+    evaluation: &Evaluation,
+    masker: &Masker,
+    wording: Wording,
+) -> Common {
+    let (verdict, rule) = match &evaluation.verdict {
+        Verdict::Allow { rule, .. } => ("allow", rule),
+        Verdict::Deny { rule, .. } => ("deny", rule),
+        Verdict::Hold { rule, .. } => ("hold", rule),
     };
-    let verdict = verdict_word(&evaluation.verdict);
-    let mut event =
-        Event::new(EventName::Statement, severity, format!("{verdict}: {}", facts.command.operation))
-            .with(key::COMMAND, facts.number)
-            .with(facts.resource.wording.operation, facts.command.operation.as_str())
-            .with(facts.resource.wording.text, shown.text.as_str())
-            .with(key::EFFECTS, shown.effects.clone())
-            .with(key::DIGEST, facts.digest())
-            .with(key::VERDICT, verdict)
-            .with(key::POLICY_NAME, rule.policy.as_str())
-            .with(key::POLICY_GENERATION, rule.generation)
-            .with(key::RULE, rule.rule.as_str());
-    if let Some(policies) = facts.news {
-        event = event.with(key::POLICY_DIGEST, policies.digest());
-    }
+    let mut attributes: Vec<(&'static str, Value)> = vec![
+        (wording.operation, command.reading.operation.as_str().into()),
+        (wording.text, shown_text(command, masker).into()),
+        (key::EFFECTS, shown_effects(command, masker).into()),
+        (key::VERDICT, verdict.into()),
+        (key::POLICY_NAME, rule.policy.as_str().into()),
+        (key::POLICY_GENERATION, rule.generation.into()),
+        (key::RULE, rule.rule.as_str().into()),
+    ];
     if !evaluation.observed.is_empty() {
         let observed = evaluation.observed.iter();
         let observed = observed.map(|one| format!("{} {}/{}", one.verdict, one.rule.policy, one.rule.rule));
-        event = event.with(key::OBSERVED, observed.collect::<Vec<_>>());
+        attributes.push((key::OBSERVED, observed.collect::<Vec<_>>().into()));
     }
-    if let Verdict::Hold { .. } = evaluation.verdict {
-        event = event.with(key::EFFECT_DIGEST, facts.effect_digest());
+    Common::new(attributes)
+}
+
+pub(super) fn statement(facts: &Facts<'_>, judgement: &Judgement) -> Event {
+    let severity = match &judgement.said {
+        Said::Allow(_) => Severity::Info,
+        Said::Deny { .. } | Said::Hold { .. } => Severity::Warn,
+    };
+    let body = format!("{}: {}", judgement.said.word(), facts.command.reading.operation);
+    let event = Event::new(EventName::Statement, severity, body)
+        .with_common(judgement.common.clone())
+        .with(key::COMMAND, facts.number)
+        .with(key::DIGEST, facts.digest());
+    let event = match facts.news {
+        Some(policies) => event.with(key::POLICY_DIGEST, policies.digest()),
+        None => event,
+    };
+    match &judgement.said {
+        Said::Hold { .. } => event.with(key::EFFECT_DIGEST, facts.effect_digest()),
+        Said::Allow(_) | Said::Deny { .. } => event,
     }
-    event
 }
 
 pub(super) fn asked(held: &Held) -> Event {
@@ -295,14 +297,6 @@ pub(super) fn result(facts: ResultFacts<'_>, wording: Wording) -> Event {
         event = event.with(key::FRAMES, facts.frames);
     }
     event
-}
-
-pub(super) const fn verdict_word(verdict: &Verdict) -> &'static str {
-    match verdict {
-        Verdict::Allow { .. } => "allow",
-        Verdict::Deny { .. } => "deny",
-        Verdict::Hold { .. } => "hold",
-    }
 }
 
 pub(super) fn mask_line(masker: &Masker, line: String) -> String {

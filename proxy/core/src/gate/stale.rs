@@ -32,5 +32,6 @@ pub(super) fn evaluation(refusal: &Refusal) -> Evaluation {
         generation: 0,
         rule: RULE.to_owned(),
     });
-    Evaluation { verdict: Verdict::Deny { rule, message: refusal.message.clone() }, observed: Vec::new() }
+    let verdict = Verdict::Deny { rule, message: refusal.message.clone() };
+    Evaluation { verdict, observed: Vec::new(), constant: false }
 }

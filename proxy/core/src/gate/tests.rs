@@ -14,8 +14,9 @@ use jiff::{SignedDuration, Timestamp};
 use proxy_audit::event::key;
 use proxy_audit::record::Record;
 use proxy_audit::{Spool, SpoolOptions, read};
-use proxy_policy::{Access, Command, Effects, Identity, Outputs, PolicySet, ResourceFacts, Touch, compile};
-use std::collections::BTreeSet;
+use proxy_policy::{
+    Access, Command, Effects, Identity, Outputs, PolicySet, Reading, ResourceFacts, Touch, compile,
+};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
@@ -33,6 +34,8 @@ spec:
   - {name: reads, action: Allow, postgresql: {effects: [Select]}}
   - {name: additions, action: Allow, postgresql: {effects: [Insert]}}
 ";
+
+mod remembered;
 
 /// Answers every question in the same way.
 #[derive(Debug)]
@@ -165,20 +168,18 @@ fn command(operation: &str, effect: &'static str, name: &str) -> Arc<Command> {
         unbounded: false,
         detail: proxy_policy::Detail::None,
     };
-    Arc::new(Command {
-        operation: operation.to_owned(),
-        text: format!("{operation} {name} 'a literal'"),
-        masked_text: format!("{operation} {name} $1"),
-        canonical: format!("{operation} {name}"),
-        role: "app".to_owned(),
-        namespace: "shop".to_owned(),
-        binding: Vec::new(),
-        effects: Effects::Known(vec![touch]),
+    let masked_text = format!("{operation} {name} $1");
+    let reading = Reading {
         outputs: vec![Outputs::None],
-        reads: BTreeSet::new(),
-        predicates: BTreeSet::new(),
-        flows: Vec::new(),
-        changes: access == Access::Write,
+        ..Reading::new(operation, masked_text, Effects::Known(vec![touch]))
+    };
+    Arc::new(Command {
+        text: format!("{operation} {name} 'a literal'").into(),
+        canonical: format!("{operation} {name}"),
+        role: "app".into(),
+        namespace: "shop".into(),
+        binding: Vec::new(),
+        reading: reading.into(),
     })
 }
 

@@ -61,7 +61,7 @@ impl PostgresqlRule {
 
     fn matches_database(&self, touch: &Touch, command: &Command) -> bool {
         let database = match touch.object {
-            "database" if !touch.name.is_empty() => &touch.name,
+            "database" if !touch.name.is_empty() => touch.name.as_str(),
             _ => &command.namespace,
         };
         self.databases.is_empty() || self.databases.matches(database)

@@ -63,8 +63,13 @@ pub(crate) struct Rule {
 impl Rule {
     /// Whether the rule is in force for the session's role at this time. `when` is not asked: it is dear.
     pub(crate) fn in_force(&self, command: &Command, now: Timestamp) -> bool {
-        (self.roles.is_empty() || self.roles.contains(&command.role))
+        (self.roles.is_empty() || self.roles.iter().any(|role| **role == *command.role))
             && (self.during.is_empty() || self.during.iter().any(|window| window.contains(now)))
+    }
+
+    /// Whether the time of day decides if it is in force.
+    pub(crate) const fn is_timed(&self) -> bool {
+        !self.during.is_empty()
     }
 
     /// Whether the rule is about a touch, `effect` being the touch's kind.

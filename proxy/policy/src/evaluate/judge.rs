@@ -1,6 +1,7 @@
 //! Touches against rules.
 
 use crds::v1alpha1::RuleAction;
+use std::cell::Cell;
 use std::time::Duration;
 
 use super::{Moment, built_in, message};
@@ -27,6 +28,8 @@ pub(super) struct Case<'a> {
     touches: Vec<Judged<'a>>,
     /// Kinds of all touches.
     effects: EffectSet,
+    /// A rule asked for the time or for a condition.
+    varies: Cell<bool>,
 }
 
 /// A touch with its kind, looked up once.
@@ -76,7 +79,7 @@ impl<'a> Case<'a> {
         now: Moment,
         concerned: &'a [bool],
     ) -> Self {
-        let (touches, unknown) = match &command.effects {
+        let (touches, unknown) = match &command.reading.effects {
             Effects::Known(touches) => (touches, None),
             Effects::Unknown { touches, .. } => (touches, Some(&UNKNOWN)),
         };
@@ -87,7 +90,12 @@ impl<'a> Case<'a> {
             .collect();
         let effects = touches.iter().fold(EffectSet::NONE, |all, judged| all.union(judged.effect));
         let scope = Scope::new(&set.env, &set.resource, identity, command, now);
-        Self { set, command, now, concerned, scope, touches, effects }
+        Self { set, command, now, concerned, scope, touches, effects, varies: Cell::new(false) }
+    }
+
+    /// Whether what was judged depends on nothing but the policies, the identity, and what the command is.
+    pub(super) fn is_constant(&self) -> bool {
+        !self.varies.get()
     }
 
     /// What binds, and what each policy in Observe mode would have done.
@@ -180,7 +188,13 @@ impl<'a> Case<'a> {
     }
 
     fn effect(&self, rule: &'a Rule) -> Effect<'a> {
-        if !rule.effects.meets(self.effects) || !rule.in_force(self.command, self.now) {
+        if !rule.effects.meets(self.effects) {
+            return Effect::None;
+        }
+        if rule.is_timed() || rule.when.is_some() {
+            self.varies.set(true);
+        }
+        if !rule.in_force(self.command, self.now) {
             return Effect::None;
         }
         let Some(first) = self.touches.iter().find(|judged| self.matches(rule, **judged)) else {
@@ -241,7 +255,7 @@ impl<'a> Case<'a> {
     }
 
     fn denied_by_default(&self, touch: &Touch) -> Judgement<'a> {
-        match &self.command.effects {
+        match &self.command.reading.effects {
             Effects::Unknown { why, .. } if *touch == UNKNOWN => Judgement::Deny {
                 rule: built_in("unknown-effects"),
                 message: message::unknown(why, self.command),

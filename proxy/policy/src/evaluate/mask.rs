@@ -45,21 +45,27 @@ impl<'a> Masking<'a> {
     pub(super) fn plan(&self, command: &Command) -> MaskPlan {
         if !self.any {
             return MaskPlan {
-                outputs: vec![OutputMask::Clear; command.outputs.len()],
+                outputs: vec![OutputMask::Clear; command.reading.outputs.len()],
                 ..MaskPlan::default()
             };
         }
-        let outputs: Vec<_> = command.outputs.iter().map(|output| self.output(output)).collect();
+        let outputs: Vec<_> = command.reading.outputs.iter().map(|output| self.output(output)).collect();
         // What cannot be told can touch anything, and say so in an error.
-        let tainted = matches!(command.effects, Effects::Unknown { .. })
+        let tainted = matches!(command.reading.effects, Effects::Unknown { .. })
             || outputs.iter().any(|output| *output != OutputMask::Clear)
-            || command.reads.iter().chain(&command.predicates).any(|column| self.is_masked(column))
-            || command.flows.iter().any(|flow| self.mask(&flow.from).is_some());
+            || command
+                .reading
+                .reads
+                .iter()
+                .chain(&command.reading.predicates)
+                .any(|column| self.is_masked(column))
+            || command.reading.flows.iter().any(|flow| self.mask(&flow.from).is_some());
         MaskPlan { outputs, tainted, ..MaskPlan::default() }
     }
 
     fn masked_copy(&self, command: &Command) -> Option<(&'static str, String)> {
         let flow = command
+            .reading
             .flows
             .iter()
             .find(|flow| self.mask(&flow.from).is_some() && !self.is_covered(&flow.into))?;
@@ -70,7 +76,7 @@ impl<'a> Masking<'a> {
     }
 
     fn masked_predicate(&self, command: &Command) -> Option<(&'static str, String)> {
-        command.predicates.iter().find_map(|column| {
+        command.reading.predicates.iter().find_map(|column| {
             let mask = self.hits(column).find(|mask| mask.guards_predicates)?;
             let policy = self.set.policies.get(mask.policy).map_or("", |policy| policy.name.as_str());
             Some(("masked-predicate", message::masked_predicate(&column.0, policy, command)))

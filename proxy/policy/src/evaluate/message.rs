@@ -6,12 +6,12 @@ use crate::compile::rule::Rule;
 use crate::{Command, Detail, Touch};
 
 pub(super) fn deny(rule: &Rule, touch: &Touch, command: &Command) -> String {
-    by_rule(&format!("{} is denied by", command.operation), rule, touch, "")
+    by_rule(&format!("{} is denied by", command.reading.operation), rule, touch, "")
 }
 
 pub(super) fn hold(rule: &Rule, touch: &Touch, command: &Command) -> String {
     let next = "an approver has to let it run";
-    by_rule(&format!("{} waits for an approval by", command.operation), rule, touch, next)
+    by_rule(&format!("{} waits for an approval by", command.reading.operation), rule, touch, next)
 }
 
 fn by_rule(what: &str, rule: &Rule, touch: &Touch, otherwise: &str) -> String {
@@ -25,14 +25,14 @@ pub(super) fn failed(rule: &Rule, failure: &str, command: &Command) -> String {
     format!(
         "{} is denied by rule {} of policy {}: its condition cannot be evaluated ({failure}); \
          ask the author of the policy to correct it",
-        command.operation, rule.reference.rule, rule.reference.policy
+        command.reading.operation, rule.reference.rule, rule.reference.policy
     )
 }
 
 pub(super) fn default_deny(touch: &Touch, command: &Command, resource: &str) -> String {
     format!(
         "{} is denied: no rule allows {}; ask the owner of resource {resource} for a rule that does",
-        command.operation,
+        command.reading.operation,
         named(touch)
     )
 }
@@ -41,14 +41,14 @@ pub(super) fn unknown(why: &str, command: &Command) -> String {
     format!(
         "{} is denied by built-in rule unknown-effects: what it does cannot be told, because {why}; \
          send a command whose effects are plain",
-        command.operation
+        command.reading.operation
     )
 }
 
 pub(super) fn no_policy(command: &Command, resource: &str) -> String {
     format!(
         "{} is denied: no policy of resource {resource} is about this identity; ask the owner of the resource",
-        command.operation
+        command.reading.operation
     )
 }
 
@@ -56,7 +56,7 @@ pub(super) fn masked_copy(from: &str, into: &str, command: &Command) -> String {
     format!(
         "{} is denied by built-in rule masked-copy: it would copy {from} into {into}, which no mask covers; \
          leave that column out",
-        command.operation
+        command.reading.operation
     )
 }
 
@@ -64,7 +64,7 @@ pub(super) fn masked_predicate(column: &str, policy: &str, command: &Command) ->
     format!(
         "{} is denied by built-in rule masked-predicate: policy {policy} masks {column}, and does not let it \
          be filtered, joined, grouped or sorted by; use another column",
-        command.operation
+        command.reading.operation
     )
 }
 

@@ -1,9 +1,11 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::test_support::{command, identity, touch};
+use crate::test_support::{command, identity, read, touch};
 use crate::{
-    ColumnName, Effects, Flow, MaskType, OutputMask, Outputs, Provenance, ResourceFacts, Touch, compile,
+    ColumnName, Effects, Flow, MaskType, OutputMask, Outputs, Provenance, Reading, ResourceFacts, Touch,
+    compile,
 };
 use crds::v1alpha1::Policy;
 
@@ -91,7 +93,7 @@ fn deny_beats_hold_beats_allow_and_what_nothing_allows_is_denied() {
 fn a_refusal_says_what_why_and_what_next_and_no_literal() {
     let set = set(&[("agents", AGENTS)]);
     let mut drop = command(vec![touch("Drop", "app")]);
-    drop.operation = "DROP DATABASE".into();
+    Arc::make_mut(&mut drop.reading).operation = "DROP DATABASE".into();
     let text = message(evaluate_command(&set, &drop).verdict);
     assert_eq!(text, "DROP DATABASE is denied by rule no-drops of policy agents: Ask #dba. [Drop app]");
     let text = message(evaluate(&set, vec![touch("Select", "secret.keys")]));
@@ -141,7 +143,7 @@ fn connecting_needs_no_rule_unless_some_rule_allows_connecting() {
 fn what_cannot_be_told_is_denied_unless_a_rule_names_it() {
     let unknown = |touches| {
         let why = "DO runs code that is not looked into".to_owned();
-        Command { effects: Effects::Unknown { why, touches }, ..command(vec![]) }
+        read(Reading::new("DO", "DO $1", Effects::Unknown { why, touches }))
     };
     let everything = "{rules: [{name: all, action: Allow}]}";
     let named = "{rules: [{name: unknown, action: Hold, postgresql: {effects: [Unknown]}}]}";
@@ -246,6 +248,31 @@ fn roles_databases_times_and_conditions_narrow_a_rule() {
 }
 
 #[test]
+fn a_verdict_is_constant_unless_a_rule_that_is_about_it_asked_for_the_time_or_a_condition() {
+    let reads = "{name: reads, action: Allow, postgresql: {effects: [Select]}}";
+    for (other, constant) in [
+        ("{name: r, action: Deny, postgresql: {effects: [Drop]}}", true),
+        (
+            "{name: r, action: Deny, postgresql: {effects: [Drop]}, when: 'now > timestamp(\"2030-01-01T00:00:00Z\")'}",
+            true,
+        ),
+        ("{name: r, action: Deny, when: 'now > timestamp(\"2030-01-01T00:00:00Z\")'}", false),
+        ("{name: r, action: Allow, during: [{from: '11:00', to: '13:00'}]}", false),
+        ("{name: r, action: Deny, during: [{from: '13:00', to: '11:00'}]}", false),
+    ] {
+        for mode in ["Enforce", "Observe"] {
+            let spec = format!("{{mode: {mode}, rules: [{other}, {reads}]}}");
+            let evaluation =
+                evaluate_command(&set(&[("a", &spec)]), &command(vec![touch("Select", "public.t")]));
+            assert_eq!(evaluation.constant, constant, "{mode} {other}");
+        }
+    }
+    let nobody =
+        set(&[("a", "{subjects: [{group: others}], rules: [{name: r, action: Allow, when: 'true'}]}")]);
+    assert!(evaluate_command(&nobody, &command(vec![touch("Select", "public.t")])).constant);
+}
+
+#[test]
 fn policies_in_observe_mode_only_say_what_they_would_have_done() {
     let trial = format!("mode: Observe\n{AGENTS}");
     let drop = || command(vec![touch("Drop", "public.orders")]);
@@ -280,7 +307,8 @@ fn from(sources: &[&str], verbatim: bool) -> Provenance {
 }
 
 fn plan(outputs: Vec<Outputs>) -> MaskPlan {
-    let command = Command { outputs, ..command(vec![touch("Select", "public.users")]) };
+    let mut command = command(vec![touch("Select", "public.users")]);
+    Arc::make_mut(&mut command.reading).outputs = outputs;
     match evaluate_command(&set(&[("a", MASKS)]), &command).verdict {
         Verdict::Allow { mask, .. } => mask,
         other @ (Verdict::Deny { .. } | Verdict::Hold { .. }) => panic!("{other:?}"),
@@ -336,8 +364,9 @@ fn a_masked_value_may_not_be_stored_where_no_mask_covers_it() {
         (from(&["public.users.email"], true), "public.users.*", false),
         (Provenance { opaque: true, ..Provenance::default() }, "public.copy.x", false),
     ] {
-        let flows = vec![Flow { from: source, into: ColumnName(into.to_owned()) }];
-        let command = Command { flows, ..command(vec![touch("Insert", "public.copy")]) };
+        let mut command = command(vec![touch("Insert", "public.copy")]);
+        let flow = Flow { from: source, into: ColumnName(into.to_owned()) };
+        Arc::make_mut(&mut command.reading).flows = vec![flow];
         let verdict = evaluate_command(&set(&[("a", MASKS)]), &command).verdict;
         let expected = if allowed { "Allow a/all" } else { "Deny /masked-copy" };
         assert_eq!(short(&verdict), expected, "into {into}");
@@ -346,8 +375,9 @@ fn a_masked_value_may_not_be_stored_where_no_mask_covers_it() {
 
 #[test]
 fn masked_predicates_are_refused_where_the_policy_says_so_and_taint_everywhere() {
+    let mut command = command(vec![touch("Select", "public.users")]);
     let predicates = [ColumnName("public.users.email".to_owned())].into();
-    let command = Command { predicates, ..command(vec![touch("Select", "public.users")]) };
+    Arc::make_mut(&mut command.reading).predicates = predicates;
     let guarded = format!("maskedPredicates: Deny\n{MASKS}");
     assert_eq!(
         short(&evaluate_command(&set(&[("a", &guarded)]), &command).verdict),

@@ -5,10 +5,10 @@
 use crds::v1alpha1::Policy;
 use proxy_policy::{
     Access, ApiRequest, ColumnName, Command, Detail, Effects, Flow, Identity, Mask, OutputMask, Outputs,
-    PolicySet, Program, Provenance, ResourceFacts, Touch, Verdict, compile,
+    PolicySet, Program, Provenance, Reading, ResourceFacts, Touch, Verdict, compile,
 };
 use serde::Deserialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -147,29 +147,27 @@ fn command(operation: &str, statement: &Statement) -> Command {
     let touches = statement.touches.iter().map(|text| touch(text));
     let touches = touches.chain(statement.runs.iter().map(|line| run(line)));
     let touches: Vec<_> = touches.chain(statement.requests.iter().map(request)).collect();
-    let changes = touches.iter().any(|touch| touch.access == Access::Write);
     let columns: Vec<_> = statement.columns.iter().map(|text| provenance(text)).collect();
-    Command {
-        operation: operation.to_owned(),
-        text: String::new(),
-        masked_text: operation.to_owned(),
-        canonical: String::new(),
-        role: statement.role.clone().unwrap_or_else(|| "app".to_owned()),
-        namespace: "app".to_owned(),
-        binding: Vec::new(),
-        effects: match &statement.unknown {
-            None => Effects::Known(touches),
-            Some(why) => Effects::Unknown { why: why.clone(), touches },
-        },
+    let effects = match &statement.unknown {
+        None => Effects::Known(touches),
+        Some(why) => Effects::Unknown { why: why.clone(), touches },
+    };
+    let flows = statement.flows.iter();
+    let reading = Reading {
         outputs: if columns.is_empty() { Vec::new() } else { vec![Outputs::Columns(columns)] },
-        reads: BTreeSet::new(),
         predicates: statement.predicates.iter().cloned().map(ColumnName).collect(),
-        flows: statement
-            .flows
-            .iter()
+        flows: flows
             .map(|(into, from)| Flow { from: provenance(from), into: ColumnName(into.clone()) })
             .collect(),
-        changes,
+        ..Reading::new(operation, operation, effects)
+    };
+    Command {
+        text: "".into(),
+        canonical: String::new(),
+        role: statement.role.as_deref().unwrap_or("app").into(),
+        namespace: "app".into(),
+        binding: Vec::new(),
+        reading: reading.into(),
     }
 }
 

@@ -4,10 +4,9 @@ use crds::v1alpha1::Policy;
 use proptest::prelude::*;
 use proxy_policy::{
     Access, ColumnName, Command, Effects, Flow, Identity, MaskPlan, OutputMask, Outputs, PolicySet,
-    Provenance, ResourceFacts, Touch, Verdict, compile,
+    Provenance, Reading, ResourceFacts, Touch, Verdict, compile,
 };
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
 
 const EFFECTS: [&str; 8] =
     ["Select", "Insert", "Update", "Delete", "Drop", "Connect", "Transaction", "Unknown"];
@@ -110,24 +109,26 @@ fn command() -> impl Strategy<Value = Command> {
     let predicates = some(&["public.a.x", "public.b.x"]);
     let flows = proptest::collection::vec(flow, 0..2);
     (touches, proptest::bool::weighted(0.1), proptest::collection::vec(outputs, 0..3), predicates, flows)
-        .prop_map(|(touches, unknown, outputs, predicates, flows)| Command {
-            operation: "COMMAND".to_owned(),
-            text: "canary".to_owned(),
-            masked_text: "COMMAND".to_owned(),
-            canonical: String::new(),
-            role: "app".to_owned(),
-            namespace: "app".to_owned(),
-            binding: Vec::new(),
-            changes: touches.iter().any(|touch| touch.access == Access::Write),
-            effects: if unknown {
+        .prop_map(|(touches, unknown, outputs, predicates, flows)| {
+            let effects = if unknown {
                 Effects::Unknown { why: "of a reason".to_owned(), touches }
             } else {
                 Effects::Known(touches)
-            },
-            outputs,
-            reads: BTreeSet::new(),
-            predicates: predicates.into_iter().map(|name| ColumnName(name.to_owned())).collect(),
-            flows,
+            };
+            let reading = Reading {
+                outputs,
+                predicates: predicates.into_iter().map(|name| ColumnName(name.to_owned())).collect(),
+                flows,
+                ..Reading::new("COMMAND", "COMMAND", effects)
+            };
+            Command {
+                text: "canary".into(),
+                canonical: String::new(),
+                role: "app".into(),
+                namespace: "app".into(),
+                binding: Vec::new(),
+                reading: reading.into(),
+            }
         })
 }
 
@@ -223,7 +224,7 @@ proptest! {
         // Where the new mask makes a copy legal, there is nothing to compare.
         let (Some(before), Some(after)) = (plan(before), plan(verdict(&stricter, &command))) else { return Ok(()) };
         prop_assert!(after.tainted || !before.tainted);
-        prop_assert_eq!(before.outputs.len(), command.outputs.len());
+        prop_assert_eq!(before.outputs.len(), command.reading.outputs.len());
         for (before, after) in before.outputs.iter().zip(&after.outputs) {
             match (before, after) {
                 (OutputMask::Clear, _) | (OutputMask::Whole(_), OutputMask::Whole(_)) => {}

@@ -34,9 +34,8 @@ pub use discovery::{is_discovery, is_open, is_self_review};
 use crate::mask::{Masks, Rules, Unmaskable};
 use crate::request::{Refused, RequestInfo};
 use body::{Form, Read};
-use proxy_policy::{ApiRequest, Command, Effects};
+use proxy_policy::{ApiRequest, Command, Effects, Reading};
 use serde_json::{Map, Value};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Largest body that is read, in bytes; the API server's own limit.
@@ -89,35 +88,30 @@ pub fn analyze(info: &RequestInfo, body: Body<'_>, masks: &Masks) -> Result<Anal
     let masked = read.as_ref().map(|read| masked_body(info, read, masks)).transpose()?;
     let effects = effects(info, read.as_ref(), masked.as_ref())?;
     let sent = read.as_ref().map_or(body, |read| read.forward.in_place_of(body));
-    let command = Command {
-        operation: text::operation(info),
-        text: text::exact(info, sent),
-        masked_text: text::masked(info, masks, masked.as_ref()),
-        canonical: text::canonical(info, read.as_ref()),
-        namespace: info.namespace.clone(),
+    let masked_text = text::masked(info, masks, masked.as_ref());
+    let reading = Reading {
         changes: info.method.changes() && !is_open(info) || info.is_connect() || info.is_proxy(),
-        ..command(effects)
+        ..Reading::new(text::operation(info), masked_text, effects)
+    };
+    let command = Command {
+        text: text::exact(info, sent).into(),
+        canonical: text::canonical(info, read.as_ref()),
+        namespace: info.namespace.as_str().into(),
+        ..command(reading)
     };
     let forward = read.map_or(Forward::AsSent, |read| read.forward);
     Ok(Analysis { command, forward })
 }
 
-/// A command with these effects and nothing else.
-fn command(effects: Effects) -> Command {
+/// A command of which this was read, and nothing else.
+fn command(reading: Reading) -> Command {
     Command {
-        operation: String::new(),
-        text: String::new(),
-        masked_text: String::new(),
+        text: "".into(),
         canonical: String::new(),
-        role: String::new(),
-        namespace: String::new(),
+        role: "".into(),
+        namespace: "".into(),
         binding: Vec::new(),
-        effects,
-        outputs: Vec::new(),
-        reads: BTreeSet::new(),
-        predicates: BTreeSet::new(),
-        flows: Vec::new(),
-        changes: false,
+        reading: reading.into(),
     }
 }
 

@@ -119,7 +119,7 @@ async fn understand(
     }
     let outgoing =
         Outgoing { method: request.method().clone(), target: info.canonical(), headers, body: bytes };
-    let command = Arc::new(Command { role: session.agent().user().to_owned(), ..analysis.command });
+    let command = Arc::new(Command { role: session.agent().user().into(), ..analysis.command });
     Ok(Asked { info, masks, command, question, upgrade, outgoing })
 }
 

@@ -9,8 +9,7 @@ use proxy_core::authn::Verified;
 use proxy_core::gate::Gate;
 use proxy_core::refusal::Refusal;
 use proxy_core::session::{self, ResourceContext};
-use proxy_policy::{Access, Command, Detail, Effects, Identity, Touch};
-use std::collections::BTreeSet;
+use proxy_policy::{Access, Command, Detail, Effects, Identity, Reading, Touch};
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use tokio::sync::Mutex;
@@ -147,19 +146,12 @@ fn connect_command(resource: &str, user: &str) -> Arc<Command> {
         detail: Detail::None,
     };
     Arc::new(Command {
-        operation: "connect".to_owned(),
-        text: String::new(),
-        masked_text: String::new(),
+        text: "".into(),
         canonical: format!("connect {resource}"),
-        role: user.to_owned(),
-        namespace: String::new(),
+        role: user.into(),
+        namespace: "".into(),
         binding: Vec::new(),
-        effects: Effects::Known(vec![touch]),
-        outputs: Vec::new(),
-        reads: BTreeSet::new(),
-        predicates: BTreeSet::new(),
-        flows: Vec::new(),
-        changes: false,
+        reading: Reading::new("connect", "", Effects::Known(vec![touch])).into(),
     })
 }
 

@@ -19,6 +19,7 @@ mod from;
 mod from_function;
 mod function;
 mod json;
+mod key;
 mod modify;
 mod names;
 mod parse;
@@ -39,6 +40,8 @@ pub(crate) use relation::ViewFacts;
 pub use state::{Prepared, SessionState, StateChange};
 
 use crate::catalogue::Catalogue;
+use key::Key;
+pub(crate) use key::{Circumstances, Recent};
 use lru::LruCache;
 use proxy_policy::Command;
 use run::Subject;
@@ -59,26 +62,14 @@ enum Remembered {
     Pattern(Arc<Pattern>),
 }
 
-/// Everything that an analysis depends on.
-#[derive(Debug, Eq, Hash, PartialEq)]
-struct Key {
-    subject: u8,
-    text: String,
-    role: String,
-    database: String,
-    search_path: Vec<String>,
-    history: u64,
-    generation: u64,
-}
-
 /// What one text means in one session.
 #[derive(Clone, Debug)]
 pub struct Analysis {
     /// What the policy judges. `outputs` has one entry per statement, [`Outputs::None`](proxy_policy::Outputs) for
     /// those that return no rows.
-    pub command: Command,
+    pub command: Arc<Command>,
     /// One entry per statement of the text, in order.
-    pub statements: Vec<StatementFacts>,
+    pub statements: Arc<[StatementFacts]>,
     /// Relations and columns that were not found, as written: the catalogue may be stale, load it again and retry once.
     pub unresolved: Vec<String>,
     /// What becomes of the session once the text has run, for [`SessionState::apply`].
@@ -209,46 +200,41 @@ impl Analyzer {
     }
 
     fn remembered(&self, subject: Subject<'_>, state: &SessionState, catalogue: &Catalogue) -> Arc<Analysis> {
-        let key = |kind: u8, text: &str| Key {
-            subject: kind,
-            text: text.to_owned(),
-            role: state.role.clone(),
-            database: state.database.clone(),
-            search_path: state.search_path.clone(),
-            history: state.history(),
-            generation: catalogue.generation(),
-        };
+        let circumstances = Circumstances::of(state, catalogue);
         let shaped = match subject {
-            Subject::Text(text) => Shape::of(text).map(|shape| (text, key(SHAPE, &shape.text), shape)),
+            Subject::Text(text) => Shape::of(text).map(|shape| (text, shape)),
             Subject::Prepared(..) | Subject::Cursor(..) => None,
         };
-        if let Some((text, key, shape)) = &shaped
-            && let Some(Remembered::Pattern(pattern)) = self.recall(key)
+        if let Some((text, shape)) = &shaped
+            && let Some(Remembered::Pattern(pattern)) = self.recall(circumstances.key(SHAPE, &shape.text))
         {
             return Arc::new(pattern.filled(text, shape));
         }
-        let own = key(subject.kind(), subject.key());
-        if let Some(Remembered::Analysis(found)) = self.recall(&own) {
+        let own = circumstances.key(subject.kind(), subject.key());
+        if let Some(Remembered::Analysis(found)) = self.recall(own) {
             return found;
         }
         let run::Analysed { analysis, literal_sensitive } = run::analyse(subject, state, catalogue);
-        let shaped = shaped.filter(|_| !literal_sensitive);
+        let shaped = shaped.as_ref().filter(|_| !literal_sensitive);
         let pattern =
-            shaped.and_then(|(text, key, shape)| Some((key, Pattern::of(&analysis, &shape, text)?)));
+            shaped.and_then(|(text, shape)| Some((&*shape.text, Pattern::of(&analysis, shape, text)?)));
         let analysis = Arc::new(analysis);
         match pattern {
-            Some((key, pattern)) => self.remember(key, Remembered::Pattern(Arc::new(pattern))),
+            Some((shape, pattern)) => {
+                self.remember(circumstances.key(SHAPE, shape), Remembered::Pattern(Arc::new(pattern)));
+            }
             None => self.remember(own, Remembered::Analysis(Arc::clone(&analysis))),
         }
         analysis
     }
 
-    fn recall(&self, key: &Key) -> Option<Remembered> {
-        self.remembered.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    fn recall(&self, key: key::Parts<'_>) -> Option<Remembered> {
+        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        remembered.get(&key as &dyn key::Keyed).cloned()
     }
 
-    fn remember(&self, key: Key, what: Remembered) {
-        self.remembered.lock().unwrap_or_else(PoisonError::into_inner).put(key, what);
+    fn remember(&self, key: key::Parts<'_>, what: Remembered) {
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner).put(key.to_key(), what);
     }
 }
 

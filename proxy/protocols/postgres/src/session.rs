@@ -21,8 +21,7 @@ use proxy_core::mask::MaskCounts;
 use proxy_core::metrics::ReasonLabels;
 use proxy_core::refusal::{Refusal, RefusalKind};
 use proxy_core::session::{ResourceContext, Session};
-use proxy_policy::{Access, Command, Detail, Effects, Touch};
-use std::collections::BTreeSet;
+use proxy_policy::{Access, Command, Detail, Effects, Reading, Touch};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpStream;
@@ -255,9 +254,10 @@ impl Postgres {
             options: Arc::clone(&self.options),
             slot: self.snapshots.slot(database, &credentials.username),
             credentials,
-            role: arrival.parameters.user.clone(),
+            role: arrival.parameters.user.as_str().into(),
             state,
             catalogue: None,
+            recent: crate::analyze::Recent::default(),
             stale: None,
             transaction: crate::relay::Transaction::default(),
             uncertain: false,
@@ -331,19 +331,12 @@ fn connect_command(role: &str, database: &str) -> Arc<Command> {
         detail: Detail::None,
     };
     Arc::new(Command {
-        operation: "CONNECT".to_owned(),
-        text: String::new(),
-        masked_text: String::new(),
+        text: "".into(),
         canonical: format!("connect {database}"),
-        role: role.to_owned(),
-        namespace: database.to_owned(),
+        role: role.into(),
+        namespace: database.into(),
         binding: Vec::new(),
-        effects: Effects::Known(vec![touch]),
-        outputs: Vec::new(),
-        reads: BTreeSet::new(),
-        predicates: BTreeSet::new(),
-        flows: Vec::new(),
-        changes: false,
+        reading: Reading::new("CONNECT", "", Effects::Known(vec![touch])).into(),
     })
 }
 

@@ -2,8 +2,8 @@
 
 use crate::place::Place;
 use crate::sftp::Operation;
-use proxy_policy::{Access, Command, Detail, Effects, Touch};
-use std::collections::BTreeSet;
+use proxy_policy::{Access, Command, Detail, Effects, Reading, Touch};
+use std::sync::Arc;
 
 /// Opening a session.
 pub(crate) fn connect(place: &Place) -> Command {
@@ -13,7 +13,7 @@ pub(crate) fn connect(place: &Place) -> Command {
 /// Trading a token for a certificate of the key with this fingerprint.
 pub(crate) fn certificate(place: &Place, fingerprint: &str) -> Command {
     let mut command = act(place, "certificate", touch("Connect", "certificate", fingerprint, Access::Read));
-    command.masked_text = format!("certificate {fingerprint}");
+    Arc::make_mut(&mut command.reading).masked_text = format!("certificate {fingerprint}");
     command
 }
 
@@ -32,11 +32,9 @@ pub(crate) fn operation(place: &Place, operation: &Operation) -> Command {
     let text = operation.text();
     let command = act(place, "sftp", touch("Subsystem", "subsystem", "sftp", Access::Write));
     Command {
-        changes: operation.touches.iter().any(|touch| touch.access == Access::Write),
-        masked_text: text.clone(),
         canonical: format!("sftp {text}"),
-        text,
-        effects: Effects::Known(operation.touches.clone()),
+        text: text.as_str().into(),
+        reading: Reading::new("sftp", text, Effects::Known(operation.touches.clone())).into(),
         ..command
     }
 }
@@ -44,7 +42,7 @@ pub(crate) fn operation(place: &Place, operation: &Operation) -> Command {
 /// A variable for whatever runs next.
 pub(crate) fn environment(place: &Place, name: &str, value: &str) -> Command {
     let mut command = act(place, "env", touch("Environment", "variable", name, Access::Write));
-    command.text = format!("env {name}={value}");
+    command.text = format!("env {name}={value}").into();
     command
 }
 
@@ -79,8 +77,8 @@ pub(crate) fn terminal(term: &str) -> Touch {
 }
 
 /// The touches of a command, to add to.
-pub(crate) const fn touches(command: &mut Command) -> &mut Vec<Touch> {
-    match &mut command.effects {
+pub(crate) fn touches(command: &mut Command) -> &mut Vec<Touch> {
+    match &mut Arc::make_mut(&mut command.reading).effects {
         Effects::Known(touches) | Effects::Unknown { touches, .. } => touches,
     }
 }
@@ -101,19 +99,12 @@ fn act(place: &Place, operation: &str, touch: Touch) -> Command {
         format!("{} {}", touch.effect, touch.name)
     };
     Command {
-        operation: operation.to_owned(),
-        masked_text: text.clone(),
+        text: text.as_str().into(),
         canonical: text.clone(),
-        text,
-        role: place.role.clone(),
-        namespace: place.host.clone(),
+        role: place.role.as_str().into(),
+        namespace: place.host.as_str().into(),
         binding: Vec::new(),
-        changes: touch.access == Access::Write,
-        effects: Effects::Known(vec![touch]),
-        outputs: Vec::new(),
-        reads: BTreeSet::new(),
-        predicates: BTreeSet::new(),
-        flows: Vec::new(),
+        reading: Reading::new(operation, text, Effects::Known(vec![touch])).into(),
     }
 }
 

@@ -26,8 +26,7 @@ mod walk;
 mod word;
 
 use found::{Found, Why};
-use proxy_policy::{Command, Effects, Outputs};
-use std::collections::BTreeSet;
+use proxy_policy::{Command, Effects, Outputs, Reading};
 use walk::Walk;
 
 /// So often is a text walked until its variables are known.
@@ -57,20 +56,18 @@ pub fn analyze(line: &[u8], role: &str, host: &str) -> Command {
         Some(why) => Effects::Unknown { why: masked::masked(&why.0, &found.secrets), touches: found.touches },
         None => Effects::Known(found.touches),
     };
-    Command {
-        operation: "exec".to_owned(),
-        text: text.to_owned(),
-        masked_text,
-        canonical,
-        role: role.to_owned(),
-        namespace: host.to_owned(),
-        binding: Vec::new(),
-        effects,
+    let reading = Reading {
         outputs: vec![Outputs::None],
-        reads: BTreeSet::new(),
-        predicates: BTreeSet::new(),
-        flows: Vec::new(),
         changes: found.changes,
+        ..Reading::new("exec", masked_text, effects)
+    };
+    Command {
+        text: text.into(),
+        canonical,
+        role: role.into(),
+        namespace: host.into(),
+        binding: Vec::new(),
+        reading: reading.into(),
     }
 }
 

@@ -234,7 +234,7 @@ impl Relay {
             command.canonical.push_str(" (terminal)");
         }
         let wishes = self.session.wish(self.write.id(), |wishes| wishes.environment.clone());
-        command.binding.extend(wishes);
+        command.binding.extend(wishes.into_iter().map(|(name, value)| (name.into(), value.into())));
         Ok(command)
     }
 

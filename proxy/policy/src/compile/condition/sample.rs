@@ -2,11 +2,10 @@
 
 use cel::{Env, ExecutionError, Value};
 use jiff::Timestamp;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Condition, Scope};
-use crate::{Access, Command, Detail, Effects, Identity, ResourceFacts, Touch};
+use crate::{Access, Command, Detail, Effects, Identity, Reading, ResourceFacts, Touch};
 
 /// Runs `condition` over a read and a write.
 ///
@@ -46,26 +45,20 @@ impl Condition {
 }
 
 fn sample(operation: &str, effect: &'static str, access: Access, unbounded: bool) -> Command {
+    let touch = Touch {
+        effect,
+        object: "relation",
+        name: "public.sample".to_owned(),
+        access,
+        unbounded,
+        detail: Detail::None,
+    };
     Command {
-        operation: operation.to_owned(),
-        text: String::new(),
-        masked_text: operation.to_owned(),
+        text: "".into(),
         canonical: String::new(),
-        role: "sample".to_owned(),
-        namespace: "sample".to_owned(),
+        role: "sample".into(),
+        namespace: "sample".into(),
         binding: Vec::new(),
-        effects: Effects::Known(vec![Touch {
-            effect,
-            object: "relation",
-            name: "public.sample".to_owned(),
-            access,
-            unbounded,
-            detail: Detail::None,
-        }]),
-        outputs: Vec::new(),
-        reads: BTreeSet::new(),
-        predicates: BTreeSet::new(),
-        flows: Vec::new(),
-        changes: access == Access::Write,
+        reading: Reading::new(operation, operation, Effects::Known(vec![touch])).into(),
     }
 }

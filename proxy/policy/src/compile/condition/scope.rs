@@ -59,19 +59,20 @@ impl<'a> Scope<'a> {
 
     fn command_value(&self) -> Value<'a> {
         let command = self.command;
-        let (touches, unknown) = match &command.effects {
+        let (touches, unknown) = match &command.reading.effects {
             Effects::Known(touches) => (touches, None),
             Effects::Unknown { touches, .. } => (touches, Some(&UNKNOWN)),
         };
         let protocol = self.resource.protocol.as_str();
         let effects = || list(touches.iter().chain(unknown).map(|touch| touch_value(touch, protocol)));
         let effects = (touches.len() <= MAX_EFFECTS).then(|| ("effects", effects()));
-        let text = (command.masked_text.len() <= MAX_TEXT).then(|| ("text", string(&command.masked_text)));
+        let text = (command.reading.masked_text.len() <= MAX_TEXT)
+            .then(|| ("text", string(&command.reading.masked_text)));
         let fields = [
-            ("operation", string(&command.operation)),
+            ("operation", string(&command.reading.operation)),
             ("database", string(&command.namespace)),
             ("role", string(&command.role)),
-            ("changes", bool(command.changes)),
+            ("changes", bool(command.reading.changes)),
         ];
         // the request itself is the first touch; what it brings about comes after it
         let request = (protocol == "kubernetes")

@@ -91,7 +91,7 @@ fn a_command_too_large_to_look_at_fails_only_conditions_that_look() {
     let resource = ResourceFacts::default();
     let identity = identity("agent", &["agents"]);
     let mut command = command(vec![touch("Delete", "public.orders"); 2000]);
-    command.masked_text = "x".repeat(100_000);
+    Arc::make_mut(&mut command.reading).masked_text = "x".repeat(100_000);
     let scope = Scope::new(&env, &resource, &identity, &command, jiff::Timestamp::UNIX_EPOCH);
     for (source, expected) in [
         ("!command.text.contains('y')", Err("the command is too large to look at its text".to_owned())),

@@ -52,12 +52,12 @@ fuzz_target!(|input: &[u8]| {
     let Ok(analysis) = analyze(&info, Body { content_type: Some(content_type), bytes: body }, &MASKS) else {
         return;
     };
-    let Effects::Known(touches) = &analysis.command.effects else { panic!("nothing is unknown") };
+    let Effects::Known(touches) = &analysis.command.reading.effects else { panic!("nothing is unknown") };
     assert_eq!(touches.is_empty(), is_open(&info), "{info}");
     let own = touches.first().and_then(|touch| touch.detail.request());
     assert!(own.is_none_or(|own| own.verb == info.rbac_verb() && own.resource == info.resource), "{info}");
     forwarded(&info, &analysis.forward, content_type);
-    written_to_secret(&info, body, &analysis.command.masked_text);
+    written_to_secret(&info, body, &analysis.command.reading.masked_text);
 });
 
 /// What goes upstream is read as the same request, and in no other way.

@@ -2,7 +2,7 @@
 
 use super::touches::touch;
 use super::{command, json};
-use proxy_policy::{ApiRequest, Command, Effects};
+use proxy_policy::{ApiRequest, Command, Effects, Reading};
 use serde_json::{Value, json};
 
 /// What `*` is asked to mean for verbs.
@@ -37,12 +37,9 @@ pub fn asked(body: &[u8]) -> Option<Command> {
     };
     let touches =
         verbs.iter().map(|verb| touch(ApiRequest { verb: (*verb).to_owned(), ..request.clone() }, false));
-    Some(Command {
-        operation: "create other".to_owned(),
-        namespace: request.namespace.clone(),
-        changes: false,
-        ..command(Effects::Known(touches.collect()))
-    })
+    let effects = Effects::Known(touches.collect());
+    let reading = Reading { changes: false, ..Reading::new("create other", "", effects) };
+    Some(Command { namespace: request.namespace.as_str().into(), ..command(reading) })
 }
 
 /// The API server's answer with the policy's No in it. `None`: it is no answer to a review.
@@ -61,11 +58,11 @@ mod tests {
     fn the_question_is_about_the_request_it_describes() {
         let body = br#"{"kind":"SelfSubjectAccessReview","spec":{"resourceAttributes":
             {"namespace":"shop","verb":"get","resource":"pods","subresource":"exec","name":"web"}}}"#;
-        let Effects::Known(touches) = asked(body).unwrap().effects else { panic!() };
+        let Effects::Known(touches) = &asked(body).unwrap().reading.effects else { panic!() };
         let request = touches[0].detail.request().unwrap();
         assert_eq!((request.verb.as_str(), request.name.as_str(), touches.len()), ("create", "web", 1));
         let all = br#"{"spec":{"resourceAttributes":{"verb":"*","resource":"*"}}}"#;
-        let Effects::Known(touches) = asked(all).unwrap().effects else { panic!() };
+        let Effects::Known(touches) = &asked(all).unwrap().reading.effects else { panic!() };
         assert_eq!(touches.len(), EVERY_VERB.len());
         assert_eq!(asked(br#"{"spec":{}}"#), None);
     }

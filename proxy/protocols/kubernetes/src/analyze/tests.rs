@@ -30,7 +30,7 @@ fn command_of(request: &str, content_type: &str, body: &str) -> Command {
 }
 
 fn own(command: &Command) -> &ApiRequest {
-    let Effects::Known(touches) = &command.effects else { panic!("{command:?}") };
+    let Effects::Known(touches) = &command.reading.effects else { panic!("{command:?}") };
     touches.first().and_then(|touch: &Touch| touch.detail.request()).unwrap()
 }
 
@@ -104,10 +104,13 @@ fn an_exec_is_its_words_in_order_and_its_streams() {
     let command = command_of(target, JSON, "");
     let own = own(&command);
     assert_eq!(own.command, ["sh", "-c", "echo a; id"]);
-    assert_eq!((own.container.as_str(), own.stdin, own.tty, command.changes), ("app", true, false, true));
-    assert_eq!(command.operation, "create pods/exec");
     assert_eq!(
-        command.masked_text,
+        (own.container.as_str(), own.stdin, own.tty, command.reading.changes),
+        ("app", true, false, true)
+    );
+    assert_eq!(command.reading.operation, "create pods/exec");
+    assert_eq!(
+        command.reading.masked_text,
         "GET /api/v1/namespaces/shop/pods/web/exec?container=app&stdin=1&tty=false -- sh -c 'echo a; id'"
     );
 }
@@ -192,18 +195,20 @@ fn secrets_in_what_is_written_are_neither_recorded_nor_judged() {
         ),
     ] {
         let command = command_of(request, content_type, &body);
-        let known = format!("{}{}{:?}", command.masked_text, command.canonical, command.effects);
+        let known =
+            format!("{}{}{:?}", command.reading.masked_text, command.canonical, command.reading.effects);
         assert!(!known.contains(secret) && !known.contains(CANARY), "{request} {body}: {known}");
         assert!(
-            command.masked_text.contains("MASKED") || command.masked_text.contains("W01BU0tFR"),
+            command.reading.masked_text.contains("MASKED")
+                || command.reading.masked_text.contains("W01BU0tFR"),
             "{}",
-            command.masked_text
+            command.reading.masked_text
         );
     }
     let exec = format!(
         "POST /api/v1/namespaces/a/pods/b/exec?command=login&command=--token={CANARY}&command=--password&command=Hq7-vvKz81xRt"
     );
-    let text = command_of(&exec, JSON, "").masked_text;
+    let text = command_of(&exec, JSON, "").reading.masked_text.clone();
     assert!(!text.contains(CANARY) && !text.contains("Hq7"), "{text}");
 }
 
@@ -259,7 +264,7 @@ proptest! {
         for (content_type, body) in [(MERGE, &object), (STRATEGIC, &object), (PATCH, &operations)] {
             let Ok(analysis) = run(DEPLOYMENT, content_type, &body.to_string()) else { continue };
             let command = analysis.command;
-            let known = format!("{}{}{:?}", command.masked_text, command.canonical, command.effects);
+            let known = format!("{}{}{:?}", command.reading.masked_text, command.canonical, command.reading.effects);
             prop_assert!(!known.contains(CANARY), "{}", known);
         }
     }
@@ -293,7 +298,11 @@ fn an_object_is_the_same_command_in_protobuf_and_in_json() {
         let there = analyze(&info, json, &masks()).unwrap();
         let here = analyze(&info, protobuf, &masks()).unwrap();
         assert_eq!(here.command.canonical, there.command.canonical, "{version} {}", object["kind"]);
-        assert_eq!(here.command.effects, there.command.effects, "{version} {}", object["kind"]);
+        assert_eq!(
+            here.command.reading.effects, there.command.reading.effects,
+            "{version} {}",
+            object["kind"]
+        );
         // what goes upstream is what was judged
         let sent = here.forward.in_place_of(protobuf);
         let again = analyze(&info, sent, &masks()).unwrap();

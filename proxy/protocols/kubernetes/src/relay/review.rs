@@ -38,7 +38,7 @@ impl Question {
         let Some(status) = review.get_mut("status").and_then(Value::as_object_mut) else { return body };
         match self {
             Self::Access(command) => {
-                let command = Command { role: session.agent().user().to_owned(), ..*command };
+                let command = Command { role: session.agent().user().into(), ..*command };
                 let policies = session.resource().policies.load();
                 let evaluation = policies.evaluate(session.identity(), &command, Timestamp::now());
                 match evaluation.verdict {

@@ -106,7 +106,9 @@ fn difference(set: &PolicySet, case: &Case) -> Option<String> {
         Err(_) if case.decision == "refused" => return None,
         Err(refused) => return Some(format!("refused: {refused}")),
     };
-    let Effects::Known(touches) = &analysis.command.effects else { return Some("unknown".to_owned()) };
+    let Effects::Known(touches) = &analysis.command.reading.effects else {
+        return Some("unknown".to_owned());
+    };
     let shown: Vec<_> = touches.iter().map(ToString::to_string).collect();
     let decision = decide(set, &analysis);
     if decision != case.decision {

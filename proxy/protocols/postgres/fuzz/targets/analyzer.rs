@@ -38,11 +38,11 @@ fn answer(analysis: &Analysis) -> String {
 fn check(text: &str, analysis: &Analysis) {
     let command = &analysis.command;
     assert_eq!(command.text, text);
-    assert_eq!(command.outputs.len(), analysis.statements.len(), "{text:?}");
-    let known = matches!(command.effects, Effects::Known(_));
-    assert!(!known || !analysis.statements.is_empty() || command.operation == "EMPTY", "{text:?}");
-    assert!(known || command.changes, "unknown effects count as a change: {text:?}");
-    for (output, statement) in command.outputs.iter().zip(&analysis.statements) {
+    assert_eq!(command.reading.outputs.len(), analysis.statements.len(), "{text:?}");
+    let known = matches!(command.reading.effects, Effects::Known(_));
+    assert!(!known || !analysis.statements.is_empty() || command.reading.operation == "EMPTY", "{text:?}");
+    assert!(known || command.reading.changes, "unknown effects count as a change: {text:?}");
+    for (output, statement) in command.reading.outputs.iter().zip(&analysis.statements) {
         assert_eq!(!matches!(output, Outputs::None), statement.returns_rows, "{text:?}");
     }
 }

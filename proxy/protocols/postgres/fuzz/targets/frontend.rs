@@ -56,7 +56,7 @@ fn upstream(tag: u8, body: &[u8], approved: bool) {
     let text = std::str::from_utf8(text.expect("a text")).expect("UTF-8");
     let (analyzer, catalogue) = &*JUDGE;
     let analysis = analyzer.analyze(text, &SessionState::new("app", "app"), catalogue);
-    let touches = match &analysis.command.effects {
+    let touches = match &analysis.command.reading.effects {
         Effects::Known(touches) => touches,
         Effects::Unknown { why, touches } => {
             assert!(!why.starts_with("cannot be parsed"), "{text:?} went upstream: {why}");

@@ -8,8 +8,9 @@ use super::walk::Walk;
 use super::{Analysis, SessionState, StatementFacts, StatementKind};
 use crate::catalogue::Catalogue;
 use pg_query::protobuf::RawStmt;
-use proxy_policy::{Access, Command, Effects, Outputs, Touch};
+use proxy_policy::{Access, Command, Effects, Outputs, Reading, Touch};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::thread;
 
 /// Stack of the thread that parses: deep statements make deep trees. Address space only until it is used.
@@ -141,14 +142,9 @@ fn assemble(subject: Subject<'_>, state: &SessionState, mut walk: Walk<'_>, fact
         None => Effects::Known(touches),
         Some(_) => Effects::Unknown { why: walk.unknown.join("; "), touches },
     };
-    let command = Command {
+    let reading = Reading {
         operation,
-        text: subject.text().to_owned(),
         masked_text: scanned.map_or_else(|| unreadable(subject.text()), |scanned| scanned.masked()),
-        canonical,
-        role: state.role.clone(),
-        namespace: state.database.clone(),
-        binding: vec![("searchPath".to_owned(), state.search_path.join(", "))],
         effects,
         outputs: facts.iter().map(|facts| outputs(facts.rows.as_ref())).collect(),
         reads: walk.reads,
@@ -156,12 +152,13 @@ fn assemble(subject: Subject<'_>, state: &SessionState, mut walk: Walk<'_>, fact
         flows: walk.flows,
         changes,
     };
+    let command = command(subject.text(), canonical, state, reading);
     let statements =
         facts.into_iter().map(|f| StatementFacts { returns_rows: f.rows.is_some(), kind: f.kind }).collect();
     walk.unresolved.sort_unstable();
     walk.unresolved.dedup();
     Analysis {
-        command,
+        command: Arc::new(command),
         statements,
         unresolved: walk.unresolved,
         state_changes: walk.changes,
@@ -197,28 +194,27 @@ fn canonical(scanned: Option<&Scanned<'_>>, text: &str, touches: &[Touch]) -> St
     canonical
 }
 
+fn command(text: &str, canonical: String, state: &SessionState, reading: Reading) -> Command {
+    Command {
+        text: text.into(),
+        canonical,
+        role: state.role.as_str().into(),
+        namespace: state.database.as_str().into(),
+        binding: vec![("searchPath".into(), state.search_path.join(", ").into())],
+        reading: reading.into(),
+    }
+}
+
 /// What is answered for a text that could not be analysed.
 fn failed(subject: Subject<'_>, state: &SessionState, why: &str) -> Analysed {
     let text = subject.text();
     let masked_text = Scanned::of(text).map_or_else(|| unreadable(text), |scanned| scanned.masked());
-    let command = Command {
-        operation: "UNKNOWN".to_owned(),
-        text: text.to_owned(),
-        masked_text,
-        canonical: text.to_owned(),
-        role: state.role.clone(),
-        namespace: state.database.clone(),
-        binding: vec![("searchPath".to_owned(), state.search_path.join(", "))],
-        effects: Effects::Unknown { why: why.to_owned(), touches: Vec::new() },
-        outputs: Vec::new(),
-        reads: std::collections::BTreeSet::new(),
-        predicates: std::collections::BTreeSet::new(),
-        flows: Vec::new(),
-        changes: true,
-    };
+    let effects = Effects::Unknown { why: why.to_owned(), touches: Vec::new() };
+    let reading = Reading::new("UNKNOWN", masked_text, effects);
+    let command = command(text, text.to_owned(), state, reading);
     let analysis = Analysis {
-        command,
-        statements: Vec::new(),
+        command: Arc::new(command),
+        statements: Arc::default(),
         unresolved: Vec::new(),
         state_changes: Vec::new(),
         undoable: false,

@@ -10,7 +10,8 @@
 use super::text::Scanned;
 use super::{Analysis, StatementKind};
 use pg_query::protobuf::Token;
-use proxy_policy::Effects;
+use proxy_policy::{Command, Effects};
+use std::sync::Arc;
 
 /// A text, and the whole numbers taken out of it.
 #[derive(Debug, Eq, PartialEq)]
@@ -86,10 +87,13 @@ impl<'a> Shape<'a> {
 impl Pattern {
     /// What can be reused of an analysis of `text`, if nothing in it depended on a number's value.
     pub(super) fn of(analysis: &Analysis, shape: &Shape<'_>, text: &str) -> Option<Self> {
-        let [statement] = analysis.statements.as_slice() else { return None };
+        let [statement] = &*analysis.statements else { return None };
         let plain = statement.kind == StatementKind::Query
-            && matches!(analysis.command.operation.as_str(), "SELECT" | "INSERT" | "UPDATE" | "DELETE")
-            && matches!(analysis.command.effects, Effects::Known(_))
+            && matches!(
+                analysis.command.reading.operation.as_str(),
+                "SELECT" | "INSERT" | "UPDATE" | "DELETE"
+            )
+            && matches!(analysis.command.reading.effects, Effects::Known(_))
             && analysis.unresolved.is_empty()
             && analysis.state_changes.is_empty()
             && !analysis.catalogue_changed;
@@ -106,15 +110,22 @@ impl Pattern {
 
     /// The analysis of another text of the same shape.
     pub(super) fn filled(&self, text: &str, shape: &Shape<'_>) -> Analysis {
-        let mut analysis = self.analysis.clone();
-        text.clone_into(&mut analysis.command.text);
-        analysis.command.canonical.clear();
+        let of = &self.analysis.command;
+        let mut canonical = String::with_capacity(of.canonical.len().saturating_add(text.len()));
         let numbers = shape.numbers.iter().copied().chain([""]);
         for (part, number) in self.canonical.iter().zip(numbers) {
-            analysis.command.canonical.push_str(part);
-            analysis.command.canonical.push_str(number);
+            canonical.push_str(part);
+            canonical.push_str(number);
         }
-        analysis
+        let command = Command {
+            text: text.into(),
+            canonical,
+            role: Arc::clone(&of.role),
+            namespace: Arc::clone(&of.namespace),
+            binding: of.binding.clone(),
+            reading: Arc::clone(&of.reading),
+        };
+        Analysis { command: Arc::new(command), ..self.analysis.clone() }
     }
 }
 

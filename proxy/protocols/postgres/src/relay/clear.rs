@@ -42,7 +42,7 @@ pub(super) enum Intent {
         /// Name of the portal.
         portal: String,
         /// Digest of the parameters.
-        parameters: String,
+        parameters: Arc<str>,
         /// Types of its columns, if known.
         shapes: Option<Arc<[Shape]>>,
     },
@@ -63,7 +63,7 @@ impl Relay {
     /// What a text means now.
     pub(super) async fn analyze(&mut self, source: &Source) -> Result<Arc<Analysis>, Refusal> {
         if let Source::Text(text) = source
-            && text.as_bytes().windows(7).any(|word| word.eq_ignore_ascii_case(b"execute"))
+            && says_execute(text.as_bytes())
         {
             for (name, statement) in &mut self.names.statements {
                 if !name.is_empty() && !std::mem::replace(&mut statement.told, true) {
@@ -94,12 +94,14 @@ impl Relay {
     }
 
     fn command(&self, analysis: &Analysis, intent: &Intent) -> Arc<Command> {
-        let mut command = Command { role: self.meaning.role.clone(), ..analysis.command.clone() };
-        if let Intent::Execute { parameters, .. } = intent
-            && !parameters.is_empty()
-        {
-            command.binding.push(("parameters".to_owned(), parameters.clone()));
-        }
+        let parameters = match intent {
+            Intent::Execute { parameters, .. } if !parameters.is_empty() => Some(parameters),
+            Intent::Execute { .. } | Intent::Query { .. } | Intent::Prepare => None,
+        };
+        let command = self.meaning.command(analysis);
+        let Some(parameters) = parameters else { return command };
+        let mut command = Arc::unwrap_or_clone(command);
+        command.binding.push(("parameters".into(), Arc::clone(parameters)));
         Arc::new(command)
     }
 
@@ -120,7 +122,7 @@ impl Relay {
             self.refuse(&intent, &refusal);
             return;
         }
-        self.meaning.unseen |= matches!(running.analysis.command.effects, Effects::Unknown { .. });
+        self.meaning.unseen |= matches!(running.analysis.command.reading.effects, Effects::Unknown { .. });
         if running.changes_meaning() {
             self.changing = self.changing.saturating_add(1);
         }
@@ -241,6 +243,15 @@ impl Relay {
             refusal(RefusalKind::Withdrawn, "canceling statement due to user request", "nothing was run");
         self.refused(&intent, refusal)
     }
+}
+
+/// Whether a text has the word `EXECUTE` somewhere.
+fn says_execute(text: &[u8]) -> bool {
+    // Its rarest letter is the second.
+    memchr::memchr2_iter(b'x', b'X', text).any(|at| {
+        let word = at.checked_sub(1).and_then(|start| text.get(start..start.checked_add(7)?));
+        word.is_some_and(|word| word.eq_ignore_ascii_case(b"execute"))
+    })
 }
 
 /// Whether what a command changes waits for a commit. That the server was in a transaction block when it was last ready

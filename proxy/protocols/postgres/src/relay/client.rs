@@ -12,7 +12,7 @@ use crate::messages::{self, Body, Frontend};
 use bytes::Bytes;
 use postgres_protocol::message::frontend as send;
 use proxy_core::refusal::{Refusal, RefusalKind};
-use proxy_policy::{Outputs, Verdict};
+use proxy_policy::Outputs;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
@@ -142,20 +142,12 @@ impl Relay {
                 return Ok(());
             }
         };
-        if self.would_deny(&analysis.command) {
+        if self.gate.would_deny(&self.meaning.command(&analysis)) {
             // It goes through the gate all the same, which records the refusal.
             return self.clear(&source, Intent::Prepare).await;
         }
         self.send(Expect::Parse { name, text }, frame);
         Ok(())
-    }
-
-    fn would_deny(&self, command: &proxy_policy::Command) -> bool {
-        let command = proxy_policy::Command { role: self.meaning.role.clone(), ..command.clone() };
-        let policies = self.gate.resource().policies.load();
-        let identity = self.gate.session().identity.identity();
-        let verdict = policies.evaluate(identity, &command, jiff::Timestamp::now()).verdict;
-        matches!(verdict, Verdict::Deny { .. })
     }
 
     fn bind(&mut self, frame: &Bytes) -> Result<(), Ending> {
@@ -168,7 +160,7 @@ impl Relay {
         let portal = Portal {
             source,
             statement: bind.statement.to_owned(),
-            parameters: digest(bind.parameters),
+            parameters: digest(bind.parameters).into(),
             formats: bind.formats.clone().into(),
             shapes: None,
         };
@@ -188,7 +180,7 @@ impl Relay {
             };
             let analysis = self.analyze(&source).await;
             !analysis.is_ok_and(|analysis| {
-                !matches!(analysis.command.outputs.last(), None | Some(Outputs::Unaligned(_)))
+                !matches!(analysis.command.reading.outputs.last(), None | Some(Outputs::Unaligned(_)))
             })
         };
         self.send(Expect::Describe { kind, name: name.to_owned(), withhold }, frame);
@@ -232,7 +224,7 @@ impl Relay {
         let intent = Intent::Execute {
             frame: frame.clone(),
             portal: name.to_owned(),
-            parameters: portal.as_ref().map(|portal| portal.parameters.clone()).unwrap_or_default(),
+            parameters: portal.as_ref().map(|portal| Arc::clone(&portal.parameters)).unwrap_or_default(),
             shapes: portal.and_then(|portal| portal.shapes),
         };
         self.clear(&source, intent).await

@@ -208,7 +208,7 @@ impl Running {
     }
 
     fn column_name(&self, index: usize) -> String {
-        let output = self.analysis.command.outputs.get(self.result);
+        let output = self.analysis.command.reading.outputs.get(self.result);
         let source = match output {
             Some(Outputs::Columns(columns)) => columns.get(index).and_then(|column| column.sources.first()),
             Some(Outputs::None | Outputs::Unaligned(_)) | None => None,

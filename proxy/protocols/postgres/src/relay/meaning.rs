@@ -5,15 +5,14 @@
 //! commit or savepoint within one message), the session is *uncertain*: from then on every effect is unknown, which
 //! only a policy that allows unknown effects lets run.
 
-use crate::analyze::{Analysis, Analyzer, SessionState, StateChange, StatementKind};
+use crate::analyze::{Analysis, Analyzer, Circumstances, Recent, SessionState, StateChange, StatementKind};
 use crate::catalogue::Catalogue;
 use crate::frontend::refusal;
 use crate::options::{Credentials, Options};
 use crate::snapshot::Slot;
 use proxy_core::gate::Chain;
 use proxy_core::refusal::{Refusal, RefusalKind};
-use proxy_policy::{Command, Effects};
-use std::collections::BTreeSet;
+use proxy_policy::{Command, Effects, Reading};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,9 +35,10 @@ pub(crate) struct Meaning {
     pub(crate) credentials: Credentials,
     pub(crate) slot: Arc<Slot>,
     /// Role as the client named it: the one that policies know.
-    pub(crate) role: String,
+    pub(crate) role: Arc<str>,
     pub(crate) state: SessionState,
     pub(crate) catalogue: Option<Arc<Catalogue>>,
+    pub(crate) recent: Recent,
     /// The catalogue must have been loaded after this.
     pub(crate) stale: Option<Instant>,
     pub(crate) transaction: Transaction,
@@ -68,8 +68,21 @@ impl Meaning {
     pub(crate) async fn analyze(&mut self, source: &Source) -> Result<Arc<Analysis>, Refusal> {
         let asked = Instant::now();
         let catalogue = self.catalogue().await?;
+        if let Source::Text(text) = source
+            && !self.uncertain
+            && let Some(known) = self.recent.of(text, Circumstances::of(&self.state, &catalogue))
+        {
+            return Ok(Arc::clone(known));
+        }
         let analysis = self.analyze_with(source, &catalogue);
         if analysis.unresolved.is_empty() {
+            // A text that nobody else holds does not come again.
+            if let Source::Text(text) = source
+                && !self.uncertain
+                && Arc::strong_count(text) > 1
+            {
+                self.recent.keep(text, Circumstances::of(&self.state, &catalogue), &analysis);
+            }
             return Ok(analysis);
         }
         let newer = match self.slot.loaded_after(asked.checked_sub(RELOAD_PAUSE)) {
@@ -79,6 +92,14 @@ impl Meaning {
         self.adopt(newer);
         let catalogue = self.catalogue().await?;
         Ok(self.analyze_with(source, &catalogue))
+    }
+
+    /// The command of an analysis, in the role that policies know.
+    pub(crate) fn command(&self, analysis: &Analysis) -> Arc<Command> {
+        if analysis.command.role == self.role {
+            return Arc::clone(&analysis.command);
+        }
+        Arc::new(Command { role: Arc::clone(&self.role), ..Command::clone(&analysis.command) })
     }
 
     fn analyze_with(&self, source: &Source, catalogue: &Catalogue) -> Arc<Analysis> {
@@ -92,36 +113,31 @@ impl Meaning {
             return analysis;
         }
         let mut analysis = Arc::unwrap_or_clone(analysis);
-        let touches = match analysis.command.effects {
-            Effects::Known(touches) | Effects::Unknown { touches, .. } => touches,
+        let reading = Arc::make_mut(&mut Arc::make_mut(&mut analysis.command).reading);
+        let touches = match &mut reading.effects {
+            Effects::Known(touches) | Effects::Unknown { touches, .. } => std::mem::take(touches),
         };
         let why = "an earlier error or rollback left open what names mean in this session; connect again"
             .to_owned();
-        analysis.command.effects = Effects::Unknown { why, touches };
+        reading.effects = Effects::Unknown { why, touches };
         Arc::new(analysis)
     }
 
     /// A portal or statement that nobody here has seen being made.
     fn unknown(&self) -> Arc<Analysis> {
         let why = "the statement or portal is not known in this session".to_owned();
+        let effects = Effects::Unknown { why, touches: Vec::new() };
         let command = Command {
-            operation: "UNKNOWN".to_owned(),
-            text: String::new(),
-            masked_text: String::new(),
+            text: "".into(),
             canonical: String::new(),
-            role: self.role.clone(),
-            namespace: self.state.database.clone(),
+            role: Arc::clone(&self.role),
+            namespace: self.state.database.as_str().into(),
             binding: Vec::new(),
-            effects: Effects::Unknown { why, touches: Vec::new() },
-            outputs: Vec::new(),
-            reads: BTreeSet::new(),
-            predicates: BTreeSet::new(),
-            flows: Vec::new(),
-            changes: true,
+            reading: Reading::new("UNKNOWN", "", effects).into(),
         };
         Arc::new(Analysis {
-            command,
-            statements: Vec::new(),
+            command: Arc::new(command),
+            statements: Arc::default(),
             unresolved: Vec::new(),
             state_changes: Vec::new(),
             undoable: false,

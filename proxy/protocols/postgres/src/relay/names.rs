@@ -29,7 +29,7 @@ pub(crate) struct Portal {
     /// Name of the prepared statement it was bound from.
     pub(crate) statement: String,
     /// Digest of its parameters, in hexadecimal; empty if it has none.
-    pub(crate) parameters: String,
+    pub(crate) parameters: Arc<str>,
     /// Result formats as in `Bind`.
     pub(crate) formats: Arc<[i16]>,
     /// Types and formats of its columns, as far as they are known.

@@ -75,7 +75,7 @@ fn is_masked(from: &Provenance) -> bool {
 }
 
 fn outputs_masked(command: &Command) -> bool {
-    command.outputs.iter().any(|outputs| match outputs {
+    command.reading.outputs.iter().any(|outputs| match outputs {
         Outputs::None => false,
         Outputs::Columns(columns) => columns.iter().any(is_masked),
         Outputs::Unaligned(from) => is_masked(from),
@@ -84,7 +84,7 @@ fn outputs_masked(command: &Command) -> bool {
 
 /// What a policy that allows reading would refuse.
 fn is_refused(command: &Command) -> bool {
-    match &command.effects {
+    match &command.reading.effects {
         Effects::Unknown { .. } => true,
         Effects::Known(touches) => {
             touches.iter().any(|touch| !matches!(touch.effect, "Select" | "Transaction"))
@@ -93,7 +93,7 @@ fn is_refused(command: &Command) -> bool {
 }
 
 fn touches(command: &Command) -> Vec<String> {
-    match &command.effects {
+    match &command.reading.effects {
         Effects::Unknown { touches, .. } | Effects::Known(touches) => {
             touches.iter().map(ToString::to_string).collect()
         }
@@ -102,19 +102,19 @@ fn touches(command: &Command) -> Vec<String> {
 
 fn holds(expected: &str, analysis: &Analysis) -> bool {
     let command = &analysis.command;
-    let flows = command.flows.iter().any(|flow| is_masked(&flow.from));
+    let flows = command.reading.flows.iter().any(|flow| is_masked(&flow.from));
     match expected.split_once(':').unwrap_or((expected, "")) {
         ("tainted", _) => outputs_masked(command) || flows || is_refused(command),
         ("clear", _) => !outputs_masked(command) && !flows && !is_refused(command),
         ("clear-results", _) => !outputs_masked(command) && !flows,
         ("refused", _) => is_refused(command),
-        ("reads", _) => command.reads.iter().any(|column| MASKED.contains(&column.0.as_str())),
-        ("predicates", _) => command.predicates.iter().any(|column| MASKED.contains(&column.0.as_str())),
+        ("reads", _) => command.reading.reads.iter().any(|column| MASKED.contains(&column.0.as_str())),
+        ("predicates", _) => command.reading.predicates.iter().any(|column| MASKED.contains(&column.0.as_str())),
         ("touch", wanted) => {
             touches(command).iter().any(|touch| touch == wanted || touch.split(' ').next() == Some(wanted))
         }
         ("not", unwanted) => !touches(command).iter().any(|touch| touch.contains(unwanted)),
-        ("columns", count) => match command.outputs.last() {
+        ("columns", count) => match command.reading.outputs.last() {
             Some(Outputs::Columns(columns)) => columns.len().to_string() == count,
             Some(Outputs::None | Outputs::Unaligned(_)) | None => false,
         },
@@ -134,7 +134,7 @@ fn run(corpus: &str) {
             writeln!(
                 failures,
                 "{}: not {expected}\n  {}\n  {:?}\n  {:?}\n  flows {:?}\n  unresolved {:?}",
-                case.name, case.sql, command.effects, command.outputs, command.flows, analysis.unresolved
+                case.name, case.sql, command.reading.effects, command.reading.outputs, command.reading.flows, analysis.unresolved
             )
             .expect("a String takes it");
         }

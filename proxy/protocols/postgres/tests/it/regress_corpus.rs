@@ -245,7 +245,7 @@ fn kind(sql: &str, analysis: &Analysis, created: &HashSet<String>) -> Kind {
     let Some(NodeEnum::SelectStmt(select)) = one.stmt.as_ref().and_then(|node| node.node.as_ref()) else {
         return Kind::Other;
     };
-    let (Effects::Known(touches) | Effects::Unknown { touches, .. }) = &analysis.command.effects;
+    let (Effects::Known(touches) | Effects::Unknown { touches, .. }) = &analysis.command.reading.effects;
     if select.into_clause.is_some() || locks(select) || touches.iter().any(|touch| writes(touch, created)) {
         return Kind::NotPlain;
     }
@@ -278,7 +278,7 @@ impl Count {
         let kind = kind(sql, analysis, &judge.created);
         self.statements += 1;
         *self.kinds.entry(kind).or_default() += 1;
-        let (Effects::Known(touches) | Effects::Unknown { touches, .. }) = &analysis.command.effects;
+        let (Effects::Known(touches) | Effects::Unknown { touches, .. }) = &analysis.command.reading.effects;
         if kind == Kind::NotPlain {
             for touch in touches.iter().filter(|touch| touch.effect == "Call") {
                 let name = touch.name.strip_prefix("pg_catalog.").unwrap_or("of the user's");
@@ -289,7 +289,7 @@ impl Count {
         if kind == Kind::Read
             && let Verdict::Deny { message, .. } = verdict
         {
-            let why = match &analysis.command.effects {
+            let why = match &analysis.command.reading.effects {
                 Effects::Unknown { why, .. } => why.clone(),
                 Effects::Known(_) => message,
             };
@@ -355,7 +355,7 @@ fn the_regression_suite_is_understood() {
         let mut state = SessionState::new("agent", "regression");
         for sql in &script.statements {
             let analysis = analyzer.analyze(sql, &state, &catalogue);
-            if let Effects::Unknown { why, .. } = &analysis.command.effects {
+            if let Effects::Unknown { why, .. } = &analysis.command.reading.effects {
                 assert!(!why.contains("the analyser failed"), "{}: {sql}", script.name);
             }
             count.add(sql, &analysis, &judge);

@@ -10,13 +10,13 @@ use proxy_ssh::analyze::{analyze, is_complete};
 fuzz_target!(|data: &[u8]| {
     let command = analyze(data, "deploy", "web1");
     assert_eq!(command, analyze(data, "deploy", "web1"), "two answers");
-    if let Effects::Unknown { why, .. } = &command.effects {
-        assert!(!why.is_empty() && command.changes);
+    if let Effects::Unknown { why, .. } = &command.reading.effects {
+        assert!(!why.is_empty() && command.reading.changes);
     }
     let Ok(text) = std::str::from_utf8(data) else { return };
-    if is_complete(text) && !text.ends_with('\\') && matches!(command.effects, Effects::Known(_)) {
+    if is_complete(text) && !text.ends_with('\\') && matches!(command.reading.effects, Effects::Known(_)) {
         let more = format!("{text}\nrm -rf victim");
-        let removes = match analyze(more.as_bytes(), "deploy", "web1").effects {
+        let removes = match &analyze(more.as_bytes(), "deploy", "web1").reading.effects {
             Effects::Unknown { .. } => true,
             Effects::Known(touches) => {
                 touches.iter().any(|touch| touch.effect == "Remove" && touch.unbounded)

@@ -22,7 +22,7 @@ fn forms() -> Vec<Form> {
 
 /// The removal of a whole tree is told, or it is told that nobody knows.
 pub(crate) fn is_refused(command: &Command) -> bool {
-    match &command.effects {
+    match &command.reading.effects {
         Effects::Unknown { .. } => true,
         Effects::Known(touches) => touches.iter().any(|touch| touch.effect == "Remove" && touch.unbounded),
     }
@@ -32,7 +32,9 @@ pub(crate) fn is_refused(command: &Command) -> bool {
 fn every_form_is_a_removal_without_bounds_or_unknown() {
     let told = forms()
         .iter()
-        .filter(|form| matches!(analyze(form.script.as_bytes(), "deploy", "web1").effects, Effects::Known(_)))
+        .filter(|form| {
+            matches!(analyze(form.script.as_bytes(), "deploy", "web1").reading.effects, Effects::Known(_))
+        })
         .count();
     println!("destructive forms: {told} of {} told, the others unknown", forms().len());
     assert!(told >= 120, "only {told} forms are told");

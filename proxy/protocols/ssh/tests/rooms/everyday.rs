@@ -51,7 +51,7 @@ fn everyday_commands_are_understood_and_allowed() {
     let mut refused = Vec::new();
     for line in &commands {
         let command = analyze(line.as_bytes(), "deploy", "web1");
-        match (&command.effects, judged(&policy, line)) {
+        match (&command.reading.effects, judged(&policy, line)) {
             (Effects::Known(_), Verdict::Allow { .. }) => {}
             (Effects::Unknown { why, .. }, _) => refused.push(format!("{line}\n    unknown: {why}")),
             (Effects::Known(touches), verdict) => {

@@ -111,9 +111,9 @@ fn answered(text: &str) -> Result<(), TestCaseError> {
     prop_assert!(before.elapsed().as_secs() < 20, "{:?} takes {:?}", text, before.elapsed());
     let again = analyze(text.as_bytes(), "deploy", "web1");
     prop_assert_eq!(&command, &again);
-    match &command.effects {
+    match &command.reading.effects {
         Effects::Known(touches) => prop_assert!(touches.len() <= 512),
-        Effects::Unknown { why, .. } => prop_assert!(!why.is_empty() && command.changes),
+        Effects::Unknown { why, .. } => prop_assert!(!why.is_empty() && command.reading.changes),
     }
     let _: bool = is_complete(text);
     Ok(())
@@ -184,7 +184,7 @@ fn texts_that_nest_or_repeat_are_answered_soon() {
             let text = format!("{}{middle}{}", open.repeat(count), close.repeat(count));
             let before = Instant::now();
             let command = analyze(text.as_bytes(), "deploy", "web1");
-            let known = matches!(command.effects, Effects::Known(_));
+            let known = matches!(command.reading.effects, Effects::Known(_));
             let took = before.elapsed();
             if took.as_millis() > 200 {
                 println!("{count} {name}: {took:?}, known {known}");

@@ -49,7 +49,7 @@ impl Attempt {
         let read = RequestInfo::read(info.method.as_str(), &target).ok()?;
         let sent = Body { content_type: content_type.and_then(|value| value.to_str().ok()), bytes: &body };
         let analysis = analyze::analyze(&read, sent, masks).ok()?;
-        let Effects::Known(touches) = &analysis.command.effects else { return None };
+        let Effects::Known(touches) = &analysis.command.reading.effects else { return None };
         if !touches.first()?.detail.request()?.dry_run {
             return None;
         }

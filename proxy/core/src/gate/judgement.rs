@@ -1,0 +1,99 @@
+//! A verdict, with what every record of it says: kept while its command comes again, as programs repeat themselves.
+
+use super::record;
+use crate::mask::Masker;
+use crate::session::Wording;
+use proxy_audit::Common;
+use proxy_policy::{ApprovalTerms, Command, Evaluation, MaskPlan, Reading, RuleRef, Verdict};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// What is said of all commands with one reading, role and namespace.
+#[derive(Debug)]
+pub(super) struct Judgement {
+    reading: Arc<Reading>,
+    role: Arc<str>,
+    namespace: Arc<str>,
+    pub(super) said: Said,
+    /// Everything in the record of the verdict that is no command's own.
+    pub(super) common: Common,
+    /// It is said as long as the policies are the same.
+    constant: bool,
+}
+
+/// A verdict in the parts that the gate hands on.
+#[derive(Debug)]
+pub(super) enum Said {
+    Allow(Arc<Clearance>),
+    Deny { rule: RuleRef, message: String },
+    Hold { rule: RuleRef, terms: ApprovalTerms, message: String },
+}
+
+/// Under which rule a command runs, and what is masked in its results.
+#[derive(Debug)]
+pub(super) struct Clearance {
+    pub(super) rule: RuleRef,
+    pub(super) mask: MaskPlan,
+}
+
+impl Judgement {
+    pub(super) fn new(command: &Command, evaluation: Evaluation, masker: &Masker, wording: Wording) -> Self {
+        let common = record::common(command, &evaluation, masker, wording);
+        let said = match evaluation.verdict {
+            Verdict::Allow { rule, mask } => Said::Allow(Arc::new(Clearance { rule, mask })),
+            Verdict::Deny { rule, message } => Said::Deny { rule, message },
+            Verdict::Hold { rule, terms, message, .. } => Said::Hold { rule, terms, message },
+        };
+        Self {
+            reading: Arc::clone(&command.reading),
+            role: Arc::clone(&command.role),
+            namespace: Arc::clone(&command.namespace),
+            said,
+            common,
+            constant: evaluation.constant,
+        }
+    }
+
+    fn is_about(&self, command: &Command) -> bool {
+        (Arc::ptr_eq(&self.reading, &command.reading) || self.reading == command.reading)
+            && self.role == command.role
+            && self.namespace == command.namespace
+    }
+}
+
+impl Said {
+    /// The verdict in one word.
+    pub(super) const fn word(&self) -> &'static str {
+        match self {
+            Self::Allow(_) => "allow",
+            Self::Deny { .. } => "deny",
+            Self::Hold { .. } => "hold",
+        }
+    }
+}
+
+/// The last few judgements of a session, newest first; forget them when the policies change.
+#[derive(Debug, Default)]
+pub(super) struct Judgements(VecDeque<Arc<Judgement>>);
+
+impl Judgements {
+    /// What is known to be said of a command, whatever the time is.
+    pub(super) fn of(&self, command: &Command) -> Option<Arc<Judgement>> {
+        self.0.iter().find(|judgement| judgement.is_about(command)).map(Arc::clone)
+    }
+
+    /// Keeps a judgement in mind, if it stays true.
+    pub(super) fn keep(&mut self, judgement: &Arc<Judgement>) {
+        if judgement.constant {
+            self.0.truncate(REMEMBERED.saturating_sub(1));
+            self.0.push_front(Arc::clone(judgement));
+        }
+    }
+
+    pub(super) fn forget(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// As many commands as the transaction of an ordinary program has.
+const REMEMBERED: usize = 8;

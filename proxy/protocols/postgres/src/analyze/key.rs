@@ -1,0 +1,190 @@
+//! What analyses are remembered by: the text, and everything in the session that its meaning depends on.
+
+use super::{Analysis, SessionState};
+use crate::catalogue::Catalogue;
+use std::borrow::Borrow;
+use std::collections::VecDeque;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+/// Everything that an analysis depends on besides the text.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct Circumstances<'a> {
+    role: &'a str,
+    database: &'a str,
+    search_path: &'a [String],
+    history: u64,
+    generation: u64,
+}
+
+impl<'a> Circumstances<'a> {
+    pub(crate) fn of(state: &'a SessionState, catalogue: &Catalogue) -> Self {
+        Self {
+            role: &state.role,
+            database: &state.database,
+            search_path: &state.search_path,
+            history: state.history(),
+            generation: catalogue.generation(),
+        }
+    }
+
+    pub(super) const fn key(self, subject: u8, text: &'a str) -> Parts<'a> {
+        Parts { subject, text, circumstances: self }
+    }
+}
+
+/// The parts of a key: asking copies nothing.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(super) struct Parts<'a> {
+    subject: u8,
+    text: &'a str,
+    circumstances: Circumstances<'a>,
+}
+
+impl Parts<'_> {
+    pub(super) fn to_key(self) -> Key {
+        let Parts { subject, text, circumstances } = self;
+        Key { subject, text: text.to_owned(), circumstances: circumstances.into() }
+    }
+}
+
+/// A key that is kept.
+#[derive(Debug)]
+pub(super) struct Key {
+    subject: u8,
+    text: String,
+    circumstances: Kept,
+}
+
+#[derive(Clone, Debug)]
+struct Kept {
+    role: String,
+    database: String,
+    search_path: Vec<String>,
+    history: u64,
+    generation: u64,
+}
+
+impl Kept {
+    fn get(&self) -> Circumstances<'_> {
+        let Self { role, database, search_path, history, generation } = self;
+        Circumstances { role, database, search_path, history: *history, generation: *generation }
+    }
+}
+
+impl From<Circumstances<'_>> for Kept {
+    fn from(circumstances: Circumstances<'_>) -> Self {
+        let Circumstances { role, database, search_path, history, generation } = circumstances;
+        Self {
+            role: role.to_owned(),
+            database: database.to_owned(),
+            search_path: search_path.to_owned(),
+            history,
+            generation,
+        }
+    }
+}
+
+/// Has the parts of a key. Keys and parts are compared and hashed as those, so that one finds the other.
+pub(super) trait Keyed {
+    fn parts(&self) -> Parts<'_>;
+}
+
+impl Keyed for Parts<'_> {
+    fn parts(&self) -> Parts<'_> {
+        *self
+    }
+}
+
+impl Keyed for Key {
+    fn parts(&self) -> Parts<'_> {
+        Parts { subject: self.subject, text: &self.text, circumstances: self.circumstances.get() }
+    }
+}
+
+impl Hash for dyn Keyed + '_ {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.parts().hash(state);
+    }
+}
+
+impl PartialEq for dyn Keyed + '_ {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts() == other.parts()
+    }
+}
+
+impl Eq for dyn Keyed + '_ {}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.parts().hash(state);
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts() == other.parts()
+    }
+}
+
+impl Eq for Key {}
+
+impl<'a> Borrow<dyn Keyed + 'a> for Key {
+    fn borrow(&self) -> &(dyn Keyed + 'a) {
+        self
+    }
+}
+
+/// The analyses of what a session ran last. Its prepared texts are known by their address.
+#[derive(Debug, Default)]
+pub(crate) struct Recent {
+    under: Option<Kept>,
+    analyses: VecDeque<(Arc<str>, Arc<Analysis>)>,
+}
+
+impl Recent {
+    /// What this very text meant, if nothing has changed since that it depends on.
+    pub(crate) fn of(&self, text: &Arc<str>, circumstances: Circumstances<'_>) -> Option<&Arc<Analysis>> {
+        self.under.as_ref().filter(|under| under.get() == circumstances)?;
+        self.analyses.iter().find(|(known, _)| Arc::ptr_eq(known, text)).map(|(_, analysis)| analysis)
+    }
+
+    /// Keeps in mind what a text means.
+    pub(crate) fn keep(&mut self, text: &Arc<str>, circumstances: Circumstances<'_>, is: &Arc<Analysis>) {
+        if self.under.as_ref().is_none_or(|under| under.get() != circumstances) {
+            self.under = Some(circumstances.into());
+            self.analyses.clear();
+        }
+        self.analyses.truncate(RECENT.saturating_sub(1));
+        self.analyses.push_front((Arc::clone(text), Arc::clone(is)));
+    }
+}
+
+/// As many texts as the transaction of an ordinary program has.
+const RECENT: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+
+    #[test]
+    fn parts_find_the_key_that_was_made_of_them_and_no_other() {
+        let path = ["a".to_owned(), "b".to_owned()];
+        let under = Circumstances { role: "r", database: "d", search_path: &path, history: 1, generation: 2 };
+        let known = HashMap::from([(under.key(0, "select 1").to_key(), ())]);
+        let finds = |parts: Parts<'_>| known.contains_key(&parts as &dyn Keyed);
+        assert!(finds(under.key(0, "select 1")));
+        for other in [
+            under.key(1, "select 1"),
+            under.key(0, "select 2"),
+            Circumstances { role: "d", database: "r", ..under }.key(0, "select 1"),
+            Circumstances { search_path: &path[..1], ..under }.key(0, "select 1"),
+            Circumstances { history: 2, ..under }.key(0, "select 1"),
+            Circumstances { generation: 3, ..under }.key(0, "select 1"),
+        ] {
+            assert!(!finds(other), "{other:?}");
+        }
+    }
+}
