@@ -9,6 +9,7 @@
 mod check;
 mod engine;
 mod finding;
+mod keywords;
 mod kinds;
 mod patterns;
 mod pem;

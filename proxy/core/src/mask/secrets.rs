@@ -1,14 +1,14 @@
 //! Looks for the secrets of the rule table: one automaton over all keywords, then the rules they point to.
 
 use super::finding::{Edges, Finding, Sink};
+use super::keywords::Keywords;
 use super::kinds::within_mask;
 use super::rules::{self, Check, Rule, Start};
 use super::{check, pem};
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use memchr::memmem;
 use proxy_policy::{Detector, Mask};
 use regex_automata::{Anchored, Input, Span, util::captures::Captures};
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 /// How far behind its keyword a match may reach, in bytes: longer than any token, shorter than a document.
 pub(super) const REACH: usize = 16 * 1024;
@@ -29,10 +29,10 @@ enum Active {
     WrappedKey,
 }
 
-/// Rules that are on, the automaton over their keywords, and their masks.
+/// Rules that are on, their keywords, and their masks.
 #[derive(Debug)]
 pub(super) struct Secrets {
-    automaton: Option<AhoCorasick>,
+    keywords: Option<Keywords>,
     /// For each keyword the rules it belongs to and how they mask.
     by_keyword: Vec<Vec<(Active, Mask)>>,
 }
@@ -69,52 +69,37 @@ impl Secrets {
             add(pem::BEGIN, Active::Key, mask);
             add(pem::WRAPPED, Active::WrappedKey, mask);
         }
-        Self { automaton: automaton(&keywords), by_keyword }
+        Self { keywords: Keywords::new(&keywords), by_keyword }
     }
 
     /// Whether any rule is on.
     pub(super) fn is_on(&self) -> bool {
-        self.automaton.is_some()
+        self.keywords.is_some()
     }
 
     /// Finds everything that is on.
     pub(super) fn scan<'a>(&'a self, text: &[u8], edges: Edges, sink: &mut Sink<'a>) {
-        let Some(automaton) = &self.automaton else { return };
+        let Some(keywords) = &self.keywords else { return };
         // keys are long: what stands inside one is not looked at again
         let mut key_end = 0;
-        for hit in automaton.find_overlapping_iter(text) {
-            let rules = self.by_keyword.get(hit.pattern().as_usize()).map_or(&[][..], Vec::as_slice);
-            for (active, mask) in rules {
+        keywords.each(text, |hit| {
+            for (active, mask) in self.by_keyword.get(hit.keyword).map_or(&[][..], Vec::as_slice) {
                 let found = match active {
-                    Active::Rule(id) => find(*id, text, hit.start(), edges),
-                    Active::Key | Active::WrappedKey if hit.start() < key_end => None,
-                    Active::Key => pem::key(text, hit.start()).map(|(s, e)| (s, e, KEY)),
-                    Active::WrappedKey => pem::wrapped(text, hit.start()).map(|(s, e)| (s, e, KEY)),
+                    Active::Rule(id) => find(*id, text, hit.start, edges),
+                    Active::Key | Active::WrappedKey if hit.start < key_end => None,
+                    Active::Key => pem::key(text, hit.start).map(|(s, e)| (s, e, KEY)),
+                    Active::WrappedKey => pem::wrapped(text, hit.start).map(|(s, e)| (s, e, KEY)),
                 };
                 if let Some((start, end, name)) = found
-                    && !within_mask(text, hit.start(), hit.end())
+                    && !within_mask(text, hit.start, hit.end)
                 {
                     key_end = if name == KEY { end } else { key_end };
                     sink.push(Finding { start, end, name, mask });
                 }
             }
-            if sink.is_done() {
-                return;
-            }
-        }
+            if sink.is_done() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
     }
-}
-
-fn automaton(keywords: &[&'static str]) -> Option<AhoCorasick> {
-    if keywords.is_empty() {
-        return None;
-    }
-    AhoCorasick::builder()
-        .kind(Some(AhoCorasickKind::DFA))
-        .match_kind(MatchKind::Standard)
-        .ascii_case_insensitive(true)
-        .build(keywords)
-        .ok()
 }
 
 /// The secret that rule `id` finds at the keyword at `hit`.
