@@ -227,7 +227,7 @@ impl OutputMasker {
     }
 }
 
-/// All that must be hidden in a text, in any form: disjoint, in order.
+/// All that must be hidden in a text, as it stands and in any form: disjoint, in order.
 fn findings(masker: &Masker, raw: &[u8]) -> Vec<Found> {
     let text = Text::of(raw);
     let mut found = masker.found(text.bytes());
@@ -237,6 +237,11 @@ fn findings(masker: &Masker, raw: &[u8]) -> Vec<Found> {
     for (range, name) in encoded::findings(masker, text.bytes()) {
         let shown = format!("[MASKED:{name}]").into_bytes();
         found.push(Found { range: text.source(&range), name, shown });
+    }
+    if !text.is_raw() {
+        // whoever reads bytes has what stands in them, whatever a terminal puts beside it or over it
+        found.extend(masker.found(raw));
+        found.extend(view::bordered(raw).iter().flat_map(|bytes| masker.found(bytes)));
     }
     found.sort_by_key(|finding| (finding.range.start, std::cmp::Reverse(finding.range.end)));
     merged(found)

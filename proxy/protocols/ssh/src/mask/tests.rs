@@ -105,6 +105,21 @@ fn a_value_with_pauses_in_it_shows_no_more_than_its_beginning() {
 }
 
 #[test]
+fn a_value_as_it_stands_is_hidden_whatever_a_terminal_makes_of_it() {
+    // on a terminal each of them is part of a longer word, or lacks a letter
+    for behind in [" \x08A", "\x08", "\x1b[0mA", "\u{200b}A", "\u{ad}A", "\x1b]0;A\x07", "\x7fA", "\x0eA"] {
+        for before in ["", "A \x08", "A\x1b[1m"] {
+            let said = format!("key {before}{CANARY}{behind} is it\n");
+            let shown = masked(said.as_bytes(), 64, 0);
+            assert!(!shown.contains(CANARY), "{said:?}: {shown:?}");
+        }
+    }
+    // bold, as manuals have it
+    let bold: String = "NAME".chars().map(|c| format!("{c}\x08{c}")).collect();
+    assert_eq!(masked(bold.as_bytes(), 64, 0), bold);
+}
+
+#[test]
 fn a_flood_passes_and_what_is_in_it_does_not() {
     let line =
         "2026-11-24T20:00:00Z web1 nginx[812]: GET /healthz 200 12ms /usr/share/nginx/html/index.html\n";

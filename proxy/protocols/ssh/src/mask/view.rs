@@ -1,5 +1,6 @@
 //! Output as a person sees it: without escape sequences, overstruck and invisible characters, wide letters narrowed.
 
+use memchr::memchr;
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -31,6 +32,11 @@ impl<'a> Text<'a> {
             at += seen.take(rest, at);
         }
         Self { bytes: Cow::Owned(seen.bytes), stretches: seen.stretches }
+    }
+
+    /// Whether all of it is seen as it stands.
+    pub(super) const fn is_raw(&self) -> bool {
+        matches!(self.bytes, Cow::Borrowed(_))
     }
 
     /// What is seen.
@@ -71,10 +77,8 @@ const fn plain() -> [bool; 256] {
     let mut plain = [false; 256];
     let mut byte = 0;
     while byte < 256 {
-        plain[byte] = matches!(
-            byte,
-            0x20..=0x7e | 10 | 13 | 9 | 0x80..=0xc1 | 0xc3..=0xcc | 0xce..=0xe1 | 0xe3..=0xee | 0xf0..=0xff
-        );
+        // what `Seen::take` knows nothing else about
+        plain[byte] = !matches!(byte, 0 | 7 | 8 | 0x0e | 0x0f | 0x1b | 0x7f | 0xc2 | 0xcd | 0xe2 | 0xef);
         byte += 1;
     }
     plain
@@ -163,28 +167,47 @@ impl Seen {
 
     /// An escape sequence; what a sequence for the window or the clipboard carries is seen by somebody.
     fn escape(&mut self, rest: &[u8], at: usize) -> usize {
-        match rest.get(1) {
-            Some(b'[') => {
-                let end = rest.iter().skip(2).position(|byte| matches!(byte, 0x40..=0x7e));
-                end.map_or(rest.len(), |end| end + 3)
-            }
-            Some(b']' | b'P' | b'X' | b'^' | b'_') => {
-                let body = rest.get(2..).unwrap_or_default();
-                let end = body.iter().position(|byte| matches!(byte, 7 | 0x1b | b'\n')).unwrap_or(body.len());
-                self.push(b' ', at, 2);
-                for (index, byte) in body.iter().take(end).enumerate() {
-                    // its fields are words of their own
-                    self.push(if *byte == b';' { b' ' } else { *byte }, at + 2 + index, 1);
-                }
-                self.push(b' ', at + 1 + end, 1);
-                2 + end
-            }
-            Some(b'(' | b')' | b'*' | b'+' | b'#' | b'%') => 3.min(rest.len()),
-            Some(_) => 2,
-            None => 1,
+        if !matches!(rest.get(1), Some(b']' | b'P' | b'X' | b'^' | b'_')) {
+            return sequence(rest);
         }
+        let body = rest.get(2..).unwrap_or_default();
+        let end = body.iter().position(|byte| matches!(byte, 7 | 0x1b | b'\n')).unwrap_or(body.len());
+        self.push(b' ', at, 2);
+        for (index, byte) in body.iter().take(end).enumerate() {
+            // its fields are words of their own
+            self.push(if *byte == b';' { b' ' } else { *byte }, at + 2 + index, 1);
+        }
+        self.push(b' ', at + 1 + end, 1);
+        2 + end
     }
 }
+
+/// How long the escape sequence at the start of `rest` is, without what it carries.
+fn sequence(rest: &[u8]) -> usize {
+    match rest.get(1) {
+        Some(b'[') => {
+            let end = rest.iter().skip(2).position(|byte| matches!(byte, 0x40..=0x7e));
+            end.map_or(rest.len(), |end| end + 3)
+        }
+        Some(b'(' | b')' | b'*' | b'+' | b'#' | b'%') => 3.min(rest.len()),
+        Some(_) => 2,
+        None => 1,
+    }
+}
+
+/// `raw` with nothing but borders of words in the place of its escape sequences. `None`: there are none.
+pub(super) fn bordered(raw: &[u8]) -> Option<Vec<u8>> {
+    let mut at = memchr(ESCAPE, raw)?;
+    let mut bytes = raw.to_vec();
+    loop {
+        let end = at + sequence(raw.get(at..).unwrap_or_default());
+        bytes.get_mut(at..end).unwrap_or_default().fill(ESCAPE);
+        let Some(next) = raw.get(end..).and_then(|rest| memchr(ESCAPE, rest)) else { return Some(bytes) };
+        at = end + next;
+    }
+}
+
+const ESCAPE: u8 = 0x1b;
 
 /// Whether an escape sequence has not come to its end.
 pub(super) fn is_unfinished(sequence: &[u8]) -> bool {

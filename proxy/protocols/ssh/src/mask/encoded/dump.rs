@@ -46,21 +46,15 @@ pub(super) fn search(search: &mut Search<'_>, lines: &[Range<usize>]) {
     let text = search.text;
     let mut dumps: [Dump; FORMS.len()] = Default::default();
     for line in lines {
-        let mut words = Words { text, at: line.start, end: line.end };
-        let mut first = words.next();
-        if first.as_ref().is_some_and(|word| is_offset(text.get(word.clone()).unwrap_or_default())) {
-            first = words.next();
-        }
-        let first = first.unwrap_or(line.end..line.end);
         // most lines: in no form a dump
-        if !may_stand_for_bytes(text.get(first.clone()).unwrap_or_default()) {
+        let Some(start) = start(text, line) else {
             for dump in &mut dumps {
                 dump.finish(search);
             }
             continue;
-        }
+        };
         for (form, dump) in FORMS.into_iter().zip(&mut dumps) {
-            if read(&Words { at: first.start, ..words }, form, dump) < 2 {
+            if read(&Words { text, at: start, end: line.end }, form, dump) < 2 {
                 dump.finish(search);
             }
         }
@@ -68,6 +62,29 @@ pub(super) fn search(search: &mut Search<'_>, lines: &[Range<usize>]) {
     for dump in &mut dumps {
         dump.finish(search);
     }
+}
+
+/// Where the bytes of a line begin that may be one of a dump: at its first word, or behind an offset.
+fn start(text: &[u8], line: &Range<usize>) -> Option<usize> {
+    let bytes = text.get(line.clone())?;
+    let begin = bytes.iter().position(|byte| !is_blank(*byte))?;
+    // told from how it begins, without looking for its end
+    if let Some([first, second, ..]) = bytes.get(begin..)
+        && !(first.is_ascii_hexdigit() || *first == b'\\' || is_blank(*second))
+    {
+        return None;
+    }
+    let mut words = Words { text, at: line.start + begin, end: line.end };
+    let mut word = words.next()?;
+    if is_offset(text.get(word.clone())?) {
+        word = words.next()?;
+    }
+    may_stand_for_bytes(text.get(word.clone())?).then_some(word.start)
+}
+
+/// What stands between the words of a line.
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b',' | b':' | b'-')
 }
 
 fn is_offset(word: &[u8]) -> bool {
@@ -92,11 +109,10 @@ impl Iterator for Words<'_> {
     type Item = Range<usize>;
 
     fn next(&mut self) -> Option<Range<usize>> {
-        let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b',' | b':' | b'-');
         let rest = self.text.get(self.at..self.end)?;
-        let start = self.at + rest.iter().position(|byte| !blank(byte))?;
+        let start = self.at + rest.iter().position(|byte| !is_blank(*byte))?;
         let rest = self.text.get(start..self.end)?;
-        self.at = rest.iter().position(blank).map_or(self.end, |length| start + length);
+        self.at = rest.iter().position(|byte| is_blank(*byte)).map_or(self.end, |length| start + length);
         Some(start..self.at)
     }
 }

@@ -57,14 +57,9 @@ pub(super) fn search(search: &mut Search<'_>, lines: &[Range<usize>]) {
     for group in lines.split(|line| !whole(line)).filter(|group| group.len() > 1) {
         join(search, group);
     }
+    let mut row = Vec::new();
     for line in lines {
-        if !has_row(text.get(line.clone()).unwrap_or_default()) {
-            continue;
-        }
-        let words = words(text, line);
-        for row in words.split(|word| word.len() > WORD_MAX).filter(|row| row.len() >= WORDS_MIN) {
-            join(search, row);
-        }
+        rows(text, line, &mut row, |row| join(search, row));
     }
 }
 
@@ -87,51 +82,67 @@ fn runs(text: &[u8]) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// Whether enough short words stand in a row. Every line is asked, so it is done for 64 bytes at once: a bit for each
+/// Tells all rows of enough short words in a line. Every line is asked, so it is done for 64 bytes at once: a bit for each
 /// that can be part of a word.
-fn has_row(line: &[u8]) -> bool {
-    let (mut length, mut row) = (0, 0);
-    for chunk in line.chunks(64) {
-        let mut words = chunk.iter().rev().fold(0_u64, |bits, byte| bits << 1 | u64::from(is(WORD, *byte)));
-        let mut left = chunk.len();
-        while left > 0 {
-            let letters = left.min(words.trailing_ones() as usize);
-            length += letters;
-            left -= letters;
-            if left == 0 {
-                break;
-            }
-            words = words.checked_shr(letters.try_into().unwrap_or(u32::MAX)).unwrap_or_default();
-            if length > 0 {
-                row = if length <= WORD_MAX { row + 1 } else { 0 };
-                length = 0;
-                if row >= WORDS_MIN {
-                    return true;
+fn rows(
+    text: &[u8],
+    line: &Range<usize>,
+    row: &mut Vec<Range<usize>>,
+    mut tell: impl FnMut(&[Range<usize>]),
+) {
+    row.clear();
+    let mut word = |row: &mut Vec<Range<usize>>, word: Range<usize>| {
+        if word.len() <= WORD_MAX {
+            row.push(word);
+            return;
+        }
+        if row.len() >= WORDS_MIN {
+            tell(row);
+        }
+        row.clear();
+    };
+    let mut begun = None;
+    let bytes = text.get(line.clone()).unwrap_or_default();
+    for (chunk, from) in bytes.chunks(64).zip((line.start..).step_by(64)) {
+        let letters = letters(chunk);
+        // where a word begins, or one has ended
+        let mut borders = letters ^ (letters << 1 | u64::from(begun.is_some()));
+        while borders != 0 {
+            let at = from + borders.trailing_zeros() as usize;
+            borders &= borders - 1;
+            begun = match begun {
+                None => Some(at),
+                Some(start) => {
+                    word(row, start..at);
+                    None
                 }
-            }
-            let others = left.min(words.trailing_zeros() as usize);
-            left -= others;
-            words = words.checked_shr(others.try_into().unwrap_or(u32::MAX)).unwrap_or_default();
+            };
         }
     }
-    row + usize::from(length > 0 && length <= WORD_MAX) >= WORDS_MIN
+    if let Some(start) = begun {
+        word(row, start..line.end);
+    }
+    // a word that is none: the end of the last row
+    word(row, 0..WORD_MAX + 1);
 }
 
-fn words(text: &[u8], line: &Range<usize>) -> Vec<Range<usize>> {
-    let mut words = Vec::new();
-    let mut start = None;
-    for (at, byte) in text.iter().enumerate().take(line.end).skip(line.start) {
-        match (is(WORD, *byte), start) {
-            (true, None) => start = Some(at),
-            (false, Some(from)) => {
-                words.push(from..at);
-                start = None;
-            }
-            (true, Some(_)) | (false, None) => {}
-        }
+/// Which of up to 64 bytes can be part of a word: a bit for each, that of the first the lowest. As [`KINDS`] says, but
+/// reckoned, which the processor does for many at once.
+fn letters(chunk: &[u8]) -> u64 {
+    let mut flags = [0_u8; 64];
+    for (flag, byte) in flags.iter_mut().zip(chunk) {
+        let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
+        // `/` is before the digits
+        let digit = byte.wrapping_sub(b'/') < 11;
+        let mark = matches!(byte, b'+' | b'=' | b'_');
+        *flag = u8::from(letter | digit | mark);
     }
-    words.extend(start.map(|from| from..line.end));
-    words
+    // the product has the lowest bits of eight bytes beside each other in its highest one
+    let gathered = |eight: &[u8]| {
+        let eight = eight.try_into().map_or(0, u64::from_le_bytes);
+        eight.wrapping_mul(0x0102_0408_1020_4080) >> 56
+    };
+    flags.chunks_exact(8).rev().fold(0, |bits, eight| bits << 8 | gathered(eight))
 }
 
 /// Looks at parts of the text put together.
@@ -215,9 +226,9 @@ fn base64(search: &mut Search<'_>, run: &Reading<'_>) {
 fn base64_letters(search: &mut Search<'_>, run: &Reading<'_>) {
     let url = run.bytes.iter().any(|byte| matches!(byte, b'-' | b'_'));
     let engine = if url { &URL_SAFE_NO_PAD } else { &STANDARD_NO_PAD };
-    for offset in 0..4 {
+    for (offset, may) in may_say_text(run.bytes).into_iter().enumerate() {
         let letters = run.bytes.get(offset..).unwrap_or_default();
-        if !may_say_text(letters) {
+        if !may {
             continue;
         }
         let whole = letters.get(..letters.len() - usize::from(letters.len() % 4 == 1)).unwrap_or_default();
@@ -230,13 +241,28 @@ fn base64_letters(search: &mut Search<'_>, run: &Reading<'_>) {
     }
 }
 
-/// Whether letters of base64 may stand for a text, of which at most a tenth is not ASCII: the first of each four then
-/// stands for less than 32.
-fn may_say_text(letters: &[u8]) -> bool {
-    let small = |group: &&[u8]| matches!(group.first(), Some(b'A'..=b'Z' | b'a'..=b'f'));
-    let groups = letters.len().div_ceil(4);
-    let others = groups - letters.chunks(4).filter(small).count();
-    others * 10 <= groups * 3
+/// Whether letters of base64 may stand for a text, of which at most a tenth is not ASCII, from the first one on, the
+/// second, the third, the fourth: the first of each four then stands for less than 32.
+fn may_say_text(letters: &[u8]) -> [bool; 4] {
+    let mut small = [0; 4];
+    // 64 at once, as above; the sum of groups of four bytes is four sums
+    for chunk in letters.chunks(64) {
+        let mut flags = [0_u8; 64];
+        for (flag, letter) in flags.iter_mut().zip(chunk) {
+            *flag = u8::from(matches!(letter, b'A'..=b'Z' | b'a'..=b'f'));
+        }
+        let group = |four: &[u8]| four.try_into().map_or(0, u32::from_le_bytes);
+        let sums: u32 = flags.chunks_exact(4).map(group).sum();
+        for (small, sum) in small.iter_mut().zip(sums.to_le_bytes()) {
+            *small += usize::from(sum);
+        }
+    }
+    let enough = |offset: usize, small: usize| {
+        let groups = letters.len().saturating_sub(offset).div_ceil(4);
+        (groups - small.min(groups)) * 10 <= groups * 3
+    };
+    let [first, second, third, fourth] = small;
+    [enough(0, first), enough(1, second), enough(2, third), enough(3, fourth)]
 }
 
 fn base32(search: &mut Search<'_>, run: &Reading<'_>) {
@@ -276,6 +302,48 @@ fn hex(search: &mut Search<'_>, run: &Reading<'_>) {
         let bytes: Vec<u8> = pairs.filter_map(value).collect();
         if is_text(&bytes) {
             search.follow(&run.digits(&bytes, offset, 4));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn letters_are_reckoned_as_the_table_says() {
+        let all: Vec<u8> = (0..=255).collect();
+        for (from, chunk) in all.chunks(64).enumerate() {
+            for (at, byte) in chunk.iter().enumerate() {
+                assert_eq!(letters(chunk) >> at & 1 == 1, is(WORD, *byte), "{}", from * 64 + at);
+            }
+        }
+        assert_eq!(letters(b"a b"), 0b101);
+    }
+
+    /// Rows as they are defined: words of letters, and rows between those that are too long.
+    fn expected(text: &[u8]) -> Vec<Vec<Range<usize>>> {
+        let mut words: Vec<Range<usize>> = Vec::new();
+        for (at, _) in text.iter().enumerate().filter(|(_, byte)| is(WORD, **byte)) {
+            match words.last_mut().filter(|word| word.end == at) {
+                Some(word) => word.end += 1,
+                None => words.push(at..at + 1),
+            }
+        }
+        let rows = words.split(|word| word.len() > WORD_MAX).filter(|row| row.len() >= WORDS_MIN);
+        rows.map(<[_]>::to_vec).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn rows_are_those_of_their_definition(text in "[ax/ -]{0,300}|([a-d]{1,5}[ .]{1,3}){0,80}", from in 0_usize..9) {
+            let line = from.min(text.len())..text.len();
+            let mut rows_of = Vec::new();
+            rows(text.as_bytes(), &line, &mut Vec::new(), |row| {
+                rows_of.push(row.iter().map(|word| word.start - line.start..word.end - line.start).collect::<Vec<_>>());
+            });
+            prop_assert_eq!(rows_of, expected(&text.as_bytes()[line]));
         }
     }
 }
