@@ -4,7 +4,7 @@
 //! 2. [`validate`]: pure; an invalid spec leaves what runs as it is
 //! 3. [`build`](mod@build): pure
 //! 4. [`apply`]: server-side apply of what differs; what is no longer wanted goes
-//! 5. [`status`]: conditions, endpoint, policies in force
+//! 5. [`status`]: conditions, endpoint, policies in force, and what the API server says of the gateway's [`rights`]
 //!
 //! One that is deleted is drained first: [`drain`].
 
@@ -14,6 +14,7 @@ pub mod certificate;
 pub mod dereference;
 mod drain;
 pub mod pods;
+pub mod rights;
 pub mod status;
 pub mod validate;
 
@@ -28,7 +29,7 @@ use kube::ResourceExt as _;
 use kube::api::DynamicObject;
 use kube::runtime::controller::Action;
 use serde_json::Value;
-use status::Outcome;
+use status::{Applied, Outcome};
 use std::sync::Arc;
 use std::time::Duration;
 use validate::{Certificate, ValidatedResource};
@@ -80,7 +81,10 @@ pub async fn reconcile(
         Ok(validated) => {
             drain::protect(&context, resource).await?;
             match applied(&context, &validated, now).await {
-                Ok(deployment) => Outcome::Applied(Box::new(validated), Box::new(deployment)),
+                Ok(deployment) => {
+                    let rights = rights::ask(&context, &validated).await;
+                    Outcome::Applied(Box::new(Applied { validated, deployment, rights }))
+                }
                 Err(error) => Outcome::Failed(error),
             }
         }
@@ -91,9 +95,9 @@ pub async fn reconcile(
     match outcome {
         Outcome::Failed(error) => Err(ResourceError::Apply(error)),
         Outcome::Invalid(_) => Ok(Action::requeue(RESYNC)),
-        Outcome::Applied(..) => {
+        Outcome::Applied(applied) => {
             pods::nudge(&context, &given.pods, &given.mounts).await.map_err(api("annotate a pod"))?;
-            Ok(Action::requeue(RESYNC))
+            Ok(Action::requeue(applied.rights.again().unwrap_or(RESYNC)))
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::apply::ApplyError;
 use super::dereference::{Dereferenced, Mention};
 use super::pods::{self, is_leaving, is_running, report};
+use super::rights::Rights;
 use super::validate::{Invalid, ValidatedResource};
 use crate::args::Settings;
 use crate::conditions::{Wanted, merge};
@@ -28,8 +29,19 @@ pub enum Outcome {
     Invalid(Invalid),
     /// Building or applying failed.
     Failed(ApplyError),
-    /// Everything is applied; this is the Deployment.
-    Applied(Box<ValidatedResource>, Box<DynamicObject>),
+    /// Everything is applied.
+    Applied(Box<Applied>),
+}
+
+/// What is there once everything is applied.
+#[derive(Debug)]
+pub struct Applied {
+    /// What was wanted.
+    pub validated: ValidatedResource,
+    /// The Deployment.
+    pub deployment: DynamicObject,
+    /// Whether the gateway may act as its agents.
+    pub rights: Rights,
 }
 
 /// What the operator says of a Resource.
@@ -57,12 +69,12 @@ pub async fn update(
     let before = resource.status.clone().unwrap_or_default();
     let wanted = conditions(context, given, outcome, now);
     let applied = match outcome {
-        Outcome::Applied(validated, _) => Some(validated),
+        Outcome::Applied(applied) => Some(&applied.validated),
         Outcome::Invalid(_) | Outcome::Failed(_) => None,
     };
     let said = Said {
         protocol: applied.map(|applied| applied.protocol.to_owned()).or_else(|| before.protocol.clone()),
-        endpoint: applied.map(|applied| applied.endpoint()).or_else(|| before.endpoint.clone()),
+        endpoint: applied.map(ValidatedResource::endpoint).or_else(|| before.endpoint.clone()),
         policies: in_force(given),
         conditions: merge(&before.conditions, wanted, resource.metadata.generation, now),
     };
@@ -161,9 +173,10 @@ fn conditions(context: &Context, given: &Dereferenced, outcome: &Outcome, now: T
     let mut wanted = match outcome {
         Outcome::Invalid(invalid) => not_built(invalid),
         Outcome::Failed(error) => failed(error),
-        Outcome::Applied(validated, deployment) => {
-            let mut wanted = applied(given, validated, deployment);
-            wanted.extend(impersonation(validated, &context.settings));
+        Outcome::Applied(all) => {
+            let impersonation = impersonation(&all.validated, &all.rights, &context.settings);
+            let mut wanted = applied(given, all, impersonation.as_ref());
+            wanted.extend(impersonation);
             wanted
         }
     };
@@ -229,14 +242,19 @@ fn failed(error: &ApplyError) -> Vec<Wanted> {
     wanted
 }
 
-fn applied(given: &Dereferenced, validated: &ValidatedResource, deployment: &DynamicObject) -> Vec<Wanted> {
+fn applied(given: &Dereferenced, all: &Applied, impersonation: Option<&Wanted>) -> Vec<Wanted> {
+    let Applied { validated, deployment, rights } = all;
     let mut wanted = vec![
         Wanted::yes(ACCEPTED, "Accepted", "the spec is valid"),
         Wanted::yes(RESOLVED_REFS, "ResolvedRefs", "everything that the spec names is there"),
     ];
     let programmed = programmed(given, validated);
     let available = deployment.data.pointer("/status/availableReplicas").and_then(Value::as_i64).unwrap_or(0);
-    let ready = if !programmed.holds() {
+    let refused = impersonation.filter(|_| matches!(rights, Rights::Missing(_)) && validated.replicas > 0);
+    let ready = if let Some(refused) = refused {
+        // however well it runs: the API server refuses what it is asked
+        Wanted::no(READY, refused.reason, refused.message.clone())
+    } else if !programmed.holds() {
         Wanted::no(READY, programmed.reason, programmed.message.clone())
     } else if validated.replicas == 0 {
         Wanted::yes(READY, "ScaledToZero", "spec.gateway.replicas is 0: nothing runs, and nothing should")
@@ -246,38 +264,76 @@ fn applied(given: &Dereferenced, validated: &ValidatedResource, deployment: &Dyn
         Wanted::yes(READY, "Serving", format!("{available} of {} gateway pods are ready", validated.replicas))
     };
     if !ready.holds() {
-        // a gateway that refuses its configuration waits for somebody; everything else comes by itself
-        let kind = if ready.reason == REFUSED { STALLED } else { RECONCILING };
+        // a gateway that refuses its configuration, or has no rights, waits for somebody; else it comes by itself
+        let kind = if [REFUSED, NOT_GRANTED].contains(&ready.reason) { STALLED } else { RECONCILING };
         wanted.push(Wanted::yes(kind, ready.reason, ready.message.clone()));
     }
     wanted.extend([programmed, ready]);
     wanted
 }
 
-/// Whether the gateway was let act as its agents. Where it was not, somebody else may have done it.
-fn impersonation(validated: &ValidatedResource, settings: &Settings) -> Option<Wanted> {
+/// Whether the gateway may act as its agents.
+fn impersonation(validated: &ValidatedResource, rights: &Rights, settings: &Settings) -> Option<Wanted> {
     let wanted = validated.impersonation.as_ref()?;
-    let namespace = &validated.namespace;
-    Some(if !settings.grants_impersonation_in(namespace) {
-        let message = format!(
-            "spec.kubernetes: the operator lets no gateway of namespace {namespace} act as its agents; add the namespace \
-             to the chart's impersonation.namespaces, or bind the right to the ServiceAccount {} yourself; until then the \
-             API server refuses every request",
-            validated.gateway()
-        );
-        Wanted::no(IMPERSONATION, "NotGranted", message)
-    } else if wanted.is_needed() {
-        let name = names::impersonator(namespace, &validated.name);
-        Wanted::yes(IMPERSONATION, "Granted", format!("ClusterRole {name}: {}", wanted.describe()))
-    } else {
-        Wanted::no(
+    let (namespace, account) = (&validated.namespace, validated.gateway());
+    let granting = settings.grants_impersonation_in(namespace);
+    let role =
+        format!("ClusterRole {}: {}", names::impersonator(namespace, &validated.name), wanted.describe());
+    let remedy = format!(
+        "add the namespace {namespace} to the chart's impersonation.namespaces, or bind the right to the ServiceAccount \
+         {account} yourself"
+    );
+    Some(match rights {
+        Rights::NotNeeded if granting => Wanted::no(
             IMPERSONATION,
             "NobodyMayCome",
             "no Policy selects this Resource yet, so nothing is granted",
-        )
+        ),
+        Rights::NotNeeded => {
+            let message = format!(
+                "spec.kubernetes: the operator lets no gateway of namespace {namespace} act as its agents; before a Policy \
+                 selects this Resource, {remedy}"
+            );
+            Wanted::no(IMPERSONATION, NOT_GRANTED, message)
+        }
+        Rights::Held if granting => Wanted::yes(IMPERSONATION, "Granted", role),
+        Rights::Held => {
+            let message =
+                format!("others than the operator let the ServiceAccount {account} act as its agents");
+            Wanted::yes(IMPERSONATION, "GrantedByOthers", message)
+        }
+        Rights::Missing(_) if granting => {
+            Wanted::no(IMPERSONATION, "Pending", format!("the API server does not go by it yet: {role}"))
+        }
+        Rights::Missing(missing) => {
+            let message = format!(
+                "spec.kubernetes: the API server does not let the ServiceAccount {account} impersonate {}; {remedy}; \
+                 until then it refuses what agents ask",
+                missing.join(", ")
+            );
+            Wanted::no(IMPERSONATION, NOT_GRANTED, message)
+        }
+        Rights::Narrow(kinds) => {
+            let kinds = kinds.join(" and ");
+            let message = format!(
+                "spec.kubernetes: {kinds} of those whom the Policies let in are not known beforehand, and the \
+                 ServiceAccount {account} may impersonate some {kinds} at most: agents of other names are refused by the \
+                 API server"
+            );
+            Wanted::unknown(IMPERSONATION, "Narrower", message)
+        }
+        Rights::Unknown(why) => {
+            let message = format!(
+                "spec.kubernetes: whether the ServiceAccount {account} may act as its agents was not told; the operator \
+                 needs the right to create subjectaccessreviews, as its chart gives it ({why})"
+            );
+            Wanted::unknown(IMPERSONATION, "NotChecked", message)
+        }
     })
 }
 
+/// Reason: no right to act as an agent.
+const NOT_GRANTED: &str = "NotGranted";
 const REFUSED: &str = "GatewayRefuses";
 
 fn programmed(given: &Dereferenced, validated: &ValidatedResource) -> Wanted {
