@@ -3,6 +3,7 @@
 use crate::claim::SPOOL;
 use crate::place::{Place, is_below, refused, run};
 use e2e::process::wait_until;
+use serde_json::{Value, json};
 use std::process::Command;
 
 /// A value of a Secret: it must be seen nowhere but in the API server.
@@ -21,6 +22,14 @@ apiVersion: v1
 kind: Secret
 metadata: {name: db}
 stringData: {password: canary-5rT8wZ2q}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: old}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: needed}
 ---
 apiVersion: v1
 kind: Pod
@@ -62,6 +71,10 @@ spec:
     action: Deny
     kubernetes: {verbs: [delete, deletecollection], resources: [nodes]}
     message: "Ask #platform; nodes are drained by the pipeline."
+  - name: deletions
+    action: Hold
+    kubernetes: {verbs: [delete], resources: [configmaps]}
+    approval: {timeoutSeconds: 300, reviewers: [{group: dba, count: 1}], onDisconnect: Claimable}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
@@ -69,12 +82,26 @@ metadata: {name: agents}
 rules:
 - {apiGroups: [""], resources: [pods, secrets], verbs: [get, list]}
 - {apiGroups: [""], resources: [pods/exec], verbs: [create, get]}
+- {apiGroups: [""], resources: [configmaps], verbs: [get, list, watch, delete]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
 metadata: {name: agents}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: agents}
 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: "agent:system:serviceaccount:NAMESPACE:agent"}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: approvers}
+rules:
+- {apiGroups: [portcullis.dev], resources: [policies], resourceNames: [agents], verbs: [approve]}
+- {apiGroups: [portcullis.dev], resources: [approvalrequests], verbs: [get, list, watch, patch]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: approvers}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: approvers}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: dba}]
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
@@ -152,8 +179,66 @@ fn kubernetes_an_agents_kubectl_reaches_the_cluster_through_a_gateway_pod_of_it(
     let (_, said) = refused(&mut kubectl(&["exec", "web", "--", "id"]));
     assert!(!said.contains("65532"), "{said}");
 
+    held(&agent);
     on_record(&agent.place);
     withdrawn(&agent.place);
+}
+
+/// The ApprovalRequest that nobody has decided yet.
+fn undecided(place: &Place) -> String {
+    wait_until("somebody is asked", || {
+        let listed = place.kubectl(&["get", "approvalrequests", "--output=json"]).unwrap();
+        let listed: Value = serde_json::from_str(&listed).unwrap();
+        let is_open = |one: &&Value| one["status"]["conditions"].as_array().is_none_or(Vec::is_empty);
+        let open = listed["items"].as_array().unwrap().iter().find(is_open)?;
+        Some(open["metadata"]["name"].as_str().unwrap().to_owned())
+    })
+    .unwrap()
+}
+
+/// What a person says of it.
+fn decide(place: &Place, user: &str, request: &str, verdict: &str) -> anyhow::Result<String> {
+    let decision = json!({"approver": user, "group": "dba", "verdict": verdict, "reason": "CHG-7"});
+    let patch = json!({"spec": {"decisions": [decision]}}).to_string();
+    let object = format!("approvalrequest/{request}");
+    let namespace = format!("--namespace={NAMESPACE}");
+    place.cluster.kubectl_as(user, &["patch", &object, &namespace, "--type=merge", "--patch", &patch])
+}
+
+/// A deletion waits for a person, who says so with `kubectl patch`.
+fn held(agent: &Agent) {
+    let place = &agent.place;
+    let is_there = |name: &str| place.kubectl(&["get", "configmap", name]).is_ok();
+
+    // the agent does not wait; once somebody has agreed it says it again
+    let (_, said) = refused(&mut agent.kubectl(&["delete", "configmap", "old", "--request-timeout=3s"]));
+    assert!(is_there("old"), "{said}");
+    let request = undecided(place);
+    let shown = place.kubectl(&["get", "approvalrequest", &request, "--output=json"]).unwrap();
+    for part in
+        ["would delete it", "system:serviceaccount:cluster-story:agent", "\"protocol\": \"kubernetes\""]
+    {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let forged = decide(place, "bob", &request, "Approved").unwrap_err().to_string();
+    assert!(forged.contains("Forbidden"), "{forged}");
+    assert!(is_there("old"));
+    decide(place, "alice", &request, "Approved").unwrap();
+    place.wait("Approved", &[&format!("approvalrequest/{request}")]);
+    assert!(is_there("old"), "it ran though nobody waited for it");
+    let said = run(&mut agent.kubectl(&["delete", "configmap", "old"]));
+    assert!(said.contains(r#"configmap "old" deleted"#) && !is_there("old"), "{said}");
+    place.wait("Consumed", &[&format!("approvalrequest/{request}")]);
+
+    // an agent that waits is told who said no, and may not by saying it again either
+    let waiting = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| refused(&mut agent.kubectl(&["delete", "configmap", "needed"])));
+        decide(place, "carol", &undecided(place), "Denied").unwrap();
+        waiting.join().unwrap()
+    });
+    assert!(waiting.0 == Some(1) && waiting.1.contains("denied by carol"), "{waiting:?}");
+    refused(&mut agent.kubectl(&["delete", "configmap", "needed", "--request-timeout=3s"]));
+    assert!(is_there("needed"));
 }
 
 fn on_record(place: &Place) {
@@ -164,6 +249,8 @@ fn on_record(place: &Place) {
         "$ kubectl get pods --namespace=cluster-story",
         "1/1     Running   0",
         "-- deny by agents/no-nodes",
+        "$ kubectl delete configmaps old --namespace=cluster-story",
+        "denied by carol",
         "$ kubectl get secrets db --namespace=cluster-story",
         "$ kubectl exec web --namespace=cluster-story",
         "inside\n65532\n",
