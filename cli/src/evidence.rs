@@ -1,5 +1,6 @@
 //! `portcullis evidence`: to hand over what happened.
 
+use crate::identities::IdentityArguments;
 use crate::logs::LogArguments;
 use crate::output::{Document, Output, printable};
 use anyhow::Context as _;
@@ -42,6 +43,10 @@ pub(crate) struct ExportArguments {
     /// `az://CONTAINER[/PREFIX]` or `file:///DIRECTORY`. All logs below the address are fetched.
     #[arg(long, value_name = "URL")]
     from: Option<PathBuf>,
+    /// With it, the bundle has the keys to the encrypted results of these sessions: whoever gets it can read them, and
+    /// no others. Without it they stay encrypted for the auditors.
+    #[command(flatten)]
+    identities: IdentityArguments,
 }
 
 pub(crate) fn run(command: &Command, output: &mut Output) -> anyhow::Result<ExitCode> {
@@ -80,7 +85,7 @@ fn fetch(from: &Path) -> anyhow::Result<TempDir> {
 fn write(logs: &[PathBuf], arguments: &ExportArguments, file: File) -> anyhow::Result<Manifest> {
     let tool = (env!("CARGO_BIN_NAME"), env!("CARGO_PKG_VERSION"));
     let mut out = BufWriter::new(file);
-    let manifest = export(logs, &arguments.sessions, tool, &mut out)?;
+    let manifest = export(logs, &arguments.sessions, tool, &arguments.identities.read()?, &mut out)?;
     out.flush()?;
     out.get_ref().sync_all()?;
     Ok(manifest)

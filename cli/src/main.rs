@@ -14,6 +14,7 @@ mod describe;
 mod dev_issuer;
 mod evidence;
 mod export;
+mod identities;
 mod index;
 mod kubeconfig;
 mod logs;

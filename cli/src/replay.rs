@@ -12,6 +12,7 @@ mod screen;
 mod stream;
 pub(crate) mod table;
 
+use crate::identities::IdentityArguments;
 use crate::logs::SourceArguments;
 use crate::output::{Document, Output};
 use anyhow::bail;
@@ -39,6 +40,8 @@ pub(crate) struct Arguments {
     session: String,
     #[command(flatten)]
     source: SourceArguments,
+    #[command(flatten)]
+    identities: IdentityArguments,
     /// Take as long as the session took.
     #[arg(long)]
     timing: bool,
@@ -71,7 +74,7 @@ enum Export {
 }
 
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<ExitCode> {
-    let source = arguments.source.open()?;
+    let source = arguments.identities.open(&arguments.source)?;
     let steps: Vec<Step> = steps(source.as_ref(), &arguments.session)?.collect();
     let steps = steps.get(begin(arguments, &steps)?..).unwrap_or_default();
     if output.format() == Document::Json {
@@ -94,6 +97,13 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         screen.show(step)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is said in place of a result that nobody can see here.
+pub(crate) fn sealed(bytes: u64) -> String {
+    format!(
+        "{bytes} bytes of the result are encrypted for the auditors: --identity FILE shows them, unless they were erased"
+    )
 }
 
 /// Where to begin.

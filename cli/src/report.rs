@@ -8,6 +8,7 @@ mod html;
 mod items;
 mod page;
 
+use crate::identities::IdentityArguments;
 use crate::logs::{Kind, SourceArguments};
 use crate::output::{Document, Output};
 use crate::verify::read_key;
@@ -38,13 +39,15 @@ pub(crate) struct Arguments {
     html: PathBuf,
     #[command(flatten)]
     source: SourceArguments,
+    #[command(flatten)]
+    identities: IdentityArguments,
     /// The log's public key, or a file with it, as for `verify`.
     #[arg(long, value_name = "VKEY")]
     key: Vec<String>,
 }
 
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<ExitCode> {
-    let source = arguments.source.open()?;
+    let source = arguments.identities.open(&arguments.source)?;
     let session = query::session(source.as_ref(), &arguments.session)?;
     let steps: Vec<Step> = steps(source.as_ref(), &arguments.session)?.collect();
     let keys = arguments.key.iter().map(|key| read_key(key)).collect::<anyhow::Result<Vec<_>>>()?;

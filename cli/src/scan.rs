@@ -7,10 +7,13 @@ mod files;
 mod forms;
 mod search;
 
+use crate::identities::IdentityArguments;
 use crate::logs::SourceArguments;
 use crate::output::{Document, Output, judged, printable, warn};
 use anyhow::{Context as _, bail};
 use clap::Args;
+use proxy_audit::chunks::ChunkRef;
+use proxy_audit::event::key;
 use proxy_audit::record::Record;
 use proxy_audit::source::Wanted;
 use proxy_core::mask::Masker;
@@ -47,6 +50,8 @@ const MAX_FINDINGS: usize = 1_000;
 pub(crate) struct Arguments {
     #[command(flatten)]
     source: SourceArguments,
+    #[command(flatten)]
+    identities: IdentityArguments,
     /// A file of values, one a line; `-` for standard input. Values are never arguments: these can be seen by others.
     #[arg(long, value_name = "FILE")]
     values: Vec<PathBuf>,
@@ -105,6 +110,8 @@ struct Answer {
     detectors: Vec<String>,
     /// SHA-256 over version, detectors and forms: two searches with the same are comparable.
     ruleset: String,
+    /// Parts of results that are encrypted, or were erased, and could not be searched.
+    sealed: u64,
     found: u64,
     findings: Vec<Finding>,
 }
@@ -127,7 +134,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
     if values.is_empty() && detectors.is_empty() {
         bail!("nothing to look for: give --values or --detector");
     }
-    let source = arguments.source.open()?;
+    let source = arguments.identities.open(&arguments.source)?;
     let files = files::list(&arguments.file)?;
     let ruleset = format!("{} {detectors:?} {}", env!("CARGO_PKG_VERSION"), forms::NAMES);
     let mut answer = Answer {
@@ -139,6 +146,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         forms: forms::NAMES,
         ruleset: proxy_audit::merkle::hexadecimal(&Sha256::digest(ruleset)),
         detectors,
+        sealed: 0,
         found: 0,
         findings: Vec::new(),
     };
@@ -172,6 +180,7 @@ impl Sweep<'_> {
 
     fn record(&mut self, record: &Record, answer: &mut Answer) {
         answer.records += 1;
+        answer.sealed += u64::from(record.bytes(key::FRAMES).is_none() && ChunkRef::of(record).is_some());
         answer.bytes += record.leaf().len() as u64;
         // A value that a record repeats is one finding.
         let mut seen = BTreeSet::new();
@@ -296,6 +305,12 @@ fn print(answer: &Answer, output: &mut Output) -> anyhow::Result<()> {
         "records    {}   {} bytes, and results across records{files}",
         answer.records, answer.bytes
     ))?;
+    if answer.sealed > 0 {
+        output.line(&format!(
+            "NOT READ   {} parts of results, encrypted for the auditors: --identity FILE searches them, unless they were erased",
+            answer.sealed
+        ))?;
+    }
     output.line(&format!("values     {}   each {}", answer.values, answer.forms))?;
     output.line(&format!("detectors  {}", answer.detectors.join(", ")))?;
     output.line(&format!("ruleset    sha256:{}", answer.ruleset))?;

@@ -285,7 +285,7 @@ fn lines(report: &Report) -> Vec<String> {
             "checkpt  {} signatures OK   {key}   max gap {:.3} s",
             report.checkpoints, report.max_checkpoint_gap_seconds
         ),
-        format!("results  {} parts recorded", report.result_chunks),
+        results_line(report),
     ];
     lines.extend(report.removed_below.map(|below| {
         format!("removed  records 0..{}, by retention: the log itself says so", below.saturating_sub(1))
@@ -311,6 +311,21 @@ fn lines(report: &Report) -> Vec<String> {
     lines.push(witness_line(report));
     lines.extend(conclusion(report));
     lines
+}
+
+fn results_line(report: &Report) -> String {
+    let mut line = format!("results  {} parts recorded", report.result_chunks);
+    if report.encrypted_chunks > 0 {
+        let here = if report.subject == Subject::Copies { ", which are not with copies" } else { "" };
+        line.extend([format!(", {} of them encrypted for the auditors{here}", report.encrypted_chunks)]);
+    }
+    if report.erased_chunks > 0 {
+        line.extend([format!(
+            ", {} of these erased: the key of their session is gone",
+            report.erased_chunks
+        )]);
+    }
+    line
 }
 
 fn witness_line(report: &Report) -> String {

@@ -25,8 +25,9 @@ pub use refs::{ClaimRef, KeyKind, KeyRef, SecretRef};
 pub use resource::{
     Authentication, ClaimMapping, Durability, Gateway, GatewayReport, GatewayService, GatewayTls, Issuer,
     IssuerKind, IssuerRef, KubeconfigRef, KubernetesTarget, PolicyAttachment, PostgresqlRole,
-    PostgresqlTarget, ProtectedResource, Recording, ResourceSpec, ResourceStatus, ResultRecording,
-    RunningPolicy, ServiceType, SpoolVolume, SshHost, SshRole, SshTarget, TlsMode, UpstreamTls,
+    PostgresqlTarget, ProtectedResource, Recording, ResourceSpec, ResourceStatus, ResultEncryption,
+    ResultRecording, RunningPolicy, ServiceType, SpoolVolume, SshHost, SshRole, SshTarget, TlsMode,
+    UpstreamTls,
 };
 
 /// The API group of every kind in this crate.

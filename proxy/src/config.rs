@@ -16,6 +16,7 @@ pub(crate) use resolve::resolve;
 pub use snapshot::Snapshot;
 
 use crds::v1alpha1::TlsMode;
+use proxy_audit::chunks::Recipients;
 use proxy_audit::retention::Policy as Retention;
 use proxy_core::authn::Introduction;
 use proxy_core::secret::Secret;
@@ -73,6 +74,8 @@ pub struct ResourceConfig {
     pub recording: Recording,
     /// How long records are kept; `None`: nothing is removed.
     pub retention: Option<Retention>,
+    /// Whom results are encrypted for; `None`: they are not.
+    pub auditors: Option<Recipients>,
     /// Policies in force.
     pub policies: Arc<PolicySet>,
 }

@@ -231,6 +231,7 @@ impl Gateway {
             max_sessions: config.max_sessions,
             drain: config.drain,
             retention: config.retention,
+            auditors: config.auditors.clone(),
         };
         Ok(Prepared { live, current, config, listener })
     }

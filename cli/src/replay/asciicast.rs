@@ -4,6 +4,7 @@
 use crate::output::{Output, inline};
 use crate::replay::renderer::{self, Part, Renderer};
 use crate::replay::screen::MAX_MICROS;
+use crate::replay::sealed;
 use jiff::Timestamp;
 use proxy_audit::query::SessionDetail;
 use proxy_audit::replay::{Step, StepKind};
@@ -59,6 +60,7 @@ fn size(session: &SessionDetail, steps: &[Step]) -> (u16, u16) {
             | StepKind::End { .. }
             | StepKind::Error { .. }
             | StepKind::Result { .. }
+            | StepKind::Sealed { .. }
             | StepKind::Start { .. } => {}
         }
     }
@@ -94,6 +96,7 @@ impl Cast<'_> {
                 self.parts(step.time, &parts)?;
                 if *truncated { self.remark(step.time, "the rest was not recorded") } else { Ok(()) }
             }
+            StepKind::Sealed { bytes } => self.remark(step.time, &sealed(*bytes)),
             StepKind::Error { text } => self.remark(step.time, &format!("error: {text}")),
             StepKind::End { reason } => self.remark(step.time, &format!("session ended: {reason}")),
         }

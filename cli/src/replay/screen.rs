@@ -4,6 +4,7 @@ use crate::output::{Output, judged, local, printable};
 use crate::replay::Clock;
 use crate::replay::plain::Plain;
 use crate::replay::renderer::{self, Part, Renderer};
+use crate::replay::sealed;
 use jiff::Timestamp;
 use owo_colors::OwoColorize as _;
 use proxy_audit::merkle::hexadecimal;
@@ -99,6 +100,7 @@ impl<'a> Screen<'a> {
                 self.parts(&mut running, &rest, step.time)?;
                 self.result(running, outcome, status_code.as_deref(), *truncated)
             }
+            StepKind::Sealed { bytes } => self.remark(&sealed(*bytes)),
             StepKind::Error { text } => self.remark(&format!("error: {}", printable(text))),
             StepKind::End { reason } => self.remark(&format!("session ended: {}", printable(reason))),
         }

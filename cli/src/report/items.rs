@@ -2,6 +2,7 @@
 
 use crate::replay::plain::Plain;
 use crate::replay::renderer::{self, Part, Renderer};
+use crate::replay::sealed;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
@@ -145,6 +146,13 @@ impl Items<'_> {
                 if let Some(item) = self.open(step) {
                     let parts = item.renderer.feed(frames);
                     item.add(parts, &mut left);
+                }
+                self.left = left;
+            }
+            StepKind::Sealed { bytes } => {
+                let mut left = self.left;
+                if let Some(item) = self.open(step) {
+                    item.add(vec![Part::Text(format!("-- {}\n", sealed(*bytes)))], &mut left);
                 }
                 self.left = left;
             }

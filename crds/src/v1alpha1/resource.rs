@@ -336,6 +336,23 @@ pub struct Recording {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^(eu-ai|hipaa|pci|sox|[1-9][0-9]{0,3}d)$"), length(max = 20))]
     pub retention: Option<String>,
+    /// Encrypts results for auditors: they lie beside the log instead of in it, and only who has an auditor's private
+    /// key can read them. Omitted: results are in the records, masked as everywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<ResultEncryption>,
+}
+
+/// For whom results are encrypted.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ResultEncryption {
+    /// Public keys of auditors, as `age-keygen` prints them (`age1…`); each can read alone. Give two at least: what
+    /// is encrypted for a key that is lost is lost.
+    #[schemars(
+        length(min = 1, max = 16),
+        inner(regex(pattern = r"^age1[02-9ac-hj-np-z]{58}$"), length(max = 62))
+    )]
+    pub recipients: Vec<String>,
 }
 
 impl Default for Recording {
@@ -345,6 +362,7 @@ impl Default for Recording {
             max_result_bytes: default_max_result_bytes(),
             durability: Durability::default(),
             retention: None,
+            encryption: None,
         }
     }
 }

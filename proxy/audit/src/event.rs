@@ -77,6 +77,15 @@ impl Event {
     }
 }
 
+impl Event {
+    /// Takes the frames of a result out, if there are any.
+    pub(crate) fn take_frames(&mut self) -> Option<Bytes> {
+        let at = self.attributes.iter().position(|(name, _)| *name == key::FRAMES)?;
+        let (_, value) = self.attributes.remove(at);
+        if let Value::Bytes(frames) = value { Some(frames).filter(|frames| !frames.is_empty()) } else { None }
+    }
+}
+
 /// Names of events: `LogRecord.event_name`.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum EventName {
@@ -230,6 +239,12 @@ impl SessionStamp {
     pub(crate) fn resumed(encoded: Vec<u8>, sequence: u64) -> Self {
         let (keys, sequence) = (KeySet::default(), AtomicU64::new(sequence));
         Self(Arc::new(StampInner { attributes: Vec::new(), encoded, keys, sequence }))
+    }
+
+    /// The session's identifier.
+    pub(crate) fn session(&self) -> Option<&str> {
+        let found = self.0.attributes.iter().find(|(name, _)| name == key::SESSION_ID);
+        if let Some((_, Value::Str(id))) = found { Some(id) } else { None }
     }
 
     /// The attributes of every record.
@@ -390,6 +405,12 @@ pub mod key {
         pub const BYTES: &str = "portcullis.result.bytes";
         /// The masked wire frames; of a terminal or `exec`, the form of `proxy/audit/src/stream.rs`.
         pub const FRAMES: &str = "portcullis.result.frames";
+        /// SHA-256 of the encrypted chunk beside the log that the frames are in, 32 bytes; then they are not in the record.
+        pub const CHUNK: &str = "portcullis.result.chunk";
+        /// Bytes of the frames in that chunk.
+        pub const CHUNK_BYTES: &str = "portcullis.result.chunk.bytes";
+        /// SHA-256 of the session's encrypted key, 32 bytes. With the first chunk of a session.
+        pub const CHUNK_KEY: &str = "portcullis.result.chunk.key";
         /// The result was longer than what is recorded.
         pub const TRUNCATED: &str = "portcullis.result.truncated";
         /// `ok`, `error`, `refused`, `aborted`.

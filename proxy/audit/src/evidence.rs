@@ -9,6 +9,7 @@
 //! logs/0/log.certificate     by which the tenant's key says that it is one of theirs, if it does
 //! logs/0/checkpoint          a signed note: origin, number of records, root of the Merkle tree
 //! logs/0/records.jsonl       OTLP JSON, as a Collector writes it
+//! logs/0/chunks/…            encrypted results of its sessions, where there are such: see `chunks`
 //! logs/0/proofs.jsonl        {"index": 17, "path": ["base64", …]}: RFC 6962 inclusion proof of each record
 //! ```
 //!

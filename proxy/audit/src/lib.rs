@@ -4,11 +4,12 @@
 //! Reading: query, replay and verify work on a spool directory, with no gateway running.
 //!
 //! The rooms: [`event`] is the schema, `encode` its one and only byte form, `leaf` a quick look at it, [`merkle`] and [`note`]
-//! the evidence, [`segment`] and [`checkpoint`] the files, [`spool`] the writer, [`export`] what sends copies, [`archive`] what delivers whole logs to an object store, [`retention`] what removes the oldest; [`read`] and [`record`]
+//! the evidence, [`segment`] and [`checkpoint`] the files, [`spool`] the writer, [`export`] what sends copies, [`archive`] what delivers whole logs to an object store, [`retention`] what removes the oldest, [`chunks`] encrypted results; [`read`] and [`record`]
 //! the reader of a log, [`source`] of any place that holds records, on which [`query`], [`replay`] and [`verify`] stand. [`evidence`] is what is handed over, [`witness`] and [`inventory`] what others know of the logs. [`stream`] is the form of recorded terminals.
 
 pub mod archive;
 pub mod checkpoint;
+pub mod chunks;
 mod encode;
 pub mod event;
 pub mod evidence;

@@ -153,6 +153,17 @@ impl Record {
         array.values.iter().filter_map(as_text).collect()
     }
 
+    /// Puts the frames of a result where they would be, were they not beside the log. What it is afterwards is not what
+    /// the log has: its leaf hash stays that of the log's record.
+    pub(crate) fn reveal(&mut self, frames: Vec<u8>) {
+        let value = Some(AnyValue { value: Some(Any::BytesValue(frames)) });
+        self.log_record.attributes.push(KeyValue {
+            key: key::FRAMES.to_owned(),
+            value,
+            ..KeyValue::default()
+        });
+    }
+
     /// All attributes, in their order.
     pub fn attributes(&self) -> &[KeyValue] {
         &self.log_record.attributes

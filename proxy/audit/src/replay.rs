@@ -1,6 +1,7 @@
 //! A session again, step by step, as its client and an observer saw it. Knows no protocol: the frames of a result
 //! are bytes here.
 
+use crate::chunks::ChunkRef;
 use crate::event::{EventName, key};
 use crate::query::{FindError, is, session_records};
 use crate::record::Record;
@@ -73,6 +74,12 @@ pub enum StepKind {
         /// The result was longer than what is recorded.
         truncated: bool,
     },
+    /// Part of a result that lies beside the log, encrypted for the auditors, and that nobody opened; or that was
+    /// erased.
+    Sealed {
+        /// Bytes of its frames.
+        bytes: u64,
+    },
     /// The session's start.
     Start {
         /// The human line.
@@ -95,7 +102,11 @@ fn steps_of(record: &Record) -> Vec<Step> {
         command: record.int(key::COMMAND),
         kind,
     };
-    let frames = record.bytes(key::FRAMES).map(|frames| step(StepKind::Output { frames: frames.to_vec() }));
+    let frames = match (record.bytes(key::FRAMES), ChunkRef::of(record)) {
+        (Some(frames), _) => Some(step(StepKind::Output { frames: frames.to_vec() })),
+        (None, Some(chunk)) => Some(step(StepKind::Sealed { bytes: chunk.bytes })),
+        (None, None) => None,
+    };
     frames.into_iter().chain(kind(record).map(step)).collect()
 }
 

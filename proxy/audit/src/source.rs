@@ -7,6 +7,7 @@
 mod archive;
 mod clickhouse;
 mod otlp;
+mod sealed;
 mod typed;
 
 use crate::read::{ReadError, records};
@@ -19,6 +20,7 @@ use std::path::PathBuf;
 pub use archive::ArchiveSource;
 pub use clickhouse::ClickHouseSource;
 pub use otlp::{OtlpSource, Part};
+pub use sealed::UnsealedSource;
 
 /// Records of a source, in the order of their logs.
 pub type RecordStream<'a> = Box<dyn Iterator<Item = Result<Record, SourceError>> + 'a>;
@@ -101,6 +103,15 @@ pub enum SourceError {
         name: String,
         /// What went wrong, in its own words where it has some.
         why: String,
+    },
+    /// A result that lies beside the log cannot be read.
+    #[error("read the result of record {sequence}")]
+    Sealed {
+        /// Its record.
+        sequence: u64,
+        /// Why.
+        #[source]
+        source: crate::chunks::OpenError,
     },
     /// The bundle is not one.
     #[error("{path} is not an evidence bundle: {why}")]

@@ -16,6 +16,7 @@ mod retention;
 mod writer;
 
 use crate::checkpoint::KeyError;
+use crate::chunks::{Recipients, Vault};
 use crate::encode::{Draft, MAX_LEAF_BYTES};
 use crate::event::EventName;
 use crate::read::ReadError;
@@ -78,6 +79,7 @@ pub struct Spool(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     shared: Arc<Shared>,
+    vault: Vault,
     directory: PathBuf,
     committer: Mutex<Option<JoinHandle<()>>>,
 }
@@ -165,25 +167,50 @@ impl Spool {
         let shared = Arc::new(Shared::new(opened.writer));
         let committer = committer::spawn(Arc::clone(&shared), opened.keeper).map_err(SpoolError::Io)?;
         let committer = Mutex::new(Some(committer));
-        Ok((Self(Arc::new(Inner { shared, directory: options.directory.clone(), committer })), recovery))
+        let (vault, directory) = (Vault::new(&options.directory), options.directory.clone());
+        Ok((Self(Arc::new(Inner { shared, vault, directory, committer })), recovery))
     }
 
     /// Appends one record and hands it to the operating system. Blocks for a memory copy, not for the disk.
     ///
     /// # Errors
     /// The record is not in the log; see [`SpoolError`].
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "an event is recorded once: whoever appends it gives it up"
-    )]
     pub fn append(&self, session: &SessionStamp, event: Event) -> Result<Receipt, SpoolError> {
         check_keys(session, &event)?;
+        let vault = &self.0.vault;
+        let event = if vault.is_used() { self.seal_result(session, event)? } else { event };
         let draft = Draft::new(session.encoded(), &event);
         let bytes = draft.max_len(self.0.shared.log_attributes());
         if bytes > MAX_LEAF_BYTES {
             return Err(SpoolError::TooLarge { bytes });
         }
         self.0.shared.append(session, &draft, event.name)
+    }
+
+    /// From now on, results lie beside the log, encrypted for these; `None`: in their records. A session that has
+    /// encrypted results already goes on for whom it began.
+    pub fn encrypt_results(&self, recipients: Option<Recipients>) {
+        self.0.vault.set(recipients);
+    }
+
+    /// Encrypts the frames of a result and writes them beside the log, before the record that names them.
+    fn seal_result(&self, session: &SessionStamp, mut event: Event) -> Result<Event, SpoolError> {
+        let Some(id) = session.session() else { return Ok(event) };
+        let vault = &self.0.vault;
+        if event.name == EventName::SessionEnd {
+            vault.forget(id);
+        }
+        if !vault.is_on() {
+            return Ok(event);
+        }
+        let Some(frames) = event.take_frames() else { return Ok(event) };
+        self.0.shared.check_room(frames.len() as u64)?;
+        let sealed = vault.seal(id, &frames).map_err(|error| match error {
+            error if writer::is_full(&error) => SpoolError::Full { limit: frames.len() as u64 },
+            error => SpoolError::Io(error),
+        })?;
+        self.0.shared.attach(&sealed);
+        Ok(sealed.name_on(event))
     }
 
     /// Waits until a record and all before it are on disk; many waiters share one `fdatasync`.

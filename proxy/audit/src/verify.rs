@@ -17,6 +17,7 @@ mod walk;
 mod witnesses;
 
 use crate::checkpoint::{self, VERIFIER_KEY};
+use crate::chunks::{Checker, ChunkRef, Standing};
 use crate::note::{LogKey, NoteError};
 use crate::read::ReadError;
 use crate::witness::COSIGNED;
@@ -116,6 +117,10 @@ pub struct Report {
     pub crash_recovered: u64,
     /// Records that carry parts of results.
     pub result_chunks: u64,
+    /// Of these, the ones that lie beside the log, encrypted for the auditors.
+    pub encrypted_chunks: u64,
+    /// Of these, the ones that nobody can read any more: the key of their session is gone.
+    pub erased_chunks: u64,
     /// Checkpoints with a good signature.
     pub checkpoints: u64,
     /// Checkpoints of this log that were seen elsewhere and given, with a good signature.
@@ -300,6 +305,8 @@ impl Report {
             open_sessions: 0,
             crash_recovered: 0,
             result_chunks: 0,
+            encrypted_chunks: 0,
+            erased_chunks: 0,
             checkpoints: 0,
             seen: 0,
             signed_size: 0,
@@ -333,7 +340,8 @@ impl Report {
     pub fn expect_all(&mut self) {
         if let Some(below) = self.removed_below.take().filter(|below| *below > 0) {
             let last = below - 1;
-            let what = format!("records 0..{last} are not here; retention removed them from the gateway's disk");
+            let what =
+                format!("records 0..{last} are not here; retention removed them from the gateway's disk");
             self.incomplete(Some((0, last)), what);
             self.conclude();
         }
@@ -355,6 +363,33 @@ impl Report {
 
     fn incomplete(&mut self, range: Option<(u64, u64)>, what: String) {
         self.problem(Outcome::Incomplete, range, what);
+    }
+
+    /// Whether the part of a result that this record names is there as it was written.
+    fn look_at(&mut self, checker: Option<&mut Checker>, chunk: &ChunkRef, at: u64) {
+        self.encrypted_chunks += 1;
+        let Some(checker) = checker else { return };
+        let session = &chunk.session;
+        match checker.look(chunk) {
+            Ok(Standing::There) => {}
+            Ok(Standing::Erased) => self.erased_chunks += 1,
+            Ok(Standing::Damaged) => {
+                self.tampered(
+                    Some((at, at)),
+                    format!("seq {at}: its encrypted result is not there, or was changed"),
+                );
+            }
+            Ok(Standing::AnotherKey) => {
+                self.tampered(
+                    Some((at, at)),
+                    format!("seq {at}: the key file of session {session} was changed"),
+                );
+            }
+            Err(error) => {
+                let what = format!("seq {at}: read the encrypted results of session {session}: {error}");
+                self.problem(Outcome::CannotVerify, Some((at, at)), what);
+            }
+        }
     }
 
     fn check_evidence(&mut self) {

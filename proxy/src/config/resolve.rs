@@ -6,6 +6,7 @@ mod target;
 use super::objects::{Located, Objects};
 use super::{Config, IssuerConfig, Problem, ResourceConfig, ResourceKey, quantity};
 use crds::v1alpha1::{Durability, Policy, ProtectedResource, ResourceSpec, ResultRecording};
+use proxy_audit::chunks::{RecipientError, Recipients};
 use proxy_audit::retention::Policy as Retention;
 use proxy_core::session::Recording;
 use proxy_policy::{PolicySet, ResourceFacts};
@@ -43,6 +44,7 @@ fn one(resource: &Located<ProtectedResource>, objects: &Objects) -> Result<Resou
     let upstream = target::upstream(spec, &mut lookup);
     let recording = recording(spec, &mut lookup);
     let retention = retention(spec, &mut lookup);
+    let auditors = auditors(spec, &mut lookup);
     let port = lookup.number("spec.gateway.service.port", spec.gateway_port());
     let max_sessions = lookup.number("spec.gateway.maxSessions", spec.gateway.max_sessions);
     let drain_seconds = lookup.number("spec.gateway.drainSeconds", spec.gateway.drain_seconds);
@@ -73,6 +75,7 @@ fn one(resource: &Located<ProtectedResource>, objects: &Objects) -> Result<Resou
             upstream,
             recording,
             retention,
+            auditors,
             policies,
         }),
         _ => Err(problems),
@@ -178,6 +181,24 @@ fn recording(spec: &ResourceSpec, lookup: &mut Lookup<'_>) -> Option<Recording> 
 fn retention(spec: &ResourceSpec, lookup: &mut Lookup<'_>) -> Option<Retention> {
     let parsed = spec.recording.retention.as_deref()?.parse();
     parsed.map_err(|message: String| lookup.problem("spec.recording.retention", message)).ok()
+}
+
+/// `None` also after a problem was noted.
+fn auditors(spec: &ResourceSpec, lookup: &mut Lookup<'_>) -> Option<Recipients> {
+    let keys = &spec.recording.encryption.as_ref()?.recipients;
+    match Recipients::parse(keys.iter().map(String::as_str)) {
+        Ok(recipients) => Some(recipients),
+        Err(error) => {
+            let path = match error {
+                RecipientError::Malformed { index } => {
+                    format!("spec.recording.encryption.recipients[{index}]")
+                }
+                RecipientError::None => "spec.recording.encryption.recipients".to_owned(),
+            };
+            lookup.problem(path, error.to_string());
+            None
+        }
+    }
 }
 
 fn policies(

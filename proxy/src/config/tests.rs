@@ -99,6 +99,31 @@ fn a_retention_is_a_preset_or_days() {
 }
 
 #[test]
+fn a_recipient_is_a_whole_key() {
+    let key = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+    let resource = |keys: &str| {
+        RESOURCE
+            .replace("spec:\n", &format!("spec:\n  recording: {{encryption: {{recipients: [{keys}]}}}}\n"))
+    };
+    let read = |keys: &str| read(&[("orders.yaml", &resource(keys)), ("login.yaml", LOGIN)]);
+    let config = read(key).unwrap();
+    assert!(config.resources.values().all(|resource| resource.auditors.is_some()));
+    // The last letters are a checksum.
+    let mistyped = key.replace("8p", "8q");
+    let said = read(&format!("{key}, {mistyped}")).unwrap_err().to_string();
+    assert!(
+        said.contains("orders.yaml") && said.contains("spec.recording.encryption.recipients[1]"),
+        "{said}"
+    );
+    for wrong in ["", "age1short", "AGE-SECRET-KEY-1CANARYCANARY"] {
+        assert!(
+            read(wrong).unwrap_err().to_string().contains("spec.recording.encryption.recipients"),
+            "{wrong}"
+        );
+    }
+}
+
+#[test]
 fn every_missing_reference_is_named_with_its_place() {
     let text = problems(&[("orders.yaml", &RESOURCE.replace("orders-ca", "nowhere-ca"))]);
     assert_eq!(

@@ -6,6 +6,7 @@ use crate::config::ResourceKey;
 use crate::protocols::Service;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use proxy_audit::Spool;
+use proxy_audit::chunks::Recipients;
 use proxy_audit::retention::Policy;
 use proxy_policy::PolicySet;
 use std::path::Path;
@@ -28,6 +29,8 @@ pub struct Current {
     pub drain: Duration,
     /// How long records are kept, if not for good.
     pub retention: Option<Policy>,
+    /// Whom results are encrypted for, if for anybody.
+    pub auditors: Option<Recipients>,
 }
 
 /// One Resource while it is listened for.
@@ -82,6 +85,7 @@ impl Live {
 
     /// Takes settings over: policies for all sessions, the rest for new ones.
     pub fn update(&self, current: Current, policies: Arc<PolicySet>) {
+        self.spool.encrypt_results(current.auditors.clone());
         let retention = current.retention;
         self.retention.send_if_modified(|kept| std::mem::replace(kept, retention) != retention);
         self.current.store(Some(Arc::new(current)));

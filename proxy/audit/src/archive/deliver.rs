@@ -10,6 +10,7 @@ use crate::archive::listing::{ArchivedLog, part_name};
 use crate::archive::location::Purpose;
 use crate::archive::pieces::{self, NOTES, Piece, Place, io_error};
 use crate::archive::{ARCHIVE_CURSOR, ArchiveError, Location, Lock, Store};
+use crate::chunks;
 use crate::export::chain;
 use crate::spool::Durable;
 use crate::verify::{being_written, own_key};
@@ -170,6 +171,8 @@ struct Delivery {
 /// What the archive has, and the client by which it gets more.
 struct Progress {
     store: Store,
+    /// For what must stay removable whatever is locked: keys, by whose removal results are erased.
+    unlocked: Store,
     locked_until: Option<Timestamp>,
     folder: ObjectPath,
     place: Place,
@@ -246,6 +249,8 @@ impl Delivery {
             more = notes
                 .iter()
                 .any(|piece| piece.bytes.len() as u64 > self.options.part_bytes.max(NOTES_BYTES) / 2);
+            // All that the records up to here name.
+            self.chunks(progress).await?;
             while let Some(piece) = self.records(progress, limit).await? {
                 self.deliver(progress, piece).await?;
                 self.report(progress, limit);
@@ -286,7 +291,8 @@ impl Delivery {
         let directory = self.directory.clone();
         let (place, once) =
             elsewhere(move || Ok((Place::find(&directory, &archived)?, pieces::once(&directory)?))).await?;
-        let mut progress = Progress { store, locked_until, folder, place, there };
+        let unlocked = self.options.location.open(Purpose::Write(None))?;
+        let mut progress = Progress { store, unlocked, locked_until, folder, place, there };
         for piece in once {
             if !progress.there.contains_key(&piece.file) {
                 self.deliver(&mut progress, piece).await?;
@@ -332,13 +338,37 @@ impl Delivery {
         .await
     }
 
+    /// Delivers what is new beside the log.
+    async fn chunks(&self, progress: &mut Progress) -> Result<(), ArchiveError> {
+        let directory = self.directory.clone();
+        let files = elsewhere(move || pieces::chunk_files(&directory)).await?;
+        let at_most = self.options.part_bytes;
+        for (file, path, length) in files {
+            loop {
+                let from = progress.there.get(&file).copied().unwrap_or_default();
+                if from >= length {
+                    break;
+                }
+                let (name, path) = (file.clone(), path.clone());
+                let piece = elsewhere(move || pieces::chunk_piece(&name, &path, from, at_most)).await?;
+                if piece.bytes.is_empty() {
+                    break;
+                }
+                self.deliver(progress, piece).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn deliver(&self, progress: &mut Progress, piece: Piece) -> Result<(), ArchiveError> {
         if piece.bytes.is_empty() {
             return Ok(());
         }
         let object = progress.folder.clone().join(piece.file.as_str()).join(part_name(piece.offset).as_str());
         let bytes = piece.bytes.len() as u64;
-        progress.store.create(&object, piece.bytes).await?;
+        let key = piece.file.strip_suffix(chunks::KEY).is_some_and(|rest| rest.starts_with(chunks::CHUNKS));
+        let store = if key { &progress.unlocked } else { &progress.store };
+        store.create(&object, piece.bytes).await?;
         progress.there.insert(piece.file, piece.offset + bytes);
         self.status.send_modify(|status| status.bytes += bytes);
         Ok(())

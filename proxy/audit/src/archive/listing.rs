@@ -1,10 +1,12 @@
 //! What is in an archive: logs, their files, and the parts of these.
 
 use crate::archive::{ArchiveError, Store};
+use crate::chunks::{CHUNKS, parse_name};
 use bytes::Bytes;
 use object_store::ObjectMeta;
 use object_store::path::Path as ObjectPath;
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 /// Digits of a part's name: the byte it begins at.
 const PART_DIGITS: usize = 20;
@@ -76,7 +78,21 @@ fn offset(name: &str) -> Option<u64> {
 
 /// Only what a log has: whoever can write the archive must not name files of who reads it.
 fn is_file(name: &str) -> bool {
-    is_segment(name) || super::pieces::FILES.contains(&name)
+    is_segment(name) || super::pieces::FILES.contains(&name) || chunk_name(name).is_some()
+}
+
+/// The name beside a log of a file with encrypted results.
+fn chunk_name(name: &str) -> Option<&str> {
+    let name = name.strip_prefix(CHUNKS)?.strip_prefix('.')?;
+    parse_name(name).map(|_| name)
+}
+
+/// Where a file of the log is on a disk.
+pub(super) fn on_disk(directory: &Path, name: &str) -> PathBuf {
+    match chunk_name(name) {
+        Some(name) => directory.join(CHUNKS).join(name),
+        None => directory.join(name),
+    }
 }
 
 pub(super) fn is_segment(name: &str) -> bool {

@@ -5,6 +5,7 @@ use crate::archive::location::Purpose;
 use crate::archive::pieces::io_error;
 use crate::archive::{ArchiveError, Location, Store};
 use crate::checkpoint::{VERIFIER_KEY, read_notes};
+use crate::chunks::CHUNKS;
 use crate::inventory::{CERTIFIER_KEY, INVENTORY};
 use crate::merkle::hexadecimal;
 use crate::note::LogKey;
@@ -53,9 +54,9 @@ pub(crate) fn runtime() -> Result<Runtime, ArchiveError> {
 }
 
 async fn fetch(store: &Store, log: &ArchivedLog, directory: &Path) -> Result<(), ArchiveError> {
-    create(directory)?;
+    create(&directory.join(CHUNKS))?;
     for (name, file) in &log.files {
-        write(&directory.join(name), file.reading(store, name)).await?;
+        write(&listing::on_disk(directory, name), file.reading(store, name)).await?;
     }
     Ok(())
 }

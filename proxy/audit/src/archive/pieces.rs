@@ -4,6 +4,7 @@
 use crate::archive::listing::ArchivedLog;
 use crate::archive::{ArchiveError, ArchivedFile};
 use crate::checkpoint::{CHECKPOINTS, VERIFIER_KEY};
+use crate::chunks::{self, CHUNKS};
 use crate::inventory::{CERTIFICATE, CERTIFIER_KEY, INVENTORY};
 use crate::segment::{Frames, Segment, SegmentError};
 use crate::spool::CLOSED;
@@ -169,6 +170,25 @@ pub(super) fn once(directory: &Path) -> Result<Vec<Piece>, ArchiveError> {
         pieces.extend(whole(&path, file)?);
     }
     Ok(pieces)
+}
+
+/// The files beside the log with encrypted results, by their names in the archive, and how long they are.
+pub(super) fn chunk_files(directory: &Path) -> Result<Vec<(String, PathBuf, u64)>, ArchiveError> {
+    let folder = directory.join(CHUNKS);
+    let files = chunks::list(directory).map_err(io_error(&folder))?;
+    let named = files.into_iter().map(|(name, metadata)| {
+        let path = folder.join(&name);
+        (format!("{CHUNKS}.{name}"), path, metadata.len())
+    });
+    Ok(named.collect())
+}
+
+/// Bytes of such a file from here on, about so many at most: whole chunks, for what is not whole may be written anew.
+pub(super) fn chunk_piece(file: &str, path: &Path, from: u64, at_most: u64) -> Result<Piece, ArchiveError> {
+    let is_key = !file.ends_with(&format!(".{}", chunks::CIPHERTEXTS));
+    let length =
+        if is_key { u64::MAX } else { chunks::whole_bytes(path, from, at_most).map_err(io_error(path))? };
+    Ok(Piece { file: file.to_owned(), offset: from, bytes: read(path, from, length)? })
 }
 
 /// The mark that nothing more comes, if it is there.

@@ -102,7 +102,7 @@ pub const EVENTS: &[EventSchema] = &[
         name: EventName::ResultChunk,
         meaning: "An earlier part of a result that does not fit one record, after masking.",
         severities: "INFO",
-        keys: &[key::COMMAND, key::FRAMES],
+        keys: &[key::COMMAND, key::FRAMES, key::CHUNK, key::CHUNK_BYTES, key::CHUNK_KEY],
     },
     EventSchema {
         name: EventName::Result,
@@ -122,6 +122,9 @@ pub const EVENTS: &[EventSchema] = &[
             key::TRUNCATED,
             key::MASKED,
             key::FRAMES,
+            key::CHUNK,
+            key::CHUNK_BYTES,
+            key::CHUNK_KEY,
         ],
     },
     EventSchema {

@@ -1,12 +1,14 @@
 //! Reading a bundle.
 
-use crate::evidence::{FORMAT, FileEntry, MANIFEST, Manifest, ProofLine};
+use crate::chunks::{CHUNKS, IDENTITY, parse_name};
+use crate::evidence::{FORMAT, FileEntry, LogEntry, MANIFEST, Manifest, ProofLine};
 use crate::merkle::{Proof, hexadecimal};
 use crate::source::{OtlpSource, Part, RecordStream, Source, SourceError, Wanted};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::{self, BufRead as _, BufReader, Read, Seek as _, SeekFrom};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 /// Most bytes of a manifest, a key or a checkpoint.
@@ -116,6 +118,32 @@ impl Bundle {
             digest.update(part);
         }
         Ok(hexadecimal(&digest.finalize()) == entry.sha256)
+    }
+
+    /// Writes the encrypted results of one log, and the keys to them, as they lie beside a log. Whether a key is among
+    /// them that everybody can use.
+    ///
+    /// # Errors
+    /// They cannot be read or written.
+    pub fn unpack_chunks(&self, log: &LogEntry, into: &Path) -> Result<bool, SourceError> {
+        let mut open = false;
+        let folder = into.join(CHUNKS);
+        let prefix = format!("{}/{CHUNKS}/", log.directory);
+        let io_error = |path: &Path| {
+            let path = path.to_owned();
+            move |source| SourceError::Io { path, source }
+        };
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(io_error(&folder))?;
+        for name in self.files.keys() {
+            let Some(file) = name.strip_prefix(&prefix).filter(|file| parse_name(file).is_some()) else {
+                continue;
+            };
+            let path = folder.join(file);
+            let mut out = File::create_new(&path).map_err(io_error(&path))?;
+            io::copy(&mut self.open_file(name)?, &mut out).map_err(io_error(&path))?;
+            open |= parse_name(file).is_some_and(|(_, kind)| kind == IDENTITY);
+        }
+        Ok(open)
     }
 
     fn open_file(&self, name: &str) -> Result<io::Take<File>, SourceError> {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::chunks::Identities;
 use crate::event::{Event, EventName, SessionStamp, Severity, key};
 use crate::note::LogKey;
 use crate::query::{Query, commands, sessions};
@@ -47,7 +48,7 @@ impl Scene {
         let path = self.directory.path().join("bundle.tar");
         let prefixes: Vec<String> = prefixes.iter().map(|prefix| (*prefix).to_owned()).collect();
         let out = std::fs::File::create(&path).unwrap();
-        let manifest = export(&self.logs, &prefixes, ("portcullis", "test"), out)?;
+        let manifest = export(&self.logs, &prefixes, ("portcullis", "test"), &Identities::default(), out)?;
         Ok((path, manifest))
     }
 

@@ -1,6 +1,7 @@
 //! Writing a bundle: one pass over the logs for the records, one for the proofs.
 
 use crate::checkpoint::{self, VERIFIER_KEY};
+use crate::chunks::{self, CHUNKS, Identities, OpenError};
 use crate::event::{EventName, key};
 use crate::evidence::{FORMAT, FileEntry, LogEntry, MANIFEST, Manifest, ProofLine, SessionEntry};
 use crate::inventory;
@@ -8,6 +9,7 @@ use crate::merkle::{CompactRange, Prover, hexadecimal};
 use crate::read::{ReadError, end, records};
 use crate::record::Record;
 use crate::segment::{Frames, Segment};
+use age::secrecy::ExposeSecret as _;
 use jiff::Timestamp;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
@@ -49,6 +51,9 @@ pub enum EvidenceError {
         /// Size of the checkpoint.
         size: u64,
     },
+    /// The key of a session's encrypted results cannot be handed over.
+    #[error("hand over the key of a session's results")]
+    Sealed(#[from] OpenError),
     /// A file cannot be read or written.
     #[error("write evidence")]
     Io(#[from] io::Error),
@@ -57,7 +62,8 @@ pub enum EvidenceError {
     Json(#[from] serde_json::Error),
 }
 
-/// Writes a bundle of the sessions whose identifiers begin so. `tool` is the name and version of the program.
+/// Writes a bundle of the sessions whose identifiers begin so. `tool` is the name and version of the program. With an
+/// auditor's `identities`, encrypted results can be read by whoever gets the bundle, those of these sessions alone.
 ///
 /// # Errors
 /// See [`EvidenceError`]. What was written until then is no bundle.
@@ -65,6 +71,7 @@ pub fn export(
     logs: &[PathBuf],
     prefixes: &[String],
     tool: (&str, &str),
+    identities: &Identities,
     out: impl Write,
 ) -> Result<Manifest, EvidenceError> {
     let mut found: BTreeMap<String, Vec<String>> =
@@ -82,6 +89,7 @@ pub fn export(
     for log in logs {
         let collected = Collected::read(log, &mut found)?;
         if !collected.sequences.is_empty() {
+            collected.add_chunks(log, manifest.logs.len(), identities, &mut files)?;
             collected.write(log, &mut manifest, &mut files)?;
         }
     }
@@ -143,6 +151,33 @@ impl Collected {
         let last = self.sequences.last().copied().unwrap_or_default();
         let cosigned = checkpoint::newest_cosigned(log, end)?.filter(|(size, _)| *size > last);
         Ok(if cosigned.is_some() { cosigned } else { checkpoint::newest(log, end)? })
+    }
+
+    /// What is encrypted, and the keys to it.
+    fn add_chunks(
+        &self,
+        log: &Path,
+        number: usize,
+        identities: &Identities,
+        files: &mut Files,
+    ) -> Result<(), EvidenceError> {
+        for session in self.sessions.keys() {
+            let name = |kind: &str| format!("logs/{number}/{CHUNKS}/{session}.{kind}");
+            for kind in [chunks::CIPHERTEXTS, chunks::KEY] {
+                let path = chunks::file(log, session, kind).filter(|path| path.is_file());
+                if let Some(path) = path {
+                    files.add_file(&name(kind), File::open(path)?)?;
+                }
+            }
+            let key = chunks::file(log, session, chunks::KEY).filter(|path| path.is_file());
+            if key.is_some() && !identities.is_empty() {
+                let identity = identities.of_session(log, session)?.to_string();
+                files.add(&name(chunks::IDENTITY), |file| {
+                    Ok(file.write_all(identity.expose_secret().as_bytes())?)
+                })?;
+            }
+        }
+        Ok(())
     }
 
     fn write(self, log: &Path, manifest: &mut Manifest, files: &mut Files) -> Result<(), EvidenceError> {
@@ -275,5 +310,6 @@ By hand, for one record of logs/*/records.jsonl (OTLP JSON, opentelemetry.io):
   leaf hash  SHA-256(0x00, leaf)                                      RFC 6962, section 2.1
   root       from the leaf hash and the path in logs/*/proofs.jsonl   RFC 6962, section 2.1.1
   signature  Ed25519 over the text of logs/*/checkpoint               c2sp.org/signed-note, c2sp.org/tlog-checkpoint
-The root must be the checkpoint's third line. portcullis.session.seq counts the records of a session without gaps.
+The root must be the checkpoint's third line. A result that is not in its record is in logs/*/chunks, encrypted for the
+auditors (age-encryption.org): portcullis.result.chunk is its SHA-256, SESSION.identity opens it where it is there. portcullis.session.seq counts the records of a session without gaps.
 ";

@@ -15,6 +15,7 @@ const NUMBERS: &[&str] = &[
     key::COMMANDS,
     key::BYTES,
     key::MASKED_COUNT,
+    key::CHUNK_BYTES,
     key::ROWS,
     key::DURATION_US,
     key::EXIT_CODE,
@@ -29,7 +30,7 @@ const NUMBERS: &[&str] = &[
     key::PREDECESSOR_SIZE,
 ];
 
-const BYTES: &[&str] = &[key::CHAIN_PREVIOUS, key::FRAMES];
+const BYTES: &[&str] = &[key::CHAIN_PREVIOUS, key::FRAMES, key::CHUNK, key::CHUNK_KEY];
 
 const TRUTHS: &[&str] = &[key::TRUNCATED];
 

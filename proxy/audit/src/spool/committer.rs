@@ -1,6 +1,7 @@
 //! The thread that makes records durable and signs checkpoints over them.
 
 use crate::checkpoint;
+use crate::chunks::Sealed;
 use crate::encode::{Draft, LogAttributes};
 use crate::event::{EventName, SessionStamp};
 use crate::merkle::CompactRange;
@@ -154,6 +155,16 @@ impl Shared {
         self.writer().measure()
     }
 
+    /// Whether so many bytes more may be written.
+    pub(super) fn check_room(&self, bytes: u64) -> Result<(), SpoolError> {
+        self.writer().check_room(bytes, false)
+    }
+
+    /// Has the next sync cover what was written beside the log.
+    pub(super) fn attach(&self, sealed: &Sealed) {
+        self.writer().attach(sealed);
+    }
+
     pub(super) fn seal(&self) -> Result<(), SpoolError> {
         self.writer().seal()
     }
@@ -246,7 +257,7 @@ fn run(shared: &Shared, keeper: &mut Keeper) -> io::Result<()> {
             shared.fail();
             return Ok(());
         }
-        if unsynced.tree.size() > durable || unsynced.directory {
+        if unsynced.tree.size() > durable || unsynced.directory || unsynced.files.len() > 1 {
             shared.sync(keeper, &unsynced)?;
             durable = unsynced.tree.size();
             shared.progress.send_modify(|progress| progress.durable = durable);

@@ -1,12 +1,23 @@
 //! Removing what has to be kept no longer. Never done unless somebody configured it.
 
+use crate::chunks;
 use crate::event::{Event, EventName, SessionStamp, Severity, key};
+use crate::read::records;
 use crate::segment::Segment;
 use crate::spool::{Spool, SpoolError};
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 pub(super) async fn remove_below(spool: &Spool, below: u64, older_than: Duration) -> Result<u64, SpoolError> {
+    let bytes = remove_segments(spool, below, older_than).await?;
+    let chunks = remove_chunks(spool).map_err(SpoolError::Io)?;
+    if bytes + chunks > 0 {
+        spool.0.shared.measure()?;
+    }
+    Ok(bytes + chunks)
+}
+
+async fn remove_segments(spool: &Spool, below: u64, older_than: Duration) -> Result<u64, SpoolError> {
     let segments = Segment::list(spool.directory()).map_err(SpoolError::Io)?;
     // A segment is sealed when another follows; its last record is the one before that.
     let sealed = segments.iter().zip(segments.iter().skip(1));
@@ -32,9 +43,40 @@ pub(super) async fn remove_below(spool: &Spool, below: u64, older_than: Duration
         bytes += std::fs::metadata(&segment.path).map_err(SpoolError::Io)?.len();
         std::fs::remove_file(&segment.path).map_err(SpoolError::Io)?;
     }
-    spool.0.shared.measure()?;
     Ok(bytes)
 }
+
+/// Removes the encrypted results, and the keys, of sessions whose records are gone: a chunk is written before its
+/// record, so what was written last well before the oldest record that is left is named by none.
+fn remove_chunks(spool: &Spool) -> io::Result<u64> {
+    let log = spool.directory();
+    if Segment::list(log)?.first().is_none_or(|segment| segment.first == 0) {
+        return Ok(0);
+    }
+    let oldest = records(log).ok().and_then(|mut records| records.next()?.ok());
+    let Some(oldest) = oldest else { return Ok(0) };
+    let Some(before) = SystemTime::from(oldest.time()).checked_sub(CHUNK_MARGIN) else { return Ok(0) };
+    let mut bytes = 0;
+    for (name, metadata) in chunks::list(log)? {
+        let Some((session, chunks::CIPHERTEXTS)) = chunks::parse_name(&name) else { continue };
+        if metadata.modified()? >= before || spool.0.vault.has(session) {
+            continue;
+        }
+        for kind in [chunks::KEY, chunks::CIPHERTEXTS] {
+            let Some(path) = chunks::file(log, session, kind) else { continue };
+            match std::fs::remove_file(path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        bytes += metadata.len();
+    }
+    Ok(bytes)
+}
+
+/// By how much a chunk is older than its record, at most.
+const CHUNK_MARGIN: Duration = Duration::from_mins(10);
 
 fn is_older(segment: &Segment, older_than: Duration) -> io::Result<bool> {
     let modified = std::fs::metadata(&segment.path)?.modified()?;

@@ -1,5 +1,6 @@
 //! What happens under the log's lock: number, chain, hash, write.
 
+use crate::chunks::{self, Sealed};
 use crate::encode::{Draft, LogAttributes, Place};
 use crate::event::SessionStamp;
 use crate::merkle::{CompactRange, Hash, chain_link, leaf_hash};
@@ -27,7 +28,7 @@ pub(crate) struct Writer {
     pub(super) measured: Option<Instant>,
     /// Whole frame of the record at hand; kept for its memory.
     pub(super) buffer: Vec<u8>,
-    /// Sealed segments that are not yet synced.
+    /// Sealed segments, and chunks of results, that are not yet synced.
     pub(super) sealed: Vec<Arc<File>>,
     /// A segment was created that its directory may not know after a power cut.
     pub(super) directory_dirty: bool,
@@ -142,7 +143,7 @@ impl Writer {
         leaf_hash(leaf)
     }
 
-    fn check_room(&mut self, bytes: u64, may_use_reserve: bool) -> Result<(), SpoolError> {
+    pub(super) fn check_room(&mut self, bytes: u64, may_use_reserve: bool) -> Result<(), SpoolError> {
         let limit = self.limits.max_bytes + if may_use_reserve { RESERVE_BYTES } else { 0 };
         if self.total_bytes + bytes <= limit {
             return Ok(());
@@ -159,6 +160,16 @@ impl Writer {
         self.measured = Some(Instant::now());
         self.total_bytes = total_bytes(&self.limits.directory).map_err(SpoolError::Io)?;
         Ok(())
+    }
+
+    /// Takes what was written beside the log into the next sync, and into what the log takes.
+    pub(super) fn attach(&mut self, sealed: &Sealed) {
+        self.total_bytes += sealed.written;
+        for file in &sealed.files {
+            if !self.sealed.iter().any(|known| Arc::ptr_eq(known, file)) {
+                self.sealed.push(Arc::clone(file));
+            }
+        }
     }
 
     /// Begins a new segment before this one is full.
@@ -250,12 +261,13 @@ pub(super) fn create_segment(directory: &std::path::Path, header: &Header) -> io
     }
 }
 
-/// Bytes of all segments of a log.
+/// Bytes of all segments of a log, and of the chunks beside it.
 pub(super) fn total_bytes(directory: &std::path::Path) -> io::Result<u64> {
     let mut total = 0;
     for segment in Segment::list(directory)? {
         total += std::fs::metadata(&segment.path)?.len();
     }
+    total += chunks::list(directory)?.iter().map(|(_, metadata)| metadata.len()).sum::<u64>();
     Ok(total)
 }
 

@@ -2,6 +2,7 @@
 //! session whole.
 
 use crate::checkpoint::Entry;
+use crate::chunks::{Checker, ChunkRef};
 use crate::event::{EventName, key};
 use crate::evidence::{Bundle, LogEntry, MANIFEST};
 use crate::merkle::Proof;
@@ -109,7 +110,11 @@ fn verify_log(
     if !all {
         report.tampered(None, format!("{}/proofs.jsonl has lines that are no proofs", log.directory));
     }
-    let mut walk = Walk { log, signed, proofs, sessions: BTreeMap::new(), report: &mut report };
+    let chunks =
+        tempfile::tempdir().map_err(|source| SourceError::Io { path: std::env::temp_dir(), source })?;
+    bundle.unpack_chunks(log, chunks.path())?;
+    let (sessions, checker) = (BTreeMap::new(), Checker::new(chunks.path()));
+    let mut walk = Walk { log, signed, proofs, sessions, checker, report: &mut report };
     match bundle.log(&log.directory).records(&Wanted::default()) {
         Ok(records) => walk.run(records),
         Err(error @ SourceError::Io { .. }) => return Err(error),
@@ -134,6 +139,8 @@ struct Walk<'a> {
     proofs: BTreeMap<u64, Proof>,
     /// Number of the next record of each session; `None` once it ended.
     sessions: BTreeMap<String, Option<u64>>,
+    /// Looks after what is encrypted.
+    checker: Checker,
     report: &'a mut Report,
 }
 
@@ -167,7 +174,11 @@ impl Walk<'_> {
 
     fn record(&mut self, record: &Record) {
         let at = record.sequence();
-        self.report.result_chunks += u64::from(record.bytes(key::FRAMES).is_some());
+        let chunk = ChunkRef::of(record);
+        self.report.result_chunks += u64::from(record.bytes(key::FRAMES).is_some() || chunk.is_some());
+        if let Some(chunk) = &chunk {
+            self.report.look_at(Some(&mut self.checker), chunk, at);
+        }
         if record.origin() != self.log.origin {
             self.tampered(at, format!("seq {at} is of another log: {}", record.origin()));
         }

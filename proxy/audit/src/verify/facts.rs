@@ -1,5 +1,6 @@
 //! What the walk over a log needs of each record, read from its bytes.
 
+use crate::chunks::ChunkRef;
 use crate::event::{EventName, key};
 use crate::leaf::{Scalar, scan};
 use crate::merkle::{Hash, chain_link, leaf_hash};
@@ -21,6 +22,8 @@ pub(super) struct Facts {
     pub(super) foreign: Option<String>,
     pub(super) session: Option<String>,
     pub(super) has_frames: bool,
+    /// The chunk that its frames are in, if they are beside the log.
+    pub(super) chunk: Option<Box<ChunkRef>>,
     pub(super) ends: Option<End>,
     /// The record itself, where it is the recorder's own.
     pub(super) recorder: Option<Box<Record>>,
@@ -53,7 +56,19 @@ struct Seen<'a> {
     origin: Option<Scalar<'a>>,
     session: Option<Scalar<'a>>,
     frames: Option<Scalar<'a>>,
+    chunk: Option<Scalar<'a>>,
+    chunk_bytes: Option<Scalar<'a>>,
+    chunk_key: Option<Scalar<'a>>,
     reason: Option<Scalar<'a>>,
+}
+
+impl Seen<'_> {
+    fn chunk(&self) -> Option<Box<ChunkRef>> {
+        let digest = digest(bytes(self.chunk)?)?;
+        let session = text(self.session)?.to_owned();
+        let key = bytes(self.chunk_key).and_then(self::digest);
+        Some(Box::new(ChunkRef { session, digest, bytes: int(self.chunk_bytes)?, key }))
+    }
 }
 
 impl Facts {
@@ -79,6 +94,9 @@ impl Facts {
                 key::LOG_ORIGIN => &mut seen.origin,
                 key::SESSION_ID => &mut seen.session,
                 key::FRAMES => &mut seen.frames,
+                key::CHUNK => &mut seen.chunk,
+                key::CHUNK_BYTES => &mut seen.chunk_bytes,
+                key::CHUNK_KEY => &mut seen.chunk_key,
                 key::REASON => &mut seen.reason,
                 _ => return,
             };
@@ -98,6 +116,7 @@ impl Facts {
             foreign: foreign(text(seen.origin), origin),
             session: text(seen.session).map(str::to_owned),
             has_frames: bytes(seen.frames).is_some(),
+            chunk: seen.chunk(),
             ends: End::of(envelope.event_name, text(seen.reason)),
             recorder: None,
         })
@@ -115,6 +134,7 @@ impl Facts {
             foreign: foreign(record.text(key::LOG_ORIGIN), origin),
             session: record.text(key::SESSION_ID).map(str::to_owned),
             has_frames: record.bytes(key::FRAMES).is_some(),
+            chunk: ChunkRef::of(&record).map(Box::new),
             ends: End::of(record.name(), record.text(key::REASON)),
             recorder: (record.name() == EventName::Recorder.as_str()).then(|| Box::new(record)),
         }

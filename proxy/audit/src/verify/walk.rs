@@ -4,6 +4,7 @@
 //! and into *n + 1* mean that *n* was. After something is wrong, the tree is of no use until the next segment, whose
 //! header brings its own; that a header is false shows at the next checkpoint.
 
+use crate::chunks::Checker;
 use crate::event::key;
 use crate::merkle::{CompactRange, Hash, chain_link};
 use crate::record::Record;
@@ -39,6 +40,8 @@ pub(super) struct Walk<'a> {
     sessions: HashMap<String, u64>,
     removed_below: u64,
     last_time: Option<Timestamp>,
+    /// Looks after what lies beside the log; copies have nothing beside them.
+    checker: Option<Checker>,
 }
 
 impl<'a> Walk<'a> {
@@ -57,11 +60,13 @@ impl<'a> Walk<'a> {
             sessions: HashMap::new(),
             removed_below: 0,
             last_time: None,
+            checker: None,
         }
     }
 
     /// Reads the whole log into the report.
     pub(super) fn run(mut self, directory: &Path) -> Result<(), VerifyError> {
+        self.checker = Some(Checker::new(directory));
         let io_error = |source| VerifyError::Io { path: directory.to_owned(), source };
         let segments = Segment::list(directory).map_err(io_error)?;
         self.report.first = segments.first().map_or(0, |segment| segment.first);
@@ -294,7 +299,10 @@ impl<'a> Walk<'a> {
             let at = record.sequence;
             self.report.tampered(Some((at, at)), format!("seq {at} is of another log: {origin}"));
         }
-        self.report.result_chunks += u64::from(record.has_frames);
+        self.report.result_chunks += u64::from(record.has_frames || record.chunk.is_some());
+        if let Some(chunk) = &record.chunk {
+            self.report.look_at(self.checker.as_mut(), chunk, record.sequence);
+        }
         if let Some(recorder) = &record.recorder {
             self.recorder(recorder);
         }
@@ -340,6 +348,9 @@ impl<'a> Walk<'a> {
         }
         if let Some(end) = record.ends {
             self.sessions.remove(session);
+            if let Some(checker) = &mut self.checker {
+                checker.forget(session);
+            }
             self.report.crash_recovered += u64::from(end == End::Crashed);
         }
     }
