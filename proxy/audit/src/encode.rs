@@ -71,11 +71,11 @@ impl Draft {
         let mut head = Vec::with_capacity(32 + event.body.len());
         let (number, text) = severity(event.severity);
         head.push(SEVERITY_NUMBER);
-        encode_varint(number, &mut head);
+        varint(number, &mut head);
         string_field(&mut head, SEVERITY_TEXT, text);
         let body = one_line(&event.body);
         head.push(BODY);
-        encode_varint((1 + string_len(body.len())) as u64, &mut head);
+        varint((1 + string_len(body.len())) as u64, &mut head);
         string_field(&mut head, 0x0a, &body);
         let common = event.common.as_ref().map(Common::encoded).unwrap_or_default();
         let mut attributes = Vec::with_capacity(stamp.len() + common.len() + 512);
@@ -125,7 +125,7 @@ fn attribute(out: &mut Vec<u8>, key: &str, value: &Value) {
             let mut array = Vec::new();
             for text in texts {
                 array.push(0x0a);
-                encode_varint((1 + string_len(text.len())) as u64, &mut array);
+                varint((1 + string_len(text.len())) as u64, &mut array);
                 string_field(&mut array, 0x0a, text);
             }
             length_delimited_attribute(out, key, 0x2a, &array);
@@ -149,29 +149,37 @@ fn int_attribute(out: &mut Vec<u8>, key: &str, value: u64) {
 fn length_delimited_attribute(out: &mut Vec<u8>, key: &str, tag: u8, value: &[u8]) {
     attribute_head(out, key, 1 + string_len(value.len()));
     out.push(tag);
-    encode_varint(value.len() as u64, out);
+    varint(value.len() as u64, out);
     out.extend_from_slice(value);
 }
 
 fn varint_attribute(out: &mut Vec<u8>, key: &str, tag: u8, value: u64) {
     attribute_head(out, key, 1 + encoded_len_varint(value));
     out.push(tag);
-    encode_varint(value, out);
+    varint(value, out);
 }
 
 fn attribute_head(out: &mut Vec<u8>, key: &str, any_value_len: usize) {
     let len = 1 + string_len(key.len()) + 1 + string_len(any_value_len);
     out.push(ATTRIBUTE);
-    encode_varint(len as u64, out);
+    varint(len as u64, out);
     string_field(out, 0x0a, key);
     out.push(0x12);
-    encode_varint(any_value_len as u64, out);
+    varint(any_value_len as u64, out);
 }
 
 fn string_field(out: &mut Vec<u8>, tag: u8, text: &str) {
     out.push(tag);
-    encode_varint(text.len() as u64, out);
+    varint(text.len() as u64, out);
     out.extend_from_slice(text.as_bytes());
+}
+
+/// Nearly every length and tag of a record is one byte.
+fn varint(value: u64, out: &mut Vec<u8>) {
+    match u8::try_from(value) {
+        Ok(byte @ 0..0x80) => out.push(byte),
+        Ok(_) | Err(_) => encode_varint(value, out),
+    }
 }
 
 /// Bytes of a length prefix and what follows it.

@@ -42,10 +42,12 @@ fn values() -> impl Strategy<Value = Value> {
 proptest! {
     #[test]
     fn the_generated_otlp_encoder_writes_the_same_bytes(
-        stamp in values(), own in values(), body in ".{0,200}",
+        stamp in values(), shared in values(), own in values(), body in ".{0,200}",
         sequence in any::<u32>(), time in any::<u64>(),
     ) {
-        let event = Event::new(EventName::Statement, Severity::Warn, body.as_str()).with("own", own.clone());
+        let event = Event::new(EventName::Statement, Severity::Warn, body.as_str())
+            .with_common(Common::new(vec![("shared", shared.clone())]))
+            .with("own", own.clone());
         let mut stamped = Vec::new();
         encode_attributes(&mut stamped, &[("stamp", stamp.clone())]);
         let draft = Draft::new(&stamped, &event);
@@ -71,6 +73,7 @@ proptest! {
                 key_value("portcullis.chain.prev", Any::BytesValue(vec![5; 32])),
                 key_value("portcullis.session.seq", Any::IntValue(3)),
                 key_value("stamp", generated(&stamp)),
+                key_value("shared", generated(&shared)),
                 key_value("own", generated(&own)),
             ],
             event_name: "portcullis.statement".to_owned(),

@@ -187,4 +187,36 @@ mod tests {
             assert!(!finds(other), "{other:?}");
         }
     }
+
+    #[test]
+    fn a_text_is_known_by_its_address_and_only_while_nothing_changes() {
+        let catalogue = Catalogue::build(std::iter::empty()).unwrap();
+        let mut state = SessionState::new("app", "shop");
+        let analyzer = super::super::Analyzer::new(8);
+        let text: Arc<str> = "SELECT 1".into();
+        let analysis = analyzer.analyze(&text, &state, &catalogue);
+        let mut recent = Recent::default();
+        recent.keep(&text, Circumstances::of(&state, &catalogue), &analysis);
+        let knows = |recent: &Recent, text: &Arc<str>, state: &SessionState, catalogue: &Catalogue| {
+            recent.of(text, Circumstances::of(state, catalogue)).is_some()
+        };
+        assert!(knows(&recent, &text, &state, &catalogue));
+        assert!(!knows(&recent, &"SELECT 1".into(), &state, &catalogue));
+        let newer = Catalogue::build(std::iter::empty()).unwrap();
+        assert!(!knows(&recent, &text, &state, &newer));
+        let path = state.search_path.clone();
+        state.search_path = vec!["elsewhere".to_owned()];
+        assert!(!knows(&recent, &text, &state, &catalogue));
+        state.search_path = path;
+        assert!(knows(&recent, &text, &state, &catalogue));
+        state.prepare("a", "SELECT 2");
+        assert!(!knows(&recent, &text, &state, &catalogue));
+        recent.keep(&"SELECT 3".into(), Circumstances::of(&state, &catalogue), &analysis);
+        assert!(!knows(&recent, &text, &state, &catalogue), "what was known before the change is forgotten");
+        for number in 0..RECENT * 2 {
+            let other: Arc<str> = format!("SELECT {number}").into();
+            recent.keep(&other, Circumstances::of(&state, &catalogue), &analysis);
+        }
+        assert_eq!(recent.analyses.len(), RECENT);
+    }
 }
