@@ -76,6 +76,22 @@ impl Granting {
         waited.unwrap_or_else(|error| panic!("{error:#}: {last:#}"))
     }
 
+    /// Lets the gateway of the namespace `other` impersonate, as its administrator would.
+    fn grant(&self, name: &str, rule: &Value) {
+        let (api, name) = ("rbac.authorization.k8s.io", format!("by-hand-{name}"));
+        let mut rule = rule.clone();
+        rule["verbs"] = json!(["impersonate"]);
+        let role = json!({
+            "apiVersion": format!("{api}/v1"), "kind": "ClusterRole", "metadata": {"name": name}, "rules": [rule],
+        });
+        let account = json!({"kind": "ServiceAccount", "name": "cluster-gateway", "namespace": "other"});
+        let binding = json!({
+            "apiVersion": format!("{api}/v1"), "kind": "ClusterRoleBinding", "metadata": {"name": name},
+            "roleRef": {"apiGroup": api, "kind": "ClusterRole", "name": name}, "subjects": [account],
+        });
+        self.server.apply(&format!("{role}\n---\n{binding}")).unwrap();
+    }
+
     /// Rules of the `ClusterRole`, if it is there.
     fn rules(&self) -> Option<Value> {
         let role = self.server.client().get(&["clusterrole/portcullis:shop:cluster-gateway"]).ok()?;
@@ -119,16 +135,47 @@ fn the_clusters_own_rights_are_granted_no_further_than_the_operator_holds_them()
         granting.wait("shop", "Impersonation", "True Granted");
     }
 
-    // A namespace that nobody named.
-    granting.apply("other", RESOURCE);
+    drift_is_mended(&granting, &expected);
+    elsewhere_others_may_grant_it(&granting);
+    it_goes_when_it_is_not_needed(&granting);
+}
+
+/// A namespace that the chart does not name: the API server is asked what the gateway may do.
+fn elsewhere_others_may_grant_it(granting: &Granting) {
+    granting.apply("other", &RESOURCE.replace("replicas: 0", "replicas: 1"));
     granting.apply("other", &policy("[{user: ann}]"));
-    let message = granting.wait("other", "Impersonation", "False NotGranted");
-    assert!(message.contains("impersonation.namespaces") && message.contains("cluster-gateway"), "{message}");
-    granting.wait("other", "Ready", "True ScaledToZero");
+    let message = granting.wait("other", "Ready", "False NotGranted");
+    let lacking = "uids, userextras/portcullis.dev/session, userextras/portcullis.dev/command, users/idp:ann, \
+                   groups/idp:agents";
+    for part in ["spec.kubernetes: ", lacking, "impersonation.namespaces", "ServiceAccount cluster-gateway"] {
+        assert!(message.contains(part), "{part} is not in {message}");
+    }
+    assert_eq!(granting.wait("other", "Impersonation", "False NotGranted"), message);
+    granting.wait("other", "Stalled", "True NotGranted");
     granting.server.client().get(&["clusterrole/portcullis:other:cluster-gateway"]).unwrap_err();
 
-    drift_is_mended(&granting, &expected);
-    it_goes_when_it_is_not_needed(&granting);
+    // An administrator does it, but for the names.
+    let resources = json!(["uids", "userextras/portcullis.dev/session", "userextras/portcullis.dev/command"]);
+    granting.grant("always", &json!({"apiGroups": ["authentication.k8s.io"], "resources": resources}));
+    let named = || {
+        let message = granting.wait("other", "Impersonation", "False NotGranted");
+        (!message.contains("uids")).then_some(message)
+    };
+    let message = wait_until("only the names are missing", named).unwrap();
+    assert!(message.contains("impersonate users/idp:ann, groups/idp:agents; add"), "{message}");
+
+    // With them, nothing but the pod is missing, which nobody starts here.
+    for (kind, name) in [("users", "idp:ann"), ("groups", "idp:agents")] {
+        granting.grant(kind, &json!({"apiGroups": [""], "resources": [kind], "resourceNames": [name]}));
+    }
+    granting.wait("other", "Impersonation", "True GrantedByOthers");
+    granting.wait("other", "Ready", "False Pending");
+
+    // Whoever is in a group may come: which users that are, nobody can tell.
+    granting.apply("other", &policy("[{group: agents}]"));
+    let message = granting.wait("other", "Impersonation", "Unknown Narrower");
+    assert!(message.contains("some users at most"), "{message}");
+    granting.wait("other", "Ready", "False Pending");
 }
 
 fn drift_is_mended(granting: &Granting, expected: &Value) {
