@@ -21,6 +21,12 @@ impl Kubectl {
         command
     }
 
+    /// The same with another kubectl.
+    #[must_use]
+    pub fn of(self, program: PathBuf) -> Self {
+        Self { program, ..self }
+    }
+
     /// Runs it as the administrator and gives what it printed.
     ///
     /// # Errors

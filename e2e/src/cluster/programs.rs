@@ -41,6 +41,22 @@ pub const DNS: Module = Module {
 pub const HELM: Module =
     Module { directory: "helm", packages: "helm.sh/helm/v4/cmd/helm", programs: &["helm"], link: "-s -w" };
 
+/// The last kubectl that reaches into pods over SPDY alone.
+pub const KUBECTL_1_28: Module = Module {
+    directory: "kubectl-1.28",
+    packages: ".",
+    programs: &["kubectl-1.28"],
+    link: "-s -w -X k8s.io/component-base/version.gitVersion=v1.28.15",
+};
+
+/// The first whose forwarded ports go over WebSocket by themselves.
+pub const KUBECTL_1_31: Module = Module {
+    directory: "kubectl-1.31",
+    packages: ".",
+    programs: &["kubectl-1.31"],
+    link: "-s -w -X k8s.io/component-base/version.gitVersion=v1.31.14",
+};
+
 impl Module {
     /// Builds it unless that has been done since its sources changed, and gives the directory of its programs.
     ///

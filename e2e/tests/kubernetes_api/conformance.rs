@@ -6,6 +6,7 @@ mod helm;
 mod kube_rs;
 mod objects;
 mod processes;
+mod versions;
 
 use crate::pods::IMAGE;
 use crate::scene::{Answer, Scene, feed};
