@@ -129,6 +129,10 @@ fn world() -> World {
 
 fuzz_target!(|input: &[u8]| {
     let Some((choice, steps)) = input.split_first() else { return };
+    if holds(steps) {
+        // in the middle of a word it is none
+        return;
+    }
     let wire = [Transport::WebSocket, Transport::Spdy, Transport::Tunnelled][usize::from(choice % 3)];
     let (mut client, mut server) = (Said::new(wire), Said::new(wire));
     if choice & 0x80 == 0 && !matches!(wire, Transport::WebSocket) {
@@ -155,8 +159,12 @@ fuzz_target!(|input: &[u8]| {
         }
         heard
     });
-    assert!(!heard.windows(CANARY.len()).any(|part| part == CANARY.as_bytes()), "{heard:?}");
+    assert!(!holds(&heard), "{heard:?}");
 });
+
+fn holds(bytes: &[u8]) -> bool {
+    bytes.windows(CANARY.len()).any(|part| part == CANARY.as_bytes())
+}
 
 async fn run(world: &World, wire: Transport, client: &[u8], server: &[u8]) -> Vec<u8> {
     let (near_client, mut far_client) = tokio::io::duplex(1 << 20);
