@@ -81,7 +81,7 @@ impl Granting {
         let (api, name) = ("rbac.authorization.k8s.io", format!("by-hand-{name}"));
         let mut rule = rule.clone();
         rule["verbs"] = json!(["impersonate"]);
-        let role = json!({
+        let granted = json!({
             "apiVersion": format!("{api}/v1"), "kind": "ClusterRole", "metadata": {"name": name}, "rules": [rule],
         });
         let account = json!({"kind": "ServiceAccount", "name": "cluster-gateway", "namespace": "other"});
@@ -89,7 +89,7 @@ impl Granting {
             "apiVersion": format!("{api}/v1"), "kind": "ClusterRoleBinding", "metadata": {"name": name},
             "roleRef": {"apiGroup": api, "kind": "ClusterRole", "name": name}, "subjects": [account],
         });
-        self.server.apply(&format!("{role}\n---\n{binding}")).unwrap();
+        self.server.apply(&format!("{granted}\n---\n{binding}")).unwrap();
     }
 
     /// Rules of the `ClusterRole`, if it is there.

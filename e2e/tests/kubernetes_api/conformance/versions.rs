@@ -1,4 +1,4 @@
-//! kubectl of other versions: one from before WebSockets, which speaks SPDY/3.1, and one in between.
+//! kubectl of other versions: an old one, which speaks SPDY/3.1 alone, and one in between.
 
 use super::Ignores::{Errors, Order, Output};
 use super::{RULES, Sides, Step, step};
