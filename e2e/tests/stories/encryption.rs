@@ -160,7 +160,9 @@ fn erased(audited: &Audited, session: &str, other: &str) {
         .filter(|path| path.to_str().unwrap().contains(&format!("{session}.key")))
         .collect();
     assert_eq!(keys.len(), 2, "{keys:?}");
-    keys.iter().for_each(|key| std::fs::remove_file(key).unwrap());
+    for key in &keys {
+        std::fs::remove_file(key).unwrap();
+    }
     let from = audited.archive();
     for from in [vec![], vec!["--from", &from]] {
         let verified = audited.portcullis(&[&["verify"], from.as_slice()].concat());

@@ -49,6 +49,7 @@ fn verified(scene: &Scene, arguments: &[&str], code: i32) -> Vec<Value> {
     serde_json::from_str(&said).unwrap()
 }
 
+/// In how many logs something was removed.
 fn removed(scene: &Scene) -> usize {
     verified(scene, &[], 0).iter().filter(|log| log["removed_below"].as_u64() > Some(0)).count()
 }

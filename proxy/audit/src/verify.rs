@@ -36,6 +36,9 @@ pub use witnesses::{Witnesses, missing_logs};
 /// A tail without a checkpoint is ordinary for a second; over this the gateway would have signed it.
 const UNSIGNED_TAIL_SECONDS: f64 = 10.0;
 
+/// How often a log is read that shrinks meanwhile.
+const ATTEMPTS: u32 = 3;
+
 /// The answer in one word, and the exit code of `portcullis verify`.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -215,6 +218,26 @@ pub fn verify_with(directory: &Path, key: Option<&LogKey>, seen: &[String]) -> R
 /// # Errors
 /// As [`verify`].
 pub fn verify_witnessed(
+    directory: &Path,
+    key: Option<&LogKey>,
+    seen: &[String],
+    witnesses: &Witnesses,
+) -> Result<Report, VerifyError> {
+    let mut attempts = 1;
+    loop {
+        match check(directory, key, seen, witnesses) {
+            // Retention may remove a segment after it was listed: then it is read anew.
+            Err(VerifyError::Io { source, .. })
+                if source.kind() == io::ErrorKind::NotFound && attempts < ATTEMPTS =>
+            {
+                attempts += 1;
+            }
+            answer => return answer,
+        }
+    }
+}
+
+fn check(
     directory: &Path,
     key: Option<&LogKey>,
     seen: &[String],
