@@ -11,7 +11,7 @@ use crate::resource::pods::{is_leaving, is_running, report, reports};
 use crate::stores::{Chain, Guarded};
 use crate::unreadable;
 use crds::v1alpha1::conditions::{ACCEPTED, PROGRAMMED, READY, RECONCILING, RESOLVED_REFS, STALLED};
-use crds::v1alpha1::{Policy, ProtectedResource, TargetKind, TargetRef};
+use crds::v1alpha1::{Policy, PolicyRule, ProtectedResource, RuleAction, ShellMode, TargetKind, TargetRef};
 use crds::validation::Validate as _;
 use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
@@ -98,7 +98,7 @@ fn conditions(
         (false, _) => Wanted::no(READY, resolved.reason, resolved.message.clone()),
         (true, false) => Wanted::no(READY, programmed.reason, programmed.message.clone()),
     };
-    let mut wanted = vec![Wanted::yes(ACCEPTED, "Accepted", "the rules compile"), resolved];
+    let mut wanted = vec![accepted(policy), resolved];
     if !ready.holds() {
         let kind = if ready.reason == TARGET_NOT_FOUND { STALLED } else { RECONCILING };
         wanted.push(Wanted::yes(kind, ready.reason, ready.message.clone()));
@@ -108,6 +108,23 @@ fn conditions(
 }
 
 const TARGET_NOT_FOUND: &str = "TargetNotFound";
+
+/// That the rules compile, and what they let in without deciding it.
+fn accepted(policy: &Policy) -> Wanted {
+    let records_only = |rule: &&PolicyRule| {
+        let shells = rule.ssh.as_ref().map(|ssh| ssh.shells.as_slice()).unwrap_or_default();
+        rule.action != RuleAction::Deny && shells.contains(&ShellMode::RecordOnly)
+    };
+    let rules: Vec<&str> = policy.spec.rules.iter().filter(records_only).map(|rule| &*rule.name).collect();
+    if rules.is_empty() {
+        return Wanted::yes(ACCEPTED, "Accepted", "the rules compile");
+    }
+    let message = format!(
+        "the rules compile; RecordOnly: a shell opened under {} is recorded, and nothing that is typed in it is decided",
+        rules.join(", ")
+    );
+    Wanted::yes(ACCEPTED, "Accepted", message)
+}
 
 /// What is wrong with a Policy: by the schema's rules, and by the gateway's compiler for each Resource it selects.
 fn problems(policy: &Policy, targets: &[Arc<Guarded<ProtectedResource>>]) -> Vec<String> {
@@ -236,4 +253,27 @@ pub fn error_policy(object: Arc<Guarded<Policy>>, error: &PolicyError, context: 
     );
     context.metrics.reconciled("Policy", "api");
     Action::requeue(Duration::from_secs(2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shells_in_which_nothing_is_decided_are_named() {
+        let message = |rules: serde_json::Value| {
+            let spec = json!({"targetRefs": [{"name": "web"}], "rules": rules});
+            accepted(&Policy::new("a", serde_json::from_value(spec).unwrap())).message
+        };
+        let shell = |name: &str, action: &str, shells: &[&str]| json!({"name": name, "action": action, "ssh": {"effects": ["Shell"], "shells": shells}});
+        let decided = json!([shell("a", "Allow", &["LineDisciplined"]), shell("b", "Deny", &["RecordOnly"])]);
+        assert_eq!(message(decided), "the rules compile");
+        let recorded = json!([
+            shell("a", "Allow", &["LineDisciplined", "RecordOnly"]),
+            shell("b", "Hold", &["RecordOnly"]),
+            shell("c", "Allow", &[])
+        ]);
+        let message = message(recorded);
+        assert!(message.contains("RecordOnly: a shell opened under a, b is recorded"), "{message}");
+    }
 }
