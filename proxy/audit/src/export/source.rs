@@ -48,12 +48,7 @@ impl Source {
         // A list that cannot be read is said at the start.
         drop(cursor::undelivered(directory).map_err(error(cursor::UNDELIVERED))?);
         let position = Position { sequence, place: None };
-        Ok(Self {
-            directory: directory.to_owned(),
-            durable,
-            acknowledged: position.clone(),
-            ahead: position,
-        })
+        Ok(Self { directory: directory.to_owned(), durable, acknowledged: position.clone(), ahead: position })
     }
 
     pub(super) fn next(&self) -> u64 {
@@ -106,8 +101,7 @@ impl Source {
     ) -> Result<(), String> {
         let last = first + count.saturating_sub(1);
         let range = Undelivered { time: Timestamp::now(), first, last, rejected, why };
-        cursor::keep(&self.directory, &range)
-            .map_err(|error| format!("write list of undelivered: {error}"))
+        cursor::keep(&self.directory, &range).map_err(|error| format!("write list of undelivered: {error}"))
     }
 }
 

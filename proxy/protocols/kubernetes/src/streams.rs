@@ -128,8 +128,13 @@ where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
     let (ended, drain) = (session.ended().clone(), CancellationToken::new());
-    let context =
-        Context { session: Arc::clone(&session), ended, drain, is_interactive: false, message_bytes: 1 << 20 };
+    let context = Context {
+        session: Arc::clone(&session),
+        ended,
+        drain,
+        is_interactive: false,
+        message_bytes: 1 << 20,
+    };
     let mut tape = tape::Tape::new(session, permit);
     tape.copies_on(proxy_audit::stream::Channel::STDIN);
     let relayed = match wire {

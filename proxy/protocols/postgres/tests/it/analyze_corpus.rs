@@ -109,7 +109,9 @@ fn holds(expected: &str, analysis: &Analysis) -> bool {
         ("clear-results", _) => !outputs_masked(command) && !flows,
         ("refused", _) => is_refused(command),
         ("reads", _) => command.reading.reads.iter().any(|column| MASKED.contains(&column.0.as_str())),
-        ("predicates", _) => command.reading.predicates.iter().any(|column| MASKED.contains(&column.0.as_str())),
+        ("predicates", _) => {
+            command.reading.predicates.iter().any(|column| MASKED.contains(&column.0.as_str()))
+        }
         ("touch", wanted) => {
             touches(command).iter().any(|touch| touch == wanted || touch.split(' ').next() == Some(wanted))
         }
@@ -134,7 +136,12 @@ fn run(corpus: &str) {
             writeln!(
                 failures,
                 "{}: not {expected}\n  {}\n  {:?}\n  {:?}\n  flows {:?}\n  unresolved {:?}",
-                case.name, case.sql, command.reading.effects, command.reading.outputs, command.reading.flows, analysis.unresolved
+                case.name,
+                case.sql,
+                command.reading.effects,
+                command.reading.outputs,
+                command.reading.flows,
+                analysis.unresolved
             )
             .expect("a String takes it");
         }
