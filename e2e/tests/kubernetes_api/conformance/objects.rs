@@ -59,7 +59,8 @@ const READS: &[Step<'_>] = &[
     step(&["get", "deployment", "web", "-o", "wide"]),
     step(&["get", "deployment", "web", "-o", "yaml"]),
     step(&["get", "deployment", "web", "-o", "json"]),
-    step(&["get", "deployment", "web", "-o", "yaml", "--show-managed-fields"]),
+    // managers are in the order of the second in which they wrote
+    step(&["get", "deployment", "web", "-o", "yaml", "--show-managed-fields"]).ignoring(Order),
     step(&["get", "deployment,configmap", "-o", "name"]),
     step(&["get", "deployment", "web", "-o", "jsonpath={.spec.template.spec.containers[*].image}"]),
     step(&["get", "configmaps", "-o", "custom-columns=NAME:.metadata.name,A:.data.a"]),
