@@ -27,14 +27,13 @@ pub use asking::{Asked, Unasked};
 pub use held::{Held, Notice};
 pub use permit::{End, EndKind, Permit};
 
-use judgement::{Clearance, Judgement, Judgements, Said};
-
 use crate::approval::{ApprovalError, Outcome};
 use crate::mask::Masker;
 use crate::metrics::CommandLabels;
 use crate::refusal::{Refusal, RefusalKind};
 use crate::session::{Durability, ResourceContext, Session};
 use jiff::Timestamp;
+use judgement::{Clearance, Judgement, Judgements, Said};
 use proxy_audit::{Event, Receipt, SessionStamp, SpoolError};
 use proxy_policy::{Command, Evaluation, PolicySet, Verdict};
 use std::sync::Arc;

@@ -38,12 +38,12 @@ pub(super) struct Clearance {
 
 impl Judgement {
     pub(super) fn new(command: &Command, evaluation: Evaluation, masker: &Masker, wording: Wording) -> Self {
-        let common = record::common(command, &evaluation, masker, wording);
         let said = match evaluation.verdict {
             Verdict::Allow { rule, mask } => Said::Allow(Arc::new(Clearance { rule, mask })),
             Verdict::Deny { rule, message } => Said::Deny { rule, message },
             Verdict::Hold { rule, terms, message, .. } => Said::Hold { rule, terms, message },
         };
+        let common = record::common(command, &said, &evaluation.observed, masker, wording);
         Self {
             reading: Arc::clone(&command.reading),
             role: Arc::clone(&command.role),
@@ -68,6 +68,14 @@ impl Said {
             Self::Allow(_) => "allow",
             Self::Deny { .. } => "deny",
             Self::Hold { .. } => "hold",
+        }
+    }
+
+    /// The rule that gave it.
+    pub(super) fn rule(&self) -> &RuleRef {
+        match self {
+            Self::Allow(clearance) => &clearance.rule,
+            Self::Deny { rule, .. } | Self::Hold { rule, .. } => rule,
         }
     }
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use proxy_audit::event::key;
 use proxy_audit::{Common, Event, EventName, SessionStamp, Severity, Value};
-use proxy_policy::{Command, Effects, Evaluation, PolicySet, RuleRef, Touch, Verdict};
+use proxy_policy::{Command, Effects, Observed, PolicySet, RuleRef, Touch};
 use sha2::Sha256;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -155,27 +155,24 @@ pub(super) fn session_end(reason: &'static str, commands: u64, totals: &Totals) 
 /// What the records of all statements with one reading and one verdict say alike.
 pub(super) fn common(
     command: &Command,
-    evaluation: &Evaluation,
+    said: &Said,
+    observed: &[Observed],
     masker: &Masker,
     wording: Wording,
 ) -> Common {
-    let (verdict, rule) = match &evaluation.verdict {
-        Verdict::Allow { rule, .. } => ("allow", rule),
-        Verdict::Deny { rule, .. } => ("deny", rule),
-        Verdict::Hold { rule, .. } => ("hold", rule),
-    };
+    let rule = said.rule();
     let mut attributes: Vec<(&'static str, Value)> = vec![
         (wording.operation, command.reading.operation.as_str().into()),
         (wording.text, shown_text(command, masker).into()),
         (key::EFFECTS, shown_effects(command, masker).into()),
-        (key::VERDICT, verdict.into()),
+        (key::VERDICT, said.word().into()),
         (key::POLICY_NAME, rule.policy.as_str().into()),
         (key::POLICY_GENERATION, rule.generation.into()),
         (key::RULE, rule.rule.as_str().into()),
     ];
-    if !evaluation.observed.is_empty() {
-        let observed = evaluation.observed.iter();
-        let observed = observed.map(|one| format!("{} {}/{}", one.verdict, one.rule.policy, one.rule.rule));
+    if !observed.is_empty() {
+        let observed =
+            observed.iter().map(|one| format!("{} {}/{}", one.verdict, one.rule.policy, one.rule.rule));
         attributes.push((key::OBSERVED, observed.collect::<Vec<_>>().into()));
     }
     Common::new(attributes)
