@@ -1,12 +1,13 @@
 //! `helm test`: an agent's session that whoever installed the chart can have tried.
 
-use crate::scene::{SYSTEM, Scene, chart, load_psql};
+use crate::scene::{SYSTEM, Scene, chart, load_psql, release_alone};
 
 #[test]
 fn helm_test_runs_a_real_session_and_says_what_is_wrong_with_it() {
     let Some(scene) = Scene::set("helm-test") else { return };
     load_psql(scene.cluster).unwrap();
     let chart = chart();
+    let _release = release_alone();
     let try_it = |set: &str| {
         let set = format!(
             "tests.image=localhost/psql:e2e,tests.resource=orders,tests.namespace=helm-test,tests.serviceAccountName=agent,\

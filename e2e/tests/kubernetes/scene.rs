@@ -9,7 +9,7 @@ use e2e::tools;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tempfile::NamedTempFile;
 
 /// A value of a masked column: it must be seen nowhere but in the server.
@@ -44,6 +44,13 @@ static API_SERVER: RwLock<()> = RwLock::new(());
 /// Keeps the API server and the operator as they are, as long as the value lives.
 pub(crate) fn undisturbed() -> RwLockReadGuard<'static, ()> {
     API_SERVER.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Keeps the installed release as it is, as long as the value lives: helm refuses an upgrade while another one runs,
+/// and an upgrade by the guide forgets what another story has set.
+pub(crate) fn release_alone() -> MutexGuard<'static, ()> {
+    static RELEASE: Mutex<()> = Mutex::new(());
+    RELEASE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 enum Undisturbed {
