@@ -144,7 +144,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         bytes: 0,
         values: values.len(),
         forms: forms::NAMES,
-        ruleset: proxy_audit::merkle::hexadecimal(&Sha256::digest(ruleset)),
+        ruleset: const_hex::encode(Sha256::digest(ruleset)),
         detectors,
         sealed: 0,
         found: 0,

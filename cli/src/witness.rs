@@ -10,7 +10,6 @@ use crate::verify::read_key;
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
-use proxy_audit::merkle::hexadecimal;
 use proxy_audit::note::certificate::certifier;
 use proxy_audit::note::cosignature::WitnessKey;
 use proxy_audit::witness::{Statement, Witness, WitnessAddress, WitnessOptions, fetch_statement};
@@ -146,7 +145,7 @@ fn row(log: &proxy_audit::witness::Witnessed) -> Row {
         log: log.key.name().to_owned(),
         key: log.key.fingerprint(),
         records: log.size,
-        root: hexadecimal(&log.root),
+        root: const_hex::encode(log.root),
         cosigned: time.and_then(|time| Timestamp::from_second(time).ok()),
     }
 }

@@ -152,7 +152,7 @@ impl Authority {
             hash.update([0]);
             hash.update(name.as_bytes());
         }
-        hex(&hash.finalize())
+        const_hex::encode(hash.finalize())
     }
 
     /// A certificate for these DNS names.
@@ -186,16 +186,6 @@ fn validity(params: &mut CertificateParams, now: Timestamp, length: SignedDurati
     };
     params.not_before = day(now.checked_sub(BACKDATED).unwrap_or(now));
     params.not_after = day(now.checked_add(length).unwrap_or(now));
-}
-
-/// Bytes as lower-case hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len().saturating_mul(2)), |mut text, byte| {
-        // Writing to a String cannot fail.
-        write!(text, "{byte:02x}").unwrap_or_default();
-        text
-    })
 }
 
 #[cfg(test)]

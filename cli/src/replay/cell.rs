@@ -45,7 +45,7 @@ impl CellType {
 
 /// As psql shows `bytea`.
 fn hexadecimal(bytes: &[u8]) -> String {
-    format!("\\x{}", proxy_audit::merkle::hexadecimal(bytes))
+    format!("\\x{}", const_hex::encode(bytes))
 }
 
 // https://github.com/postgres/postgres/blob/REL_18_STABLE/src/include/catalog/pg_type.dat

@@ -7,7 +7,6 @@ use crate::replay::renderer::{self, Part, Renderer};
 use crate::replay::sealed;
 use jiff::Timestamp;
 use owo_colors::OwoColorize as _;
-use proxy_audit::merkle::hexadecimal;
 use proxy_audit::query::{SessionDetail, SessionSummary};
 use proxy_audit::replay::{Step, StepKind};
 use proxy_audit::stream::{Channel, StreamEvent, StreamFrame};
@@ -172,7 +171,7 @@ impl<'a> Screen<'a> {
                 self.remark(&format!("{bytes} bytes are on record by their digest only"))
             }
             StreamEvent::File { bytes, digest, path, .. } => {
-                let digest = hexadecimal(digest);
+                let digest = const_hex::encode(digest);
                 self.remark(&format!("file {}: {bytes} bytes, SHA-256 {digest}", printable(path)))
             }
         }

@@ -6,7 +6,6 @@ use crate::replay::sealed;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
-use proxy_audit::merkle::hexadecimal;
 use proxy_audit::query::{Command, SessionDetail};
 use proxy_audit::replay::{Step, StepKind};
 use proxy_audit::stream::{Channel, StreamEvent, StreamFrame};
@@ -93,7 +92,7 @@ impl Terminal {
                 self.remark(&format!("{bytes} bytes are on record by their digest only"));
             }
             StreamEvent::File { bytes, digest, path, .. } => {
-                self.remark(&format!("file {path}: {bytes} bytes, SHA-256 {}", hexadecimal(digest)));
+                self.remark(&format!("file {path}: {bytes} bytes, SHA-256 {}", const_hex::encode(digest)));
             }
         }
         true

@@ -20,10 +20,10 @@ pub(super) fn forms(value: &[u8]) -> Vec<Form> {
     let mut forms = vec![
         Form { name: "as it is", bytes: value.to_vec() },
         Form { name: "reversed", bytes: reversed(value) },
-        Form { name: "hexadecimal", bytes: proxy_audit::merkle::hexadecimal(value).into_bytes() },
+        Form { name: "hexadecimal", bytes: const_hex::encode(value).into_bytes() },
         Form {
             name: "hexadecimal",
-            bytes: proxy_audit::merkle::hexadecimal(value).to_uppercase().into_bytes(),
+            bytes: const_hex::encode(value).to_uppercase().into_bytes(),
         },
     ];
     for alignment in 0..3 {

@@ -4,7 +4,6 @@
 //! annotation with the digest of what was applied is that of what is wanted (a field that is no longer wanted shows
 //! only there).
 
-use crate::authority::hex;
 use crate::context::Context;
 use crate::names::{APPLIED, MANAGER, RESOURCE_UID_LABEL};
 use crate::resource::validate::ValidatedResource;
@@ -187,7 +186,7 @@ pub(super) fn is_owned(object: &DynamicObject, uid: &str) -> bool {
 /// SHA-256 of what is wanted; JSON objects are sorted, so equal ones have equal digests.
 fn digest(wanted: &DynamicObject) -> String {
     let bytes = serde_json::to_vec(wanted).unwrap_or_default();
-    hex(&Sha256::digest(bytes))
+    const_hex::encode(Sha256::digest(bytes))
 }
 
 fn is_current(wanted: &DynamicObject, known: &DynamicObject) -> bool {

@@ -166,7 +166,7 @@ pub fn dereference(context: &Context, resource: &ProtectedResource) -> Dereferen
         missing,
         policies: stores.policies_of(resource),
         pods: pods(stores, &namespace, &resource.name_any()),
-        mounts: crate::authority::hex(&mounts.finalize()).chars().take(16).collect(),
+        mounts: const_hex::encode(mounts.finalize()).chars().take(16).collect(),
     }
 }
 

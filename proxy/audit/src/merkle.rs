@@ -29,16 +29,6 @@ pub fn chain_link(previous: Option<&Hash>) -> Hash {
     previous.map_or([0; 32], |hash| Sha256::digest(hash).into())
 }
 
-/// Lower-case hexadecimal.
-pub fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        for digit in [byte >> 4, byte & 15] {
-            text.push(char::from_digit(digit.into(), 16).unwrap_or_default());
-        }
-        text
-    })
-}
-
 /// The right edge of a tree that only grows: roots of its perfect subtrees, the largest first.
 ///
 /// As many hashes as the size has set bits, so never more than 64.

@@ -22,7 +22,6 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
 use std::sync::Arc;
 
 use self::masking::{ColumnMasks, DetectorSet};
@@ -255,11 +254,7 @@ fn digest(policies: &BTreeMap<Cow<'_, str>, &Policy>) -> String {
             hasher.update(part);
         }
     }
-    hasher.finalize().iter().fold(String::with_capacity(64), |mut hex, byte| {
-        // Writing to a String cannot fail.
-        write!(hex, "{byte:02x}").unwrap_or_default();
-        hex
-    })
+    const_hex::encode(hasher.finalize())
 }
 
 impl PolicySet {

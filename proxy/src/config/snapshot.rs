@@ -1,7 +1,6 @@
 //! The files of a directory as they were at one moment, and a digest to tell two moments apart.
 
 use sha2::{Digest, Sha256};
-use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::Path;
 
@@ -53,10 +52,7 @@ impl Snapshot {
                 hash.update(part);
             }
         }
-        hash.finalize().iter().fold(String::with_capacity(64), |mut hex, byte| {
-            write!(hex, "{byte:02x}").unwrap_or_default();
-            hex
-        })
+        const_hex::encode(hash.finalize())
     }
 }
 

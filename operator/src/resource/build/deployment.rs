@@ -3,7 +3,6 @@
 
 use super::object;
 use crate::args::Settings;
-use crate::authority::hex;
 use crate::names;
 use crate::resource::dereference::MountKind;
 use crate::resource::validate::ValidatedResource;
@@ -168,6 +167,6 @@ fn volumes(resource: &ValidatedResource) -> (Vec<Value>, Vec<Value>) {
 
 /// Names of objects may be longer than those of volumes.
 fn volume_name(kind: MountKind, name: &str) -> String {
-    let digest = hex(&Sha256::digest(format!("{}/{name}", kind.as_str())));
+    let digest = const_hex::encode(Sha256::digest(format!("{}/{name}", kind.as_str())));
     format!("mount-{}", digest.chars().take(12).collect::<String>())
 }

@@ -7,7 +7,6 @@ use crate::archive::{ArchiveError, Location, Store};
 use crate::checkpoint::{VERIFIER_KEY, read_notes};
 use crate::chunks::CHUNKS;
 use crate::inventory::{CERTIFIER_KEY, INVENTORY};
-use crate::merkle::hexadecimal;
 use crate::note::LogKey;
 use sha2::{Digest as _, Sha256};
 use std::fs::{DirBuilder, File};
@@ -76,7 +75,7 @@ fn keep_inventory(log: &Path, names: &[String], into: &Path) -> Result<(), Archi
     let carried = log.join(INVENTORY);
     let (notes, _) = read_notes(&carried).map_err(io_error(&carried))?;
     let Some(first) = notes.first().filter(|_| is_whole(log, names)) else { return Ok(()) };
-    let digest = hexadecimal(&Sha256::digest(first));
+    let digest = const_hex::encode(Sha256::digest(first));
     let kept = into.join(INVENTORIES).join(digest.get(..16).unwrap_or(&digest));
     if length(&kept.join(INVENTORY)) >= length(&carried) {
         return Ok(());

@@ -2,7 +2,7 @@
 
 use crate::chunks::{CHUNKS, IDENTITY, parse_name};
 use crate::evidence::{FORMAT, FileEntry, LogEntry, MANIFEST, Manifest, ProofLine};
-use crate::merkle::{Proof, hexadecimal};
+use crate::merkle::Proof;
 use crate::source::{OtlpSource, Part, RecordStream, Source, SourceError, Wanted};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
@@ -117,7 +117,7 @@ impl Bundle {
             let Some(part) = block.get(..read).filter(|part| !part.is_empty()) else { break };
             digest.update(part);
         }
-        Ok(hexadecimal(&digest.finalize()) == entry.sha256)
+        Ok(const_hex::encode(digest.finalize()) == entry.sha256)
     }
 
     /// Writes the encrypted results of one log, and the keys to them, as they lie beside a log. Whether a key is among

@@ -5,7 +5,7 @@ use crate::chunks::{self, CHUNKS, Identities, OpenError};
 use crate::event::{EventName, key};
 use crate::evidence::{FORMAT, FileEntry, LogEntry, MANIFEST, Manifest, ProofLine, SessionEntry};
 use crate::inventory;
-use crate::merkle::{CompactRange, Prover, hexadecimal};
+use crate::merkle::{CompactRange, Prover};
 use crate::read::{ReadError, end, records};
 use crate::record::Record;
 use crate::segment::{Frames, Segment};
@@ -269,7 +269,7 @@ impl Files {
             digest.update(part);
             bytes += read as u64;
         }
-        let sha256 = hexadecimal(&digest.finalize());
+        let sha256 = const_hex::encode(digest.finalize());
         self.0.push((FileEntry { path: path.to_owned(), bytes, sha256 }, file));
         Ok(())
     }

@@ -3,7 +3,7 @@
 use crate::checkpoint::{self, Entry};
 use crate::encode::{Draft, LogAttributes};
 use crate::event::{Event, EventName, SessionStamp, Severity, key};
-use crate::merkle::{CompactRange, Hash, chain_link, hexadecimal};
+use crate::merkle::{CompactRange, Hash, chain_link};
 use crate::note::LogSigner;
 use crate::read::ReadError;
 use crate::record::Record;
@@ -339,7 +339,7 @@ fn record_opening(
     if let Some((entry, Ok(signed))) = last.map(|entry| (entry, &entry.parsed)) {
         record = record
             .with(key::CHECKPOINT_SIZE, signed.checkpoint.size)
-            .with(key::CHECKPOINT_DIGEST, hexadecimal(&entry.digest()));
+            .with(key::CHECKPOINT_DIGEST, const_hex::encode(entry.digest()));
     }
     if let Some(predecessor) = predecessor.filter(|_| writer.size() == 0) {
         record = name_predecessor(record, predecessor)?;
@@ -356,7 +356,7 @@ fn name_predecessor(record: Event, predecessor: &Path) -> Result<Event, SpoolErr
     Ok(record
         .with(key::PREDECESSOR_ORIGIN, note.checkpoint.origin.as_str())
         .with(key::PREDECESSOR_SIZE, note.checkpoint.size)
-        .with(key::PREDECESSOR_DIGEST, hexadecimal(&entry.digest())))
+        .with(key::PREDECESSOR_DIGEST, const_hex::encode(entry.digest())))
 }
 
 fn close_session(writer: &mut Writer, session: &str, open: OpenSession) -> Result<(), SpoolError> {

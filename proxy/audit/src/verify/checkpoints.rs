@@ -1,7 +1,7 @@
 //! The checkpoints by themselves: signatures, order, forks; and against what the records say.
 
 use crate::checkpoint::Entry;
-use crate::merkle::{Hash, hexadecimal};
+use crate::merkle::Hash;
 use crate::note::{Checkpoint, LogKey, SignedCheckpoint};
 use crate::verify::{Report, UNSIGNED_TAIL_SECONDS};
 use jiff::Timestamp;
@@ -44,7 +44,7 @@ impl Checkpoints {
             largest = largest.max(size);
         }
         report.signed_size = largest;
-        report.digests = entries.iter().map(|entry| hexadecimal(&entry.digest())).collect();
+        report.digests = entries.iter().map(|entry| const_hex::encode(entry.digest())).collect();
         Self { roots, learned: RefCell::default() }
     }
 

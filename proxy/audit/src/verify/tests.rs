@@ -4,7 +4,7 @@ mod witnesses;
 
 use super::*;
 use crate::event::{Event, EventName, Severity, key};
-use crate::merkle::{CompactRange, chain_link, hexadecimal, leaf_hash};
+use crate::merkle::{CompactRange, chain_link, leaf_hash};
 use crate::note::{Checkpoint, LogSigner};
 use crate::record::Record;
 use crate::segment::{Frames, Header, MAGIC, Segment, frame};
@@ -374,9 +374,4 @@ async fn an_unfinished_record_is_incomplete_and_no_evidence_cannot_be_verified()
     assert_eq!(log.verify().outcome, Outcome::CannotVerify);
     let empty = TempDir::new().unwrap();
     assert_eq!(verify(empty.path(), None).unwrap().outcome.exit_code(), 3);
-}
-
-#[test]
-fn digests_are_printed_in_lower_case() {
-    assert_eq!(hexadecimal(&[0xab, 0x01]), "ab01");
 }

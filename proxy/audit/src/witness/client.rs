@@ -265,7 +265,7 @@ pub async fn fetch_statement(
 ) -> Result<(String, Statement), WitnessError> {
     let wrong = |why| WitnessError::Answer { witness: address.key.name().to_owned(), why };
     let client = Client::new(address, options).map_err(|why| configuration(address, why))?;
-    let nonce = crate::merkle::hexadecimal(&rand::random::<[u8; 16]>());
+    let nonce = const_hex::encode(rand::random::<[u8; 16]>());
     let note = client.statement(&nonce).await.map_err(wrong)?;
     let statement = Statement::parse(&note, &address.key).map_err(|error| wrong(error.to_string()))?;
     if statement.nonce != nonce {

@@ -13,7 +13,6 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use crate::merkle::hexadecimal;
 
 /// A log as it is kept.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -61,7 +60,7 @@ impl Store {
 
     /// Keeps a log. It is on disk when this returns.
     pub(super) fn write(&self, origin: &str, kept: &Kept) -> io::Result<()> {
-        let name = hexadecimal(&Sha256::digest(origin.as_bytes()));
+        let name = const_hex::encode(Sha256::digest(origin.as_bytes()));
         let (path, new) = (self.logs().join(format!("{name}.json")), self.logs().join(format!("{name}.new")));
         let mut file = File::create(&new)?;
         serde_json::to_writer_pretty(&mut file, kept)?;

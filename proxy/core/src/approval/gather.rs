@@ -293,12 +293,7 @@ fn list_digest(mut digests: Vec<String>) -> String {
         hash.update((digest.len() as u64).to_be_bytes());
         hash.update(digest.as_bytes());
     }
-    hash.finalize().iter().fold(String::with_capacity(64), |mut hex, byte| {
-        for nibble in [byte >> 4, byte & 15] {
-            hex.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
-        }
-        hex
-    })
+    const_hex::encode(hash.finalize())
 }
 
 /// So long nobody more of a burst may have come. A person takes seconds to look.

@@ -311,12 +311,7 @@ fn keyed_digest(key: &[u8; 32], purpose: &str, parts: &[&str]) -> String {
         mac.update(&(part.len() as u64).to_be_bytes());
         mac.update(part.as_bytes());
     }
-    mac.finalize().into_bytes().iter().fold(String::with_capacity(64), |mut hex, byte| {
-        for nibble in [byte >> 4, byte & 15] {
-            hex.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
-        }
-        hex
-    })
+    const_hex::encode(mac.finalize().into_bytes())
 }
 
 /// The claim that names the token; see `key::TOKEN_ID`.

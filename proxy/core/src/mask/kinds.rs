@@ -3,7 +3,6 @@
 use hmac::{Hmac, KeyInit, Mac};
 use proxy_policy::{Mask, MaskType};
 use sha2::Sha256;
-use std::fmt::Write;
 
 /// A value shorter than what is kept and this is redacted: keeping most of it would hide nothing.
 const PARTIAL_HIDES_AT_LEAST: usize = 6;
@@ -45,14 +44,9 @@ impl Keys {
     }
 
     fn hash(&self, value: &[u8]) -> Vec<u8> {
-        let mut out = String::from("hash_");
-        for byte in digest(&self.log, &[value]).iter().take(8) {
-            // writing to a String cannot fail
-            if write!(out, "{byte:02x}").is_err() {
-                break;
-            }
-        }
-        out.into_bytes()
+        let mut hash = const_hex::encode(digest(&self.log, &[value]));
+        hash.truncate(16);
+        format!("hash_{hash}").into_bytes()
     }
 
     fn token(&self, name: &str, value: &str) -> Vec<u8> {

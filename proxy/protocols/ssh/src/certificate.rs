@@ -108,11 +108,12 @@ impl Authority {
         self.seal
             .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), bound, &mut bytes)
             .or(Err(CertificateError::Key))?;
-        Ok(hex(nonce.iter().chain(&bytes)))
+        // extensions are texts: `ssh-keygen -L` shows them
+        Ok(const_hex::encode([&nonce[..], &bytes].concat()))
     }
 
     fn opened(&self, sealed: &str, public: &PublicKey) -> Result<BearerToken, CertificateError> {
-        let mut bytes = unhex(sealed).ok_or(CertificateError::Unknown)?;
+        let mut bytes = const_hex::decode(sealed).or(Err(CertificateError::Unknown))?;
         let (nonce, rest) = bytes.split_at_mut_checked(NONCE_LEN).ok_or(CertificateError::Unknown)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).or(Err(CertificateError::Unknown))?;
         let bound = Aad::from(public.to_bytes().or(Err(CertificateError::Unknown))?);
@@ -130,23 +131,6 @@ impl fmt::Debug for Authority {
 
 fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-/// Extensions are texts: `ssh-keygen -L` shows them.
-fn hex<'a>(bytes: impl Iterator<Item = &'a u8>) -> String {
-    bytes
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .map(|nibble| char::from_digit(u32::from(nibble), 16).unwrap_or('0'))
-        .collect()
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let nibbles: Vec<u8> = text
-        .chars()
-        .map(|digit| digit.to_digit(16).and_then(|n| u8::try_from(n).ok()))
-        .collect::<Option<_>>()?;
-    let (pairs, []) = nibbles.as_chunks::<2>() else { return None };
-    Some(pairs.iter().map(|[high, low]| high << 4 | low).collect())
 }
 
 /// Name of the extension that holds the sealed token (PROTOCOL.certkeys: names of others carry a domain).

@@ -19,7 +19,6 @@ use crds::v1alpha1::{GatewayTls, Policy, ProtectedResource, RunningPolicy, Secre
 use policies::{Chosen, Policies};
 use proxy_policy::ResourceFacts;
 use sha2::{Digest as _, Sha256};
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 /// What was seen. It holds secrets, so this has no `Debug`.
@@ -229,7 +228,7 @@ fn digest_of_settings(seen: &Seen<'_>) -> String {
         Ok(mounted) => mounted.hash(&mut hash),
         Err(problems) => hash.update(format!("{problems}")),
     }
-    hex(hash)
+    const_hex::encode(hash.finalize())
 }
 
 fn digest_of_all(settings: &str, policies: &[Arc<Described<Policy>>]) -> String {
@@ -238,13 +237,6 @@ fn digest_of_all(settings: &str, policies: &[Arc<Described<Policy>>]) -> String 
     for policy in policies {
         hash.update(format!("{} {} {}\n", policy.name, policy.uid, policy.generation));
     }
-    hex(hash)
+    const_hex::encode(hash.finalize())
 }
 
-fn hex(hash: Sha256) -> String {
-    hash.finalize().iter().fold(String::with_capacity(64), |mut hex, byte| {
-        // Writing to a String cannot fail.
-        write!(hex, "{byte:02x}").unwrap_or_default();
-        hex
-    })
-}

@@ -171,10 +171,8 @@ pub(super) fn canonical(info: &RequestInfo, read: Option<&Read>) -> String {
     if let Some(read) = read {
         let mut body = String::new();
         steady(&read.value, &mut body);
-        let _written = write!(out, "\n\n{:?} ", read.form);
-        for byte in Sha256::digest(body.as_bytes()) {
-            let _written = write!(out, "{byte:02x}");
-        }
+        let _written =
+            write!(out, "\n\n{:?} {}", read.form, const_hex::encode(Sha256::digest(body.as_bytes())));
     }
     out
 }

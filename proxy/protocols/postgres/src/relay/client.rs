@@ -300,10 +300,5 @@ fn digest(parameters: &[u8]) -> String {
     if parameters == [0; 4] {
         return String::new();
     }
-    Sha256::digest(parameters).iter().fold(String::with_capacity(64), |mut hex, byte| {
-        for nibble in [byte >> 4, byte & 15] {
-            hex.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
-        }
-        hex
-    })
+    const_hex::encode(Sha256::digest(parameters))
 }
