@@ -9,6 +9,8 @@ mod ssh_clients;
 mod ssh_corpora;
 mod ssh_crash;
 mod ssh_day;
+mod ssh_displays;
+mod ssh_encryption;
 mod ssh_everyday;
 mod ssh_forwards;
 mod ssh_load;

@@ -3,6 +3,7 @@
 use crate::acts;
 use crate::authentication::{Answered, Answers, not_offered, place};
 use crate::certificate::Authority;
+use crate::display::Display;
 use crate::place::Place;
 use crate::refusals::{refusal, sentence};
 use crate::relay;
@@ -302,31 +303,33 @@ impl Handler for Door {
     async fn x11_request(
         &mut self,
         channel: ChannelId,
-        _single: bool,
-        _protocol: &str,
-        _cookie: &str,
-        _screen: u32,
+        single: bool,
+        protocol: &str,
+        cookie: &str,
+        screen: u32,
         wire: &mut Wire,
     ) -> Result<(), Self::Error> {
-        self.judge(acts::forward_x11, wire).await;
-        wire.channel_failure(channel)
+        let display = Display::asked(single, (protocol, cookie), screen);
+        let lent = match (&self.session, display) {
+            (Some(session), Some(display)) => {
+                allows(session, acts::forward_x11, wire).await? && session.lend_display(channel, display)
+            }
+            _ => false,
+        };
+        if lent { wire.channel_success(channel) } else { wire.channel_failure(channel) }
     }
 
     async fn agent_request(&mut self, channel: ChannelId, wire: &mut Wire) -> Result<bool, Self::Error> {
         let Some(session) = self.session.clone() else { return Ok(false) };
-        match session.run_now(acts::forward_agent(&session.place)).await {
-            Ok(()) => {
-                session.agent.store(true, Ordering::Relaxed);
-                session.wish(channel, |wishes| wishes.agent = true);
-                wire.channel_success(channel)?;
-                Ok(true)
-            }
-            Err(refusal) => {
-                wire.debug(true, &sentence(&refusal), "")?;
-                wire.channel_failure(channel)?;
-                Ok(false)
-            }
+        let lent = allows(&session, acts::forward_agent, wire).await?;
+        if lent {
+            session.agent.store(true, Ordering::Relaxed);
+            session.wish(channel, |wishes| wishes.agent = true);
+            wire.channel_success(channel)?;
+        } else {
+            wire.channel_failure(channel)?;
         }
+        Ok(lent)
     }
 
     async fn channel_open_direct_tcpip(
@@ -397,14 +400,6 @@ impl Handler for Door {
 }
 
 impl Door {
-    /// Puts a wish on record that nothing fulfils, and tells the client.
-    async fn judge(&self, command: fn(&Place) -> proxy_policy::Command, wire: &mut Wire) {
-        let Some(session) = &self.session else { return };
-        if let Err(refusal) = session.run_now(command(&session.place)).await {
-            wire.debug(true, &sentence(&refusal), "").unwrap_or_default();
-        }
-    }
-
     fn forward(&self, channel: Channel<Msg>, reply: ChannelOpenHandle, destination: Destination) {
         // Dropping `reply` refuses.
         let Some(session) = self.session.clone() else { return };
@@ -422,5 +417,17 @@ impl Door {
                 Ok(None)
             }
         }
+    }
+}
+
+/// Whether the client may lend something; it is told why not.
+async fn allows(
+    session: &Session,
+    lending: fn(&Place) -> proxy_policy::Command,
+    wire: &mut Wire,
+) -> Result<bool, russh::Error> {
+    match session.run_now(lending(&session.place)).await {
+        Ok(()) => Ok(true),
+        Err(refusal) => wire.debug(true, &sentence(&refusal), "").map(|()| false),
     }
 }

@@ -8,6 +8,7 @@ mod acts;
 pub mod analyze;
 mod authentication;
 mod certificate;
+mod display;
 mod door;
 mod flow;
 mod paths;

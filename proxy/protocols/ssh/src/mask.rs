@@ -128,6 +128,7 @@ impl OutputMasker {
     /// text it is all that comes, and the other side waits for it.
     pub fn quiet(&mut self, out: &mut Vec<u8>) {
         let waiting = self.held.get(self.released..).unwrap_or_default();
+        let waits = waiting.len();
         let half = if self.pauses < PAUSES { broken(waiting) } else { 0 };
         let whole = self.held.len() - half;
         if whole == self.released {
@@ -137,6 +138,10 @@ impl OutputMasker {
         let held = self.held.get(..whole).unwrap_or_default();
         let begun = begun(&self.masker, held).map(|start| start.max(self.released));
         self.release(begun.unwrap_or(whole), out);
+        if self.held.len() - self.released == waits {
+            // before what may be half a character stands what may be another half
+            self.pauses += 1;
+        }
         if let Some(begun) = begun {
             // what has begun is hidden as it is, and whatever more comes of it
             self.counts.add(BEGUN);

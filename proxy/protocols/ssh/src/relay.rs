@@ -14,8 +14,9 @@ mod trade;
 
 use crate::acts;
 use crate::analyze::analyze;
+use crate::display::Display;
 use crate::flow::Full;
-use crate::refusals::{EXIT_STATUS, lines, refusal};
+use crate::refusals::{EXIT_STATUS, lines, notice, refusal};
 use crate::session::{Purpose, Session};
 use crate::upstream::{self, Connection, UpstreamError, Upstreams};
 use bytes::Bytes;
@@ -77,6 +78,8 @@ pub(crate) enum Start {
     Subsystem(String),
     /// Nothing: the channel leads elsewhere.
     Forward,
+    /// Nothing: the channel leads to the client's display.
+    Display,
 }
 
 /// Why a channel has nothing more to do.
@@ -135,7 +138,7 @@ impl Relay {
             Purpose::Work(upstreams) => upstreams,
             Purpose::Trade(terms) => return Err(self.trade(terms, &start).await),
         };
-        let command = self.command(&mut start)?;
+        let command = self.command(&mut start).await?;
         let permit = self.clear(Arc::new(command)).await?;
         match self.launch(upstreams, &start).await {
             Ok((connection, channel)) => Ok(Running { permit, connection: Some(connection), channel, start }),
@@ -213,7 +216,7 @@ impl Relay {
     }
 
     /// What is started, as a command.
-    fn command(&self, start: &mut Start) -> Result<Command, Refusal> {
+    async fn command(&self, start: &mut Start) -> Result<Command, Refusal> {
         let place = &self.session.place;
         let mut command = match start {
             Start::Exec(line) if line.len() > self.session.options.limits.command_bytes => {
@@ -222,12 +225,12 @@ impl Relay {
             }
             Start::Exec(line) => analyze(line, &place.role, &place.host),
             Start::Shell { lines } => {
-                let (command, disciplined) = self.shell();
+                let (command, disciplined) = self.shell().await;
                 *lines = disciplined;
                 command
             }
             Start::Subsystem(name) => acts::subsystem(place, name),
-            Start::Forward => return Err(self.session.reason()),
+            Start::Forward | Start::Display => return Err(self.session.reason()),
         };
         if let (Some(terminal), Start::Exec(_) | Start::Subsystem(_)) = (&self.terminal, start) {
             acts::touches(&mut command).push(acts::terminal(&terminal.term));
@@ -239,10 +242,10 @@ impl Relay {
     }
 
     /// A shell in the strictest mode that the policies do not refuse, and whether its lines are decided.
-    fn shell(&self) -> (Command, bool) {
+    async fn shell(&self) -> (Command, bool) {
         let disciplined = acts::shell(&self.session.place, "LineDisciplined");
         let recorded = acts::shell(&self.session.place, "RecordOnly");
-        if self.session.would_refuse(&disciplined) && !self.session.would_refuse(&recorded) {
+        if self.session.would_deny(&disciplined).await && !self.session.would_deny(&recorded).await {
             (recorded, false)
         } else {
             (disciplined, true)
@@ -279,22 +282,26 @@ impl Relay {
                 channel.request_pty(true, term, columns, rows, width, height, modes).await?;
                 accepted(&mut channel).await?;
             }
-            if wishes.agent {
-                channel.agent_forward(true).await?;
-                accepted(&mut channel).await?;
-            }
+            let declined = lend(&mut channel, wishes.agent, wishes.display.as_ref()).await?;
             match start {
                 Start::Exec(line) => channel.exec(true, line.clone()).await?,
                 Start::Shell { .. } => channel.request_shell(true).await?,
                 Start::Subsystem(name) => channel.request_subsystem(true, name.clone()).await?,
-                Start::Forward => return Err(russh::Error::RequestDenied.into()),
+                Start::Forward | Start::Display => return Err(russh::Error::RequestDenied.into()),
             }
             accepted(&mut channel).await?;
-            Ok::<_, UpstreamError>(channel)
+            Ok::<_, UpstreamError>((channel, declined))
         };
         let limit = self.session.options.limits.connect;
         match tokio::time::timeout(limit, starting).await {
-            Ok(Ok(channel)) => Ok((connection, channel)),
+            Ok(Ok((channel, declined))) => {
+                for lent in declined {
+                    // A client that is gone is seen by who serves what runs.
+                    let told = notice(&format!("the host does not take {lent}; what runs goes without"));
+                    self.tell(&told).await.unwrap_or_default();
+                }
+                Ok((connection, channel))
+            }
             Ok(Err(error)) => {
                 upstream::hang_up(&connection).await;
                 Err(error)
@@ -331,6 +338,37 @@ impl Relay {
         } else {
             self.write.extended_data_bytes(STDERR, text).await
         }
+    }
+}
+
+/// Lends the host what the client lends to it. Gives what the host does not take, which is no reason to run nothing.
+async fn lend(
+    channel: &mut Channel<client::Msg>,
+    agent: bool,
+    display: Option<&Display>,
+) -> Result<Vec<&'static str>, UpstreamError> {
+    let mut declined = Vec::new();
+    if agent {
+        channel.agent_forward(true).await?;
+        if !is_taken(accepted(channel).await)? {
+            declined.push("the agent");
+        }
+    }
+    if let Some(display) = display {
+        let Display { single, protocol, cookie, screen, .. } = display;
+        channel.request_x11(true, *single, protocol, cookie.expose(), *screen).await?;
+        if !is_taken(accepted(channel).await)? {
+            declined.push("the display");
+        }
+    }
+    Ok(declined)
+}
+
+fn is_taken(answer: Result<(), UpstreamError>) -> Result<bool, UpstreamError> {
+    match answer {
+        Ok(()) => Ok(true),
+        Err(UpstreamError::Ssh(russh::Error::RequestDenied)) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

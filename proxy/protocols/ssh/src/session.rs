@@ -2,6 +2,7 @@
 
 use crate::acts;
 use crate::certificate::Authority;
+use crate::display::{Display, Greeting};
 use crate::flow::Flow;
 use crate::options::Options;
 use crate::place::Place;
@@ -12,7 +13,7 @@ use proxy_core::authn::BearerToken;
 use proxy_core::gate::{Asked, Decision, End, Gate, Held, Judged, Permit, Standing, Watch};
 use proxy_core::refusal::{Refusal, RefusalKind};
 use proxy_core::session::ResourceContext;
-use proxy_policy::{Command, Identity, Verdict};
+use proxy_policy::{Command, Identity};
 use russh::ChannelId;
 use russh::server::Handle;
 use std::collections::HashMap;
@@ -47,6 +48,8 @@ pub(crate) struct Session {
     wishes: StdMutex<HashMap<ChannelId, Wishes>>,
     /// The host may open channels to the client's agent.
     pub(crate) agent: AtomicBool,
+    /// Displays that the host may open channels to.
+    displays: StdMutex<Vec<Display>>,
     /// Ports and sockets that the host listens on for the client.
     pub(crate) listeners: StdMutex<Vec<Listener>>,
 }
@@ -92,6 +95,8 @@ pub(crate) struct Wishes {
     pub(crate) environment: Vec<(String, String)>,
     /// Its agent is lent.
     pub(crate) agent: bool,
+    /// Its display is lent.
+    pub(crate) display: Option<Display>,
 }
 
 impl Session {
@@ -111,6 +116,7 @@ impl Session {
             flow: Arc::default(),
             wishes: StdMutex::default(),
             agent: AtomicBool::new(false),
+            displays: StdMutex::default(),
             listeners: StdMutex::default(),
         }
     }
@@ -159,12 +165,9 @@ impl Session {
         }
     }
 
-    /// What the newest policies say of a command, without a record: to choose among forms of which one is then asked
-    /// for.
-    pub(crate) fn would_refuse(&self, command: &Command) -> bool {
-        let policies = self.resource.policies.load();
-        let verdict = policies.evaluate(&self.identity, command, jiff::Timestamp::now()).verdict;
-        matches!(verdict, Verdict::Deny { .. })
+    /// As [`Gate::would_deny`]: to choose among forms of which one is then asked for.
+    pub(crate) async fn would_deny(&self, command: &Command) -> bool {
+        self.gate.lock().await.as_mut().is_none_or(|gate| gate.would_deny(command))
     }
 
     /// As [`Gate::resume`]. Not cancel safe.
@@ -340,6 +343,7 @@ impl Session {
         let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         match lent {
             Lent::Agent => self.agent.load(Ordering::Relaxed),
+            Lent::Display(_) => !self.displays().is_empty(),
             Lent::Port { connected, .. } => listeners
                 .iter()
                 .any(|listener| matches!(&listener.on, On::Port(_, port) if *port == connected.1)),
@@ -402,6 +406,26 @@ impl Session {
         }
     }
 
+    /// Lends a display to what a channel starts. `false`: there are too many.
+    pub(crate) fn lend_display(&self, channel: ChannelId, display: Display) -> bool {
+        let mut displays = self.displays();
+        let room = displays.len() < DISPLAYS;
+        if room {
+            displays.push(display.clone());
+            self.wish(channel, |wishes| wishes.display = Some(display));
+        }
+        room
+    }
+
+    /// Whether a display is lent to whoever greets like this.
+    pub(crate) fn admits(&self, greeting: &Greeting) -> bool {
+        self.displays().iter().any(|display| display.admits(greeting))
+    }
+
+    fn displays(&self) -> std::sync::MutexGuard<'_, Vec<Display>> {
+        self.displays.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The client's side.
     pub(crate) fn client(&self) -> Option<&Handle> {
         self.handle.get()
@@ -439,6 +463,8 @@ fn is_locale(name: &str, value: &str) -> bool {
 const VARIABLE_BYTES: usize = 32 << 10;
 /// Most ports and sockets that a host listens on for a session.
 const LISTENERS: usize = 16;
+/// Most displays that a session lends: its clients ask once for each channel.
+const DISPLAYS: usize = 1024;
 /// Most variables of a channel.
 const VARIABLES: usize = 128;
 /// Time that channels have for recording their end.

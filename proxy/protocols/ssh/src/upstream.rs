@@ -281,6 +281,18 @@ impl client::Handler for Watcher {
         Ok(())
     }
 
+    async fn server_channel_open_x11(
+        &mut self,
+        channel: Channel<client::Msg>,
+        origin: &str,
+        origin_port: u32,
+        reply: client::ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), Self::Error> {
+        self.lend(channel, reply, Lent::Display((origin.to_owned(), origin_port)));
+        Ok(())
+    }
+
     // What follows is refused, by dropping the reply: the library's own answer would be to accept.
 
     async fn server_channel_open_session(
@@ -309,17 +321,6 @@ impl client::Handler for Watcher {
         &mut self,
         _: Channel<client::Msg>,
         _: &str,
-        _: client::ChannelOpenHandle,
-        _: &mut client::Session,
-    ) -> Result<(), Self::Error> {
-        Ok(())
-    }
-
-    async fn server_channel_open_x11(
-        &mut self,
-        _: Channel<client::Msg>,
-        _: &str,
-        _: u32,
         _: client::ChannelOpenHandle,
         _: &mut client::Session,
     ) -> Result<(), Self::Error> {

@@ -30,6 +30,21 @@ fn masked(bytes: &[u8], step: usize, pause: usize) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
+/// Binary output stops in the middle of nothing: the other side waits for all of it.
+#[test]
+fn whatever_bytes_a_program_stops_with_they_come_out_after_some_pauses() {
+    for tail in [&[0xc4, 0xe1][..], &[0xe1, 0xe1, 0xe1, 0xe1], b"\x1b[\x1b[", b"\x1b]\xf0\xf0", &[0xff; 300]] {
+        let (mut masker, mut out) = (OutputMasker::new(masker()), Vec::new());
+        masker.push(tail, &mut out);
+        let mut pauses = 0;
+        while masker.holds() && pauses < 100 {
+            masker.quiet(&mut out);
+            pauses += 1;
+        }
+        assert!(out == tail && pauses <= 2 * usize::from(PAUSES) + 2, "{tail:?} after {pauses}: {out:?}");
+    }
+}
+
 #[test]
 fn however_output_is_cut_the_same_comes_out() {
     let colour: String = CANARY.chars().map(|c| format!("\x1b[31m{c}\x1b[0m")).collect();

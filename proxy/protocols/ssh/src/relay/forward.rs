@@ -1,4 +1,4 @@
-//! Channels that lead elsewhere: forwardings in both directions, and the client's agent. Each connection through one
+//! Channels that lead elsewhere: forwardings in both directions, and the client's agent and display. Each connection through one
 //! is a command of its own, and what it carries is recorded as a program's input and output are.
 
 use super::pump::Pump;
@@ -93,6 +93,8 @@ async fn open(
 pub(crate) enum Lent {
     /// Its agent.
     Agent,
+    /// Its display, and who comes.
+    Display((String, u32)),
     /// A port that the host listens on for it: what the host calls it, and who comes.
     Port {
         /// Address and port that were connected to.
@@ -108,6 +110,7 @@ impl Lent {
     fn command(&self, session: &Session) -> Command {
         match self {
             Self::Agent => acts::forward_agent(&session.place),
+            Self::Display(_) => acts::forward_x11(&session.place),
             Self::Port { connected, .. } => acts::forward_remote(&session.place, &connected.0, connected.1),
             Self::Socket(path) => acts::forward_socket(&session.place, path),
         }
@@ -116,6 +119,7 @@ impl Lent {
     async fn open(&self, client: &Handle) -> Result<Channel<Msg>, russh::Error> {
         match self {
             Self::Agent => client.channel_open_agent().await,
+            Self::Display((origin, port)) => client.channel_open_x11(origin, *port).await,
             Self::Port { connected, origin } => {
                 client.channel_open_forwarded_tcpip(&connected.0, connected.1, &origin.0, origin.1).await
             }
@@ -134,7 +138,8 @@ pub(crate) async fn to_client(
     match lend(&session, &lent).await {
         Ok((permit, here)) => {
             reply.accept().await;
-            let running = Running { permit, connection: None, channel, start: Start::Forward };
+            let start = if matches!(lent, Lent::Display(_)) { Start::Display } else { Start::Forward };
+            let running = Running { permit, connection: None, channel, start };
             Pump::run(relay(&session, here), running).await;
         }
         Err(refusal) => {

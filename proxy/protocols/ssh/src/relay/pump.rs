@@ -4,6 +4,7 @@ use super::files::{Boundaries, Files, Said};
 use super::input::{Aside, ClientWrite, INPUT_BYTES, Reader, Signals, Writer, resize};
 use super::recorder::Recorder;
 use super::{Relay, Running, STDERR, Start, Terminal, signal_name};
+use crate::display::Opening;
 use crate::mask::OutputMasker as Output;
 use crate::refusals::{EXIT_STATUS, lines, refusal};
 use crate::scp;
@@ -31,6 +32,8 @@ pub(super) struct Pump<'a> {
     masked: bool,
     terminal: Option<Terminal>,
     files: Option<Subsystem>,
+    /// The channel leads to the client's display, and nobody has greeted it yet.
+    opening: Option<Opening>,
     /// The client has a standard error and expects an exit status.
     speaks: bool,
     /// The client knows that no more comes.
@@ -113,16 +116,21 @@ impl Pump<'_> {
             log,
             files: files.clone(),
         };
-        let speaks = !matches!(start, Start::Forward);
+        let speaks = !matches!(start, Start::Forward | Start::Display);
         let mut pump = Pump::new(&session, (&recorder, &masker), (host, &write), signals, terminal);
         pump.speaks = speaks;
+        pump.opening = matches!(start, Start::Display).then(Opening::default);
         pump.files =
             files.clone().zip(said).map(|(files, said)| Subsystem { files, said, at: Boundaries::default() });
         let (clean, (), ()) = tokio::join!(Box::pin(pump.serve()), reader.run(ahead), writer.run());
         if let Some(files) = files {
             files.finish().await;
         }
-        let Some(connection) = connection else { return };
+        let Some(connection) = connection else {
+            // What was lent is one channel among others of its connection.
+            note_unheard(to_host.close().await);
+            return;
+        };
         if clean && let Purpose::Work(upstreams) = &session.purpose {
             upstreams.give_back(connection);
         } else {
@@ -151,6 +159,7 @@ impl<'a> Pump<'a> {
             masked: masker.has_detectors(),
             terminal,
             files: None,
+            opening: None,
             speaks: true,
             ended: false,
         }
@@ -231,7 +240,22 @@ impl<'a> Pump<'a> {
         Ok(())
     }
 
+    /// Passes on how a program greets the client's display; gives what follows.
+    async fn greet(&mut self, data: Bytes) -> Result<Bytes, Stop> {
+        let Some(opening) = &mut self.opening else { return Ok(data) };
+        let greeting = opening.take(&data).or(Err(Stop::Refused(no_display())))?;
+        let Some((greeting, rest)) = greeting else { return Ok(Bytes::new()) };
+        if !self.session.admits(&greeting) {
+            return Err(Stop::Refused(no_display()));
+        }
+        self.opening = None;
+        self.recorder.output(Channel::STDOUT, &greeting.recorded()).await.map_err(Stop::Refused)?;
+        self.send(Channel::STDOUT, Bytes::from(greeting.sent())).await?;
+        Ok(Bytes::from(rest))
+    }
+
     async fn say(&mut self, channel: Channel, data: Bytes) -> Result<(), Stop> {
+        let data = self.greet(data).await?;
         if channel == Channel::STDOUT
             && let Some(subsystem) = &mut self.files
         {
@@ -399,6 +423,11 @@ impl<'a> Pump<'a> {
         tokio::time::timeout(FAREWELL, telling).await.unwrap_or(Ok(()))?;
         self.client.close().await
     }
+}
+
+fn no_display() -> Refusal {
+    let hint = "use the display and the cookie that the host's sshd gave to what it started";
+    refusal(RefusalKind::Denied, "what came for the display does not show the client's cookie", hint)
 }
 
 /// Time that a client has for reading why its channel ends.
