@@ -1,7 +1,7 @@
 //! Reading logs from disk, also while a gateway writes them.
 
 use crate::checkpoint::VERIFIER_KEY;
-use crate::merkle::{Hash, chain_link};
+use crate::merkle::{CompactRange, Hash, chain_link};
 use crate::record::{Record, RecordError};
 use crate::segment::{Frames, Segment, SegmentError};
 use serde::{Deserialize, Serialize};
@@ -69,11 +69,14 @@ impl Position {
 }
 
 /// The records of one log in their order. A record that is being written ends the iteration as the end of the log
-/// does.
+/// does. What retention removes meanwhile is passed over: there may be a gap before the first segment that is left.
 #[derive(Debug)]
 pub struct Records {
+    directory: PathBuf,
     segments: VecDeque<Segment>,
     frames: Option<Frames>,
+    /// The tree before the first record that was read.
+    begin: Option<CompactRange>,
     segment: u64,
     offset: u64,
     last: Option<u64>,
@@ -85,10 +88,11 @@ pub struct Records {
 /// # Errors
 /// The directory cannot be listed.
 pub fn records(directory: &Path) -> Result<Records, ReadError> {
-    let segments = Segment::list(directory)
-        .map_err(|source| ReadError::List { path: directory.to_owned(), source })?
-        .into();
-    Ok(Records { segments, frames: None, segment: 0, offset: 0, last: None, leaf_hash: None })
+    Ok(Records::of(directory, list(directory)?.into()))
+}
+
+fn list(directory: &Path) -> Result<Vec<Segment>, ReadError> {
+    Segment::list(directory).map_err(|source| ReadError::List { path: directory.to_owned(), source })
 }
 
 /// The records of the log from this position on. When the segment was removed since, from the first that is there.
@@ -100,8 +104,10 @@ pub fn records_from(directory: &Path, position: &Position) -> Result<Records, Re
     records.segments.retain(|segment| segment.first >= position.segment);
     if records.segments.front().is_some_and(|segment| segment.first == position.segment)
         && let Some(segment) = records.segments.pop_front()
+        && let Some(frames) =
+            records.unless_removed(&segment, Frames::resume(&segment.path, position.offset))?
     {
-        records.frames = Some(Frames::resume(&segment.path, position.offset)?);
+        records.frames = Some(frames);
         records.segment = position.segment;
         records.offset = position.offset;
         records.last = position.next.checked_sub(1);
@@ -111,6 +117,48 @@ pub fn records_from(directory: &Path, position: &Position) -> Result<Records, Re
 }
 
 impl Records {
+    fn of(directory: &Path, segments: VecDeque<Segment>) -> Self {
+        let directory = directory.to_owned();
+        Self {
+            directory,
+            segments,
+            frames: None,
+            begin: None,
+            segment: 0,
+            offset: 0,
+            last: None,
+            leaf_hash: None,
+        }
+    }
+
+    /// The tree before the first record that was read; `None` before that, and where reading began within a segment.
+    pub(crate) fn begin(&self) -> Option<&CompactRange> {
+        self.begin.as_ref()
+    }
+
+    /// What was opened; `None` when retention removed the segment since it was listed, and reading goes on with what
+    /// is left. It removes the oldest first: a segment that is not there, between others that are, is damage.
+    fn unless_removed<T>(
+        &mut self,
+        segment: &Segment,
+        opened: Result<T, SegmentError>,
+    ) -> Result<Option<T>, ReadError> {
+        let error = match opened {
+            Ok(opened) => return Ok(Some(opened)),
+            Err(error) => error,
+        };
+        let gone =
+            matches!(&error, SegmentError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
+        if gone {
+            let left = list(&self.directory)?;
+            if left.first().is_some_and(|oldest| oldest.first > segment.first) {
+                self.segments = left.into();
+                return Ok(None);
+            }
+        }
+        Err(error.into())
+    }
+
     /// Behind the record that was read last; `None` before the first.
     pub fn position(&self) -> Option<Position> {
         let leaf_hash = self.leaf_hash?;
@@ -121,13 +169,16 @@ impl Records {
         loop {
             let Some(frames) = &mut self.frames else {
                 let Some(segment) = self.segments.pop_front() else { return Ok(None) };
-                match Frames::open(&segment.path) {
-                    Ok((frames, _)) => {
-                        self.frames = Some(frames);
-                        self.segment = segment.first;
+                let opened = Frames::open(&segment.path);
+                if matches!(opened, Err(SegmentError::Torn { .. })) && self.segments.is_empty() {
+                    return Ok(None);
+                }
+                if let Some((frames, header)) = self.unless_removed(&segment, opened)? {
+                    self.frames = Some(frames);
+                    self.segment = segment.first;
+                    if self.last.is_none() {
+                        self.begin = Some(header.tree);
                     }
-                    Err(SegmentError::Torn { .. }) if self.segments.is_empty() => return Ok(None),
-                    Err(error) => return Err(error.into()),
                 }
                 continue;
             };
@@ -169,12 +220,9 @@ impl Iterator for Records {
 /// # Errors
 /// The segment cannot be read.
 pub fn end(directory: &Path) -> Result<u64, ReadError> {
-    let segments =
-        Segment::list(directory).map_err(|source| ReadError::List { path: directory.to_owned(), source })?;
-    let Some(last) = segments.last().cloned() else { return Ok(0) };
+    let Some(last) = list(directory)?.last().cloned() else { return Ok(0) };
     let mut end = last.first;
-    let segments = VecDeque::from([last]);
-    for record in (Records { segments, frames: None, segment: 0, offset: 0, last: None, leaf_hash: None }) {
+    for record in Records::of(directory, VecDeque::from([last])) {
         end = record?.sequence() + 1;
     }
     Ok(end)
@@ -239,5 +287,64 @@ mod tests {
         let mut none = records_from(&options.directory, &last).unwrap();
         assert!(none.next().is_none());
         assert_eq!(none.position(), Some(last));
+    }
+
+    /// A log of many segments, and the segments.
+    async fn log(directory: &Path) -> Vec<Segment> {
+        let options = SpoolOptions { segment_bytes: 2_000, ..SpoolOptions::new(directory.to_owned(), "o") };
+        let (spool, _) = Spool::open(&options).unwrap();
+        let session = SessionStamp::new(Vec::new());
+        for _ in 0..30 {
+            spool.append(&session, Event::new(EventName::Error, Severity::Error, "x")).unwrap();
+        }
+        spool.close().await.unwrap();
+        let segments = Segment::list(directory).unwrap();
+        assert!(segments.len() > 5);
+        segments
+    }
+
+    fn remove(segments: &[Segment]) {
+        for segment in segments {
+            std::fs::remove_file(&segment.path).unwrap();
+        }
+    }
+
+    fn sequences(records: Records) -> Vec<u64> {
+        records.map(|record| record.unwrap().sequence()).collect()
+    }
+
+    #[tokio::test]
+    async fn what_retention_removes_after_it_was_listed_is_passed_over() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let segments = log(directory.path()).await;
+        let total = end(directory.path()).unwrap();
+
+        // Before the first record is read: the records are those that are left, and so is the tree before them.
+        let mut read = records(directory.path()).unwrap();
+        remove(&segments[..2]);
+        assert_eq!(read.next().unwrap().unwrap().sequence(), segments[2].first);
+        assert_eq!(read.begin().unwrap().size(), segments[2].first);
+        assert_eq!(sequences(read), (segments[2].first + 1..total).collect::<Vec<_>>());
+
+        // After it: what is open is read to its end.
+        let mut read = records(directory.path()).unwrap();
+        read.next().unwrap().unwrap();
+        let position = read.position().unwrap();
+        remove(&segments[2..4]);
+        let rest = (segments[2].first + 1..segments[3].first).chain(segments[4].first..total);
+        assert_eq!(sequences(read), rest.collect::<Vec<_>>());
+
+        // Where reading goes on in a segment that is gone, it goes on with the first that is there.
+        let going_on = records_from(directory.path(), &position).unwrap();
+        assert_eq!(sequences(going_on), (segments[4].first..total).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn a_segment_that_is_missing_between_others_is_damage() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let segments = log(directory.path()).await;
+        let mut read = records(directory.path()).unwrap();
+        remove(&segments[2..3]);
+        assert!(read.any(|record| matches!(record, Err(ReadError::Segment(SegmentError::Io { .. })))));
     }
 }

@@ -5,10 +5,9 @@ use crate::chunks::{self, CHUNKS, Identities, OpenError};
 use crate::event::{EventName, key};
 use crate::evidence::{FORMAT, FileEntry, LogEntry, MANIFEST, Manifest, ProofLine, SessionEntry};
 use crate::inventory;
-use crate::merkle::{CompactRange, Prover};
+use crate::merkle::Prover;
 use crate::read::{ReadError, end, records};
 use crate::record::Record;
-use crate::segment::{Frames, Segment};
 use age::secrecy::ExposeSecret as _;
 use jiff::Timestamp;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
@@ -22,6 +21,9 @@ use std::path::{Path, PathBuf};
 
 /// Records of one line.
 const LINE_RECORDS: usize = 64;
+
+/// How often a log is read that shrinks meanwhile.
+const ATTEMPTS: u32 = 3;
 
 /// Why there is no bundle.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +59,12 @@ pub enum EvidenceError {
     /// A file cannot be read or written.
     #[error("write evidence")]
     Io(#[from] io::Error),
+    /// A record is not followed by the next.
+    #[error("records are missing within {log}: run portcullis verify")]
+    Hole {
+        /// The log.
+        log: PathBuf,
+    },
     /// A record cannot be written as JSON.
     #[error("write evidence as JSON")]
     Json(#[from] serde_json::Error),
@@ -183,10 +191,7 @@ impl Collected {
     fn write(self, log: &Path, manifest: &mut Manifest, files: &mut Files) -> Result<(), EvidenceError> {
         let unsigned = || EvidenceError::Unsigned { log: log.to_owned() };
         let (size, note) = self.checkpoint(log)?.ok_or_else(unsigned)?;
-        let mut prover = Prover::new(size, self.sequences.iter().copied(), beginning(log)?);
-        for record in records(log)? {
-            prover.push(*record?.leaf_hash());
-        }
+        let prover = prover(log, size, &self.sequences)?;
         let signed = crate::note::SignedCheckpoint::parse(&note).or(Err(unsigned()))?;
         if signed.checkpoint.root != prover.root() {
             return Err(EvidenceError::Root { log: log.to_owned(), size });
@@ -219,12 +224,33 @@ impl Collected {
     }
 }
 
-/// The tree before the first record that is still there.
-fn beginning(log: &Path) -> Result<CompactRange, EvidenceError> {
-    match Segment::list(log)?.first() {
-        Some(first) => Ok(Frames::open(&first.path).map_err(ReadError::from)?.1.tree),
-        None => Ok(CompactRange::default()),
+/// The log's tree, with what proves these records. Where retention removes segments while they are read, the tree has
+/// a hole: then it is grown anew from what is left.
+fn prover(log: &Path, size: u64, sequences: &[u64]) -> Result<Prover, EvidenceError> {
+    for _ in 0..ATTEMPTS {
+        if let Some(prover) = grow(log, size, sequences)? {
+            return Ok(prover);
+        }
     }
+    Err(EvidenceError::Hole { log: log.to_owned() })
+}
+
+/// `None` when a record is not followed by the next.
+fn grow(log: &Path, size: u64, sequences: &[u64]) -> Result<Option<Prover>, EvidenceError> {
+    let mut read = records(log)?;
+    let mut record = read.next().transpose()?;
+    let begin = read.begin().cloned().unwrap_or_default();
+    let mut expected = begin.size();
+    let mut prover = Prover::new(size, sequences.iter().copied(), begin);
+    while let Some(next) = record {
+        if next.sequence() != expected {
+            return Ok(None);
+        }
+        prover.push(*next.leaf_hash());
+        expected += 1;
+        record = read.next().transpose()?;
+    }
+    Ok(Some(prover))
 }
 
 fn write_line(out: &mut impl Write, records: &mut Vec<Record>) -> Result<(), EvidenceError> {
