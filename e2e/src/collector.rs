@@ -6,10 +6,8 @@ pub use backend::Backend;
 
 use crate::process::Process;
 use crate::tools;
-use anyhow::{Context as _, Result, ensure};
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use anyhow::Result;
+use std::process::Command;
 use tempfile::TempDir;
 
 /// A Collector. It acknowledges a record when the backend has it.
@@ -73,29 +71,11 @@ impl Collector {
 }
 
 fn spawn(folder: &TempDir) -> Result<Process> {
-    let mut program = Command::new(built()?);
+    let mut program = Command::new(tools::built("collector", "collector", "collector")?);
     program.arg("--config").arg(format!("file:{}", folder.path().join("config.yaml").display()));
     let mut process = Process::start("collector", &mut program)?;
     process.wait_for_line("that it is ready", |line| line.contains("Everything is ready").then_some(()))?;
     Ok(process)
-}
-
-/// Builds it, by the script beside its list of parts, unless that has been done.
-fn built() -> Result<PathBuf> {
-    /// Two tests must not build at once.
-    static BUILDING: Mutex<()> = Mutex::new(());
-    let repository = tools::repository().canonicalize().context("find the repository")?;
-    let folder = repository.join("target/collector");
-    let _building = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut script = Command::new(repository.join("e2e/clients/collector/build"));
-    let output = script.arg(&folder).stdin(Stdio::null()).output().context("run the build script")?;
-    ensure!(
-        output.status.success(),
-        "build the Collector: {}\n{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(folder.join("collector"))
 }
 
 fn configuration(grpc: u16, http: u16, backend: u16) -> String {

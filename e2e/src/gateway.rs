@@ -138,6 +138,23 @@ impl Gateway {
         self.wait_until_ready()
     }
 
+    /// Has the results of the one Resource (`resource.yaml`) encrypted for this recipient of age, by a restart after a
+    /// crash.
+    ///
+    /// # Errors
+    /// The manifest cannot be changed, or the gateway does not start again.
+    pub fn encrypt_results_for(&mut self, recipient: &str) -> Result<()> {
+        let file = self.config.path().join("resource.yaml");
+        let text = std::fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
+        let mut resource: serde_json::Value = serde_yaml_ng::from_str(&text)?;
+        let spec = resource.get_mut("spec").and_then(serde_json::Value::as_object_mut);
+        let recording = spec.context("no spec")?.entry("recording").or_insert_with(|| serde_json::json!({}));
+        let recording = recording.as_object_mut().context("no recording")?;
+        recording.insert("encryption".to_owned(), serde_json::json!({"recipients": [recipient]}));
+        std::fs::write(&file, manifest(&resource)).with_context(|| format!("write {}", file.display()))?;
+        self.crash_and_restart()
+    }
+
     fn wait_until_ready(&self) -> Result<()> {
         wait_until("the gateway is ready", || self.admin("readyz").ok()).map(drop).with_context(|| self.log())
     }

@@ -2,6 +2,7 @@
 //!
 //! Everything listens on a free loopback port, lives in a temporary directory, and ends with the value that started it.
 
+pub mod age;
 pub mod certificates;
 pub mod cluster;
 pub mod collector;
@@ -10,6 +11,7 @@ pub mod hosts;
 pub mod image;
 pub mod issuer;
 pub mod leaks;
+pub mod loki;
 pub mod operator;
 pub mod postgres;
 pub mod process;

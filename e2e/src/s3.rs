@@ -5,7 +5,6 @@ use crate::tools;
 use anyhow::{Context as _, Result, ensure};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, PoisonError};
 use tempfile::TempDir;
 
 /// Secret key of the server's one user: to be found nowhere.
@@ -112,7 +111,7 @@ impl S3 {
 }
 
 fn spawn(folder: &Path, port: u16) -> Result<Process> {
-    let mut program = Command::new(built()?);
+    let mut program = Command::new(tools::built("s3", "clients/s3", "versitygw")?);
     program.args(["--port", &format!("127.0.0.1:{port}"), "--region", REGION, "--keep-alive"]);
     program.env("ROOT_ACCESS_KEY_ID", ACCESS_KEY).env("ROOT_SECRET_ACCESS_KEY", SECRET_KEY);
     program.args(["posix", "--versioning-dir"]).arg(folder.join("versions")).arg(folder.join("objects"));
@@ -122,22 +121,4 @@ fn spawn(folder: &Path, port: u16) -> Result<Process> {
     })
     .with_context(|| process.log())?;
     Ok(process)
-}
-
-/// Builds it, by the script that says which, unless that has been done.
-fn built() -> Result<PathBuf> {
-    /// Two tests must not build at once.
-    static BUILDING: Mutex<()> = Mutex::new(());
-    let repository = tools::repository().canonicalize().context("find the repository")?;
-    let folder = repository.join("target/clients/s3");
-    let _building = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut script = Command::new(repository.join("e2e/clients/s3/build"));
-    let output = script.arg(&folder).stdin(Stdio::null()).output().context("run the build script")?;
-    ensure!(
-        output.status.success(),
-        "build the S3 server: {}\n{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(folder.join("versitygw"))
 }

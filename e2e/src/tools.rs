@@ -2,7 +2,8 @@
 
 use anyhow::{Context as _, Result, bail};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 /// A program of the `PATH`, or of a directory of servers (PostgreSQL's own on Debian, `/usr/sbin`) that is not on it.
 pub fn find(program: &str) -> Option<PathBuf> {
@@ -51,6 +52,25 @@ pub fn own(binary: &str) -> Result<PathBuf> {
     found.with_context(|| {
         format!("{binary} is not built beside {}: run `cargo build --workspace`", this.display())
     })
+}
+
+/// A program that `e2e/clients/NAME/build` leaves in a directory, built unless that has been done.
+///
+/// # Errors
+/// It cannot be built; with what was printed.
+pub fn built(name: &str, directory: &str, program: &str) -> Result<PathBuf> {
+    /// Two tests must not build at once.
+    static BUILDING: Mutex<()> = Mutex::new(());
+    let repository = repository().canonicalize().context("find the repository")?;
+    let folder = repository.join("target").join(directory);
+    let _building = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut script = Command::new(repository.join("e2e/clients").join(name).join("build"));
+    let output = script.arg(&folder).stdin(Stdio::null()).output().context("run the build script")?;
+    if !output.status.success() {
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        bail!("build {program}: {out}\n{err}");
+    }
+    Ok(folder.join(program))
 }
 
 /// The root of the repository.
