@@ -42,8 +42,11 @@ pub(crate) struct SourceArguments {
     /// Read this instead of a spool: files as an OpenTelemetry Collector's file exporter writes them (JSON), or one
     /// evidence bundle, which is seen from its first bytes; an archive that gateways deliver their logs to:
     /// `s3://BUCKET[/PREFIX]`, `gs://BUCKET[/PREFIX]`, `az://CONTAINER[/PREFIX]` or `file:///DIRECTORY`, with the
-    /// credentials that the store's own tools take from the environment (AWS_*, GOOGLE_*, AZURE_*); or the table that a Collector's clickhouse exporter fills:
-    /// `clickhouse://HOST[:8123]/DATABASE[/TABLE][?secure=true]`, with `CLICKHOUSE_USER` and `CLICKHOUSE_PASSWORD`.
+    /// credentials that the store's own tools take from the environment (AWS_*, GOOGLE_*, AZURE_*); the table that a
+    /// Collector's clickhouse exporter fills: `clickhouse://HOST[:8123]/DATABASE[/TABLE][?secure=true]`, with
+    /// `CLICKHOUSE_USER` and `CLICKHOUSE_PASSWORD`; or a Loki that a Collector's otlphttp exporter writes to:
+    /// `loki://HOST[:3100][/PREFIX][?secure=true][&service=NAME][&days=400][&limit=1000]`, with the variables of logcli
+    /// (LOKI_USERNAME, LOKI_PASSWORD, LOKI_BEARER_TOKEN, LOKI_BEARER_TOKEN_FILE, LOKI_ORG_ID, LOKI_CA_CERT_PATH).
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub(crate) from: Vec<PathBuf>,
 }

@@ -1,11 +1,13 @@
 //! Backends that a Collector fills answer as the log does. ClickHouse is its engine, chdb, behind an HTTP interface, with
-//! the table of the Collector's exporter.
+//! the table of the Collector's exporter. Loki is its query API by its documentation.
 
-use crate::scene::Scene;
+use crate::scene::{Answer, Scene};
+use e2e::loki::{self, Entry, Loki};
 use e2e::process::{Process, wait_until};
 use e2e::tools;
+use proxy_audit::record::Record;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// As the exporter makes it, since it has `EventName`; what does not change the answers (codecs, indices) is left out.
@@ -55,22 +57,15 @@ impl ClickHouse {
 }
 
 /// A record's row, as the exporter writes it: every value in words.
-fn row(record: &proxy_audit::record::Record) -> Value {
-    let attributes = serde_json::to_value(record.attributes()).unwrap();
-    let attribute = |attribute: &Value| {
-        let (kind, value) = attribute["value"].as_object().unwrap().iter().next().unwrap();
-        let text = match kind.as_str() {
-            "arrayValue" => {
-                let texts: Vec<&Value> =
-                    value["values"].as_array().unwrap().iter().map(|value| &value["stringValue"]).collect();
-                json!(texts).to_string()
-            }
-            _ => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
-        };
-        (attribute["key"].as_str().unwrap().to_owned(), Value::String(text))
-    };
-    let attributes: serde_json::Map<String, Value> =
-        attributes.as_array().unwrap().iter().map(attribute).collect();
+fn row(record: &Record) -> Value {
+    let attributes: serde_json::Map<String, Value> = record
+        .attributes()
+        .iter()
+        .map(|attribute| {
+            let value = serde_json::to_value(&attribute.value).unwrap();
+            (attribute.key.clone(), Value::String(loki::in_words(&value)))
+        })
+        .collect();
     let nanoseconds = record.as_log_record().time_unix_nano;
     json!({
         "Timestamp": format!("{}.{:09}", nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000),
@@ -79,54 +74,121 @@ fn row(record: &proxy_audit::record::Record) -> Value {
     })
 }
 
+/// What two agents did, and the records of it.
+struct Done {
+    scene: Scene,
+    /// The first session.
+    session: String,
+    records: Vec<Record>,
+}
+
+impl Done {
+    fn start() -> Option<Self> {
+        let scene = Scene::start()?;
+        for subject in ["ci-bot", "night-bot"] {
+            let mut psql = scene.psql("app", &scene.token(subject));
+            psql.args(["-c", "select id, name, email from users order by id", "-c", "drop database shop"]);
+            psql.output().unwrap();
+        }
+        let ended = || {
+            let sessions: Vec<Value> =
+                serde_json::from_str(&scene.portcullis(&["sessions", "-o", "json"], 0).out).unwrap();
+            (sessions.len() == 2 && sessions.iter().all(|session| !session["end"].is_null()))
+                .then_some(sessions)
+        };
+        let sessions = wait_until("the sessions' ends", ended).unwrap();
+        let session = sessions[1]["id"].as_str().unwrap().to_owned();
+        let logs = proxy_audit::read::logs(&scene.gateway.state().join("audit")).unwrap();
+        let records = proxy_audit::read::records(&logs[0]).unwrap().collect::<Result<_, _>>().unwrap();
+        Some(Self { scene, session, records })
+    }
+
+    /// A moment within the first session.
+    fn within(&self) -> String {
+        let of_session = |record: &&Record| record.text("session.id") == Some(&self.session);
+        self.records.iter().filter(of_session).nth(3).unwrap().time().to_string()
+    }
+
+    fn ask(&self, question: &[&str], code: i32) -> Answer {
+        let mut command = self.scene.portcullis_command();
+        let done = command.args(question).env("LOKI_ORG_ID", loki::TENANT).output().unwrap();
+        assert_eq!(done.status.code(), Some(code), "{question:?}: {:?}", Answer::new(&done));
+        Answer::new(&done)
+    }
+
+    /// Every question has the log's answer.
+    fn answers_as_the_log_does(&self, from: &str) {
+        let within = self.within();
+        for question in [
+            &["sessions", "-o", "json"][..],
+            &["commands", "-o", "json"],
+            &["commands", "--verdict", "deny", "--identity", "night-bot", "-o", "json"],
+            &["commands", "--session", &self.session, "-o", "json"],
+            &["commands", "--resource", "default/orders", "--limit", "3", "-o", "json"],
+            &["sessions", "--resource", "nothing-of-the-name", "-o", "json"],
+            &["sessions", "--since", &within, "-o", "json"],
+            &["commands", "--since", &within, "--identity", "ci-bot", "-o", "json"],
+            &["sessions", "--since", "0s", "-o", "json"],
+            &["approvals", "-o", "json"],
+            &["replay", &self.session],
+        ] {
+            let of_log = self.ask(question, 0).out;
+            let of_backend = self.ask(&[question, &["--from", from]].concat(), 0).out;
+            assert_eq!(of_backend, of_log, "{question:?}");
+        }
+    }
+}
+
 #[test]
 fn clickhouse_answers_as_the_log_does() {
     if tools::or_skip("python3").is_none() {
         return;
     }
-    let Some(scene) = Scene::start() else { return };
-    for subject in ["ci-bot", "night-bot"] {
-        let mut psql = scene.psql("app", &scene.token(subject));
-        psql.args(["-c", "select id, name, email from users order by id", "-c", "drop database shop"]);
-        psql.output().unwrap();
-    }
-    let ended = || {
-        let sessions: Vec<Value> =
-            serde_json::from_str(&scene.portcullis(&["sessions", "-o", "json"], 0).out).unwrap();
-        (sessions.len() == 2 && sessions.iter().all(|session| !session["end"].is_null())).then_some(sessions)
-    };
-    let sessions = wait_until("the sessions' ends", ended).unwrap();
-    let session = sessions[0]["id"].as_str().or(sessions[0]["session"].as_str()).unwrap();
-
+    let Some(done) = Done::start() else { return };
     let clickhouse = ClickHouse::start();
     clickhouse.run("CREATE DATABASE otel");
     clickhouse.run(TABLE);
-    let logs: Vec<PathBuf> = proxy_audit::read::logs(&scene.gateway.state().join("audit")).unwrap();
-    let rows: Vec<String> = proxy_audit::read::records(&logs[0])
-        .unwrap()
-        .map(|record| row(&record.unwrap()).to_string())
-        .collect();
+    let rows: Vec<String> = done.records.iter().map(|record| row(record).to_string()).collect();
     // In any order, and some of them twice, as a Collector may deliver.
     let delivered: Vec<&str> = rows.iter().rev().chain(rows.iter().step_by(3)).map(String::as_str).collect();
     clickhouse.run(&format!("INSERT INTO otel.otel_logs FORMAT JSONEachRow {}", delivered.join("\n")));
     // What others log is not ours.
     clickhouse.run("INSERT INTO otel.otel_logs (Timestamp, Body) VALUES (now(), 'something else')");
 
-    let url = clickhouse.url("");
-    for question in [
-        &["sessions", "-o", "json"][..],
-        &["commands", "-o", "json"],
-        &["commands", "--verdict", "deny", "--identity", "night-bot", "-o", "json"],
-        &["commands", "--session", session, "-o", "json"],
-        &["approvals", "-o", "json"],
-        &["replay", session],
-    ] {
-        let of_log = scene.portcullis(question, 0).out;
-        let of_backend = scene.portcullis(&[question, &["--from", &url]].concat(), 0).out;
-        assert_eq!(of_backend, of_log, "{question:?}");
-    }
-    let missing = scene.portcullis(&["sessions", "--from", &clickhouse.url("/no_such_table")], 1);
+    done.answers_as_the_log_does(&clickhouse.url(""));
+    let missing = done.ask(&["sessions", "--from", &clickhouse.url("/no_such_table")], 1);
     assert!(missing.err.contains("no_such_table"), "{missing:?}");
-    let secret = scene.portcullis(&["sessions", "--from", "clickhouse://me:hunter2@127.0.0.1/otel"], 1);
+    let secret = done.ask(&["sessions", "--from", "clickhouse://me:hunter2@127.0.0.1/otel"], 1);
     assert!(secret.err.contains("CLICKHOUSE_USER") && !secret.err.contains("hunter2"), "{secret:?}");
+}
+
+#[test]
+fn loki_answers_as_the_log_does() {
+    let Some(done) = Done::start() else { return };
+    let entries = || done.records.iter().map(Entry::of);
+    let mut stranger = Entry::of(&done.records[0]);
+    stranger.labels.retain(|label, _| !label.starts_with("portcullis"));
+    // Some of them twice, as a Collector may deliver, and what others log between.
+    let kept = Loki::start(entries().chain(entries().step_by(3)).chain([stranger]).collect(), 7).unwrap();
+    done.answers_as_the_log_does(&kept.url("?limit=7"));
+
+    // Pages that end among records of the same moment lose none and double none.
+    let now = done.records[0].as_log_record().time_unix_nano;
+    let at_once = |(number, entry)| Entry { time: now + number as u64 / 3, ..entry };
+    let coarse = Loki::start(entries().enumerate().map(at_once).collect(), 5).unwrap();
+    let texts = |from: &[&str]| {
+        let listed = done.ask(&[&["commands", "--sort", "time", "-o", "json"], from].concat(), 0).out;
+        let listed: Vec<Value> = serde_json::from_str(&listed).unwrap();
+        listed.iter().map(|command| (command["session"].clone(), command["text"].clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(texts(&["--from", &coarse.url("?limit=5")]), texts(&[]));
+    let stuck = done.ask(&["commands", "--from", &coarse.url("?limit=3")], 1);
+    assert!(stuck.err.contains("of one moment"), "{stuck:?}");
+
+    // What a Loki refuses is told in its words.
+    let refused = done.ask(&["sessions", "--from", &kept.url("")], 1);
+    assert!(refused.err.contains("max_entries_limit_per_query (1000 > 7)"), "{refused:?}");
+    let mut no_tenant = done.scene.portcullis_command();
+    let no_tenant = Answer::new(&no_tenant.args(["sessions", "--from", &kept.url("")]).output().unwrap());
+    assert!(!no_tenant.success && no_tenant.err.contains("no org id"), "{no_tenant:?}");
 }

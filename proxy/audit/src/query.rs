@@ -30,7 +30,7 @@ pub fn sessions(source: &dyn Source, query: &Query) -> Result<Found<SessionSumma
     let mut found = Top::new(query);
     // Of open sessions, whether a command fits. A session's row comes after those of its commands.
     let mut with_command = BTreeSet::new();
-    each(source, |row| match row {
+    each(source, filter, |row| match row {
         Row::Session(session) => {
             let asked = !filter.asks_of_commands() || with_command.remove(&session.id);
             if asked && filter.admits_session(&session) {
@@ -52,7 +52,7 @@ pub fn sessions(source: &dyn Source, query: &Query) -> Result<Found<SessionSumma
 pub fn commands(source: &dyn Source, query: &Query) -> Result<Found<CommandRow>, SourceError> {
     let filter = &query.filter;
     let mut found = Top::new(query);
-    each(source, |row| {
+    each(source, filter, |row| {
         if let Row::Command(row) = row
             && filter.admits_time(row.command.time)
             && filter.admits_command(&row.command)
@@ -71,7 +71,7 @@ pub fn commands(source: &dyn Source, query: &Query) -> Result<Found<CommandRow>,
 pub fn approvals(source: &dyn Source, query: &Query) -> Result<Found<ApprovalRow>, SourceError> {
     let filter = &query.filter;
     let mut found = Top::new(query);
-    each(source, |row| {
+    each(source, filter, |row| {
         if let Row::Approval(row) = row
             && filter.admits_time(row.approval.time)
             && filter.admits_approval(&row)
@@ -83,9 +83,16 @@ pub fn approvals(source: &dyn Source, query: &Query) -> Result<Found<ApprovalRow
     Ok(found.finish())
 }
 
-fn each(source: &dyn Source, mut take: impl FnMut(Row)) -> Result<(), SourceError> {
+fn each(source: &dyn Source, filter: &Filter, mut take: impl FnMut(Row)) -> Result<(), SourceError> {
     let mut assembler = Assembler::default();
-    for record in source.records(&Wanted::default())? {
+    // All that is about whole sessions. What is asked of commands would leave their results out.
+    let wanted = Wanted {
+        session: filter.session.clone(),
+        identity: filter.identity.clone(),
+        resource: filter.resource.clone(),
+        since: filter.since,
+    };
+    for record in source.records(&wanted)? {
         assembler.feed(&record?, &mut take);
     }
     assembler.finish(&mut take);

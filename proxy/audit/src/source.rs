@@ -2,10 +2,11 @@
 //! written again for it.
 //!
 //! Here: logs on disk and in an object store, files as an OpenTelemetry Collector's file exporter writes them, evidence
-//! bundles, and ClickHouse as the Collector fills it.
+//! bundles, and two backends as the Collector fills them: ClickHouse and Loki.
 
 mod archive;
 mod clickhouse;
+mod loki;
 mod otlp;
 mod sealed;
 mod typed;
@@ -19,21 +20,25 @@ use std::path::PathBuf;
 
 pub use archive::ArchiveSource;
 pub use clickhouse::ClickHouseSource;
+pub use loki::{LokiAccess, LokiSource};
 pub use otlp::{OtlpSource, Part};
 pub use sealed::UnsealedSource;
 
 /// Records of a source, in the order of their logs.
 pub type RecordStream<'a> = Box<dyn Iterator<Item = Result<Record, SourceError>> + 'a>;
 
-/// What somebody wants to see: a hint. A source that can narrow its search does; none has to.
+/// What somebody wants to see: a hint. A source that can narrow its search does; none has to. What is given of a
+/// session is all of it.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
     /// Sessions whose identifier begins so.
     pub session: Option<String>,
-    /// Records not before.
+    /// Sessions of this user: `issuer#subject`, the subject alone, or the user name.
+    pub identity: Option<String>,
+    /// Sessions at this Resource: `name` or `namespace/name`.
+    pub resource: Option<String>,
+    /// Sessions with a record not before.
     pub since: Option<Timestamp>,
-    /// Records before.
-    pub until: Option<Timestamp>,
 }
 
 /// A place that holds records.

@@ -66,10 +66,14 @@ struct Wish {
     followed_by: Option<u64>,
 }
 
-/// The segments of a log that may hold what is wanted. A record is older than the object that it is in.
+/// The segments of a log; none when all of them are older than what is wanted. A session is in one log, and may have
+/// begun in its first segment. A record is older than the object that it is in.
 fn segments(log: &ArchivedLog, wanted: &Wanted) -> Vec<Wish> {
     let since = wanted.since.map_or(i64::MIN, |since| since.as_second() - CLOCKS_APART_SECONDS);
     let all: Vec<_> = log.segments().collect();
+    if all.iter().all(|(.., file)| file.last_written() < since) {
+        return Vec::new();
+    }
     let following = all.iter().skip(1).map(|(first, ..)| Some(*first)).chain([None]);
     let wishes = all.iter().zip(following).map(|((first, name, file), followed_by)| Wish {
         first: *first,
@@ -77,7 +81,7 @@ fn segments(log: &ArchivedLog, wanted: &Wanted) -> Vec<Wish> {
         file: (*file).clone(),
         followed_by,
     });
-    wishes.filter(|wish| wish.file.last_written() >= since).collect()
+    wishes.collect()
 }
 
 struct Stream<'a> {

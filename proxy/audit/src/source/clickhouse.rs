@@ -23,6 +23,16 @@ const MAX_ROW_BYTES: usize = 1 << 20;
 /// How long the server may take between two answers.
 const PATIENCE: Duration = Duration::from_mins(2);
 
+const OF_IDENTITY: &str = "({identity:String} IN (LogAttributes['user.id'], LogAttributes['user.name']) \
+     OR endsWith(LogAttributes['user.id'], {subject:String}))";
+
+const OF_RESOURCE: &str = "{resource:String} IN (LogAttributes['portcullis.resource.name'], \
+     concat(LogAttributes['portcullis.resource.namespace'], '/', LogAttributes['portcullis.resource.name']))";
+
+const ALIVE_SINCE: &str = "LogAttributes['session.id'] IN (SELECT LogAttributes['session.id'] \
+     FROM {database:Identifier}.{table:Identifier} \
+     WHERE Timestamp >= fromUnixTimestamp64Nano({since:Int64}) AND LogAttributes['portcullis.seq'] != '')";
+
 /// A ClickHouse server's table.
 #[derive(Clone)]
 pub struct ClickHouseSource {
@@ -85,17 +95,18 @@ impl ClickHouseSource {
         let mut query = url.query_pairs_mut();
         query.append_pair("param_database", &self.database).append_pair("param_table", &self.table);
         let mut conditions = String::new();
-        if let Some(session) = &wanted.session {
-            query.append_pair("param_session", session);
-            conditions += "AND startsWith(LogAttributes['session.id'], {session:String}) ";
-        }
-        for (name, time, condition) in [
-            ("since", wanted.since, "AND Timestamp >= fromUnixTimestamp64Nano({since:Int64}) "),
-            ("until", wanted.until, "AND Timestamp < fromUnixTimestamp64Nano({until:Int64}) "),
+        let subject = wanted.identity.as_ref().map(|identity| format!("#{identity}"));
+        let since = wanted.since.map(|since| since.as_nanosecond().to_string());
+        for (name, value, condition) in [
+            ("session", &wanted.session, "startsWith(LogAttributes['session.id'], {session:String})"),
+            ("subject", &subject, "true"),
+            ("identity", &wanted.identity, OF_IDENTITY),
+            ("resource", &wanted.resource, OF_RESOURCE),
+            ("since", &since, ALIVE_SINCE),
         ] {
-            if let Some(time) = time {
-                query.append_pair(&format!("param_{name}"), &time.as_nanosecond().to_string());
-                conditions += condition;
+            if let Some(value) = value {
+                query.append_pair(&format!("param_{name}"), value);
+                conditions.extend(["AND ", condition, " "]);
             }
         }
         drop(query);

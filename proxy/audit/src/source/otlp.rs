@@ -61,6 +61,26 @@ impl OtlpSource {
         &self.parts
     }
 
+    /// All records, in their order.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub(super) fn into_records(
+        self,
+    ) -> Result<impl Iterator<Item = Result<Record, SourceError>> + 'static, SourceError> {
+        let index = self.index()?;
+        let mut reader = Reader { parts: self.parts, line: None };
+        let mut broken = false;
+        Ok(index.entries.into_iter().map_while(move |entry| {
+            if broken {
+                return None;
+            }
+            let record = reader.read(&entry);
+            broken = record.is_err();
+            Some(record)
+        }))
+    }
+
     /// What to call the files in a report.
     pub(crate) fn path(&self) -> PathBuf {
         self.parts.first().map(|part| part.path.clone()).unwrap_or_default()
@@ -130,7 +150,7 @@ impl Copies<'_> {
     }
 
     pub(crate) fn records(&self, log: &LogCopies<'_>) -> impl Iterator<Item = Result<Record, SourceError>> {
-        let mut reader = Reader { parts: self.parts, line: None };
+        let mut reader = Reader { parts: self.parts.to_vec(), line: None };
         log.entries.iter().map(move |entry| reader.read(entry))
     }
 }
@@ -153,17 +173,7 @@ impl Source for OtlpSource {
     }
 
     fn records(&self, _: &Wanted) -> Result<RecordStream<'_>, SourceError> {
-        let index = self.index()?;
-        let mut reader = Reader { parts: &self.parts, line: None };
-        let mut broken = false;
-        Ok(Box::new(index.entries.into_iter().map_while(move |entry| {
-            if broken {
-                return None;
-            }
-            let record = reader.read(&entry);
-            broken = record.is_err();
-            Some(record)
-        })))
+        Ok(Box::new(self.clone().into_records()?))
     }
 }
 
@@ -217,12 +227,12 @@ impl Index {
 }
 
 /// Reads entries; keeps the line that it read last, in which the next record mostly is.
-struct Reader<'a> {
-    parts: &'a [Part],
+struct Reader {
+    parts: Vec<Part>,
     line: Option<(u32, u64, Vec<LogRecord>)>,
 }
 
-impl Reader<'_> {
+impl Reader {
     fn read(&mut self, entry: &Entry) -> Result<Record, SourceError> {
         let gone = || SourceError::Io { path: PathBuf::new(), source: io::ErrorKind::UnexpectedEof.into() };
         let part = self.parts.get(entry.part as usize).ok_or_else(gone)?;
