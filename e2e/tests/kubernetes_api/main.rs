@@ -6,6 +6,7 @@ mod scene;
 
 mod conformance;
 mod holds;
+mod kubernetes_encryption;
 mod kubernetes_first_session;
 mod kubernetes_reads;
 mod kubernetes_streams;

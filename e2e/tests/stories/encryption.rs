@@ -3,6 +3,7 @@
 use crate::scene::{Answer, Scene, prepare};
 use age::secrecy::ExposeSecret as _;
 use age::x25519::Identity;
+use e2e::age::Age;
 use e2e::process::wait_until;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -17,12 +18,17 @@ struct Audited {
 
 impl Audited {
     fn start() -> Option<Self> {
-        let mut prepared = prepare()?;
         let folder = tempfile::tempdir().unwrap();
         let auditor = Identity::generate();
         std::fs::write(folder.path().join("auditor.txt"), auditor.to_string().expose_secret()).unwrap();
+        Self::by(folder, &auditor.to_public().to_string())
+    }
+
+    /// For this recipient; the folder has its key.
+    fn by(folder: TempDir, recipient: &str) -> Option<Self> {
+        let mut prepared = prepare()?;
         let resource = std::fs::read_to_string(prepared.setup.config().join("resource.yaml")).unwrap();
-        let encryption = format!("durability: Auto, encryption: {{recipients: [{}]}}}}", auditor.to_public());
+        let encryption = format!("durability: Auto, encryption: {{recipients: [{recipient}]}}}}");
         let resource = resource.replacen("durability: Auto}", &encryption, 1);
         assert!(resource.contains("encryption"), "{resource}");
         prepared.setup.write("resource.yaml", &resource).unwrap();
@@ -181,4 +187,41 @@ fn erased(audited: &Audited, session: &str, other: &str) {
     std::fs::write(&chunks, bytes).unwrap();
     let found = audited.scene.portcullis(&["verify"], 1).out;
     assert!(found.contains("FIRST BAD") && found.contains("encrypted result"), "{found}");
+}
+
+/// What the documentation says that an auditor can do without us.
+#[test]
+fn ages_own_tools_open_encrypted_results() {
+    if !Age::is_possible() {
+        return;
+    }
+    let age = Age::built().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let recipient = age.keygen(&folder.path().join("auditor.txt")).unwrap();
+    let Some(audited) = Audited::by(folder, &recipient) else { return };
+    let (shown, session) = audited.session("ci-bot", &[LARGE]);
+    // Their file of a key is read as they write it.
+    assert!(audited.with_key(&["replay", &session]).contains(shown.trim_end()));
+
+    let of_session = |kind: &str| {
+        let name = format!("{session}.{kind}");
+        let found = files(audited.scene.gateway.state()).into_iter().find(|path| path.ends_with(&name));
+        std::fs::read(found.unwrap()).unwrap()
+    };
+    let (key, chunks) = (of_session("key"), of_session("age"));
+    let own = audited.folder.path().join("session.txt");
+    std::fs::write(&own, age.decrypt(Path::new(&audited.at("auditor.txt")), &key).unwrap()).unwrap();
+    let (mut rest, mut plain, mut count) = (chunks.as_slice(), Vec::new(), 0);
+    while let Some((length, after)) = rest.split_first_chunk() {
+        let (chunk, after) = after.split_at(u32::from_be_bytes(*length) as usize);
+        plain.extend(age.decrypt(&own, chunk).unwrap());
+        (rest, count) = (after, count + 1);
+    }
+    let plain = String::from_utf8_lossy(&plain);
+    assert!(count > 1 && (1..=4_000).all(|n| plain.contains(&format!("row-of-a-large-result-{n}"))));
+
+    let other = audited.folder.path().join("other.txt");
+    age.keygen(&other).unwrap();
+    let refused = age.decrypt(&other, &key).unwrap_err().to_string();
+    assert!(refused.contains("identit"), "{refused}");
 }
