@@ -8,7 +8,8 @@ use e2e::process::wait_until;
 use serde_json::Value;
 use std::process::Stdio;
 
-const RULES: &str = "  rules:\n  - {name: anything, action: Allow, ssh: {effects: [Execute, Read, Write]}}\n";
+const RULES: &str =
+    "  rules:\n  - {name: anything, action: Allow, ssh: {effects: [Execute, Read, Write, Terminal]}}\n";
 
 #[test]
 fn ssh_output_and_terminals_can_be_for_auditors_alone() {
