@@ -1,5 +1,7 @@
 //! `portcullis evidence`: to hand over what happened.
 
+mod tiles;
+
 use crate::identities::IdentityArguments;
 use crate::logs::LogArguments;
 use crate::output::{Document, Output, printable};
@@ -12,13 +14,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tempfile::TempDir;
 
-/// Hand over recorded sessions, with the proof that they are unchanged.
+/// Hand over recorded sessions, or whole logs, with the proof that they are unchanged.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Examples:
   portcullis evidence export 0199e2 --file evidence.tar
-  portcullis verify evidence.tar --key gw-1.vkey")]
+  portcullis verify evidence.tar --key gw-1.vkey
+  portcullis evidence tiles log-as-tiles --from s3://audit/prod")]
 pub(crate) enum Command {
     Export(ExportArguments),
+    Tiles(tiles::Arguments),
 }
 
 /// Write an evidence bundle: the records of some sessions and of no others, proofs, checkpoint, key and manifest.
@@ -38,27 +42,59 @@ pub(crate) struct ExportArguments {
     #[arg(short, long)]
     file: PathBuf,
     #[command(flatten)]
-    logs: LogArguments,
-    /// Take them from an archive instead of a spool: `s3://BUCKET[/PREFIX]`, `gs://BUCKET[/PREFIX]`,
-    /// `az://CONTAINER[/PREFIX]` or `file:///DIRECTORY`. All logs below the address are fetched.
-    #[arg(long, value_name = "URL")]
-    from: Option<PathBuf>,
+    logs: WholeLogArguments,
     /// With it, the bundle has the keys to the encrypted results of these sessions: whoever gets it can read them, and
     /// no others. Without it they stay encrypted for the auditors.
     #[command(flatten)]
     identities: IdentityArguments,
 }
 
+/// Where whole logs are.
+#[derive(Args, Debug)]
+struct WholeLogArguments {
+    #[command(flatten)]
+    spool: LogArguments,
+    /// Take them from an archive instead of a spool: `s3://BUCKET[/PREFIX]`, `gs://BUCKET[/PREFIX]`,
+    /// `az://CONTAINER[/PREFIX]` or `file:///DIRECTORY`. All logs below the address are fetched.
+    #[arg(long, value_name = "URL")]
+    from: Option<PathBuf>,
+}
+
+/// Directories of logs, of which some may be here for as long only.
+struct Logs {
+    directories: Vec<PathBuf>,
+    _fetched: Option<TempDir>,
+}
+
+impl WholeLogArguments {
+    fn open(&self) -> anyhow::Result<Logs> {
+        let fetched = self.from.as_deref().map(fetch).transpose()?;
+        let directories = match &fetched {
+            Some(directory) => proxy_audit::read::logs(directory.path())?,
+            None => self.spool.directories()?,
+        };
+        Ok(Logs { directories, _fetched: fetched })
+    }
+}
+
+fn fetch(from: &Path) -> anyhow::Result<TempDir> {
+    let location = crate::archive::location(from)?;
+    let location = location.context("--from takes an archive: s3://, gs://, az:// or file://")?;
+    crate::archive::fetch(&location, None)
+}
+
 pub(crate) fn run(command: &Command, output: &mut Output) -> anyhow::Result<ExitCode> {
-    let Command::Export(arguments) = command;
-    let fetched = arguments.from.as_deref().map(fetch).transpose()?;
-    let logs = match &fetched {
-        Some(directory) => proxy_audit::read::logs(directory.path())?,
-        None => arguments.logs.directories()?,
-    };
+    match command {
+        Command::Export(arguments) => bundle(arguments, output),
+        Command::Tiles(arguments) => tiles::run(arguments, output),
+    }
+}
+
+fn bundle(arguments: &ExportArguments, output: &mut Output) -> anyhow::Result<ExitCode> {
+    let logs = arguments.logs.open()?;
     let shown = arguments.file.display();
     let file = File::create_new(&arguments.file).with_context(|| format!("create {shown}"))?;
-    let written = write(&logs, arguments, file);
+    let written = write(&logs.directories, arguments, file);
     if written.is_err() {
         // Half a bundle is none; that it cannot be removed is not worth more than the error that made it half.
         drop(std::fs::remove_file(&arguments.file));
@@ -74,12 +110,6 @@ pub(crate) fn run(command: &Command, output: &mut Output) -> anyhow::Result<Exit
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn fetch(from: &Path) -> anyhow::Result<TempDir> {
-    let location = crate::archive::location(from)?;
-    let location = location.context("--from takes an archive: s3://, gs://, az:// or file://")?;
-    crate::archive::fetch(&location, None)
 }
 
 fn write(logs: &[PathBuf], arguments: &ExportArguments, file: File) -> anyhow::Result<Manifest> {

@@ -46,7 +46,7 @@ pub(crate) struct SourceArguments {
     /// Collector's clickhouse exporter fills: `clickhouse://HOST[:8123]/DATABASE[/TABLE][?secure=true]`, with
     /// `CLICKHOUSE_USER` and `CLICKHOUSE_PASSWORD`; or a Loki that a Collector's otlphttp exporter writes to:
     /// `loki://HOST[:3100][/PREFIX][?secure=true][&service=NAME][&days=400][&limit=1000]`, with the variables of logcli
-    /// (LOKI_USERNAME, LOKI_PASSWORD, LOKI_BEARER_TOKEN, LOKI_BEARER_TOKEN_FILE, LOKI_ORG_ID, LOKI_CA_CERT_PATH).
+    /// (`LOKI_USERNAME`, `LOKI_PASSWORD`, `LOKI_BEARER_TOKEN_FILE` and the others).
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub(crate) from: Vec<PathBuf>,
 }
@@ -107,6 +107,9 @@ impl Kind {
         }
         if crate::archive::location(path)?.is_some() {
             return Ok(Self::Archive);
+        }
+        if crate::backend::open(path)?.is_some() {
+            bail!("nothing is proved by a backend: take a log, an archive, files of OTLP JSON, or evidence");
         }
         let mut head = Vec::new();
         let file = File::open(path).with_context(|| format!("open {shown}"))?;

@@ -17,6 +17,7 @@
 //! sessions, are not there.
 
 mod bundle;
+mod tiles;
 mod write;
 
 use crate::merkle::{Hash, Proof};
@@ -26,6 +27,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use bundle::Bundle;
+pub use tiles::{TilesError, write_tiles};
 pub use write::{EvidenceError, export};
 
 /// `format` of the manifests that this version writes and reads.

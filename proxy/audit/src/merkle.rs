@@ -60,7 +60,7 @@ impl CompactRange {
     }
 
     /// As [`Self::push`]; shows every perfect subtree that ends with this leaf, as its number of leaves and its root.
-    fn push_seeing(&mut self, leaf: Hash, mut see: impl FnMut(u64, &Hash)) {
+    pub(crate) fn push_seeing(&mut self, leaf: Hash, mut see: impl FnMut(u64, &Hash)) {
         let (mut hash, mut length) = (leaf, 1);
         see(length, &hash);
         for _ in 0..self.size.trailing_ones() {

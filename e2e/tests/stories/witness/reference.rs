@@ -1,10 +1,11 @@
 //! The reference implementation of the same specifications, in Go: its witness cosigns our logs, and it reads what our
 //! witness cosigned.
 
-use super::{agents_session, only_log, wait_until_witnessed, witnessed};
-use crate::scene::{Scene, prepare};
+use super::{agents_session, only_log, portcullis, wait_until_witnessed, witnessed};
+use crate::scene::{Answer, Scene, prepare};
 use e2e::process::{Process, wait_until};
 use e2e::tools;
+use proxy_audit::{Event, EventName, SessionStamp, Severity, Spool, SpoolOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -143,4 +144,39 @@ fn the_reference_witness_cosigns_our_logs() {
     // Ours reads theirs.
     let answer = scene.portcullis(&["verify", "--witness", &witness.key], 0).out;
     assert!(answer.contains("records cosigned until"), "{answer}");
+}
+
+/// A tree of three levels of tiles would be 65,536 records; this is one of two.
+#[tokio::test]
+async fn the_reference_client_reads_a_log_as_tiles() {
+    if tools::or_skip("go").is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let (spool, _) = Spool::open(&SpoolOptions::new(log.clone(), "dev/default/orders/0")).unwrap();
+    let session = SessionStamp::new(Vec::new());
+    for number in 0..999 {
+        spool
+            .append(&session, Event::new(EventName::Error, Severity::Error, format!("number {number}")))
+            .unwrap();
+    }
+    spool.close().await.unwrap();
+    let (tiles, log) = (folder.path().join("tiles"), log.to_str().unwrap().to_owned());
+    let written = portcullis(&["evidence", "tiles", tiles.to_str().unwrap(), "--spool", &log], 0);
+    assert!(written.out.contains("1000 records"), "{written:?}");
+
+    let key = std::fs::read_to_string(Path::new(&log).join("log.vkey")).unwrap();
+    let check = || {
+        let mut command = Command::new(programs().join("check-tiles"));
+        Answer::new(&command.arg(tiles.join("0")).arg(key.trim_end()).output().unwrap())
+    };
+    assert_eq!(check().out, "dev/default/orders/0 1000");
+    // And it is that client that looks: it finds a bit.
+    let bundle = tiles.join("0/tile/entries/001");
+    let mut bytes = std::fs::read(&bundle).unwrap();
+    bytes[1_000] ^= 1;
+    std::fs::write(&bundle, bytes).unwrap();
+    let found = check();
+    assert!(!found.success && found.err.contains("does not match Merkle tree"), "{found:?}");
 }
