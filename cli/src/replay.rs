@@ -4,6 +4,7 @@
 
 mod asciicast;
 mod cell;
+mod contents;
 mod kubernetes;
 pub(crate) mod plain;
 mod postgres;
@@ -34,6 +35,7 @@ use std::time::Duration;
   portcullis replay 0199e2 --speed 10 --search 'drop table'
   portcullis replay 0199e2 --command 12
   portcullis replay 0199e2 --export asciicast > session.cast && asciinema play session.cast
+  portcullis replay 0199e2 --file /srv/app/config.yaml > config.yaml
   portcullis replay 0199e2 -o json")]
 pub(crate) struct Arguments {
     /// Identifier of the session, or how it begins.
@@ -64,6 +66,10 @@ pub(crate) struct Arguments {
     /// Write the session in another form.
     #[arg(long, value_enum, value_name = "FORM", conflicts_with_all = ["timing", "speed", "raw"])]
     export: Option<Export>,
+    /// Write this file as it went through the session, with masked values masked: by `sftp` where the Resource has
+    /// `recording.transfers: Contents`, or by legacy `scp`. Of several the first, from where --command says.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["timing", "speed", "raw", "export"])]
+    file: Option<String>,
 }
 
 /// Forms of a session.
@@ -77,6 +83,10 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
     let source = arguments.identities.open(&arguments.source)?;
     let steps: Vec<Step> = steps(source.as_ref(), &arguments.session)?.collect();
     let steps = steps.get(begin(arguments, &steps)?..).unwrap_or_default();
+    if let Some(file) = &arguments.file {
+        contents::write(steps, file, output)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if output.format() == Document::Json {
         output.json(&steps)?;
         return Ok(ExitCode::SUCCESS);

@@ -10,7 +10,10 @@ use kube::CustomResourceExt;
 use serde::Serialize;
 use std::sync::OnceLock;
 
-use crate::v1alpha1::{ApprovalRequest, Issuer, Policy, PolicySpec, ProtectedResource, ResourceSpec};
+use crate::v1alpha1::{
+    ApprovalRequest, Issuer, Policy, PolicySpec, ProtectedResource, ResourceSpec, ResultRecording,
+    TransferRecording,
+};
 
 /// One thing wrong with an object.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -43,6 +46,12 @@ impl Validate for ProtectedResource {
             problems.push(Problem::new("spec", "exactly one of postgresql, ssh and kubernetes must be set"));
         }
         check_hosts(spec, &mut problems);
+        let recording = &spec.recording;
+        if recording.transfers == TransferRecording::Contents
+            && recording.results == ResultRecording::Metadata
+        {
+            problems.push(Problem::new("spec.recording", "transfers: Contents needs results: Full"));
+        }
         check_issuers(&self.spec.authentication.issuers, &mut problems);
         problems
     }

@@ -46,6 +46,19 @@ impl Hosts {
     /// # Errors
     /// As [`Hosts::start`].
     pub fn start_with(policy: Option<&str>, sshd: &[&str], arguments: &[&str]) -> Result<Self> {
+        Self::recording(policy, sshd, arguments, "")
+    }
+
+    /// The same with more fields of the Resource's `recording`, as in a YAML mapping, each with a comma behind it.
+    ///
+    /// # Errors
+    /// As [`Hosts::start`].
+    pub fn recording(
+        policy: Option<&str>,
+        sshd: &[&str],
+        arguments: &[&str],
+        fields: &str,
+    ) -> Result<Self> {
         let sshd = Sshd::start(sshd)?;
         let keys = tempfile::Builder::new().prefix("portcullis-issuer-").tempdir()?;
         let issuer = Issuer::start(keys.path())?;
@@ -54,7 +67,9 @@ impl Hosts {
         let authority = keys.path().join("authority");
         sshd::keygen(&own)?;
         sshd::keygen(&authority)?;
-        setup.write("resource.yaml", &resource(&sshd, &issuer)?)?;
+        let recording = format!("recording: {{{fields}");
+        let resource = resource(&sshd, &issuer)?.replace("recording: {", &recording);
+        setup.write("resource.yaml", &resource)?;
         let policy = policy.map_or_else(|| example("agents.yaml"), |text| Ok(text.to_owned()))?;
         setup.write("policy.yaml", &policy)?;
         let read = |file: &Path| std::fs::read_to_string(file).context("read a key");

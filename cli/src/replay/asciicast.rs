@@ -123,7 +123,8 @@ impl Cast<'_> {
                 | StreamEvent::Signal(_)
                 | StreamEvent::End(_)
                 | StreamEvent::Omitted { .. }
-                | StreamEvent::File { .. } => {}
+                | StreamEvent::File { .. }
+                | StreamEvent::Part { .. } => {}
             }
         }
         Ok(())

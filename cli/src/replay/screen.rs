@@ -174,6 +174,9 @@ impl<'a> Screen<'a> {
                 let digest = const_hex::encode(digest);
                 self.remark(&format!("file {}: {bytes} bytes, SHA-256 {digest}", printable(path)))
             }
+            StreamEvent::Part { offset, path, .. } => {
+                self.remark(&format!("file {}, from byte {offset}", printable(path)))
+            }
         }
     }
 

@@ -94,6 +94,9 @@ impl Terminal {
             StreamEvent::File { bytes, digest, path, .. } => {
                 self.remark(&format!("file {path}: {bytes} bytes, SHA-256 {}", const_hex::encode(digest)));
             }
+            StreamEvent::Part { offset, path, .. } => {
+                self.remark(&format!("file {path}, from byte {offset}"));
+            }
         }
         true
     }

@@ -315,8 +315,10 @@ pub struct SpoolVolume {
 }
 
 /// What is recorded, and how hard a record must be before the command goes on.
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("!(self.transfers == 'Contents' && self.results == 'Metadata')")
+    .message("transfers: Contents needs results: Full"))]
 pub struct Recording {
     /// Whether results are recorded. Omitted: `Full`.
     #[serde(default)]
@@ -326,6 +328,9 @@ pub struct Recording {
     #[serde(default = "default_max_result_bytes")]
     #[schemars(regex(pattern = r"^[0-9]+(Ki|Mi|Gi|k|M|G)?$"), length(max = 20))]
     pub max_result_bytes: String,
+    /// What is recorded of files that go through `sftp`. Omitted: `Digests`.
+    #[serde(default)]
+    pub transfers: TransferRecording,
     /// When a record counts as durable. Omitted: `Auto`.
     #[serde(default)]
     pub durability: Durability,
@@ -360,6 +365,7 @@ impl Default for Recording {
         Self {
             results: ResultRecording::default(),
             max_result_bytes: default_max_result_bytes(),
+            transfers: TransferRecording::default(),
             durability: Durability::default(),
             retention: None,
             encryption: None,
@@ -375,6 +381,16 @@ pub enum ResultRecording {
     Full,
     /// Status, rows, bytes and mask counts only.
     Metadata,
+}
+
+/// What is recorded of a file that goes through `sftp`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum TransferRecording {
+    /// Its path, size and SHA-256.
+    #[default]
+    Digests,
+    /// What is read and written as well, masked, up to `maxResultBytes` each time that it is opened.
+    Contents,
 }
 
 /// When a record counts as durable.

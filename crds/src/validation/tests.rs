@@ -50,6 +50,9 @@ fn bounds_of_the_schema_are_checked() {
     assert_eq!(problems, ["spec.postgresql.port: must be from 1 to 65535, but is 65536"]);
     let problems = resource(|resource| resource["spec"]["recording"] = json!({"maxResultBytes": "ten"}));
     assert_eq!(problems, ["spec.recording.maxResultBytes: `ten` does not match ^[0-9]+(Ki|Mi|Gi|k|M|G)?$"]);
+    let both = json!({"transfers": "Contents", "results": "Metadata"});
+    let problems = resource(|resource| resource["spec"]["recording"] = both);
+    assert_eq!(problems, ["spec.recording: transfers: Contents needs results: Full"]);
     let problems = resource(|resource| resource["spec"]["recording"] = json!({"retention": "forever"}));
     assert!(problems[0].starts_with("spec.recording.retention: `forever` does not match"), "{problems:?}");
 }

@@ -6,6 +6,7 @@
 mod scene;
 mod ssh_certificate;
 mod ssh_clients;
+mod ssh_contents;
 mod ssh_corpora;
 mod ssh_crash;
 mod ssh_day;

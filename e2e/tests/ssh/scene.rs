@@ -38,10 +38,19 @@ impl Scene {
         Self::started(Some(policy), sshd, arguments)
     }
 
+    /// The same with another Policy, and more fields of the Resource's `recording`.
+    pub(crate) fn recording(policy: &str, fields: &str) -> Option<Self> {
+        Self::begun(|| Hosts::recording(Some(policy), &[], &[], fields))
+    }
+
     fn started(policy: Option<&str>, sshd: &[&str], arguments: &[&str]) -> Option<Self> {
+        Self::begun(|| Hosts::start_with(policy, sshd, arguments))
+    }
+
+    fn begun(start: impl FnOnce() -> anyhow::Result<Hosts>) -> Option<Self> {
         tools::or_skip("sshd")?;
         tools::or_skip("ssh")?;
-        let hosts = Hosts::start_with(policy, sshd, arguments).unwrap();
+        let hosts = start().unwrap();
         let agent = hosts.agent(&hosts.token("ci-bot").unwrap()).unwrap();
         Some(Self { hosts, agent })
     }

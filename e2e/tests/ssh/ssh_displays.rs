@@ -50,12 +50,16 @@ impl Display {
     /// Lines of a host's `sshd_config` that have it forward displays and keep their cookies here.
     fn settings(&self) -> String {
         let cookies = self.directory.path().join("host");
-        format!("X11Forwarding yes\nXAuthLocation /usr/bin/xauth\nSetEnv SHLVL=2 XAUTHORITY={}", cookies.display())
+        format!(
+            "X11Forwarding yes\nXAuthLocation /usr/bin/xauth\nSetEnv SHLVL=2 XAUTHORITY={}",
+            cookies.display()
+        )
     }
 
     /// The cookies that the host was given, in hexadecimal.
     fn cookies(&self) -> Vec<String> {
-        let listed = Answer::of(Command::new("xauth").arg("-f").arg(self.directory.path().join("host")).arg("list"));
+        let listed =
+            Answer::of(Command::new("xauth").arg("-f").arg(self.directory.path().join("host")).arg("list"));
         listed.out.lines().filter_map(|line| line.split_whitespace().nth(2)).map(str::to_owned).collect()
     }
 }
@@ -90,7 +94,8 @@ fn a_display_that_a_rule_allows_is_reached_and_its_cookie_is_on_no_record() {
         let answer = display.run(&scene, how, "xdpyinfo");
         assert!(answer.code == Some(0) && answer.out.contains("X.Org Foundation"), "{how}: {answer:?}");
     }
-    let allowed = scene.decided().into_iter().filter(|it| *it == ("ForwardX11".to_owned(), "allow".to_owned()));
+    let allowed =
+        scene.decided().into_iter().filter(|it| *it == ("ForwardX11".to_owned(), "allow".to_owned()));
     assert_eq!(allowed.count(), 4, "once for the display and once for the connection");
     let (log, cookies) = (scene.log_bytes(), display.cookies());
     assert!(!cookies.is_empty());
@@ -98,7 +103,8 @@ fn a_display_that_a_rule_allows_is_reached_and_its_cookie_is_on_no_record() {
     assert!(on_record(b"MIT-MAGIC-COOKIE-1"), "what goes to a display is recorded");
     for cookie in cookies {
         let digits: Vec<u32> = cookie.chars().map(|digit| digit.to_digit(16).unwrap()).collect();
-        let raw: Vec<u8> = digits.chunks(2).map(|pair| u8::try_from(pair[0] << 4 | pair[1]).unwrap()).collect();
+        let raw: Vec<u8> =
+            digits.chunks(2).map(|pair| u8::try_from(pair[0] << 4 | pair[1]).unwrap()).collect();
         assert!(raw.len() == 16 && !on_record(&raw) && !on_record(cookie.as_bytes()));
     }
 }

@@ -20,6 +20,7 @@
 //! | 6 | [`StreamEvent::End`] | channel u8: nothing more comes on it |
 //! | 7 | [`StreamEvent::Omitted`] | channel u8, bytes u64 big endian, SHA-256 of them: recorded by size and digest only |
 //! | 8 | [`StreamEvent::File`] | channel u8, bytes u64 big endian, SHA-256 of them, then the file's name, UTF-8 |
+//! | 9 | [`StreamEvent::Part`] | channel u8, offset u64 big endian, then the file's name, UTF-8 |
 //!
 //! Readers skip kinds that they do not know. Times never decrease. A payload is at most [`MAX_PAYLOAD_BYTES`]; the
 //! encoder splits longer data, so a reader never holds more than one frame.
@@ -95,6 +96,15 @@ pub enum StreamEvent {
         /// As the archive names it, after masking; the first [`MAX_NAME_BYTES`] of a longer one.
         path: String,
     },
+    /// What comes next on a channel is a part of a file.
+    Part {
+        /// On which channel.
+        channel: Channel,
+        /// Where in the file it stands.
+        offset: u64,
+        /// Path of the file, after masking; the first [`MAX_NAME_BYTES`] of a longer one.
+        path: String,
+    },
 }
 
 /// Most bytes of a file's name.
@@ -134,8 +144,10 @@ impl StreamEncoder {
                 self.frame(at, OMITTED, &[&[channel.0], &bytes.to_be_bytes(), digest], out);
             }
             StreamEvent::File { channel, bytes, digest, path } => {
-                let name = path.as_bytes().get(..MAX_NAME_BYTES).unwrap_or(path.as_bytes());
-                self.frame(at, FILE, &[&[channel.0], &bytes.to_be_bytes(), digest, name], out);
+                self.frame(at, FILE, &[&[channel.0], &bytes.to_be_bytes(), digest, named(path)], out);
+            }
+            StreamEvent::Part { channel, offset, path } => {
+                self.frame(at, PART, &[&[channel.0], &offset.to_be_bytes(), named(path)], out);
             }
         }
     }
@@ -170,9 +182,14 @@ const SIGNAL: u8 = 5;
 const END: u8 = 6;
 const OMITTED: u8 = 7;
 const FILE: u8 = 8;
+const PART: u8 = 9;
 
 /// Longest name of a signal that is kept, in bytes.
 const MAX_SIGNAL_BYTES: usize = 64;
+
+fn named(path: &str) -> &[u8] {
+    path.as_bytes().get(..MAX_NAME_BYTES).unwrap_or(path.as_bytes())
+}
 
 fn short(name: &str) -> &[u8] {
     name.as_bytes().get(..MAX_SIGNAL_BYTES).unwrap_or(name.as_bytes())
@@ -308,6 +325,15 @@ fn event(kind: u8, payload: &[u8]) -> Result<Option<StreamEvent>, StreamError> {
                 channel: Channel(*channel),
                 bytes: u64::from_be_bytes(*bytes),
                 digest: *digest,
+                path: String::from_utf8_lossy(path).into_owned(),
+            }
+        }
+        PART => {
+            let (channel, rest) = payload.split_first().ok_or(malformed)?;
+            let (offset, path) = rest.split_first_chunk::<8>().ok_or(malformed)?;
+            StreamEvent::Part {
+                channel: Channel(*channel),
+                offset: u64::from_be_bytes(*offset),
                 path: String::from_utf8_lossy(path).into_owned(),
             }
         }

@@ -28,6 +28,8 @@ pub struct Recording {
     pub results: bool,
     /// Most bytes recorded of one result.
     pub max_result_bytes: u64,
+    /// Record the contents of files where a protocol knows them as such, not only their sizes and digests.
+    pub contents: bool,
     /// When a record counts as durable.
     pub durability: Durability,
 }

@@ -5,7 +5,7 @@ mod target;
 
 use super::objects::{Located, Objects};
 use super::{Config, IssuerConfig, Problem, ResourceConfig, ResourceKey, quantity};
-use crds::v1alpha1::{Durability, Policy, ProtectedResource, ResourceSpec, ResultRecording};
+use crds::v1alpha1::{Durability, Policy, ProtectedResource, ResourceSpec, ResultRecording, TransferRecording};
 use proxy_audit::chunks::{RecipientError, Recipients};
 use proxy_audit::retention::Policy as Retention;
 use proxy_core::session::Recording;
@@ -170,6 +170,7 @@ fn recording(spec: &ResourceSpec, lookup: &mut Lookup<'_>) -> Option<Recording> 
     Some(Recording {
         results: spec.recording.results == ResultRecording::Full,
         max_result_bytes,
+        contents: spec.recording.transfers == TransferRecording::Contents,
         durability: match spec.recording.durability {
             Durability::Auto => proxy_core::session::Durability::Auto,
             Durability::Synced => proxy_core::session::Durability::Synced,

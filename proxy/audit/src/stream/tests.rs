@@ -18,6 +18,11 @@ fn events() -> impl Strategy<Value = StreamEvent> {
             .prop_map(|(channel, bytes, digest)| StreamEvent::Omitted { channel, bytes, digest }),
         (channels(), any::<u64>(), any::<[u8; 32]>(), "[a-z/. ]{0,300}")
             .prop_map(|(channel, bytes, digest, path)| StreamEvent::File { channel, bytes, digest, path }),
+        (channels(), any::<u64>(), "[a-z/. ]{0,300}").prop_map(|(channel, offset, path)| StreamEvent::Part {
+            channel,
+            offset,
+            path
+        }),
     ]
 }
 

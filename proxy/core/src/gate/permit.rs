@@ -74,6 +74,8 @@ pub struct End {
     pub status_code: Option<String>,
     /// What was masked on the way.
     pub masked: MaskCounts,
+    /// Whoever records it left a part out.
+    pub cut: bool,
 }
 
 /// Kinds of end.
@@ -164,13 +166,14 @@ impl Permit {
 
     fn result(&mut self, end: End) -> Option<Event> {
         let open = self.open.take()?;
+        let truncated = open.truncated || end.cut;
         let facts = record::ResultFacts {
             number: self.cleared.number,
             rule: Some(&self.cleared.clearance.rule),
             operation: &self.cleared.command.reading.operation,
             end,
             bytes: open.bytes,
-            truncated: open.truncated,
+            truncated,
             frames: open.buffer.freeze(),
             duration: self.started.elapsed(),
         };

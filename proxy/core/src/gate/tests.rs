@@ -97,7 +97,12 @@ impl Bench {
             contact: Contact::here(),
             spool,
             approvals: Arc::clone(&approvals) as Arc<dyn Approvals>,
-            recording: Recording { results: true, max_result_bytes: 100_000, durability: Durability::Auto },
+            recording: Recording {
+                results: true,
+                max_result_bytes: 100_000,
+                contents: false,
+                durability: Durability::Auto,
+            },
             tenant_key: Secret::new([7; 32]),
             metrics: Metrics::default(),
             instance: "test".to_owned(),

@@ -3,6 +3,7 @@
 //! One task per channel. Nothing goes to the host before there is a permit, and nothing of what the host says goes to
 //! the client before it is masked and recorded.
 
+mod contents;
 mod files;
 pub(crate) mod forward;
 mod held;
@@ -14,7 +15,7 @@ mod trade;
 
 use crate::acts;
 use crate::analyze::analyze;
-use crate::display::Display;
+use crate::display::{Display, Greeting};
 use crate::flow::Full;
 use crate::refusals::{EXIT_STATUS, lines, notice, refusal};
 use crate::session::{Purpose, Session};
@@ -78,8 +79,8 @@ pub(crate) enum Start {
     Subsystem(String),
     /// Nothing: the channel leads elsewhere.
     Forward,
-    /// Nothing: the channel leads to the client's display.
-    Display,
+    /// Nothing: the channel leads to the client's display, which is greeted like this.
+    Display(Greeting),
 }
 
 /// Why a channel has nothing more to do.
@@ -230,7 +231,7 @@ impl Relay {
                 command
             }
             Start::Subsystem(name) => acts::subsystem(place, name),
-            Start::Forward | Start::Display => return Err(self.session.reason()),
+            Start::Forward | Start::Display(_) => return Err(self.session.reason()),
         };
         if let (Some(terminal), Start::Exec(_) | Start::Subsystem(_)) = (&self.terminal, start) {
             acts::touches(&mut command).push(acts::terminal(&terminal.term));
@@ -287,7 +288,7 @@ impl Relay {
                 Start::Exec(line) => channel.exec(true, line.clone()).await?,
                 Start::Shell { .. } => channel.request_shell(true).await?,
                 Start::Subsystem(name) => channel.request_subsystem(true, name.clone()).await?,
-                Start::Forward | Start::Display => return Err(russh::Error::RequestDenied.into()),
+                Start::Forward | Start::Display(_) => return Err(russh::Error::RequestDenied.into()),
             }
             accepted(&mut channel).await?;
             Ok::<_, UpstreamError>((channel, declined))

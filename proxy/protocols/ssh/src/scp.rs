@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 /// Where the files of a transfer come from, if `line` is one: `scp -t` takes them from its input, `scp -f` writes them
 /// to its output. Options with values stand behind these two, if anywhere.
-pub(crate) fn sender(line: &[u8]) -> Option<Channel> {
+pub fn sender(line: &[u8]) -> Option<Channel> {
     let mut words = std::str::from_utf8(line).ok()?.split_ascii_whitespace();
     if words.next()?.rsplit('/').next()? != "scp" {
         return None;
@@ -34,6 +34,8 @@ const DEPTH_MAX: usize = 256;
 pub struct File {
     /// Its path below what the command line names.
     pub path: String,
+    /// Where in the stream its data begin.
+    pub start: u64,
     /// Its length in bytes, as it was announced.
     pub size: u64,
     /// SHA-256 of what went through of it; `None` for a file that did not go through whole.
@@ -60,7 +62,10 @@ pub struct Watch {
     state: State,
     line: Vec<u8>,
     dirs: Vec<String>,
-    file: Option<(String, u64)>,
+    /// The file that the stream is in.
+    file: Option<File>,
+    /// Bytes so far.
+    position: u64,
 }
 
 impl Watch {
@@ -82,6 +87,7 @@ impl Watch {
                 State::Line => {
                     let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
                         self.line.extend_from_slice(bytes);
+                        self.position = self.position.saturating_add(count(bytes));
                         if self.line.len() > LINE_MAX {
                             self.state = State::Lost;
                         }
@@ -90,6 +96,7 @@ impl Watch {
                     let (line, rest) = bytes.split_at(end);
                     bytes = rest.get(1..).unwrap_or_default();
                     self.line.extend_from_slice(line);
+                    self.position = self.position.saturating_add(count(line)).saturating_add(1);
                     let line = std::mem::take(&mut self.line);
                     if line.len() > LINE_MAX || self.begin(&line, files).is_none() {
                         self.state = State::Lost;
@@ -101,12 +108,14 @@ impl Watch {
                     hash.update(data);
                     bytes = rest;
                     *left -= u64::try_from(length).unwrap_or(*left);
+                    self.position = self.position.saturating_add(count(data));
                     if *left == 0 {
                         self.complete(files);
                     }
                 }
                 State::Trailer => {
                     bytes = bytes.get(1..).unwrap_or_default();
+                    self.position = self.position.saturating_add(1);
                     self.state = State::Line;
                 }
             }
@@ -116,13 +125,13 @@ impl Watch {
     /// The stream has ended: the file that it ended in.
     pub fn finish(&mut self) -> Option<File> {
         self.state = State::Lost;
-        self.file.take().map(|(path, size)| File { path, size, sha256: None })
+        self.file.take()
     }
 
     fn complete(&mut self, files: &mut Vec<File>) {
         let state = std::mem::replace(&mut self.state, State::Trailer);
-        if let (State::Data { hash, .. }, Some((path, size))) = (state, self.file.take()) {
-            files.push(File { path, size, sha256: Some(hash.finalize().into()) });
+        if let (State::Data { hash, .. }, Some(file)) = (state, self.file.take()) {
+            files.push(File { sha256: Some(hash.finalize().into()), ..file });
         }
     }
 
@@ -134,7 +143,7 @@ impl Watch {
             (b'E', []) => drop(self.dirs.pop()),
             (b'C', rest) => {
                 let (size, path) = self.entry(rest)?;
-                self.file = Some((path, size));
+                self.file = Some(File { path, start: self.position, size, sha256: None });
                 self.state = State::Data { left: size, hash: Sha256::new() };
                 if size == 0 {
                     self.complete(files);
@@ -165,6 +174,10 @@ impl Watch {
     }
 }
 
+fn count(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,6 +196,9 @@ mod tests {
             let told: Vec<_> = files.iter().map(|file| (file.path.as_str(), file.size)).collect();
             assert_eq!(told, [("site/a b", 5), ("site/css/empty", 0), ("top", 2)]);
             assert_eq!(files[0].sha256, Some(Sha256::digest(b"hello").into()));
+            for (file, data) in files.iter().zip([&b"hello"[..], b"", b"\n\n"]) {
+                assert!(stream[usize::try_from(file.start).unwrap()..].starts_with(data), "{file:?}");
+            }
             assert!(!lost && rest.is_none());
         }
     }
@@ -202,7 +218,7 @@ mod tests {
         assert!(watched(&[b'C'; 10_000], 100).1);
         assert_eq!(
             watched(b"C0644 9 f\nabc", 2).2,
-            Some(File { path: "f".to_owned(), size: 9, sha256: None })
+            Some(File { path: "f".to_owned(), start: 10, size: 9, sha256: None })
         );
     }
 }

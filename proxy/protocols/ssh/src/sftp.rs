@@ -59,8 +59,25 @@ pub enum Item {
     },
     /// Answer the client with these bytes: the request is none that is forwarded.
     Answer(Vec<u8>),
-    /// A file has been closed, or the session has ended with it open.
+    /// A file or directory could not be opened: [`Operation::opening`] of what asked for it.
+    NotOpened(u64),
+    /// Bytes of a file, which follow to be forwarded. Only of [`Sftp::telling_contents`].
+    Content(Content),
+    /// A file or directory has been closed, or the session has ended with it open.
     Closed(Box<Transfer>),
+}
+
+/// Bytes of a file on their way.
+#[derive(Debug, Eq, PartialEq)]
+pub struct Content {
+    /// [`Operation::opening`] of what opened the file.
+    pub opening: u64,
+    /// They are written to it, not read from it.
+    pub written: bool,
+    /// Where in the file they stand.
+    pub offset: u64,
+    /// The bytes.
+    pub data: Vec<u8>,
 }
 
 /// The session cannot go on.
@@ -84,8 +101,8 @@ pub enum SftpError {
 /// What an answer will be about.
 #[derive(Debug)]
 enum Pending {
-    /// A file or directory is opened.
-    Open(String),
+    /// A file or directory is opened: its path, and the number of its opening.
+    Open(String, u64),
     /// A file or directory is closed.
     Close(Vec<u8>),
     /// Data of a file, and which.
@@ -107,6 +124,10 @@ pub struct Sftp {
     writing: Option<Vec<u8>>,
     /// Looks at what is read.
     masker: Option<Masker>,
+    /// Requests so far that open something.
+    openings: u64,
+    /// The caller is told of contents.
+    tells: bool,
 }
 
 impl Sftp {
@@ -124,6 +145,12 @@ impl Sftp {
         Self { from_server: Packets::with_data(), masker: Some(masker), ..Self::default() }
     }
 
+    /// The same, which tells of all that goes through its files, before it goes.
+    #[must_use]
+    pub fn telling_contents(self) -> Self {
+        Self { tells: true, ..self }
+    }
+
     /// Takes bytes from the client.
     ///
     /// # Errors
@@ -136,6 +163,7 @@ impl Sftp {
                     if let Some(transfer) =
                         self.writing.as_ref().and_then(|handle| self.handles.get_mut(handle))
                     {
+                        items.extend(self.tells.then(|| transfer.writes(&data)));
                         transfer.written.add(&data);
                     }
                     pass(items, &data);
@@ -158,6 +186,7 @@ impl Sftp {
                     if let Some(transfer) =
                         self.reading.as_ref().and_then(|handle| self.handles.get_mut(handle))
                     {
+                        items.extend(self.tells.then(|| transfer.reads(&data)));
                         transfer.read.add(&data);
                     }
                     pass(items, &data);
@@ -211,8 +240,12 @@ impl Sftp {
             kind::FSTAT | kind::READDIR => self.handle(&mut fields)?.map(|_| Pending::Other),
             kind::REALPATH => Some(Pending::Other),
             _ => match operation::of(kind, id, &mut fields, &self.handles)? {
-                operation::Asked::Operation(operation) => {
-                    self.pending.insert(id, operation.opens.clone().map_or(Pending::Other, Pending::Open));
+                operation::Asked::Operation(mut operation) => {
+                    self.openings += 1;
+                    operation.opening = self.openings;
+                    let opens = operation.opens.clone();
+                    let opened = opens.map(|path| Pending::Open(path, operation.opening));
+                    self.pending.insert(id, opened.unwrap_or(Pending::Other));
                     items.push(Item::Ask { operation, packet });
                     return Ok(());
                 }
@@ -293,28 +326,38 @@ impl Sftp {
         self.reading = None;
         let pending = self.pending.remove(&id).ok_or(SftpError::Unasked)?;
         match (kind, pending) {
-            (kind::HANDLE, Pending::Open(path)) => {
+            (kind::HANDLE, Pending::Open(path, opening)) => {
                 let handle = fields.bytes()?;
                 if handle.len() > HANDLE_MAX {
                     return Err(SftpError::Malformed);
                 }
-                self.handles.insert(handle.to_vec(), Transfer::of(path));
+                self.handles.insert(handle.to_vec(), Transfer::of(path, opening));
             }
             (kind::DATA, Pending::Read(handle, window)) => {
                 let transfer = self.handles.get_mut(&handle).ok_or(SftpError::Unasked)?;
                 transfer.read.seek(window.offset);
                 let data = packet.get(DATA_HEAD..).unwrap_or_default();
                 if let Some(masker) = &self.masker {
-                    pass(items, &transfer.look(masker, &window, data).answer(id));
+                    let looked = transfer.look(masker, &window, data);
+                    if let (Looked::Given(data), true) = (&looked, self.tells) {
+                        let offset = window.offset;
+                        let (opening, data) = (transfer.opening, data.to_vec());
+                        items.push(Item::Content(Content { opening, written: false, offset, data }));
+                    }
+                    pass(items, &looked.answer(id));
                     return Ok(());
+                }
+                if self.tells && !data.is_empty() {
+                    items.push(transfer.reads(data));
                 }
                 transfer.read.add(data);
                 self.reading = Some(handle);
             }
+            (kind::STATUS, Pending::Open(_, opening)) => items.push(Item::NotOpened(opening)),
             (kind::HANDLE | kind::DATA, _) => return Err(SftpError::Unasked),
             (kind::STATUS, Pending::Close(handle)) => {
                 pass(items, packet);
-                let closed = self.handles.remove(&handle).filter(Transfer::moved);
+                let closed = self.handles.remove(&handle);
                 items.extend(closed.map(|transfer| Item::Closed(Box::new(transfer))));
                 return Ok(());
             }

@@ -91,7 +91,12 @@ fn world() -> World {
         spool,
         approvals: Arc::new(Nobody),
         // nothing is kept: the log would fill the disk
-        recording: Recording { results: true, max_result_bytes: 0, durability: Durability::Auto },
+        recording: Recording {
+                results: true,
+                max_result_bytes: 0,
+                contents: false,
+                durability: Durability::Auto,
+            },
         tenant_key: Secret::new([7; 32]),
         metrics: Metrics::default(),
         instance: "fuzz".to_owned(),

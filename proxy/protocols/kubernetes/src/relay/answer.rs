@@ -256,7 +256,8 @@ impl Flow {
             Some(EndKind::Ok | EndKind::Error) | None => EndKind::Ok,
         };
         let masked = MaskCounts::clone(self.masker.counts());
-        let end = End { outcome, rows: 0, status_code: Some(self.status.as_str().to_owned()), masked };
+        let end =
+            End { outcome, rows: 0, status_code: Some(self.status.as_str().to_owned()), masked, cut: false };
         let session = Arc::clone(&self.session);
         let finishing =
             settle(&self.tasks, async move { session.gate().lock().await.finish(permit, end).await });

@@ -133,7 +133,7 @@ impl Tape {
             (true, true) => EndKind::Error,
             (true, false) => EndKind::Ok,
         };
-        let end = End { outcome, rows: 0, status_code: self.exit, masked: self.counts };
+        let end = End { outcome, rows: 0, status_code: self.exit, masked: self.counts, cut: false };
         let (session, permit) = (self.session, self.permit);
         let finished = settle(tasks, async move { session.gate().lock().await.finish(permit, end).await });
         Ok(finished.await??)

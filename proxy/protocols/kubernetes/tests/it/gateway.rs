@@ -178,7 +178,12 @@ impl Gateway {
             contact: Contact::here(),
             spool,
             approvals: Arc::new(Gathering::new(Arc::clone(&approvals) as Arc<dyn Approvals>)),
-            recording: Recording { results: true, max_result_bytes: 1 << 20, durability: Durability::Auto },
+            recording: Recording {
+                results: true,
+                max_result_bytes: 1 << 20,
+                contents: false,
+                durability: Durability::Auto,
+            },
             tenant_key: Secret::new([7; 32]),
             metrics: Metrics::default(),
             instance: "test".to_owned(),

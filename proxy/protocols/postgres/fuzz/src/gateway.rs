@@ -104,6 +104,7 @@ impl World {
                 recording: Recording {
                     results: true,
                     max_result_bytes: 1 << 16,
+                    contents: false,
                     durability: Durability::Auto,
                 },
                 tenant_key: Secret::new([7; 32]),

@@ -340,7 +340,7 @@ impl Relay {
             }
             EndKind::Error | EndKind::Aborted => self.meaning.failed(Some(&analysis)),
         }
-        let end = End { outcome, rows, status_code: failure, masked: counts };
+        let end = End { outcome, rows, status_code: failure, masked: counts, cut: false };
         Ok(self.gate.finish(permit, end).await?)
     }
 

@@ -33,7 +33,8 @@ fn masked(bytes: &[u8], step: usize, pause: usize) -> String {
 /// Binary output stops in the middle of nothing: the other side waits for all of it.
 #[test]
 fn whatever_bytes_a_program_stops_with_they_come_out_after_some_pauses() {
-    for tail in [&[0xc4, 0xe1][..], &[0xe1, 0xe1, 0xe1, 0xe1], b"\x1b[\x1b[", b"\x1b]\xf0\xf0", &[0xff; 300]] {
+    for tail in [&[0xc4, 0xe1][..], &[0xe1, 0xe1, 0xe1, 0xe1], b"\x1b[\x1b[", b"\x1b]\xf0\xf0", &[0xff; 300]]
+    {
         let (mut masker, mut out) = (OutputMasker::new(masker()), Vec::new());
         masker.push(tail, &mut out);
         let mut pauses = 0;

@@ -1,18 +1,19 @@
 //! The subsystem `sftp`: every operation that touches a path is a command of its own, and a file that was read or
 //! written leaves its size and digest with the command that opened it.
 
+use super::contents::Contents;
 use super::input::Signals;
 use crate::acts;
 use crate::refusals::{notice, refusal, sentence};
 use crate::session::Session;
-use crate::sftp::{Item, Operation, Sftp, SftpError, Transfer};
+use crate::sftp::{Content, Item, Operation, Sftp, SftpError, Transfer};
 use bytes::Bytes;
 use proxy_audit::stream::{Channel, StreamEncoder, StreamEvent};
 use proxy_core::gate::{Decision, End, EndKind, Held, Permit};
 use proxy_core::mask::Masker;
 use proxy_core::refusal::{Refusal, RefusalKind};
 use russh::{ChannelWriteHalf, client};
-use std::collections::VecDeque;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -24,8 +25,16 @@ pub(super) struct Files {
     sftp: Mutex<Sftp>,
     /// What the gateway says to the client itself, for between two packets of the host.
     answers: mpsc::UnboundedSender<Said>,
-    /// What opened the files that are open, oldest first.
-    open: Mutex<VecDeque<(String, Permit)>>,
+    /// What opened the files that are open, or may be by now, by its number.
+    open: tokio::sync::Mutex<HashMap<u64, Opened>>,
+    /// Masks what is recorded.
+    masker: Masker,
+}
+
+/// What a file was opened with, and the recording of its contents where there is one.
+struct Opened {
+    permit: Permit,
+    contents: Option<Contents>,
 }
 
 /// Something for the client that is not the host's.
@@ -45,8 +54,12 @@ impl Files {
         masker: Masker,
     ) -> (Arc<Self>, mpsc::UnboundedReceiver<Said>) {
         let (answers, said) = mpsc::unbounded_channel();
-        let sftp = Mutex::new(Sftp::looking(masker));
-        let files = Self { session, signals, sftp, answers, open: Mutex::default() };
+        let mut sftp = Sftp::looking(masker.clone());
+        if session.resource.recording.contents {
+            sftp = sftp.telling_contents();
+        }
+        let open = tokio::sync::Mutex::default();
+        let files = Self { session, signals, sftp: Mutex::new(sftp), answers, open, masker };
         (Arc::new(files), said)
     }
 
@@ -78,6 +91,14 @@ impl Files {
                     self.say(Said::Packet(bytes));
                     continue;
                 }
+                Item::Content(content) => {
+                    self.content(&content).await?;
+                    continue;
+                }
+                Item::NotOpened(opening) => {
+                    self.not_opened(opening).await?;
+                    continue;
+                }
                 Item::Closed(transfer) => {
                     self.closed(&transfer).await?;
                     continue;
@@ -106,6 +127,8 @@ impl Files {
                 Item::Pass(bytes) | Item::Answer(bytes) | Item::Ask { packet: bytes, .. } => {
                     out.extend(bytes);
                 }
+                Item::Content(content) => self.content(&content).await?,
+                Item::NotOpened(opening) => self.not_opened(opening).await?,
                 Item::Closed(transfer) => self.closed(&transfer).await?,
             }
         }
@@ -120,9 +143,9 @@ impl Files {
                 tracing::warn!(refusal = refusal.message, "record a file that was open");
             }
         }
-        let open = std::mem::take(&mut *self.open.lock().unwrap_or_else(PoisonError::into_inner));
-        for (_, permit) in open {
-            if let Err(refusal) = self.session.finish(permit, End::ok(0)).await {
+        let open = std::mem::take(&mut *self.open.lock().await);
+        for Opened { permit, contents } in open.into_values() {
+            if let Err(refusal) = self.end(permit, contents, None).await {
                 tracing::warn!(refusal = refusal.message, "record a file that was open");
             }
         }
@@ -139,16 +162,12 @@ impl Files {
         if operation.name != "open" {
             return self.session.finish(permit, End::ok(0)).await;
         }
-        let path = operation.touches.first().map(|touch| touch.name.clone()).unwrap_or_default();
-        let oldest = {
-            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-            open.push_back((path, permit));
-            if open.len() > OPEN { open.pop_front() } else { None }
-        };
-        match oldest {
-            Some((_, permit)) => self.session.finish(permit, End::ok(0)).await,
-            None => Ok(()),
-        }
+        let path = operation.touches.first().map_or("", |touch| touch.name.as_str());
+        let recording = self.session.resource.recording;
+        let limit = recording.max_result_bytes;
+        let contents = recording.contents.then(|| Contents::new(path, &self.masker, limit));
+        self.open.lock().await.insert(operation.opening, Opened { permit, contents });
+        Ok(())
     }
 
     async fn held(&self, mut held: Held) -> Result<Permit, Refusal> {
@@ -166,25 +185,47 @@ impl Files {
         Err(self.session.reason())
     }
 
+    /// Records what is about to go through a file.
+    async fn content(&self, content: &Content) -> Result<(), Refusal> {
+        let mut open = self.open.lock().await;
+        let Some(Opened { permit, contents: Some(contents) }) = open.get_mut(&content.opening) else {
+            return Ok(());
+        };
+        let frames = contents.add(content);
+        self.session.record(permit, &frames, true).await
+    }
+
+    /// The host did not open it.
+    async fn not_opened(&self, opening: u64) -> Result<(), Refusal> {
+        let Some(Opened { permit, .. }) = self.open.lock().await.remove(&opening) else { return Ok(()) };
+        self.session.finish(permit, End { outcome: EndKind::Error, ..End::default() }).await
+    }
+
     /// Puts a file that went through on record.
     async fn closed(&self, transfer: &Transfer) -> Result<(), Refusal> {
-        let permit = {
-            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-            let at = open.iter().position(|(path, _)| *path == transfer.path);
-            at.and_then(|at| open.remove(at))
-        };
-        let Some((_, mut permit)) = permit else { return Ok(()) };
-        let mut encoder = StreamEncoder::default();
-        let mut frames = Vec::new();
-        for (channel, flow) in [(Channel::STDIN, &transfer.written), (Channel::STDOUT, &transfer.read)] {
-            if let Some(digest) = flow.sha256() {
-                let event = StreamEvent::Omitted { channel, bytes: flow.bytes, digest };
-                encoder.encode(Duration::ZERO, &event, &mut frames);
-            }
-        }
-        self.session.record(&mut permit, &frames, false).await?;
+        let opened = self.open.lock().await.remove(&transfer.opening);
+        let Some(Opened { permit, contents }) = opened else { return Ok(()) };
+        self.end(permit, contents, Some(transfer)).await
+    }
+
+    async fn end(
+        &self,
+        mut permit: Permit,
+        contents: Option<Contents>,
+        transfer: Option<&Transfer>,
+    ) -> Result<(), Refusal> {
         let mut end = End::ok(0);
-        if let Some(name) = &transfer.withheld {
+        let frames = match (contents, transfer) {
+            (Some(contents), transfer) => {
+                let ending = contents.end(transfer);
+                (end.masked, end.cut) = (ending.masked, ending.cut);
+                ending.frames
+            }
+            (None, Some(transfer)) => sizes(transfer),
+            (None, None) => Vec::new(),
+        };
+        self.session.record(&mut permit, &frames, false).await?;
+        if let Some(name) = transfer.and_then(|transfer| transfer.withheld.as_ref()) {
             end.outcome = EndKind::Error;
             end.masked.add(name);
         }
@@ -200,6 +241,19 @@ impl Files {
     fn sftp(&self) -> std::sync::MutexGuard<'_, Sftp> {
         self.sftp.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What is recorded of a file whose contents are not.
+fn sizes(transfer: &Transfer) -> Vec<u8> {
+    let mut encoder = StreamEncoder::default();
+    let mut frames = Vec::new();
+    for (channel, flow) in [(Channel::STDIN, &transfer.written), (Channel::STDOUT, &transfer.read)] {
+        if let Some(digest) = flow.sha256() {
+            let event = StreamEvent::Omitted { channel, bytes: flow.bytes, digest };
+            encoder.encode(Duration::ZERO, &event, &mut frames);
+        }
+    }
+    frames
 }
 
 fn malformed(error: &SftpError) -> Refusal {
@@ -239,8 +293,6 @@ impl Boundaries {
     }
 }
 
-/// Files whose opening waits for what becomes of them; of more, the oldest count as never moved.
-const OPEN: usize = 64;
 /// Length of a packet's length.
 const HEAD: usize = 4;
 

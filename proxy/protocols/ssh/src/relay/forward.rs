@@ -4,6 +4,7 @@
 use super::pump::Pump;
 use super::{Ahead, Relay, Running, Start};
 use crate::acts;
+use crate::display::{Greeting, Opening};
 use crate::refusals::{refusal, sentence};
 use crate::session::{Purpose, Session};
 use crate::upstream::{Connection, UpstreamError};
@@ -12,7 +13,7 @@ use proxy_core::refusal::{Refusal, RefusalKind};
 use proxy_policy::Command;
 use russh::client;
 use russh::server::{ChannelOpenHandle, Handle, Msg};
-use russh::{Channel, ChannelOpenFailure};
+use russh::{Channel, ChannelMsg, ChannelOpenFailure};
 use std::sync::Arc;
 
 /// Where the client wants to get from the host.
@@ -135,30 +136,98 @@ pub(crate) async fn to_client(
     reply: client::ChannelOpenHandle,
     lent: Lent,
 ) {
-    match lend(&session, &lent).await {
-        Ok((permit, here)) => {
-            reply.accept().await;
-            let start = if matches!(lent, Lent::Display(_)) { Start::Display } else { Start::Forward };
-            let running = Running { permit, connection: None, channel, start };
-            Pump::run(relay(&session, here), running).await;
-        }
-        Err(refusal) => {
-            tracing::debug!(refusal = refusal.message, "lend to the host");
-            reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
-        }
+    match lend(&session, channel, reply, &lent).await {
+        Ok((here, running)) => Pump::run(relay(&session, here), running).await,
+        Err(refusal) => tracing::debug!(refusal = refusal.message, "lend to the host"),
     }
     session.fewer.notify_one();
 }
 
-async fn lend(session: &Session, lent: &Lent) -> Result<(Permit, Channel<Msg>), Refusal> {
+async fn lend(
+    session: &Session,
+    channel: Channel<client::Msg>,
+    reply: client::ChannelOpenHandle,
+    lent: &Lent,
+) -> Result<(Channel<Msg>, Running), Refusal> {
+    let permit = match session.decide_now(lent.command(session)).await {
+        Ok(permit) => permit,
+        Err(refusal) => {
+            reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+            return Err(refusal);
+        }
+    };
+    if let Lent::Display(_) = lent {
+        reply.accept().await;
+        return greeted(session, permit, channel, lent).await;
+    }
+    match open_to(session, permit, lent).await {
+        Ok((permit, here)) => {
+            reply.accept().await;
+            Ok((here, Running { permit, connection: None, channel, start: Start::Forward }))
+        }
+        Err(refusal) => {
+            reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+            Err(refusal)
+        }
+    }
+}
+
+/// Opens the client's channel.
+async fn open_to(session: &Session, permit: Permit, lent: &Lent) -> Result<(Permit, Channel<Msg>), Refusal> {
     let client = session.client().ok_or_else(|| session.reason())?;
-    let permit = session.decide_now(lent.command(session)).await?;
     match lent.open(client).await {
         Ok(channel) => Ok((permit, channel)),
         Err(error) => {
             tracing::debug!(%error, "open a channel towards the client");
             session.finish(permit, End { outcome: EndKind::Error, ..End::default() }).await?;
             Err(refusal(RefusalKind::Unavailable, "the client does not take it", ""))
+        }
+    }
+}
+
+/// Lets only who shows the client's cookie come as far as to the client.
+async fn greeted(
+    session: &Session,
+    permit: Permit,
+    mut channel: Channel<client::Msg>,
+    lent: &Lent,
+) -> Result<(Channel<Msg>, Running), Refusal> {
+    let greeting = tokio::select! {
+        greeting = greeting(&mut channel) => greeting.filter(|greeting| session.admits(greeting)),
+        () = session.ended.cancelled() => None,
+        () = tokio::time::sleep(session.options.limits.connect) => None,
+    };
+    let opened = if let Some(greeting) = greeting {
+        open_to(session, permit, lent).await.map(|(permit, here)| (permit, here, Start::Display(greeting)))
+    } else {
+        let finished = session.finish(permit, End { outcome: EndKind::Error, ..End::default() }).await;
+        let hint = "use the display and the cookie that the host's sshd gave to what it started";
+        let message = "what came for the display does not show the client's cookie";
+        finished.and(Err(refusal(RefusalKind::Denied, message, hint)))
+    };
+    match opened {
+        Ok((permit, here, start)) => Ok((here, Running { permit, connection: None, channel, start })),
+        Err(refusal) => {
+            // A host that is gone hears it no more.
+            channel.close().await.unwrap_or_default();
+            Err(refusal)
+        }
+    }
+}
+
+/// How whoever comes greets the display.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the library's list of messages grows")]
+async fn greeting(channel: &mut Channel<client::Msg>) -> Option<Greeting> {
+    let mut opening = Opening::default();
+    loop {
+        match channel.wait().await? {
+            ChannelMsg::Data { data } => {
+                if let Some(greeting) = opening.take(&data).ok()? {
+                    return Some(greeting);
+                }
+            }
+            ChannelMsg::Eof | ChannelMsg::Close => return None,
+            _ => {}
         }
     }
 }

@@ -4,7 +4,7 @@ use super::files::{Boundaries, Files, Said};
 use super::input::{Aside, ClientWrite, INPUT_BYTES, Reader, Signals, Writer, resize};
 use super::recorder::Recorder;
 use super::{Relay, Running, STDERR, Start, Terminal, signal_name};
-use crate::display::Opening;
+use crate::display::Greeting;
 use crate::mask::OutputMasker as Output;
 use crate::refusals::{EXIT_STATUS, lines, refusal};
 use crate::scp;
@@ -32,8 +32,8 @@ pub(super) struct Pump<'a> {
     masked: bool,
     terminal: Option<Terminal>,
     files: Option<Subsystem>,
-    /// The channel leads to the client's display, and nobody has greeted it yet.
-    opening: Option<Opening>,
+    /// What the client's display is greeted with, where the channel leads there.
+    greeting: Option<Greeting>,
     /// The client has a standard error and expects an exit status.
     speaks: bool,
     /// The client knows that no more comes.
@@ -116,10 +116,12 @@ impl Pump<'_> {
             log,
             files: files.clone(),
         };
-        let speaks = !matches!(start, Start::Forward | Start::Display);
+        let speaks = !matches!(start, Start::Forward | Start::Display(_));
         let mut pump = Pump::new(&session, (&recorder, &masker), (host, &write), signals, terminal);
         pump.speaks = speaks;
-        pump.opening = matches!(start, Start::Display).then(Opening::default);
+        if let Start::Display(greeting) = start {
+            pump.greeting = Some(greeting);
+        }
         pump.files =
             files.clone().zip(said).map(|(files, said)| Subsystem { files, said, at: Boundaries::default() });
         let (clean, (), ()) = tokio::join!(Box::pin(pump.serve()), reader.run(ahead), writer.run());
@@ -159,7 +161,7 @@ impl<'a> Pump<'a> {
             masked: masker.has_detectors(),
             terminal,
             files: None,
-            opening: None,
+            greeting: None,
             speaks: true,
             ended: false,
         }
@@ -169,7 +171,7 @@ impl<'a> Pump<'a> {
     async fn serve(mut self) -> bool {
         let stop = match self.begin().await {
             Ok(()) => self.pass().await,
-            Err(refusal) => Stop::Refused(refusal),
+            Err(stop) => stop,
         };
         let clean = matches!(stop, Stop::Ended(_));
         self.end(stop).await;
@@ -177,11 +179,15 @@ impl<'a> Pump<'a> {
         clean
     }
 
-    async fn begin(&self) -> Result<(), Refusal> {
-        match &self.terminal {
-            Some(terminal) => self.recorder.event(&resize(terminal.size)).await,
-            None => Ok(()),
+    async fn begin(&mut self) -> Result<(), Stop> {
+        if let Some(terminal) = &self.terminal {
+            self.recorder.event(&resize(terminal.size)).await.map_err(Stop::Refused)?;
         }
+        if let Some(greeting) = self.greeting.take() {
+            self.recorder.output(Channel::STDOUT, &greeting.recorded()).await.map_err(Stop::Refused)?;
+            self.send(Channel::STDOUT, Bytes::from(greeting.sent())).await?;
+        }
+        Ok(())
     }
 
     /// Passes on what the host says.
@@ -240,22 +246,7 @@ impl<'a> Pump<'a> {
         Ok(())
     }
 
-    /// Passes on how a program greets the client's display; gives what follows.
-    async fn greet(&mut self, data: Bytes) -> Result<Bytes, Stop> {
-        let Some(opening) = &mut self.opening else { return Ok(data) };
-        let greeting = opening.take(&data).or(Err(Stop::Refused(no_display())))?;
-        let Some((greeting, rest)) = greeting else { return Ok(Bytes::new()) };
-        if !self.session.admits(&greeting) {
-            return Err(Stop::Refused(no_display()));
-        }
-        self.opening = None;
-        self.recorder.output(Channel::STDOUT, &greeting.recorded()).await.map_err(Stop::Refused)?;
-        self.send(Channel::STDOUT, Bytes::from(greeting.sent())).await?;
-        Ok(Bytes::from(rest))
-    }
-
     async fn say(&mut self, channel: Channel, data: Bytes) -> Result<(), Stop> {
-        let data = self.greet(data).await?;
         if channel == Channel::STDOUT
             && let Some(subsystem) = &mut self.files
         {
@@ -423,11 +414,6 @@ impl<'a> Pump<'a> {
         tokio::time::timeout(FAREWELL, telling).await.unwrap_or(Ok(()))?;
         self.client.close().await
     }
-}
-
-fn no_display() -> Refusal {
-    let hint = "use the display and the cookie that the host's sshd gave to what it started";
-    refusal(RefusalKind::Denied, "what came for the display does not show the client's cookie", hint)
 }
 
 /// Time that a client has for reading why its channel ends.

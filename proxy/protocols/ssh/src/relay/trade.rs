@@ -36,7 +36,7 @@ impl Relay {
         };
         let line = match start {
             Start::Exec(line) => std::str::from_utf8(line).ok(),
-            Start::Shell { .. } | Start::Subsystem(_) | Start::Forward | Start::Display => None,
+            Start::Shell { .. } | Start::Subsystem(_) | Start::Forward | Start::Display(_) => None,
         };
         let key = line.and_then(|line| line.strip_prefix("certificate "));
         let key = key.ok_or_else(|| wrong(CertificateError::PublicKey))?;

@@ -15,6 +15,8 @@ pub struct Operation {
     pub name: &'static str,
     /// What it does.
     pub touches: Vec<Touch>,
+    /// Which of the session's operations it is.
+    pub opening: u64,
     /// The path that it opens.
     pub(super) opens: Option<String>,
 }
@@ -69,7 +71,13 @@ pub(super) fn of(
         kind::OPENDIR => {
             let path = paths::served(fields.bytes()?);
             let touches = vec![touch(LISTS, path.clone())];
-            return Ok(Asked::Operation(Operation { id, name: "opendir", touches, opens: Some(path) }));
+            return Ok(Asked::Operation(Operation {
+                id,
+                name: "opendir",
+                touches,
+                opening: 0,
+                opens: Some(path),
+            }));
         }
         kind::LSTAT => ("lstat", &[LISTS]),
         kind::STAT => ("stat", &[LISTS]),
@@ -105,7 +113,7 @@ fn open(id: u32, fields: &mut Fields<'_>) -> Result<Asked, SftpError> {
     if flags & !flag::READ != 0 {
         touches.push(touch(WRITES, path.clone()));
     }
-    Ok(Asked::Operation(Operation { id, name: "open", touches, opens: Some(path) }))
+    Ok(Asked::Operation(Operation { id, name: "open", touches, opening: 0, opens: Some(path) }))
 }
 
 /// Source: OpenSSH's `PROTOCOL`, section 4, and draft-ietf-secsh-filexfer-extensions-00.
@@ -147,7 +155,7 @@ fn open_handles(fields: &mut Fields<'_>, handles: &HashMap<Vec<u8>, Transfer>, c
 fn by_handle(name: &'static str, id: u32, handle: &[u8], handles: &HashMap<Vec<u8>, Transfer>) -> Asked {
     handles.get(handle).map_or(Asked::Unsupported, |transfer| {
         let touches = vec![touch(CHANGES, transfer.path.clone())];
-        Asked::Operation(Operation { id, name, touches, opens: None })
+        Asked::Operation(Operation { id, name, touches, opening: 0, opens: None })
     })
 }
 
@@ -159,7 +167,7 @@ fn paths_of(
     done: &[(&'static str, Access)],
 ) -> Result<Operation, SftpError> {
     let touched = done.iter().map(|done| Ok(touch(*done, paths::served(fields.bytes()?))));
-    Ok(Operation { id, name, touches: touched.collect::<Result<_, _>>()?, opens: None })
+    Ok(Operation { id, name, touches: touched.collect::<Result<_, _>>()?, opening: 0, opens: None })
 }
 
 fn touch((effect, access): (&'static str, Access), name: String) -> Touch {

@@ -17,6 +17,12 @@ fn id(id: u32) -> [u8; 4] {
     id.to_be_bytes()
 }
 
+fn masker() -> Masker {
+    let with = Mask { type_: MaskType::Redact, keep_last: None };
+    let choice = DetectorChoice { detectors: vec![Detector::Secrets], patterns: Vec::new(), with };
+    Masker::new(&[choice], &[7; 32])
+}
+
 /// Feeds `bytes` in pieces of `step` and gives what is asked, passed and closed. Everything asked is allowed.
 fn feed(sftp: &mut Sftp, bytes: &[u8], step: usize, server: bool) -> (Vec<String>, Vec<u8>, Vec<Transfer>) {
     let (mut asked, mut passed, mut closed) = (Vec::new(), Vec::new(), Vec::new());
@@ -33,11 +39,69 @@ fn feed(sftp: &mut Sftp, bytes: &[u8], step: usize, server: bool) -> (Vec<String
                     passed.extend(packet);
                 }
                 Item::Answer(bytes) => panic!("answered: {bytes:?}"),
+                Item::NotOpened(opening) => panic!("not opened: {opening}"),
+                Item::Content(content) => panic!("nobody asked for {content:?}"),
                 Item::Closed(transfer) => closed.push(*transfer),
             }
         }
     }
     (asked, passed, closed)
+}
+
+/// What is told, in order, where contents are: `opening written offset bytes`, and what is not opened or is closed.
+fn told(sftp: &mut Sftp, bytes: &[u8], step: usize, server: bool) -> Vec<String> {
+    let mut told: Vec<String> = Vec::new();
+    for piece in bytes.chunks(step) {
+        let mut items = Vec::new();
+        if server { sftp.server(piece, &mut items) } else { sftp.client(piece, &mut items) }.unwrap();
+        for (at, item) in items.iter().enumerate() {
+            match item {
+                Item::Content(Content { opening, written, offset, data }) => {
+                    let Some(Item::Pass(passes)) = items.get(at + 1) else { panic!("told, and not passed") };
+                    assert!(passes.windows(data.len()).any(|window| window == data));
+                    let data = String::from_utf8_lossy(data);
+                    told.push(format!("{opening} {written} {offset} {data}"));
+                }
+                Item::NotOpened(opening) => told.push(format!("{opening} is not opened")),
+                Item::Closed(transfer) => told.push(format!("{} is closed", transfer.opening)),
+                Item::Pass(_) | Item::Ask { .. } | Item::Answer(_) => {}
+            }
+        }
+    }
+    told
+}
+
+#[test]
+fn contents_are_told_before_they_pass_with_their_file_and_their_place_in_it() {
+    for looks in [false, true] {
+        let mut sftp = if looks { Sftp::looking(masker()) } else { Sftp::new() }.telling_contents();
+        for (number, path) in [(1, b"/a"), (2, b"/b"), (3, b"/a")] {
+            told(&mut sftp, &packet(3, &[&id(number), &text(path), &id(3), &id(0)]), 9, false);
+        }
+        let answers = [
+            packet(102, &[&id(1), &text(b"h1")]),
+            packet(101, &[&id(2), &id(2), &text(b"no such file"), &text(b"")]),
+            packet(102, &[&id(3), &text(b"h3")]),
+        ];
+        assert_eq!(told(&mut sftp, &answers.concat(), 9, true), ["2 is not opened"]);
+        let write = |handle: &[u8], offset: u64, data: &[u8]| {
+            packet(6, &[&id(7), &text(handle), &offset.to_be_bytes(), &text(data)])
+        };
+        let done = packet(101, &[&id(7), &id(0), &text(b""), &text(b"")]);
+        for (handle, offset, data, expected) in
+            [(b"h3", 5, b"later", "3 true 5 later"), (b"h1", 0, b"first", "1 true 0 first")]
+        {
+            assert_eq!(told(&mut sftp, &write(handle, offset, data), 100, false), [expected]);
+            told(&mut sftp, &done, 100, true);
+        }
+        told(&mut sftp, &packet(5, &[&id(8), &text(b"h1"), &2_u64.to_be_bytes(), &id(2)]), 100, false);
+        // a session that looks asks for what stands around it as well
+        let data = if looks { &b"xxyyzz"[..] } else { b"yy" };
+        let data = packet(103, &[&id(8), &text(data)]);
+        assert_eq!(told(&mut sftp, &data, 100, true), ["1 false 2 yy"]);
+        told(&mut sftp, &packet(4, &[&id(7), &text(b"h3")]), 100, false);
+        assert_eq!(told(&mut sftp, &done, 100, true), ["3 is closed"]);
+    }
 }
 
 #[test]
@@ -174,9 +238,7 @@ fn streams_that_two_sides_would_read_differently_end() {
 /// Reads a file as a client does that asks for `step` bytes at a time, of a server with `most` bytes in an answer.
 /// Gives what came, and whether anything was refused.
 fn read_all(content: &[u8], step: u32, most: usize) -> (Vec<u8>, bool) {
-    let with = Mask { type_: MaskType::Redact, keep_last: None };
-    let choice = DetectorChoice { detectors: vec![Detector::Secrets], patterns: Vec::new(), with };
-    let mut sftp = Sftp::looking(Masker::new(&[choice], &[7; 32]));
+    let mut sftp = Sftp::looking(masker());
     feed(&mut sftp, &packet(3, &[&id(1), &text(b"f"), &id(1), &id(0)]), 100, false);
     feed(&mut sftp, &packet(102, &[&id(1), &text(b"h")]), 100, true);
     let mut got = Vec::new();

@@ -1,6 +1,7 @@
 //! What went through an open file.
 
 use super::window::Window;
+use super::{Content, Item};
 use proxy_core::mask::Masker;
 use sha2::{Digest as _, Sha256};
 
@@ -9,6 +10,8 @@ use sha2::{Digest as _, Sha256};
 pub struct Transfer {
     /// Its path.
     pub path: String,
+    /// [`Operation::opening`](super::Operation::opening) of what opened it.
+    pub opening: u64,
     /// What was read of it.
     pub read: Flow,
     /// What was written to it.
@@ -32,9 +35,21 @@ pub(super) enum Looked<'a> {
 
 impl Transfer {
     /// Of a file that has just been opened.
-    pub(super) fn of(path: String) -> Self {
+    pub(super) fn of(path: String, opening: u64) -> Self {
         let (read, written) = (Flow::default(), Flow::default());
-        Self { path, read, written, withheld: None, asked: 0 }
+        Self { path, opening, read, written, withheld: None, asked: 0 }
+    }
+
+    /// What is about to be read of it, where it is told of.
+    pub(super) fn reads(&self, data: &[u8]) -> Item {
+        let Self { opening, read: Flow { at: offset, .. }, .. } = *self;
+        Item::Content(Content { opening, written: false, offset, data: data.to_vec() })
+    }
+
+    /// What is about to be written to it, where it is told of.
+    pub(super) fn writes(&self, data: &[u8]) -> Item {
+        let Self { opening, written: Flow { at: offset, .. }, .. } = *self;
+        Item::Content(Content { opening, written: true, offset, data: data.to_vec() })
     }
 
     /// Whether anything went through it, or was kept from that.

@@ -9,5 +9,6 @@ mod files;
 mod gateway;
 mod holds;
 mod identity;
+mod russh_client;
 mod shells;
 mod sshd;
