@@ -51,7 +51,7 @@ type behaviour struct {
 var behaviours = []behaviour{
 	{"config map", configMap}, {"deployment", deployment}, {"job", job}, {"service", service},
 	{"apply", apply}, {"pages", pages}, {"watch", watch}, {"informer", informer},
-	{"metadata", metadataOnly}, {"conflict", conflict}, {"discovery", discovery}, {"collection", collection},
+	{"metadata", metadataOnly}, {"conflict", conflict}, {"denied", denied}, {"discovery", discovery}, {"collection", collection},
 	{"exec", exec}, {"logs", logs},
 }
 
@@ -277,6 +277,15 @@ func conflict(c client) (any, error) {
 		apierrors.IsConflict(late), apierrors.IsAlreadyExists(again), apierrors.IsNotFound(nobody),
 		apierrors.IsInvalid(invalid), invalid.Error(),
 	}, nil
+}
+
+func denied(c client) (any, error) {
+	_, err := c.typed.CoreV1().ConfigMaps(c.namespace).Get(c, "crown-jewels", metav1.GetOptions{})
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return nil, err
+	}
+	return []any{status.Status().Code, status.Status().Reason, status.Status().Message}, nil
 }
 
 func discovery(c client) (any, error) {

@@ -28,6 +28,20 @@ const heard = (stream, until) =>
     stream.on('error', reject);
   });
 
+/** How calls fail: code, reason and message of each. */
+const failures = async (calls) => {
+  const seen = [];
+  for (const call of calls) {
+    try {
+      await call();
+    } catch (error) {
+      const body = typeof error.body === 'string' ? JSON.parse(error.body) : error.body;
+      seen.push([error.code, body.reason, body.message.replaceAll(namespace, 'NAMESPACE')]);
+    }
+  }
+  return seen;
+};
+
 const behaviours = {
   async configMap() {
     const body = { metadata: { name, labels: { of: name } }, data: { a: 'b', u: 'ü' } };
@@ -87,21 +101,16 @@ const behaviours = {
     return [object.metadata.name, object.data];
   },
 
-  async errors() {
-    const seen = [];
-    for (const call of [
+  errors() {
+    return failures([
       () => core.readNamespacedConfigMap({ name: 'nobody', namespace }),
       () => core.createNamespacedConfigMap({ namespace, body: { metadata: { name: 'No Name' } } }),
       () => core.createNamespacedConfigMap({ namespace, body: { metadata: { name } } }),
-    ]) {
-      try {
-        await call();
-      } catch (error) {
-        const body = typeof error.body === 'string' ? JSON.parse(error.body) : error.body;
-        seen.push([error.code, body.reason, body.message.replaceAll(namespace, 'NAMESPACE')]);
-      }
-    }
-    return seen;
+    ]);
+  },
+
+  denied() {
+    return failures([() => core.readNamespacedConfigMap({ name: 'crown-jewels', namespace })]);
   },
 
   async run() {

@@ -67,19 +67,27 @@ def by_dynamic():
     return [made.data.to_dict(), made.metadata.managedFields[0].manager]
 
 
-def errors():
+def failures(*calls):
     seen = []
-    for call in (
-        lambda: core.read_namespaced_config_map("nobody", NAMESPACE),
-        lambda: core.create_namespaced_config_map(NAMESPACE, {"metadata": {"name": "No Name"}}),
-        lambda: core.create_namespaced_config_map(NAMESPACE, {"metadata": {"name": "py"}}),
-    ):
+    for call in calls:
         try:
             call()
         except ApiException as failed:
             body = json.loads(failed.body)
             seen.append([failed.status, failed.reason, body["reason"], body["message"].replace(NAMESPACE, "NAMESPACE")])
     return seen
+
+
+def errors():
+    return failures(
+        lambda: core.read_namespaced_config_map("nobody", NAMESPACE),
+        lambda: core.create_namespaced_config_map(NAMESPACE, {"metadata": {"name": "No Name"}}),
+        lambda: core.create_namespaced_config_map(NAMESPACE, {"metadata": {"name": "py"}}),
+    )
+
+
+def denied():
+    return failures(lambda: core.read_namespaced_config_map("crown-jewels", NAMESPACE))
 
 
 def run():
@@ -101,7 +109,7 @@ def collection():
     return len(core.list_namespaced_config_map(NAMESPACE, label_selector="of=py").items)
 
 
-for behaviour in (config_map, deployment, pages, watched, by_dynamic, errors, run, collection):
+for behaviour in (config_map, deployment, pages, watched, by_dynamic, errors, denied, run, collection):
     line = {"behaviour": behaviour.__name__}
     try:
         line["saw"] = behaviour()

@@ -2,6 +2,9 @@
 
 use crate::claim::SPOOL;
 use crate::place::{Place, is_below, refused, run};
+use crate::scene::APPROVERS;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use e2e::process::wait_until;
 use serde_json::{Value, json};
 use std::process::Command;
@@ -91,19 +94,6 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: agents}
 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: "agent:system:serviceaccount:NAMESPACE:agent"}]
 ---
 apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: approvers}
-rules:
-- {apiGroups: [portcullis.dev], resources: [policies], resourceNames: [agents], verbs: [approve]}
-- {apiGroups: [portcullis.dev], resources: [approvalrequests], verbs: [get, list, watch, patch]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: approvers}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: approvers}
-subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: dba}]
----
-apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: {name: NAMESPACE-agents}
 rules:
@@ -145,7 +135,8 @@ impl Agent {
 
 #[test]
 fn kubernetes_an_agents_kubectl_reaches_the_cluster_through_a_gateway_pod_of_it() {
-    let Some(place) = Place::set(NAMESPACE, &MANIFESTS.replace("SPOOL", SPOOL)) else { return };
+    let manifests = format!("{}---\n{APPROVERS}", MANIFESTS.replace("SPOOL", SPOOL));
+    let Some(place) = Place::set(NAMESPACE, &manifests) else { return };
     place.wait("Ready", &[RESOURCE, "policy.portcullis.dev/agents", "pod/web"]);
     place.wait("Impersonation", &[RESOURCE]);
     let agent = Agent::new(place);
@@ -278,4 +269,75 @@ fn withdrawn(place: &Place) {
     place.kubectl(&["delete", RESOURCE, "--timeout=60s"]).unwrap();
     assert_eq!(granted(), "");
     assert!(!may("users/agent:system:serviceaccount:cluster-story:agent"));
+}
+
+const ELSEWHERE: &str = r#"
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: gateway-there}
+---
+apiVersion: portcullis.dev/v1alpha1
+kind: Resource
+metadata: {name: cluster}
+spec:
+  kubernetes: {kubeconfigRef: {name: there}}
+  authentication:
+    issuers:
+    - issuer: https://kubernetes.default.svc
+      audiences: [cluster.NAMESPACE]
+      caRef: {name: kube-root-ca.crt, key: ca.crt}
+  gateway: {drainSeconds: 5}
+"#;
+
+const RIGHTS_THERE: &str = r#"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: elsewhere-story}
+rules:
+- {apiGroups: [""], resources: [users, groups], verbs: [impersonate]}
+- apiGroups: [authentication.k8s.io]
+  resources: [uids, userextras/portcullis.dev/session, userextras/portcullis.dev/command]
+  verbs: [impersonate]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: elsewhere-story}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: elsewhere-story}
+subjects: [{kind: ServiceAccount, name: gateway-there, namespace: elsewhere-story}]
+"#;
+
+#[test]
+fn kubernetes_a_gateway_says_what_its_account_lacks_in_the_cluster_of_a_kubeconfig() {
+    let Some(place) = Place::set("elsewhere-story", ELSEWHERE) else { return };
+    let token = place.kubectl(&["create", "token", "gateway-there"]).unwrap();
+    let roots = place.cluster.client().get(&["configmap/kube-root-ca.crt", "--namespace=default"]).unwrap();
+    let roots = BASE64.encode(roots["data"]["ca.crt"].as_str().unwrap());
+    let kubeconfig = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "there",
+        "clusters": [{"name": "there", "cluster": {
+            "server": "https://kubernetes.default.svc", "certificate-authority-data": roots,
+        }}],
+        "users": [{"name": "there", "user": {"token": token.trim()}}],
+        "contexts": [{"name": "there", "context": {"cluster": "there", "user": "there"}}],
+    });
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "there", "namespace": "elsewhere-story"},
+        "stringData": {"kubeconfig": kubeconfig.to_string()},
+    });
+    place.cluster.apply(&secret.to_string()).unwrap();
+
+    place.wait("Impersonation=False", &[RESOURCE]);
+    place.wait("Stalled", &[RESOURCE]);
+    let said = place.kubectl(&["get", RESOURCE, "--output=yaml"]).unwrap();
+    let lacking = "uids, userextras/portcullis.dev/session, userextras/portcullis.dev/command";
+    let remedy = "examples/kubernetes-api/rights.yaml";
+    for part in ["spec.kubernetes.kubeconfigRef", "Secret there", lacking, remedy, "reason: NotGranted"] {
+        assert!(said.contains(part), "{part} is not in {said}");
+    }
+    // nobody but the gateway has the credential, and it says nothing else of it
+    assert!(!said.contains(token.trim()), "{said}");
+
+    place.cluster.apply(RIGHTS_THERE).unwrap();
+    place.wait("Impersonation", &[RESOURCE]);
+    place.wait("Ready", &[RESOURCE]);
 }

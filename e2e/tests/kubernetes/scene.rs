@@ -130,7 +130,7 @@ impl Scene {
             .replace("NAMESPACE", namespace);
         let mut command = cluster.client().command();
         command.args(["apply", "--server-side", "--namespace", namespace, "-f", "-"]);
-        feed(&mut command, &format!("{authority}\n---\n{more}\n---\n{manifests}"))?;
+        feed(&mut command, &format!("{authority}\n---\n{more}\n---\n{manifests}---\n{APPROVERS}"))?;
         cluster.kubectl(&[
             "wait",
             "--for=condition=Ready",
@@ -405,7 +405,10 @@ spec:
   rules:
   - {name: sessions, action: Allow, postgresql: {effects: [Connect]}}
   - {name: orders-only, action: Allow, postgresql: {effects: [Select], relations: ["public.orders"]}}
----
+"#;
+
+/// The group `dba` may decide on what the Policy `agents` holds.
+pub(crate) const APPROVERS: &str = "
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata: {name: approvers}
@@ -418,7 +421,7 @@ kind: RoleBinding
 metadata: {name: approvers}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: approvers}
 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: dba}]
-"#;
+";
 
 const TABLES: &str = "
 create role readonly login password 'upstream-credential-that-no-client-sees';

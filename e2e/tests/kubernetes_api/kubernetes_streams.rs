@@ -1,10 +1,9 @@
 //! Into pods: exec, attach, logs, copies and ports, over both transports.
 
-use crate::pods::Pods;
+use crate::pods::{FORWARD, Forwarded, Pods};
 use crate::scene::{Answer, feed};
 use e2e::process::wait_until;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
 
 const RULES: &str = r#"
@@ -112,27 +111,11 @@ fn kubernetes_copies_arrive_whole() {
 fn kubernetes_a_forwarded_port_carries_http() {
     let Some(pods) = Pods::start("port", RULES) else { return };
     for (name, transport) in TRANSPORTS {
-        let mut command = kubectl(&pods, transport, &["port-forward", "web", ":8080"]);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        lines.read_line(&mut line).unwrap();
-        let port = line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split_whitespace().next());
-        let Some(port) = port else {
-            let mut said = String::new();
-            child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-            panic!("{name}: {line} {said}")
-        };
-        let port: u16 = port.parse().unwrap();
+        let forwarded = Forwarded::start(kubectl(&pods, transport, FORWARD));
         for _ in 0..3 {
-            let mut connection = TcpStream::connect(("127.0.0.1", port)).unwrap();
-            connection.write_all(b"GET /index.html HTTP/1.0\r\n\r\n").unwrap();
-            let mut answer = String::new();
-            connection.read_to_string(&mut answer).unwrap();
+            let answer = forwarded.page();
             assert!(answer.ends_with("hello\n"), "{name}: {answer}");
         }
-        child.kill().unwrap();
-        child.wait().unwrap();
     }
 }
 

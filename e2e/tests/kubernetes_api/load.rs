@@ -88,7 +88,11 @@ fn kubernetes_long_streams_are_whole_in_both_directions_and_cost_no_memory() {
         for part in 0..parts {
             let expected = lines(part * PART..(part + 1) * PART);
             let mut heard = vec![0; expected.len()];
-            output.read_exact(&mut heard).unwrap();
+            if let Err(error) = output.read_exact(&mut heard) {
+                let mut said = String::new();
+                child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+                panic!("{name}: part {part} of {parts}, after {:.1?}: {error}: {said}", began.elapsed());
+            }
             assert!(heard == expected, "{name}: part {part} is not what was written");
         }
         writing.join().unwrap();

@@ -6,6 +6,9 @@ use e2e::image::Image;
 use e2e::process::wait_until;
 use e2e::tools;
 use serde_json::{Value, json};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 pub(crate) const IMAGE: &str = "localhost/busybox-applets:e2e";
 /// What pods of the stories run.
@@ -83,4 +86,49 @@ pub(crate) fn pod(name: &str, namespace: &str, script: &str) -> Value {
             "volumes": [{"name": "tmp", "emptyDir": {}}],
         },
     })
+}
+
+/// Arguments of kubectl for [`Forwarded`].
+pub(crate) const FORWARD: &[&str] = &["port-forward", "web", ":8080"];
+
+/// A running `kubectl port-forward` to the pod `web`. It ends with the value.
+pub(crate) struct Forwarded {
+    kubectl: Child,
+    port: u16,
+    // kubectl ends once nobody reads what it prints
+    _printed: BufReader<ChildStdout>,
+}
+
+impl Forwarded {
+    /// Waits until kubectl listens.
+    pub(crate) fn start(mut command: Command) -> Self {
+        let mut kubectl = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut printed = BufReader::new(kubectl.stdout.take().unwrap());
+        let mut line = String::new();
+        printed.read_line(&mut line).unwrap();
+        let port = line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split_whitespace().next());
+        let Some(port) = port else {
+            let mut said = String::new();
+            kubectl.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+            panic!("{line} {said}")
+        };
+        let port = port.parse().unwrap();
+        Self { kubectl, port, _printed: printed }
+    }
+
+    /// What the pod's web server answers over a connection of its own.
+    pub(crate) fn page(&self) -> String {
+        let mut connection = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        connection.write_all(b"GET /index.html HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).unwrap();
+        answer
+    }
+}
+
+impl Drop for Forwarded {
+    fn drop(&mut self) {
+        self.kubectl.kill().unwrap();
+        self.kubectl.wait().unwrap();
+    }
 }

@@ -2,11 +2,8 @@
 
 use super::Ignores::{Errors, Order, Output};
 use super::{RULES, Sides, Step, step};
-use crate::pods::Pods;
+use crate::pods::{FORWARD, Forwarded, Pods};
 use e2e::cluster::programs::{KUBECTL_1_28, KUBECTL_1_31, Module};
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
-use std::process::Stdio;
 
 const MANIFEST: &str = "
 apiVersion: v1
@@ -89,25 +86,9 @@ fn transport(pods: &Pods) -> &'static str {
 
 fn port(pods: &Pods) {
     let mut command = pods.scene.kubectl(&pods.scene.token("bot"));
-    command.args(pods.arguments(&["port-forward", "web", ":8080"]));
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // kubectl ends once nobody reads what it prints
-    let mut lines = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    lines.read_line(&mut line).unwrap();
-    let port = line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split_whitespace().next());
-    let Some(port) = port else {
-        let mut said = String::new();
-        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-        panic!("{line} {said}")
-    };
-    let mut connection = TcpStream::connect(("127.0.0.1", port.parse().unwrap())).unwrap();
-    connection.write_all(b"GET /index.html HTTP/1.0\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).unwrap();
+    command.args(pods.arguments(FORWARD));
+    let answer = Forwarded::start(command).page();
     assert!(answer.ends_with("hello\n"), "{answer}");
-    child.kill().unwrap();
-    child.wait().unwrap();
 }
 
 fn compare(version: &str, module: &Module, expected: &str) {
