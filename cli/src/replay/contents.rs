@@ -22,17 +22,21 @@ pub(super) fn write(steps: &[Step], wanted: &str, output: &mut Output) -> anyhow
             StepKind::Output { frames } => running.entry(step.command).or_default().feed(frames),
             StepKind::Sealed { bytes } => hidden = hidden.saturating_add(*bytes),
             StepKind::Result { .. } => {
-                let reading = running.remove(&step.command).unwrap_or_default();
-                let files = reading.files();
-                if let Some(file) = files.iter().find(|file| file.name == wanted) {
+                let files = running.remove(&step.command).unwrap_or_default().files();
+                if let Some(file) = named(wanted, files, &mut names) {
                     return file.write(output);
                 }
-                names.extend(files.into_iter().map(|file| file.name));
             }
             StepKind::Approval { .. }
             | StepKind::End { .. }
             | StepKind::Error { .. }
             | StepKind::Start { .. } => {}
+        }
+    }
+    // commands whose end is not on record
+    for reading in running.into_values() {
+        if let Some(file) = named(wanted, reading.files(), &mut names) {
+            return file.write(output);
         }
     }
     if hidden > 0 {
@@ -45,6 +49,16 @@ pub(super) fn write(steps: &[Step], wanted: &str, output: &mut Output) -> anyhow
     }
     let names: Vec<_> = names.iter().map(|name| printable(name)).collect();
     bail!("no contents of that file are recorded; there are those of {}", names.join(", "))
+}
+
+/// The one of this name, or else all names.
+fn named(wanted: &str, files: Vec<File>, names: &mut BTreeSet<String>) -> Option<File> {
+    let mut wanted = files.into_iter().filter_map(|file| {
+        let found = file.name == wanted;
+        names.insert(file.name.clone());
+        found.then_some(file)
+    });
+    wanted.next()
 }
 
 /// A file, as far as it is recorded.
@@ -144,7 +158,7 @@ impl Reading {
         for run in runs {
             match files.iter_mut().find(|(_, file)| file.name == run.name) {
                 Some((channel, file)) if *channel == run.channel => {
-                    put(&mut file.bytes, run.offset, &run.bytes)
+                    put(&mut file.bytes, run.offset, &run.bytes);
                 }
                 Some(_) => {}
                 None => {

@@ -36,6 +36,9 @@ const PENDING_MAX: usize = 4_096;
 /// So many files and directories may be open.
 const HANDLES_MAX: usize = 1_024;
 
+/// So many, where their contents are told: who records them holds up to 200 KiB of each.
+const HANDLES_TOLD: usize = 128;
+
 /// Longest handle, in bytes. Source: the draft, section 6.3.
 const HANDLE_MAX: usize = 256;
 
@@ -217,7 +220,8 @@ impl Sftp {
             return Ok(());
         }
         let id = fields.u32()?;
-        if self.pending.len() >= PENDING_MAX || self.handles.len() >= HANDLES_MAX {
+        let handles = if self.tells { HANDLES_TOLD } else { HANDLES_MAX };
+        if self.pending.len() >= PENDING_MAX || self.handles.len() >= handles {
             return Err(SftpError::TooMany);
         }
         if self.pending.contains_key(&id) {

@@ -34,7 +34,7 @@ async fn a_refused_client_is_told_why() {
 #[tokio::test]
 async fn a_session_ends_with_its_token() {
     let Some(gateway) = Gateway::start(POLICY).await else { return };
-    let ran = gateway.run_as(&format!("{TOKEN}-5"), &[], "sleep 60").await;
+    let ran = gateway.run_as(&format!("{TOKEN}-10"), &[], "sleep 60").await;
     assert_eq!(ran.code, Some(126), "{ran:?}");
     assert!(ran.err.contains("token has expired"), "{ran:?}");
 }
