@@ -1,5 +1,5 @@
 //! Records in Grafana Loki, where the OpenTelemetry Collector's `otlphttp` exporter brought them by `/otlp/v1/logs`,
-//! asked by `/loki/api/v1/query_range`.
+//! asked by `/loki/api/v1/query_range`, and by `/loki/api/v1/index/volume` for when there are any.
 //!
 //! Loki answers in the order of time, some entries a request, and knows no sequence. What it answers is written to a
 //! temporary file in the form of [`OtlpSource`], which puts it in order and drops repetitions: memory is bounded, and
@@ -186,10 +186,22 @@ impl Fetch<'_> {
         let mut begin = begin;
         while begin < end {
             let stop = begin.checked_add(SPAN).map_or(end, |stop| stop.min(end));
-            self.span(query, begin.as_nanosecond(), stop.as_nanosecond()).await?;
+            let (from, to) = (begin.as_nanosecond(), stop.as_nanosecond());
+            // What is new is in memory only.
+            if stop == end || self.may_have(from, to).await {
+                self.span(query, from, to).await?;
+            }
             begin = stop;
         }
         Ok(())
+    }
+
+    /// Whether there is anything of this time, by Loki's index: records are looked for hour by hour, which takes seconds
+    /// for a month without any. A server that does not tell (`volume_enabled`) may have something.
+    async fn may_have(&self, begin: i128, end: i128) -> bool {
+        let selector = logql::selector(&self.source.service);
+        let asked = self.ask("index/volume", &selector, [begin, end], &[]).await;
+        asked.map_or(true, |answer| answer::has_volume(&answer))
     }
 
     /// All entries from `begin` on and before `end`, page after page. The last nanosecond of a full page may have more:
@@ -216,13 +228,23 @@ impl Fetch<'_> {
     }
 
     async fn page(&self, query: &str, begin: i128, end: i128) -> Result<Vec<u8>, String> {
-        let mut url = self.source.url.clone();
+        let limit = self.source.limit.to_string();
+        self.ask("query_range", query, [begin, end], &[("limit", &limit), ("direction", "forward")]).await
+    }
+
+    async fn ask(
+        &self,
+        what: &str,
+        query: &str,
+        [begin, end]: [i128; 2],
+        more: &[(&str, &str)],
+    ) -> Result<Vec<u8>, String> {
+        let mut url = self.source.url.join(what).map_err(|error| error.to_string())?;
         url.query_pairs_mut()
             .append_pair("query", query)
             .append_pair("start", &begin.to_string())
             .append_pair("end", &end.to_string())
-            .append_pair("limit", &self.source.limit.to_string())
-            .append_pair("direction", "forward");
+            .extend_pairs(more);
         let request = self.source.access.apply(self.client.get(url));
         let mut response = request.send().await.map_err(|error| chain(&error.without_url()))?;
         let status = response.status();

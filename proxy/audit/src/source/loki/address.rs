@@ -11,7 +11,7 @@ const FORM: &str =
 /// A Loki server's records.
 #[derive(Clone)]
 pub struct LokiSource {
-    /// Of `query_range`; without credentials.
+    /// Of the API, with `/` at its end; without credentials.
     pub(super) url: Url,
     /// `service.name` of the gateways' telemetry.
     pub(super) service: String,
@@ -54,7 +54,7 @@ impl LokiSource {
         }
         let prefix = parsed.path().trim_end_matches('/');
         let port = parsed.port().unwrap_or(port);
-        let url = format!("{scheme}://{host}:{port}{prefix}/loki/api/v1/query_range");
+        let url = format!("{scheme}://{host}:{port}{prefix}/loki/api/v1/");
         Ok(Self {
             url: url.parse().or(Err(FORM.to_owned()))?,
             service,

@@ -86,6 +86,13 @@ pub(super) fn entries(answer: &[u8]) -> Result<Vec<Entry>, String> {
     Ok(entries)
 }
 
+/// Whether an answer about volumes names any; what is not understood may.
+pub(super) fn has_volume(answer: &[u8]) -> bool {
+    let answer: Option<serde_json::Value> = serde_json::from_slice(answer).ok();
+    let volumes = answer.as_ref().and_then(|answer| answer.pointer("/data/result")?.as_array());
+    volumes.is_none_or(|volumes| !volumes.is_empty())
+}
+
 /// What the server said, short and in one line.
 pub(super) fn said(answer: &[u8]) -> String {
     String::from_utf8_lossy(answer).chars().filter(|c| !c.is_control()).take(MAX_SAID).collect()

@@ -43,7 +43,12 @@ pub(super) fn of_sessions(service: &str, sessions: &[String]) -> String {
 /// Records of logs, and neither checkpoints nor what others log.
 fn ours(service: &str) -> String {
     let (schema, sequence) = (label(key::SCHEMA), label(key::SEQUENCE));
-    format!(r#"{{service_name={}}} | {schema}!="" | {sequence}!="""#, string(service))
+    format!(r#"{} | {schema}!="" | {sequence}!="""#, selector(service))
+}
+
+/// What gateways export.
+pub(super) fn selector(service: &str) -> String {
+    format!("{{service_name={}}}", string(service))
 }
 
 /// A regular expression (RE2) that fits this text alone.

@@ -99,9 +99,9 @@ fn every_attribute_has_a_label_of_its_own() {
 fn an_address_says_where_and_no_secret() {
     let source = |url: &str| LokiSource::new(url, LokiAccess::default());
     let url = |url: &str| source(url).unwrap().url.to_string();
-    assert_eq!(url("loki://logs"), "http://logs:3100/loki/api/v1/query_range");
-    assert_eq!(url("loki://logs:80/tenant/a/"), "http://logs/tenant/a/loki/api/v1/query_range");
-    assert_eq!(url("loki://[::1]?secure=true"), "https://[::1]/loki/api/v1/query_range");
+    assert_eq!(url("loki://logs"), "http://logs:3100/loki/api/v1/");
+    assert_eq!(url("loki://logs:80/tenant/a/"), "http://logs/tenant/a/loki/api/v1/");
+    assert_eq!(url("loki://[::1]?secure=true"), "https://[::1]/loki/api/v1/");
     let all = source("loki://logs?service=gate&days=7&limit=50").unwrap();
     assert_eq!((all.service.as_str(), all.back.as_hours(), all.limit), ("gate", 168, 50));
     for wrong in
