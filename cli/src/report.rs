@@ -65,8 +65,13 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
     Ok(ExitCode::SUCCESS)
 }
 
-/// What verification says of the log that the session is in.
+/// What verification says of the log that the session is in; nothing, of a backend.
 fn report(source: &SourceArguments, keys: &[LogKey], origin: &str) -> anyhow::Result<Option<Report>> {
+    if let Some(path) = source.from.first()
+        && crate::backend::open(path)?.is_some()
+    {
+        return Ok(None);
+    }
     let kind = source.from.first().map(|path| Kind::of(path)).transpose()?;
     let reports = match (kind, source.from.first()) {
         (Some(Kind::Bundle), Some(path)) => verify_bundle(&Bundle::open(path)?, keys)?,
