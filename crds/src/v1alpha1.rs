@@ -27,7 +27,7 @@ pub use resource::{
     IssuerKind, IssuerRef, KubeconfigRef, KubernetesTarget, PolicyAttachment, PostgresqlRole,
     PostgresqlTarget, ProtectedResource, Recording, ResourceSpec, ResourceStatus, ResultEncryption,
     ResultRecording, RunningPolicy, ServiceType, SpoolVolume, SshHost, SshRole, SshTarget, TlsMode,
-    TransferRecording, UpstreamTls,
+    TransferRecording, UpstreamAccount, UpstreamTls,
 };
 
 /// The API group of every kind in this crate.

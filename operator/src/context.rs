@@ -6,6 +6,7 @@ use crate::binding::Binding;
 use crate::conditions;
 use crate::metrics::Metrics;
 use crate::names::MANAGER;
+use crate::resource::rights::Answers;
 use crate::stores::{Chain, Due, Stores};
 use crds::v1alpha1::conditions as kinds;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -32,6 +33,8 @@ pub struct Context {
     pub binding: watch::Receiver<Binding>,
     /// What is counted.
     pub metrics: Metrics,
+    /// What was said of gateways' rights.
+    pub answers: Arc<Answers>,
     events: Recorder,
 }
 
@@ -61,7 +64,7 @@ impl Context {
         let reporter = Reporter { controller: MANAGER.to_owned(), instance };
         let events = Recorder::new(client.clone(), reporter);
         let Shared { settings, authority, binding, metrics } = shared;
-        Self { client, stores, due, settings, authority, binding, metrics, events }
+        Self { client, stores, due, settings, authority, binding, metrics, answers: Arc::default(), events }
     }
 
     /// An Event for each condition that changed. One that cannot be written is only logged: status says the same.

@@ -28,6 +28,7 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::api::DynamicObject;
 use kube::runtime::controller::Action;
+use rights::Rights;
 use serde_json::Value;
 use status::{Applied, Outcome};
 use std::sync::Arc;
@@ -82,8 +83,11 @@ pub async fn reconcile(
             drain::protect(&context, resource).await?;
             match applied(&context, &validated, now).await {
                 Ok(deployment) => {
-                    let rights = rights::ask(&context, &validated).await;
-                    Outcome::Applied(Box::new(Applied { validated, deployment, rights }))
+                    let (rights, again) = match &validated.elsewhere {
+                        Some(_) => (Rights::told(&pods::running_reports(&given)), RESYNC),
+                        None => rights::ask(&context, &validated).await,
+                    };
+                    Outcome::Applied(Box::new(Applied { validated, deployment, rights, again }))
                 }
                 Err(error) => Outcome::Failed(error),
             }
@@ -97,7 +101,7 @@ pub async fn reconcile(
         Outcome::Invalid(_) => Ok(Action::requeue(RESYNC)),
         Outcome::Applied(applied) => {
             pods::nudge(&context, &given.pods, &given.mounts).await.map_err(api("annotate a pod"))?;
-            Ok(Action::requeue(applied.rights.again().unwrap_or(RESYNC)))
+            Ok(Action::requeue(applied.again))
         }
     }
 }

@@ -9,6 +9,7 @@ mod requests;
 
 use crate::args::Args;
 use crate::config::{Config, Problem, Problems};
+use crate::gateway::Accounts;
 use crate::metrics::ProcessMetrics;
 use crate::run::RunError;
 use crate::state::State;
@@ -72,6 +73,15 @@ impl Source {
         match self {
             Self::Directory(_) => {}
             Self::Kubernetes(cluster) => cluster.settled(outcome),
+        }
+    }
+
+    /// What upstreams say of the gateway's own accounts with them.
+    pub fn accounts(&mut self, known: &Accounts) {
+        match self {
+            // the log has it
+            Self::Directory(_) => {}
+            Self::Kubernetes(cluster) => cluster.accounts(known),
         }
     }
 

@@ -9,6 +9,7 @@
 //! * another port: a new listener; the old one closes, its sessions go on
 //! * a Resource that is gone: its listener closes and its sessions end
 
+mod accounts;
 mod archives;
 mod copies;
 mod followers;
@@ -17,6 +18,7 @@ mod log;
 mod retention;
 mod witnesses;
 
+pub use accounts::Accounts;
 pub use live::{Current, Live, Place};
 pub use log::LogOptions;
 
@@ -39,7 +41,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 /// What all Resources of a gateway share.
 #[derive(Debug)]
@@ -77,6 +81,7 @@ pub struct Gateway {
     running: BTreeMap<ResourceKey, Running>,
     draining: BTreeMap<ResourceKey, Arc<Live>>,
     leaving: tokio_util::task::TaskTracker,
+    accounts: watch::Sender<Accounts>,
 }
 
 #[derive(Debug)]
@@ -85,6 +90,8 @@ struct Running {
     configured_port: u16,
     address: SocketAddr,
     listening: CancellationToken,
+    /// Held, not read: dropping it ends it.
+    _asking: AbortOnDropHandle<()>,
 }
 
 /// Everything of one Resource that could have failed.
@@ -103,6 +110,7 @@ impl Gateway {
             running: BTreeMap::new(),
             draining: BTreeMap::new(),
             leaving: tokio_util::task::TaskTracker::new(),
+            accounts: watch::Sender::default(),
         }
     }
 
@@ -143,6 +151,11 @@ impl Gateway {
         }
         self.shared.process.resources.set(i64::try_from(self.running.len()).unwrap_or(i64::MAX));
         Ok(())
+    }
+
+    /// What upstreams say of the gateway's own accounts with them.
+    pub fn accounts(&self) -> watch::Receiver<Accounts> {
+        self.accounts.subscribe()
     }
 
     /// What is listened for.
@@ -292,7 +305,14 @@ impl Gateway {
             Arc::clone(&self.shared),
             listening.clone(),
         ));
-        let running = Running { live, configured_port: config.port, address, listening };
+        let asking = tokio::spawn(accounts::ask(Arc::downgrade(&live), self.accounts.clone()));
+        let running = Running {
+            live,
+            configured_port: config.port,
+            address,
+            listening,
+            _asking: AbortOnDropHandle::new(asking),
+        };
         if let Some(before) = self.running.insert(key, running) {
             before.listening.cancel();
         }
@@ -302,6 +322,7 @@ impl Gateway {
         let Some(running) = self.running.remove(key) else {
             return;
         };
+        self.accounts.send_if_modified(|known| known.remove(key).is_some());
         tracing::info!(resource = %key, address = %running.address, "no longer configured: ending its sessions");
         running.listening.cancel();
         self.leaving.spawn(async move {

@@ -14,9 +14,11 @@ pub use ssh::Ssh;
 
 use crate::config::{ResourceConfig, Upstream};
 use crate::serve::Unauthenticated;
+use crds::v1alpha1::UpstreamAccount;
 use proxy_core::session::{ResourceContext, Wording};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
@@ -128,6 +130,18 @@ impl Service {
             Self::Kubernetes(_) => "kubernetes",
             Self::Postgresql(_) => "postgresql",
             Self::Ssh(_) => "ssh",
+        }
+    }
+
+    /// What upstream says of the gateway's own account there, and when to ask again; logs what differs from `before`.
+    /// `None` where the protocol has nothing to ask.
+    ///
+    /// Cancel safe.
+    pub async fn account(&self, before: Option<&UpstreamAccount>) -> Option<(UpstreamAccount, Duration)> {
+        match self {
+            Self::Kubernetes(kubernetes) => kubernetes.account(before).await,
+            // their credentials are used, and refused, with each session
+            Self::Postgresql(_) | Self::Ssh(_) => None,
         }
     }
 

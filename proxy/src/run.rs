@@ -80,6 +80,7 @@ pub async fn run(args: Args) -> Result<(), RunError> {
     let mut source = Source::open(&args, &metrics).await?;
     let mut obstacle = source.obstacle();
     let mut process = Process::start(&args, &mut source, metrics).await?;
+    let mut accounts = process.gateway.accounts();
     loop {
         tokio::select! {
             () = signals.stop() => break,
@@ -94,6 +95,7 @@ pub async fn run(args: Args) -> Result<(), RunError> {
                 }
             }
             () = change(&mut obstacle) => {}
+            () = change(&mut accounts) => source.accounts(&accounts.borrow_and_update()),
         }
         process.tell(obstacle.borrow_and_update().clone());
     }
@@ -103,8 +105,8 @@ pub async fn run(args: Args) -> Result<(), RunError> {
 }
 
 /// Waits for a change. Cancel safe. A source that never changes it may have dropped its end.
-async fn change(obstacle: &mut watch::Receiver<Option<String>>) {
-    if obstacle.changed().await.is_err() {
+async fn change<T>(watched: &mut watch::Receiver<T>) {
+    if watched.changed().await.is_err() {
         std::future::pending::<()>().await;
     }
 }

@@ -457,6 +457,28 @@ pub struct GatewayReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub ssh_host_key: Option<String>,
+    /// What the cluster of `spec.kubernetes.kubeconfigRef` says of the account under which the gateway acts there.
+    /// Omitted: there is no other cluster, or it was not asked yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream_account: Option<UpstreamAccount>,
+}
+
+/// What an upstream says of the gateway's own account there.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UpstreamAccount {
+    /// What it may not impersonate though it has to, as `RESOURCE[/SUBRESOURCE][/NAME]`. Omitted: nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128))]
+    pub missing: Vec<String>,
+    /// Kinds of names of which it may impersonate some at most. Omitted: any, or those of the spec.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub narrow: Vec<String>,
+    /// Why nothing is known of it. Omitted: it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
+    pub problem: Option<String>,
 }
 
 /// A Policy that a gateway enforces.

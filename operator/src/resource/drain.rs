@@ -72,6 +72,7 @@ pub(super) async fn drain(
         return Ok(Action::requeue(Duration::from_secs(1)));
     }
     withdraw(context, resource).await?;
+    context.answers.forget(&namespace, &name);
     tracing::info!(namespace, name, overdue = is_overdue(resource, now), "gateway drained");
     let others: Vec<String> =
         resource.finalizers().iter().filter(|finalizer| *finalizer != DRAIN_FINALIZER).cloned().collect();

@@ -1,5 +1,6 @@
 //! The pods of a gateway: which of them run, what they say they run, and having them look at changed mounts.
 
+use super::dereference::Dereferenced;
 use crate::context::Context;
 use crate::names::{MANAGER, MOUNTS};
 use crds::v1alpha1::{GatewayReport, ProtectedResource};
@@ -35,6 +36,13 @@ pub fn report<'a>(pod: &Pod, reports: &'a [GatewayReport]) -> Option<&'a Gateway
 /// What all gateways of a Resource said.
 pub fn reports(resource: &ProtectedResource) -> &[GatewayReport] {
     resource.status.as_ref().map_or(&[], |status| status.gateways.as_slice())
+}
+
+/// What the gateways that run said.
+pub fn running_reports(given: &Dereferenced) -> Vec<&GatewayReport> {
+    let reports = reports(&given.resource);
+    let running = given.pods.iter().filter(|pod| is_running(pod, reports));
+    running.filter_map(|pod| report(pod, reports)).collect()
 }
 
 /// Reports of pods that are gone, by their place in the list.

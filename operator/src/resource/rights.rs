@@ -1,20 +1,26 @@
-//! Whether a gateway may act as its agents in the cluster in which it runs. The API server is asked, by
+//! Whether a gateway may act as its agents. In the cluster in which it runs the API server is asked, by
 //! `SubjectAccessReview`: what the operator granted may not hold yet, and where it grants nothing somebody else may have.
+//! Another cluster is asked by the gateway itself, which has the credential, and says so in the Resource's status.
 //!
 //! <https://kubernetes.io/docs/reference/access-authn-authz/authorization/#checking-api-access>
 
+use super::RESYNC;
 use crate::context::Context;
-use crate::resource::validate::{Names, ValidatedResource};
+use crate::resource::validate::{Impersonation, Names, ValidatedResource};
 use crate::stores::Chain;
+use crds::v1alpha1::{GatewayReport, UpstreamAccount};
+use futures_util::stream::{self, StreamExt as _};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use kube::Api;
 use kube::api::PostParams;
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// What the API server says of the account under which a gateway acts as its agents.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Rights {
-    /// The gateway acts in another cluster, or nobody may come.
+    /// Nobody may come, or no gateway has asked yet.
     NotNeeded,
     /// It may act as everybody who may come.
     Held,
@@ -29,28 +35,111 @@ pub enum Rights {
 
 impl Rights {
     /// How soon to ask again: nothing tells of a change of rights.
-    pub const fn again(&self) -> Option<Duration> {
+    const fn again(&self) -> Duration {
         match self {
-            Self::NotNeeded | Self::Held => None,
-            Self::Missing(_) => Some(Duration::from_secs(5)),
-            Self::Narrow(_) | Self::Unknown(_) => Some(Duration::from_mins(1)),
+            Self::NotNeeded | Self::Held => RESYNC,
+            Self::Missing(_) => Duration::from_secs(5),
+            Self::Narrow(_) | Self::Unknown(_) => Duration::from_mins(1),
+        }
+    }
+
+    /// What the gateways were told by another cluster. What one of them lacks, the Resource lacks.
+    pub fn told(reports: &[&GatewayReport]) -> Self {
+        let told: Vec<&UpstreamAccount> =
+            reports.iter().filter_map(|report| report.upstream_account.as_ref()).collect();
+        let first = |list: fn(&UpstreamAccount) -> &Vec<String>| {
+            told.iter().map(|account| list(account)).find(|list| !list.is_empty()).cloned()
+        };
+        if let Some(missing) = first(|account| &account.missing) {
+            return Self::Missing(missing);
+        }
+        let problem = |account: &&UpstreamAccount| account.problem.clone().filter(|why| !why.is_empty());
+        if let Some(why) = told.iter().find_map(problem) {
+            return Self::Unknown(why);
+        }
+        match first(|account| &account.narrow) {
+            Some(narrow) => Self::Narrow(narrow),
+            None if told.is_empty() => Self::NotNeeded,
+            None => Self::Held,
         }
     }
 }
 
-/// Asks for everything that the gateway needs.
+/// What was answered, by namespace and name of the Resource: many changes lead to a reconcile, few of them to another
+/// answer.
+#[derive(Debug, Default)]
+pub struct Answers(Mutex<HashMap<(String, String), Answer>>);
+
+#[derive(Clone, Debug)]
+struct Answer {
+    wanted: Impersonation,
+    rights: Rights,
+    at: Instant,
+}
+
+impl Answers {
+    /// The answer to the same question, if it is not to be asked again yet, and how long it is good.
+    fn known(&self, resource: &ValidatedResource, wanted: &Impersonation) -> Option<(Rights, Duration)> {
+        let answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let answer = answers.get(&key(resource)).filter(|answer| answer.wanted == *wanted)?;
+        let rest = answer.rights.again().checked_sub(answer.at.elapsed())?;
+        Some((answer.rights.clone(), rest))
+    }
+
+    fn keep(&self, resource: &ValidatedResource, answer: Answer) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key(resource), answer);
+    }
+
+    /// Forgets a Resource.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        let key = (namespace.to_owned(), name.to_owned());
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+    }
+}
+
+fn key(resource: &ValidatedResource) -> (String, String) {
+    (resource.namespace.clone(), resource.name.clone())
+}
+
+/// Whether a gateway may act as its agents in its own cluster, and when to ask again. The API server is asked only
+/// where the last answer is too old, or was to another question.
 ///
 /// Cancel safe.
-pub async fn ask(context: &Context, resource: &ValidatedResource) -> Rights {
+pub async fn ask(context: &Context, resource: &ValidatedResource) -> (Rights, Duration) {
     let Some(wanted) = resource.impersonation.as_ref().filter(|wanted| wanted.is_needed()) else {
-        return Rights::NotNeeded;
+        return (Rights::NotNeeded, RESYNC);
     };
+    if let Some(known) = context.answers.known(resource, wanted) {
+        return known;
+    }
+    let rights = ask_all(context, resource, wanted).await;
+    let again = rights.again();
+    match &rights {
+        Rights::Held | Rights::Narrow(_) => {
+            let answer = Answer { wanted: wanted.clone(), rights: rights.clone(), at: Instant::now() };
+            context.answers.keep(resource, answer);
+        }
+        // what is missing may come at any moment, and the next reconcile may be due to that
+        Rights::NotNeeded | Rights::Missing(_) | Rights::Unknown(_) => {}
+    }
+    (rights, again)
+}
+
+/// Asks for everything that the gateway needs.
+async fn ask_all(context: &Context, resource: &ValidatedResource, wanted: &Impersonation) -> Rights {
     let (mut missing, mut narrow) = (Vec::new(), Vec::new());
-    let questions = ALWAYS.iter().map(|always| (*always, None));
-    for (question, name) in
-        questions.chain(named("users", &wanted.users)).chain(named("groups", &wanted.groups))
-    {
-        match may(context, resource, &question, name.as_deref()).await {
+    let always = ALWAYS.map(|always| (always, None));
+    let questions =
+        always.into_iter().chain(named("users", &wanted.users)).chain(named("groups", &wanted.groups));
+    let asked: Vec<_> = questions
+        .map(|(question, name)| async move {
+            let may = may(context, resource, &question, name.as_deref()).await;
+            (question, name, may)
+        })
+        .collect();
+    let mut answers = stream::iter(asked).buffered(AT_ONCE);
+    while let Some((question, name, may)) = answers.next().await {
+        match may {
             Ok(true) => {}
             Ok(false) if question.group.is_empty() && name.is_none() => {
                 narrow.push(question.resource.to_owned());
@@ -88,6 +177,8 @@ const ALWAYS: [Question; 3] = [
         subresource: Some("portcullis.dev/command"),
     },
 ];
+/// Questions that are asked at once.
+const AT_ONCE: usize = 8;
 /// Most names of a kind that are asked for: each is a request.
 const MOST: usize = 64;
 

@@ -1,19 +1,21 @@
 //! Step 5: what became of it. One patch, and none if nothing changed.
 
+mod impersonation;
+
 use super::apply::ApplyError;
 use super::dereference::{Dereferenced, Mention};
 use super::pods::{self, is_leaving, is_running, report};
 use super::rights::Rights;
 use super::validate::{Invalid, ValidatedResource};
-use crate::args::Settings;
 use crate::conditions::{Wanted, merge};
 use crate::context::Context;
-use crate::names::{self, MANAGER};
+use crate::names::MANAGER;
 use crate::stores::Chain;
 use crds::v1alpha1::conditions::{
-    ACCEPTED, APPROVER_BINDING, IMPERSONATION, PROGRAMMED, READY, RECONCILING, RESOLVED_REFS, STALLED,
+    ACCEPTED, APPROVER_BINDING, PROGRAMMED, READY, RECONCILING, RESOLVED_REFS, STALLED,
 };
 use crds::v1alpha1::{GatewayReport, PolicyAttachment, ProtectedResource};
+use impersonation::NOT_GRANTED;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -21,6 +23,7 @@ use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::{Api, Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What the earlier steps came to.
 #[derive(Debug)]
@@ -42,6 +45,8 @@ pub struct Applied {
     pub deployment: DynamicObject,
     /// Whether the gateway may act as its agents.
     pub rights: Rights,
+    /// When to look again.
+    pub again: Duration,
 }
 
 /// What the operator says of a Resource.
@@ -145,7 +150,7 @@ async fn forget_orphans(context: &Context, given: &Dereferenced) -> Result<(), k
 
 /// Policies that every gateway enforces, with the generation that all of them have.
 fn in_force(given: &Dereferenced) -> Vec<PolicyAttachment> {
-    let reports = running_reports(given);
+    let reports = pods::running_reports(given);
     let mut attachments = Vec::new();
     for policy in &given.policies {
         let (name, uid) = (policy.name_any(), policy.meta().uid.clone().unwrap_or_default());
@@ -163,18 +168,12 @@ fn in_force(given: &Dereferenced) -> Vec<PolicyAttachment> {
     attachments
 }
 
-fn running_reports(given: &Dereferenced) -> Vec<&GatewayReport> {
-    let reports = pods::reports(&given.resource);
-    let running = given.pods.iter().filter(|pod| is_running(pod, reports));
-    running.filter_map(|pod| report(pod, reports)).collect()
-}
-
 fn conditions(context: &Context, given: &Dereferenced, outcome: &Outcome, now: Timestamp) -> Vec<Wanted> {
     let mut wanted = match outcome {
         Outcome::Invalid(invalid) => not_built(invalid),
         Outcome::Failed(error) => failed(error),
         Outcome::Applied(all) => {
-            let impersonation = impersonation(&all.validated, &all.rights, &context.settings);
+            let impersonation = impersonation::condition(&all.validated, &all.rights, &context.settings);
             let mut wanted = applied(given, all, impersonation.as_ref());
             wanted.extend(impersonation);
             wanted
@@ -243,7 +242,7 @@ fn failed(error: &ApplyError) -> Vec<Wanted> {
 }
 
 fn applied(given: &Dereferenced, all: &Applied, impersonation: Option<&Wanted>) -> Vec<Wanted> {
-    let Applied { validated, deployment, rights } = all;
+    let Applied { validated, deployment, rights, again: _ } = all;
     let mut wanted = vec![
         Wanted::yes(ACCEPTED, "Accepted", "the spec is valid"),
         Wanted::yes(RESOLVED_REFS, "ResolvedRefs", "everything that the spec names is there"),
@@ -272,68 +271,6 @@ fn applied(given: &Dereferenced, all: &Applied, impersonation: Option<&Wanted>) 
     wanted
 }
 
-/// Whether the gateway may act as its agents.
-fn impersonation(validated: &ValidatedResource, rights: &Rights, settings: &Settings) -> Option<Wanted> {
-    let wanted = validated.impersonation.as_ref()?;
-    let (namespace, account) = (&validated.namespace, validated.gateway());
-    let granting = settings.grants_impersonation_in(namespace);
-    let role =
-        format!("ClusterRole {}: {}", names::impersonator(namespace, &validated.name), wanted.describe());
-    let remedy = format!(
-        "add the namespace {namespace} to the chart's impersonation.namespaces, or bind the right to the ServiceAccount \
-         {account} yourself"
-    );
-    Some(match rights {
-        Rights::NotNeeded if granting => Wanted::no(
-            IMPERSONATION,
-            "NobodyMayCome",
-            "no Policy selects this Resource yet, so nothing is granted",
-        ),
-        Rights::NotNeeded => {
-            let message = format!(
-                "spec.kubernetes: the operator lets no gateway of namespace {namespace} act as its agents; before a Policy \
-                 selects this Resource, {remedy}"
-            );
-            Wanted::no(IMPERSONATION, NOT_GRANTED, message)
-        }
-        Rights::Held if granting => Wanted::yes(IMPERSONATION, "Granted", role),
-        Rights::Held => {
-            let message =
-                format!("others than the operator let the ServiceAccount {account} act as its agents");
-            Wanted::yes(IMPERSONATION, "GrantedByOthers", message)
-        }
-        Rights::Missing(_) if granting => {
-            Wanted::no(IMPERSONATION, "Pending", format!("the API server does not go by it yet: {role}"))
-        }
-        Rights::Missing(missing) => {
-            let message = format!(
-                "spec.kubernetes: the API server does not let the ServiceAccount {account} impersonate {}; {remedy}; \
-                 until then it refuses what agents ask",
-                missing.join(", ")
-            );
-            Wanted::no(IMPERSONATION, NOT_GRANTED, message)
-        }
-        Rights::Narrow(kinds) => {
-            let kinds = kinds.join(" and ");
-            let message = format!(
-                "spec.kubernetes: {kinds} of those whom the Policies let in are not known beforehand, and the \
-                 ServiceAccount {account} may impersonate some {kinds} at most: agents of other names are refused by the \
-                 API server"
-            );
-            Wanted::unknown(IMPERSONATION, "Narrower", message)
-        }
-        Rights::Unknown(why) => {
-            let message = format!(
-                "spec.kubernetes: whether the ServiceAccount {account} may act as its agents was not told; the operator \
-                 needs the right to create subjectaccessreviews, as its chart gives it ({why})"
-            );
-            Wanted::unknown(IMPERSONATION, "NotChecked", message)
-        }
-    })
-}
-
-/// Reason: no right to act as an agent.
-const NOT_GRANTED: &str = "NotGranted";
 const REFUSED: &str = "GatewayRefuses";
 
 fn programmed(given: &Dereferenced, validated: &ValidatedResource) -> Wanted {

@@ -43,6 +43,8 @@ pub struct ValidatedResource {
     pub egress: BTreeSet<u16>,
     /// As whom the gateway has to act in the cluster in which it runs; `None`: it acts in no such way there.
     pub impersonation: Option<Impersonation>,
+    /// The Secret with the kubeconfig of another cluster in which the gateway acts.
+    pub elsewhere: Option<String>,
 }
 
 /// Where a gateway's certificate comes from.
@@ -107,7 +109,13 @@ pub fn validate(given: &Dereferenced) -> Result<ValidatedResource, Invalid> {
         mounts: mounts(resource),
         egress,
         impersonation: Impersonation::of(given),
+        elsewhere: elsewhere(given),
     })
+}
+
+fn elsewhere(given: &Dereferenced) -> Option<String> {
+    let target = given.resource.spec.kubernetes.as_ref()?;
+    target.kubeconfig_ref.as_ref().map(|kubeconfig| kubeconfig.name.clone())
 }
 
 fn certificate(spec: &ResourceSpec) -> Certificate {

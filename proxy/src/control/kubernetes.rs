@@ -24,12 +24,13 @@ mod report;
 use super::Offer;
 use crate::args::SourceArgs;
 use crate::config::{Problems, ResourceKey};
+use crate::gateway::Accounts;
 use crate::metrics::ProcessMetrics;
 use crate::reload::Watcher;
 use crate::run::RunError;
 use approvals::KubernetesApprovals;
-use assembly::{Assembly, Seen};
-use crds::v1alpha1::{ApprovalRequest, Policy, ProtectedResource};
+use assembly::{Assembly, Running, Seen};
+use crds::v1alpha1::{ApprovalRequest, Policy, ProtectedResource, UpstreamAccount};
 use described::Described;
 use heartbeat::{Heartbeat, Standing};
 use kube::api::DynamicObject;
@@ -63,6 +64,8 @@ pub struct Cluster {
     metrics: ProcessMetrics,
     approvals: Option<Arc<KubernetesApprovals>>,
     reporter: Option<Reporter>,
+    running: Running,
+    account: Option<UpstreamAccount>,
     /// Ends with this value.
     tasks: JoinSet<()>,
 }
@@ -109,6 +112,8 @@ impl Cluster {
             metrics: metrics.clone(),
             approvals: None,
             reporter: None,
+            running: Running::default(),
+            account: None,
             tasks: JoinSet::new(),
         })
     }
@@ -174,9 +179,19 @@ impl Cluster {
 
     /// What became of the last offer, which is what is reported.
     pub(super) fn settled(&mut self, outcome: Result<(), &Problems>) {
-        let running = self.assembly.settled(outcome);
+        self.running = self.assembly.settled(outcome);
+        self.report();
+    }
+
+    /// What upstream says of the gateway's own account there, which is reported too.
+    pub(super) fn accounts(&mut self, known: &Accounts) {
+        self.account = known.get(&self.key).cloned();
+        self.report();
+    }
+
+    fn report(&self) {
         if let Some(reporter) = &self.reporter {
-            reporter.report(running);
+            reporter.report(self.running.clone(), self.account.clone());
         }
     }
 

@@ -1,5 +1,6 @@
 //! A `Resource`'s `kubernetes` stanza → `proxy-kubernetes`.
 
+mod account;
 mod own;
 
 use super::{Connection, Settings, Unusable, entrance};
@@ -24,6 +25,8 @@ pub struct Kubernetes {
     authenticator: Arc<Authenticator>,
     resource: Arc<ResourceContext>,
     protocol: Protocol,
+    /// Whether the cluster is another one than that in which the gateway runs.
+    elsewhere: bool,
 }
 
 impl Kubernetes {
@@ -47,7 +50,8 @@ impl Kubernetes {
         let tls = Arc::new(ArcSwap::from_pointee(tls));
         let resource = Arc::clone(&settings.resource);
         let protocol = Protocol::new(options, settings.resource, Arc::clone(&authenticator) as _, tls);
-        Ok(Self { issuers: config.issuers.clone(), authenticator, resource, protocol })
+        let elsewhere = matches!(upstream.cluster, KubernetesCluster::Other(_));
+        Ok(Self { issuers: config.issuers.clone(), authenticator, resource, protocol, elsewhere })
     }
 
     pub(super) async fn serve(&self, connection: Connection) {

@@ -30,6 +30,7 @@ pub mod options;
 mod protobuf;
 mod relay;
 pub mod request;
+pub mod rights;
 mod server;
 mod session;
 mod status;

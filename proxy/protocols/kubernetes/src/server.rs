@@ -6,6 +6,7 @@
 
 use crate::connection::Connection;
 use crate::options::Options;
+use crate::rights::{self, Lack, RightsError};
 use crate::session::Peer;
 use crate::status::{Body, Failure};
 use crate::upstream::Upstream;
@@ -87,6 +88,16 @@ impl Kubernetes {
     ) -> Self {
         let upstream = Upstream::new(&options);
         Self { shared: Arc::new(Shared { options, resource, authenticator, upstream }), tls }
+    }
+
+    /// What the gateway's own account lacks to act as agents here.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// The API server did not say.
+    pub async fn rights(&self) -> Result<Lack, RightsError> {
+        rights::ask(&self.shared.upstream, &self.shared.options.naming).await
     }
 
     /// Serves one connection to its end. `unauthenticated` is dropped as soon as the client has proved who it is.

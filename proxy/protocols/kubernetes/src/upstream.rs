@@ -101,6 +101,16 @@ impl Upstream {
         self.ask(attempt.into_outgoing()).await
     }
 
+    /// Asks what the gateway's own account may do, in nobody's name and for no command.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub(crate) async fn review(&self, question: Outgoing) -> Result<Response<Incoming>, Failure> {
+        self.ask(question).await
+    }
+
     async fn ask(&self, outgoing: Outgoing) -> Result<Response<Incoming>, Failure> {
         let request = self.request(outgoing).await?;
         self.client.request(request).await.map_err(|error| {

@@ -6,7 +6,7 @@
 use super::PATIENCE;
 use super::assembly::Running;
 use super::heartbeat::Standing;
-use crds::v1alpha1::{GROUP, GatewayReport, VERSION};
+use crds::v1alpha1::{GROUP, GatewayReport, UpstreamAccount, VERSION};
 use kube::Api;
 use kube::api::{DynamicObject, Patch, PatchParams};
 use proxy_core::gate::Chain;
@@ -50,12 +50,18 @@ impl Reporter {
     }
 
     /// Has this written, unless it is what was wanted already.
-    pub(super) fn report(&self, running: Running) {
+    pub(super) fn report(&self, running: Running, upstream_account: Option<UpstreamAccount>) {
         let Running { resource_generation, mut policies, problem, ssh_host_key } = running;
         policies.truncate(MAX_POLICIES);
         let problem = problem.map(|problem| problem.chars().take(MAX_PROBLEM).collect());
-        let report =
-            GatewayReport { resource_generation, policies, problem, ssh_host_key, ..self.blank.clone() };
+        let report = GatewayReport {
+            resource_generation,
+            policies,
+            problem,
+            ssh_host_key,
+            upstream_account,
+            ..self.blank.clone()
+        };
         self.wanted.send_if_modified(|wanted| {
             let differs = wanted.as_ref() != Some(&report);
             *wanted = Some(report);
