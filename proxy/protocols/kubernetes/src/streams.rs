@@ -29,8 +29,8 @@ pub(crate) use upgrade::{Exchange, Upgrade, asked, open};
 
 use crate::session::Session;
 use proxy_core::refusal::Refusal;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// What the relays of a stream are told.
@@ -45,6 +45,31 @@ struct Context {
     is_interactive: bool,
     message_bytes: usize,
 }
+
+/// Since when the way down has waited for the API server, with nothing of it to hand on.
+///
+/// Pings go up only when that is a while. An API server that has said everything may have gone, and a ping would have its
+/// connection reset, with all that it said and a slow client has not taken yet.
+#[derive(Debug, Default)]
+struct Quiet(std::sync::Mutex<Option<Instant>>);
+
+impl Quiet {
+    fn begins(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn ends(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn is_long(&self) -> bool {
+        let since = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        since.is_some_and(|since| since.elapsed() >= LONG)
+    }
+}
+
+/// Longer than what was said last is on its way from a peer that waited for room.
+const LONG: Duration = Duration::from_secs(1);
 
 impl Context {
     /// Takes a stream's last step, which may wait for a slow client: not much longer than the session lasts.
@@ -72,6 +97,10 @@ enum StreamError {
     /// A side broke off, or spoke no WebSocket.
     #[error("WebSocket")]
     WebSocket(#[from] tokio_tungstenite::tungstenite::Error),
+    /// The API server takes nothing more. What it said before it closed is still to be handed on: clients send pings
+    /// whether or not the program has ended.
+    #[error("the API server takes nothing more")]
+    Unheard(#[source] Box<StreamError>),
     /// A side sent what is not understood.
     #[error("not understood: {0}")]
     Protocol(&'static str),
@@ -81,6 +110,13 @@ enum StreamError {
     /// The session may not go on.
     #[error("the session ended")]
     Ended,
+}
+
+impl StreamError {
+    /// Of what was sent to the API server.
+    fn unheard(error: impl Into<Self>) -> Self {
+        Self::Unheard(Box::new(error.into()))
+    }
 }
 
 impl From<Refusal> for StreamError {

@@ -11,7 +11,7 @@ mod frame;
 mod up;
 
 use super::tape::Tape;
-use super::{Context, Role, StreamError};
+use super::{Context, Quiet, Role, StreamError};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use tokio::io::{AsyncRead, AsyncWrite, BufReader};
@@ -33,11 +33,11 @@ where
     SW: AsyncWrite + Unpin,
 {
     let streams = Streams::default();
-    let tape = tokio::sync::Mutex::new(tape);
+    let (tape, quiet) = (tokio::sync::Mutex::new(tape), Quiet::default());
     let mut down = down::Down::new(to_client, &streams, &tape, context.is_interactive);
     let ended = {
-        let up = up::Up::new(to_server, &streams, &tape).run(BufReader::new(from_client));
-        let down = down.run(BufReader::new(from_server));
+        let up = up::Up::new(to_server, &streams, &tape, &quiet).run(BufReader::new(from_client));
+        let down = down.run(BufReader::new(from_server), &quiet);
         tokio::pin!(up, down);
         tokio::select! {
             ended = &mut down => ended,

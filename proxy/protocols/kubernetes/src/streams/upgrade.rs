@@ -2,7 +2,7 @@
 
 use super::channels::Channels;
 use super::tape::Tape;
-use super::{Context, archive, events, spdy, websocket};
+use super::{Context, PARTING, archive, events, spdy, websocket};
 use crate::connection::Connection;
 use crate::mask::Masks;
 use crate::relay;
@@ -17,6 +17,8 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use proxy_core::gate::Permit;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt as _;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -130,7 +132,8 @@ pub(crate) async fn open(
         if let Some(channel) = archive::copied_on(&command).filter(|_| is_program) {
             tape.copies_on(channel);
         }
-        let whole = match both(client, server).await {
+        let mut both = both(client, server).await;
+        let whole = match &mut both {
             Some((client, server)) => {
                 Box::pin(run(kind, client, server, (&context, &info, &masks), &mut tape)).await
             }
@@ -140,6 +143,10 @@ pub(crate) async fn open(
         let whole = if is_program { tape.is_told() } else { whole };
         if let Err(failure) = tape.finish(whole, &tasks).await {
             tracing::warn!(message = failure.message(), "the end of a stream is not on record");
+        }
+        if let Some((client, server)) = both {
+            drop(server);
+            leave(client, &context).await;
         }
     });
     Ok(answer)
@@ -173,12 +180,11 @@ impl Kind {
 /// Relays until the stream is over; whether it came to its own end.
 async fn run(
     kind: Kind,
-    client: Upgraded,
-    server: Upgraded,
+    client: &mut Socket,
+    server: &mut Socket,
     (context, info, masks): (&Context, &RequestInfo, &Masks),
     tape: &mut Tape,
 ) -> bool {
-    let (client, server) = (TokioIo::new(client), TokioIo::new(server));
     let relayed = match kind {
         Kind::Channels(channels) => websocket::relay(client, server, channels, context, tape).await,
         Kind::Events => events::relay(client, server, (info, masks), context, tape).await,
@@ -201,9 +207,36 @@ async fn run(
     }
 }
 
-async fn both(client: OnUpgrade, server: OnUpgrade) -> Option<(Upgraded, Upgraded)> {
+/// Closes, and hears the client out until it closes too: a close with something unread, as a ping may be, resets the
+/// connection, and what a slow client has not read yet is lost with it.
+async fn leave(mut client: Socket, context: &Context) {
+    let leaving = async {
+        // it may be gone already
+        client.shutdown().await.unwrap_or_default();
+        tokio::io::copy(&mut client, &mut tokio::io::sink()).await.unwrap_or_default();
+    };
+    let over = async {
+        tokio::select! {
+            () = context.ended.cancelled() => tokio::time::sleep(PARTING).await,
+            () = context.drain.cancelled() => tokio::time::sleep(PARTING).await,
+            () = tokio::time::sleep(LINGER) => {}
+        }
+    };
+    tokio::select! {
+        () = leaving => {}
+        () = over => {}
+    }
+}
+
+/// How long a client may take to read the end of what it asked for.
+const LINGER: Duration = Duration::from_mins(1);
+
+/// An upgraded connection.
+type Socket = TokioIo<Upgraded>;
+
+async fn both(client: OnUpgrade, server: OnUpgrade) -> Option<(Socket, Socket)> {
     match tokio::try_join!(client, server) {
-        Ok(both) => Some(both),
+        Ok((client, server)) => Some((TokioIo::new(client), TokioIo::new(server))),
         Err(error) => {
             tracing::debug!(%error, "upgrade");
             None

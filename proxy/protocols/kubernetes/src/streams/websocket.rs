@@ -3,11 +3,12 @@
 use super::channels::{CLOSE, Channels};
 use super::output::{self, Output, QUIET};
 use super::tape::{Copy, Tape};
-use super::{Context, PARTING, Role, StreamError};
+use super::{Context, PARTING, Quiet, Role, StreamError};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{Sink, SinkExt as _, StreamExt as _};
 use proxy_audit::stream::{Channel, StreamEvent};
+use proxy_core::gate::Chain;
 use std::collections::BTreeMap;
 use std::io;
 use std::pin::Pin;
@@ -55,11 +56,11 @@ where
 {
     let (mut to_client, from_client) = accepted(client, context.message_bytes).await.split();
     let (to_server, from_server) = connected(server, context.message_bytes).await.split();
-    let tape = Mutex::new(tape);
+    let (tape, quiet) = (Mutex::new(tape), Quiet::default());
     let mut down = Down { channels, tape: &tape, outputs: BTreeMap::new(), copies: BTreeMap::new() };
     let ended = {
-        let up = upwards(from_client, to_server, channels, &tape);
-        let down = downwards(from_server, &mut to_client, &mut down, context.is_interactive);
+        let up = upwards(from_client, to_server, channels, (&tape, &quiet));
+        let down = downwards(from_server, &mut to_client, &mut down, (context.is_interactive, &quiet));
         tokio::pin!(up, down);
         tokio::select! {
             ended = &mut down => ended,
@@ -94,17 +95,44 @@ fn goodbye() -> CloseFrame {
     CloseFrame { code: CloseCode::Normal, reason: Utf8Bytes::default() }
 }
 
+/// Relays until the client closes.
 async fn upwards<C, S>(
     mut from: SplitStream<WebSocketStream<C>>,
     mut to: SplitSink<WebSocketStream<S>, Message>,
     channels: Channels,
-    tape: &Mutex<&mut Tape>,
+    (tape, quiet): (&Mutex<&mut Tape>, &Quiet),
 ) -> Result<(), StreamError>
 where
     C: AsyncRead + AsyncWrite + Unpin,
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut copies: BTreeMap<u8, Copy> = BTreeMap::new();
+    match send_on(&mut from, &mut to, channels, (tape, &mut copies, quiet)).await {
+        Err(StreamError::Unheard(error)) => {
+            tracing::debug!(error = %Chain(&error), "the client speaks on after the API server has gone");
+            while !matches!(from.next().await, None | Some(Ok(Message::Close(_)) | Err(_))) {}
+        }
+        ended => ended?,
+    }
+    let mut tape = tape.lock().await;
+    for copy in copies.values_mut() {
+        copy.finish(&mut tape).await?;
+    }
+    drop(tape);
+    part(&mut to).await;
+    Ok(())
+}
+
+async fn send_on<C, S>(
+    from: &mut SplitStream<WebSocketStream<C>>,
+    to: &mut SplitSink<WebSocketStream<S>, Message>,
+    channels: Channels,
+    (tape, copies, quiet): (&Mutex<&mut Tape>, &mut BTreeMap<u8, Copy>, &Quiet),
+) -> Result<(), StreamError>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     while let Some(message) = from.next().await {
         let message = match message {
             Ok(message) => message,
@@ -116,8 +144,9 @@ where
             Message::Text(text) => text.as_bytes(),
             Message::Close(_) => break,
             // kubectl keeps idle streams alive so, and the way to the API server may be cut as well
+            Message::Ping(_) if !quiet.is_long() => continue,
             Message::Ping(_) => {
-                to.send(Message::Ping(Bytes::new())).await?;
+                to.send(Message::Ping(Bytes::new())).await.map_err(StreamError::unheard)?;
                 continue;
             }
             Message::Pong(_) | Message::Frame(_) => continue,
@@ -125,9 +154,9 @@ where
         let Some((channel, payload)) = data.split_first() else { continue };
         let mut tape = tape.lock().await;
         match channels.of_client(*channel) {
-            Some(Role::Input) => copy(&mut copies, 0, Channel::STDIN, &tape).push(payload, &mut tape).await?,
+            Some(Role::Input) => copy(copies, 0, Channel::STDIN, &tape).push(payload, &mut tape).await?,
             Some(Role::Tunnel(own)) => {
-                copy(&mut copies, *channel, own, &tape).push(payload, &mut tape).await?;
+                copy(copies, *channel, own, &tape).push(payload, &mut tape).await?;
             }
             Some(Role::Resize) => {
                 if let Some(size) = output::size(payload) {
@@ -146,14 +175,8 @@ where
             }
         }
         drop(tape);
-        to.send(message).await?;
+        to.send(message).await.map_err(StreamError::unheard)?;
     }
-    let mut tape = tape.lock().await;
-    for copy in copies.values_mut() {
-        copy.finish(&mut tape).await?;
-    }
-    drop(tape);
-    part(&mut to).await;
     Ok(())
 }
 
@@ -173,13 +196,14 @@ async fn downwards<C, S>(
     mut from: SplitStream<WebSocketStream<S>>,
     to: &mut SplitSink<WebSocketStream<C>, Message>,
     down: &mut Down<'_, '_>,
-    is_interactive: bool,
+    (is_interactive, quiet): (bool, &Quiet),
 ) -> Result<(), StreamError>
 where
     C: AsyncRead + AsyncWrite + Unpin,
     S: AsyncRead + AsyncWrite + Unpin,
 {
     loop {
+        quiet.begins();
         let message = if is_interactive && down.outputs.values().any(Output::holds) {
             match tokio::time::timeout(QUIET, from.next()).await {
                 Ok(message) => message,
@@ -191,6 +215,7 @@ where
         } else {
             from.next().await
         };
+        quiet.ends();
         match message {
             None | Some(Ok(Message::Close(_)) | Err(Error::ConnectionClosed)) => return Ok(()),
             Some(Ok(Message::Binary(bytes))) => down.take(&bytes, to).await?,
@@ -294,7 +319,7 @@ fn framed(channel: u8, payload: &[u8]) -> Message {
 /// A WebSocket as bytes in each direction, for what is tunnelled in it.
 pub(super) fn bytes<T>(socket: WebSocketStream<T>) -> (impl AsyncRead + Unpin, impl AsyncWrite + Unpin)
 where
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let (sink, stream) = socket.split();
     let reader = stream

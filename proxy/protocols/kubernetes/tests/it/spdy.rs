@@ -66,6 +66,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Side<T> {
         self.io.flush().await.unwrap();
     }
 
+    /// Says goodbye, and reads nothing any more.
+    pub(crate) async fn leave(mut self) {
+        self.io.shutdown().await.unwrap();
+    }
+
     /// The next frame; `None` at the end.
     pub(crate) async fn hear(&mut self) -> Option<Heard> {
         let mut head = [0; 8];

@@ -12,12 +12,12 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-const ALLOW: &str = "rules: [{name: all, action: Allow, kubernetes: {}}]\nmasking: [{detectors: [Secrets], with: {type: \
+pub(crate) const ALLOW: &str = "rules: [{name: all, action: Allow, kubernetes: {}}]\nmasking: [{detectors: [Secrets], with: {type: \
                      Redact}}]";
 const NONE: &str = "rules: [{name: none, action: Deny}]";
-const SUCCESS: &[u8] = b"\x03{\"metadata\":{},\"status\":\"Success\"}";
+pub(crate) const SUCCESS: &[u8] = b"\x03{\"metadata\":{},\"status\":\"Success\"}";
 
-type Socket = WebSocketStream<Handed>;
+pub(crate) type Socket = WebSocketStream<Handed>;
 
 /// Both ends of a stream through the gateway.
 async fn ends(
@@ -44,7 +44,7 @@ async fn ends(
     (client, handed.recv().await.unwrap())
 }
 
-async fn sockets(gateway: &Gateway, subresource: &str, query: &str) -> (Socket, Socket) {
+pub(crate) async fn sockets(gateway: &Gateway, subresource: &str, query: &str) -> (Socket, Socket) {
     let headers = [
         ("upgrade", "websocket"),
         ("sec-websocket-version", "13"),
@@ -58,13 +58,17 @@ async fn sockets(gateway: &Gateway, subresource: &str, query: &str) -> (Socket, 
     )
 }
 
-async fn spdy(gateway: &Gateway, subresource: &str, protocol: &str) -> (Side<Handed>, Side<Handed>) {
+pub(crate) async fn spdy(
+    gateway: &Gateway,
+    subresource: &str,
+    protocol: &str,
+) -> (Side<Handed>, Side<Handed>) {
     let headers = [("upgrade", "SPDY/3.1"), ("x-stream-protocol-version", protocol)];
     let (client, server) = ends(gateway, subresource, "command=sh&stdin=true&stdout=true", &headers).await;
     (Side::new(client), Side::new(server))
 }
 
-fn binary(bytes: &[u8]) -> Message {
+pub(crate) fn binary(bytes: &[u8]) -> Message {
     Message::Binary(Bytes::copy_from_slice(bytes))
 }
 
@@ -263,7 +267,7 @@ async fn a_client_that_writes_on_a_stream_that_nobody_opened_is_cut_off() {
 }
 
 /// Opens the streams of a program: error 1, input 3, output 5.
-async fn program(client: &mut Side<Handed>, server: &mut Side<Handed>) {
+pub(crate) async fn program(client: &mut Side<Handed>, server: &mut Side<Handed>) {
     for (stream, kind) in [(1, "error"), (3, "stdin"), (5, "stdout")] {
         client.open(SYN_STREAM, stream, &[("streamtype", kind)]).await;
         assert!(matches!(server.hear().await, Some(Heard::Control(SYN_STREAM, 0, _))));

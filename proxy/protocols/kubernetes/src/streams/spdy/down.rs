@@ -1,7 +1,7 @@
 //! From the API server: what a program writes, how it ended, or a port's bytes.
 
 use super::frame::{self, FIN, Head, Writer};
-use super::{From, Role, StreamError, Streams};
+use super::{From, Quiet, Role, StreamError, Streams};
 use crate::streams::headers::Inflater;
 use crate::streams::output::{self, Output, QUIET};
 use crate::streams::tape::{Copy, Tape};
@@ -46,8 +46,10 @@ impl<'a, 't, W: AsyncWrite + Unpin> Down<'a, 't, W> {
     pub(super) async fn run<R: AsyncRead + Unpin>(
         &mut self,
         mut from: BufReader<R>,
+        quiet: &Quiet,
     ) -> Result<(), StreamError> {
         loop {
+            quiet.begins();
             if self.is_interactive && self.outputs.values().any(Output::holds) {
                 match tokio::time::timeout(QUIET, frame::comes(&mut from)).await {
                     Ok(comes) => drop(comes?),
@@ -57,6 +59,7 @@ impl<'a, 't, W: AsyncWrite + Unpin> Down<'a, 't, W> {
             if !frame::comes(&mut from).await? {
                 return Ok(());
             }
+            quiet.ends();
             match frame::head(&mut from).await? {
                 Head::Control { kind, length, raw } => {
                     let payload = frame::payload(&mut from, length).await?;

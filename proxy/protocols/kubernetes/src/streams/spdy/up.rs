@@ -1,13 +1,14 @@
 //! From the client: it opens streams, and sends input, sizes, or a port's bytes.
 
 use super::frame::{self, FIN, Head, Writer};
-use super::{From, Role, StreamError, Streams};
+use super::{From, Quiet, Role, StreamError, Streams};
 use crate::streams::channels::tunnel;
 use crate::streams::headers::Inflater;
 use crate::streams::output;
 use crate::streams::tape::{Copy, Tape};
 use proxy_audit::stream::{Channel, StreamEvent};
-use std::collections::HashMap;
+use proxy_core::gate::Chain;
+use std::collections::{HashMap, VecDeque};
 use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio::sync::Mutex;
 
@@ -17,26 +18,35 @@ pub(super) struct Up<'a, 't, W> {
     tape: &'a Mutex<&'t mut Tape>,
     inflater: Inflater,
     copies: HashMap<u32, Copy>,
+    quiet: &'a Quiet,
+    /// Pings that wait until it is quiet, the oldest first.
+    pings: VecDeque<([u8; 8], Vec<u8>)>,
 }
 
 impl<'a, 't, W: AsyncWrite + Unpin> Up<'a, 't, W> {
-    pub(super) fn new(to: W, streams: &'a Streams, tape: &'a Mutex<&'t mut Tape>) -> Self {
-        Self { to: Writer::new(to), streams, tape, inflater: Inflater::new(), copies: HashMap::new() }
+    pub(super) fn new(to: W, streams: &'a Streams, tape: &'a Mutex<&'t mut Tape>, quiet: &'a Quiet) -> Self {
+        Self {
+            to: Writer::new(to),
+            streams,
+            tape,
+            inflater: Inflater::new(),
+            copies: HashMap::new(),
+            quiet,
+            pings: VecDeque::new(),
+        }
     }
 
+    /// Relays until the client closes.
     pub(super) async fn run<R: AsyncRead + Unpin>(
         mut self,
         mut from: BufReader<R>,
     ) -> Result<(), StreamError> {
-        while frame::comes(&mut from).await? {
-            match frame::head(&mut from).await? {
-                Head::Control { kind, length, raw } => {
-                    let payload = frame::payload(&mut from, length).await?;
-                    self.control(kind, raw, &payload).await?;
-                    self.to.pass(raw, &payload).await?;
-                }
-                Head::Data { stream, flags, length } => self.data(stream, flags, length, &mut from).await?,
+        match self.relay(&mut from).await {
+            Err(StreamError::Unheard(error)) => {
+                tracing::debug!(error = %Chain(&error), "the client speaks on after the API server has gone");
+                tokio::io::copy_buf(&mut from, &mut tokio::io::sink()).await?;
             }
+            ended => ended?,
         }
         let mut tape = self.tape.lock().await;
         for copy in self.copies.values_mut() {
@@ -44,6 +54,38 @@ impl<'a, 't, W: AsyncWrite + Unpin> Up<'a, 't, W> {
         }
         drop(tape);
         self.to.close().await;
+        Ok(())
+    }
+
+    async fn relay<R: AsyncRead + Unpin>(&mut self, from: &mut BufReader<R>) -> Result<(), StreamError> {
+        while frame::comes(from).await? {
+            match frame::head(from).await? {
+                Head::Control { kind, length, raw } => {
+                    let payload = frame::payload(from, length).await?;
+                    self.control(kind, raw, &payload).await?;
+                    if kind == frame::PING {
+                        self.ping(raw, payload).await?;
+                        continue;
+                    }
+                    self.to.pass(raw, &payload).await.map_err(StreamError::unheard)?;
+                }
+                Head::Data { stream, flags, length } => self.data(stream, flags, length, from).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the pings that wait, and this one, or keeps it.
+    async fn ping(&mut self, raw: [u8; 8], payload: Vec<u8>) -> Result<(), StreamError> {
+        self.pings.push_back((raw, payload));
+        if self.pings.len() > PINGS {
+            self.pings.pop_front();
+        }
+        while self.quiet.is_long()
+            && let Some((raw, payload)) = self.pings.pop_front()
+        {
+            self.to.pass(raw, &payload).await.map_err(StreamError::unheard)?;
+        }
         Ok(())
     }
 
@@ -94,7 +136,7 @@ impl<'a, 't, W: AsyncWrite + Unpin> Up<'a, 't, W> {
             let flags = if left == 0 { flags } else { 0 };
             let is_last = flags & FIN != 0;
             if self.record(stream, &piece, is_last).await? {
-                self.to.data(stream, flags, &piece).await?;
+                self.to.data(stream, flags, &piece).await.map_err(StreamError::unheard)?;
             }
             if left == 0 {
                 if is_last {
@@ -135,6 +177,9 @@ impl<'a, 't, W: AsyncWrite + Unpin> Up<'a, 't, W> {
         Ok(true)
     }
 }
+
+/// Most pings that wait.
+const PINGS: usize = 64;
 
 /// What a stream is for, by its header `streamtype`.
 fn role(headers: &[(String, String)]) -> Result<Role, StreamError> {
