@@ -2,6 +2,8 @@
 
 use crate::scene::{Answer, Scene};
 use crate::stage::policy;
+use age::secrecy::ExposeSecret as _;
+use age::x25519::Identity;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -118,4 +120,23 @@ fn without_the_setting_the_record_holds_sizes_and_digests_alone() {
     assert!(!scene.log().contains("these words"));
     let (bytes, said) = given_back(&scene, &sessions(&scene)[0], to.to_str().unwrap());
     assert!(bytes.is_empty() && said.contains("recording.transfers: Contents"), "{said}");
+}
+
+#[test]
+fn contents_can_be_for_auditors_alone() {
+    let auditor = Identity::generate();
+    let fields = format!("transfers: Contents, encryption: {{recipients: [{}]}}, ", auditor.to_public());
+    let Some(scene) = Scene::recording(&rules(), &fields) else { return };
+    let key = scene.agent.path().join("auditor.txt");
+    std::fs::write(&key, auditor.to_string().expose_secret()).unwrap();
+    let local = scene.agent.path().join("local");
+    std::fs::write(&local, "these words are the content\n").unwrap();
+    let to = scene.agent.path().join("uploaded");
+    copy(&scene, &[], &local, &to);
+    assert!(!scene.log().contains("these words"));
+    let session = sessions(&scene).remove(0);
+    let (bytes, said) = given_back(&scene, &session, to.to_str().unwrap());
+    assert!(bytes.is_empty() && said.contains("encrypted for the auditors"), "{said}");
+    let opened = ["replay", &session, "--identity", key.to_str().unwrap(), "--file", to.to_str().unwrap()];
+    assert_eq!(scene.portcullis(&opened, 0).out, "these words are the content\n");
 }
