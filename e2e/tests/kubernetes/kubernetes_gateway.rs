@@ -328,10 +328,12 @@ fn kubernetes_a_gateway_says_what_its_account_lacks_in_the_cluster_of_a_kubeconf
 
     place.wait("Impersonation=False", &[RESOURCE]);
     place.wait("Stalled", &[RESOURCE]);
-    let said = place.kubectl(&["get", RESOURCE, "--output=yaml"]).unwrap();
+    let said = place.kubectl(&["get", RESOURCE, "--output=json"]).unwrap();
     let lacking = "uids, userextras/portcullis.dev/session, userextras/portcullis.dev/command";
     let remedy = "examples/kubernetes-api/rights.yaml";
-    for part in ["spec.kubernetes.kubeconfigRef", "Secret there", lacking, remedy, "reason: NotGranted"] {
+    for part in
+        ["spec.kubernetes.kubeconfigRef", "Secret there", lacking, remedy, r#""reason": "NotGranted""#]
+    {
         assert!(said.contains(part), "{part} is not in {said}");
     }
     // nobody but the gateway has the credential, and it says nothing else of it

@@ -88,7 +88,8 @@ fn elsewhere(secret: &str, rights: &Rights) -> Option<Wanted> {
         }
         Rights::Missing(missing) => {
             let message = format!(
-                "{PATH}: its cluster does not let {account} impersonate {}; give it the rights of                  examples/kubernetes-api/rights.yaml there; until then the cluster refuses what agents ask",
+                "{PATH}: its cluster does not let {account} impersonate {}; give it the rights of \
+                 examples/kubernetes-api/rights.yaml there; until then the cluster refuses what agents ask",
                 missing.join(", ")
             );
             Wanted::no(IMPERSONATION, NOT_GRANTED, message)
