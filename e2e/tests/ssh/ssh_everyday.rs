@@ -160,6 +160,14 @@ fn tree(root: &Path) -> BTreeSet<String> {
     listed.out.lines().map(line).collect()
 }
 
+/// Without times of day: what both sides write at once may be on two sides of a minute's end.
+fn timeless(answer: Answer) -> Answer {
+    let is_time = |word: &str| matches!(word.as_bytes(), [a, b, b':', c, d] if [a, b, c, d].iter().all(|digit| digit.is_ascii_digit()));
+    let words = answer.out.split_inclusive(char::is_whitespace);
+    let out = words.map(|word| if is_time(word.trim_end()) { "TIME " } else { word }).collect();
+    Answer { out, ..answer }
+}
+
 #[test]
 fn everyday_commands_run_as_they_run_directly() {
     if ["busybox", "unshare", "ldd"].iter().any(|tool| tools::or_skip(tool).is_none()) {
@@ -176,7 +184,7 @@ fn everyday_commands_run_as_they_run_directly() {
         let (here, there) = std::thread::scope(|scope| {
             let here = scope.spawn(|| direct.run(line));
             let there = through.run(line);
-            (here.join().unwrap(), there)
+            (timeless(here.join().unwrap()), timeless(there))
         });
         speaking += usize::from(!here.out.is_empty());
         if here != there {
