@@ -10,8 +10,6 @@ PROTOCOL ?= postgres kubernetes ssh
 TARGET ?=
 # Without Go the tests that need a cluster are skipped; in CI they fail, and say so.
 NODE = if command -v go >/dev/null; then ./target/debug/cluster build; fi
-# Built before the tests, which would wait for it; it takes minutes.
-LOKI = if command -v go >/dev/null; then e2e/clients/loki/build target/clients/loki; fi
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up down cluster-up cluster-down images static test lint unit e2e fuzz bench bench-operator docs generate packages
@@ -58,7 +56,6 @@ test: lint ## Every check and every test
 # `cargo test` builds the binary of a package only for that package's own tests
 	$(CARGO) build --workspace --bins
 	@$(NODE)
-	@$(LOKI)
 	$(CARGO) test --workspace
 
 lint: packages ## Formatting and lints
