@@ -121,6 +121,10 @@ impl Drop for ScriptedPending {
     }
 }
 
+/// Results of up to 1 MiB.
+const RECORDING: Recording =
+    Recording { results: true, max_result_bytes: 1 << 20, contents: false, durability: Durability::Auto };
+
 /// A gateway in front of one database.
 pub(crate) struct Gateway {
     pub(crate) server: Arc<Server>,
@@ -167,12 +171,7 @@ impl Gateway {
             contact: Contact::here(),
             spool,
             approvals: Arc::clone(&approvals) as Arc<dyn Approvals>,
-            recording: Recording {
-                results: true,
-                max_result_bytes: 1 << 20,
-                contents: false,
-                durability: Durability::Auto,
-            },
+            recording: RECORDING,
             tenant_key: Secret::new([7; 32]),
             metrics: Metrics::default(),
             instance: "test".to_owned(),
