@@ -467,8 +467,9 @@ pub struct GatewayReport {
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct UpstreamAccount {
-    /// What it may not impersonate though it has to, as `RESOURCE[/SUBRESOURCE][/NAME]`. Omitted: nothing.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// What it may not impersonate though it has to, as `RESOURCE[/SUBRESOURCE][/NAME]`. Empty: nothing.
+    // always written: of an object without fields, server-side apply leaves null
+    #[serde(default)]
     #[schemars(length(max = 128))]
     pub missing: Vec<String>,
     /// Kinds of names of which it may impersonate some at most. Omitted: any, or those of the spec.

@@ -271,7 +271,7 @@ fn withdrawn(place: &Place) {
     assert!(!may("users/agent:system:serviceaccount:cluster-story:agent"));
 }
 
-const ELSEWHERE: &str = r#"
+const ELSEWHERE: &str = r"
 apiVersion: v1
 kind: ServiceAccount
 metadata: {name: gateway-there}
@@ -287,7 +287,7 @@ spec:
       audiences: [cluster.NAMESPACE]
       caRef: {name: kube-root-ca.crt, key: ca.crt}
   gateway: {drainSeconds: 5}
-"#;
+";
 
 const RIGHTS_THERE: &str = r#"
 apiVersion: rbac.authorization.k8s.io/v1
@@ -340,6 +340,16 @@ fn kubernetes_a_gateway_says_what_its_account_lacks_in_the_cluster_of_a_kubeconf
     assert!(!said.contains(token.trim()), "{said}");
 
     place.cluster.apply(RIGHTS_THERE).unwrap();
-    place.wait("Impersonation", &[RESOURCE]);
+    let held = || {
+        let shown = place.kubectl(&["get", RESOURCE, "--output=json"]).unwrap();
+        let shown: Value = serde_json::from_str(&shown).unwrap();
+        let found =
+            shown["status"]["conditions"].as_array()?.iter().find(|one| one["type"] == "Impersonation")?;
+        (found["status"] == "True").then(|| found["reason"].clone())
+    };
+    let reason = wait_until("the account has its rights", held).unwrap_or_else(|error| {
+        panic!("{error:#}: {}", place.kubectl(&["get", RESOURCE, "--output=yaml"]).unwrap())
+    });
+    assert_eq!(reason, "GrantedByOthers");
     place.wait("Ready", &[RESOURCE]);
 }
