@@ -1,12 +1,15 @@
 //! `Resource`: a protected upstream and the gateway in front of it.
 
 mod kubernetes;
+mod recording;
 mod ssh;
+mod status;
 
 pub use kubernetes::{KubeconfigRef, KubernetesTarget};
+pub use recording::{Durability, Recording, ResultEncryption, ResultRecording, TransferRecording};
 pub use ssh::{SshHost, SshRole, SshTarget};
+pub use status::{GatewayReport, PolicyAttachment, ResourceStatus, RunningPolicy, UpstreamAccount};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -314,196 +317,6 @@ pub struct SpoolVolume {
     pub size_limit: Option<String>,
 }
 
-/// What is recorded, and how hard a record must be before the command goes on.
-#[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = Rule::new("!(self.transfers == 'Contents' && self.results == 'Metadata')")
-    .message("transfers: Contents needs results: Full"))]
-pub struct Recording {
-    /// Whether results are recorded. Omitted: `Full`.
-    #[serde(default)]
-    pub results: ResultRecording,
-    /// Most bytes recorded of one command's result, as a Kubernetes quantity; what follows is counted and the
-    /// record says that it was cut. Omitted: `10Mi`.
-    #[serde(default = "default_max_result_bytes")]
-    #[schemars(regex(pattern = r"^[0-9]+(Ki|Mi|Gi|k|M|G)?$"), length(max = 20))]
-    pub max_result_bytes: String,
-    /// What is recorded of files that go through `sftp`. Omitted: `Digests`.
-    #[serde(default)]
-    pub transfers: TransferRecording,
-    /// When a record counts as durable. Omitted: `Auto`.
-    #[serde(default)]
-    pub durability: Durability,
-    /// How long records are kept: `eu-ai` (184 days), `pci` (366), `hipaa` (2192), `sox` (2557), or days, as `90d`.
-    /// Older ones leave the gateway's disk, once the Collector and the archive have them, where the gateway delivers to
-    /// such; where there is an archive, after 30 days at the latest (`pci`: 92). Nothing is ever removed from an archive.
-    /// Omitted: nothing is removed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^(eu-ai|hipaa|pci|sox|[1-9][0-9]{0,3}d)$"), length(max = 20))]
-    pub retention: Option<String>,
-    /// Encrypts results for auditors: they lie beside the log instead of in it, and only who has an auditor's private
-    /// key can read them. Omitted: results are in the records, masked as everywhere.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub encryption: Option<ResultEncryption>,
-}
-
-/// For whom results are encrypted.
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ResultEncryption {
-    /// Public keys of auditors, as `age-keygen` prints them (`age1…`); each can read alone. Give two at least: what
-    /// is encrypted for a key that is lost is lost.
-    #[schemars(
-        length(min = 1, max = 16),
-        inner(regex(pattern = r"^age1[02-9ac-hj-np-z]{58}$"), length(max = 62))
-    )]
-    pub recipients: Vec<String>,
-}
-
-impl Default for Recording {
-    fn default() -> Self {
-        Self {
-            results: ResultRecording::default(),
-            max_result_bytes: default_max_result_bytes(),
-            transfers: TransferRecording::default(),
-            durability: Durability::default(),
-            retention: None,
-            encryption: None,
-        }
-    }
-}
-
-/// Whether results are recorded.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-pub enum ResultRecording {
-    /// The masked result itself, up to `maxResultBytes`, so that a session replays exactly.
-    #[default]
-    Full,
-    /// Status, rows, bytes and mask counts only.
-    Metadata,
-}
-
-/// What is recorded of a file that goes through `sftp`.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-pub enum TransferRecording {
-    /// Its path, size and SHA-256.
-    #[default]
-    Digests,
-    /// What is read and written as well, masked, up to `maxResultBytes` each time that it is opened.
-    Contents,
-}
-
-/// When a record counts as durable.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-pub enum Durability {
-    /// On disk (group commit) for a command that can change something, was held or was denied; for a read, in
-    /// the operating system, which survives any crash of the gateway.
-    #[default]
-    Auto,
-    /// On disk always.
-    Synced,
-}
-
-/// What the operator observed of a Resource.
-#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ResourceStatus {
-    /// Generation of the spec that this status is about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
-    /// Protocol of the Resource, for the list.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub protocol: Option<String>,
-    /// Host and port where clients reach the gateway.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub endpoint: Option<String>,
-    /// Policies in force, with the generation that every gateway runs.
-    #[serde(default)]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
-    pub policies: Vec<PolicyAttachment>,
-    /// What each gateway pod runs, in its own words.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["pod".into()]))]
-    #[schemars(length(max = 256))]
-    pub gateways: Vec<GatewayReport>,
-    /// `Accepted`, `ResolvedRefs`, `Programmed`, `Ready`, `ApproverBinding`, `Impersonation`, `Reconciling`, `Stalled`.
-    #[serde(default)]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
-    pub conditions: Vec<Condition>,
-}
-
-/// What one gateway pod runs. It writes this entry itself, before it says that it is ready, and after each change.
-#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct GatewayReport {
-    /// Name of the pod.
-    pub pod: String,
-    /// Name of the process, as in the origin of its audit log: a container that was started again has another one.
-    #[serde(default)]
-    pub instance: String,
-    /// Generation of the Resource that it runs; 0 when it runs none.
-    #[serde(default)]
-    pub resource_generation: i64,
-    /// Policies that it enforces.
-    #[serde(default)]
-    #[schemars(length(max = 1024))]
-    pub policies: Vec<RunningPolicy>,
-    /// Why it does not run what was written last; the last good configuration stays in force. Omitted: it does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 4096))]
-    pub problem: Option<String>,
-    /// Public key by which SSH clients know the gateway, as in `known_hosts` without the name. Omitted: it speaks
-    /// another protocol.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
-    pub ssh_host_key: Option<String>,
-    /// What the cluster of `spec.kubernetes.kubeconfigRef` says of the account under which the gateway acts there.
-    /// Omitted: there is no other cluster, or it was not asked yet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub upstream_account: Option<UpstreamAccount>,
-}
-
-/// What an upstream says of the gateway's own account there.
-#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct UpstreamAccount {
-    /// What it may not impersonate though it has to, as `RESOURCE[/SUBRESOURCE][/NAME]`. Empty: nothing.
-    // always written: of an object without fields, server-side apply leaves null
-    #[serde(default)]
-    #[schemars(length(max = 128))]
-    pub missing: Vec<String>,
-    /// Kinds of names of which it may impersonate some at most. Omitted: any, or those of the spec.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8))]
-    pub narrow: Vec<String>,
-    /// Why nothing is known of it. Omitted: it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 4096))]
-    pub problem: Option<String>,
-}
-
-/// A Policy that a gateway enforces.
-#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RunningPolicy {
-    /// Its name.
-    pub name: String,
-    /// Its UID: one that was deleted and made again is another one.
-    pub uid: String,
-    /// Its generation.
-    pub generation: i64,
-}
-
-/// A Policy in force on a Resource.
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PolicyAttachment {
-    /// Name of the Policy.
-    pub name: String,
-    /// Its generation that is in force.
-    pub observed_generation: i64,
-}
-
 fn default_postgresql_port() -> i32 {
     5432
 }
@@ -521,7 +334,4 @@ fn default_drain_seconds() -> i32 {
 }
 fn default_max_sessions() -> i32 {
     5000
-}
-fn default_max_result_bytes() -> String {
-    "10Mi".to_owned()
 }

@@ -408,16 +408,5 @@ fn checkpoint_record(size: u64, note: &str) -> LogRecord {
     }
 }
 
-/// An error with its causes, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.extend([": ", &cause.to_string()]);
-        source = cause.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@
 //! the reader of a log, [`source`] of any place that holds records, on which [`query`], [`replay`] and [`verify`] stand. [`evidence`] is what is handed over, [`witness`] and [`inventory`] what others know of the logs. [`stream`] is the form of recorded terminals.
 
 pub mod archive;
+mod causes;
 pub mod checkpoint;
 pub mod chunks;
 mod encode;
@@ -30,5 +31,6 @@ pub mod stream;
 pub mod verify;
 pub mod witness;
 
+pub use causes::Chain;
 pub use event::{Common, Event, EventName, SessionStamp, Severity, Value};
 pub use spool::{Receipt, Recovery, Spool, SpoolError, SpoolOptions};

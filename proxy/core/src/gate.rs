@@ -22,10 +22,13 @@ mod record;
 mod stale;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub use asking::{Asked, Unasked};
 pub use held::{Held, Notice};
 pub use permit::{End, EndKind, Permit};
+pub use proxy_audit::Chain;
+pub use watch::Watch;
 
 use crate::approval::{ApprovalError, Outcome};
 use crate::mask::Masker;
@@ -37,7 +40,7 @@ use judgement::{Clearance, Judgement, Judgements, Said};
 use proxy_audit::{Event, Receipt, SessionStamp, SpoolError};
 use proxy_policy::{Command, Evaluation, PolicySet, Verdict};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// What the gate says of a command.
 #[derive(Debug)]
@@ -479,55 +482,8 @@ impl Gate {
     }
 }
 
-/// When a session has to be looked at.
-#[derive(Debug)]
-pub struct Watch {
-    expires_at: Timestamp,
-    changes: tokio::sync::watch::Receiver<u64>,
-}
-
-impl Watch {
-    /// Waits until the policies have changed, the token expires, or the wall clock is worth a look.
-    ///
-    /// Cancel safe.
-    pub async fn due(&mut self) {
-        let left = self.expires_at.duration_since(Timestamp::now());
-        let left = Duration::try_from(left).unwrap_or(Duration::ZERO).clamp(SHORTEST_NAP, LONGEST_NAP);
-        tokio::select! {
-            () = tokio::time::sleep(left) => {}
-            changed = self.changes.changed() => {
-                if changed.is_err() {
-                    // Nothing more will come: the session ends as soon as it looks.
-                    tokio::time::sleep(SHORTEST_NAP).await;
-                }
-            }
-        }
-    }
-}
-
 impl Drop for Gate {
     fn drop(&mut self) {
         self.resource.metrics.sessions_active.dec();
     }
 }
-
-/// An error with its causes, for the log line where it is handled.
-#[derive(Debug)]
-pub struct Chain<'a>(pub &'a (dyn std::error::Error + 'static));
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut source = self.0.source();
-        while let Some(error) = source {
-            write!(f, ": {error}")?;
-            source = error.source();
-        }
-        Ok(())
-    }
-}
-
-/// How often a session looks at the wall clock, which may be set meanwhile.
-const LONGEST_NAP: Duration = Duration::from_secs(30);
-/// A session that is over but busy is not looked at more often than this.
-const SHORTEST_NAP: Duration = Duration::from_millis(10);

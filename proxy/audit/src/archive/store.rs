@@ -95,7 +95,7 @@ fn failed(doing: String, error: &Error) -> ArchiveError {
 
 /// An error of the store without what may be a secret: a URL's query can be a signature.
 pub(super) fn say(error: &Error) -> String {
-    let text = crate::export::chain(error);
+    let text = crate::causes::chain(error);
     let mut said = String::new();
     let mut in_url = false;
     let mut hidden = false;

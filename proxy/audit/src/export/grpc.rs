@@ -1,6 +1,7 @@
 //! OTLP over gRPC: <https://opentelemetry.io/docs/specs/otlp/#otlpgrpc>.
 
-use crate::export::{ExportError, ExportOptions, Reply, chain};
+use crate::causes::chain;
+use crate::export::{ExportError, ExportOptions, Reply};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
 use prost::Message as _;

@@ -1,6 +1,7 @@
 //! OTLP over HTTP with binary protobuf: <https://opentelemetry.io/docs/specs/otlp/#otlphttp>.
 
-use crate::export::{ExportError, ExportOptions, Reply, chain};
+use crate::causes::chain;
+use crate::export::{ExportError, ExportOptions, Reply};
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
 use prost::Message as _;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};

@@ -1,5 +1,6 @@
 //! The log as the export sees it: batches of records that are on disk, from the cursor on.
 
+use crate::causes::chain;
 use crate::checkpoint;
 use crate::export::{ExportError, Undelivered, cursor};
 use crate::record::Record;
@@ -117,10 +118,10 @@ fn read_batch(directory: &Path, position: &mut Position, limit: u64) -> Result<O
                 Ok(frame) => frame,
                 // In a closed log the durable end is not known; a torn tail is the end.
                 Err(error) if limit == u64::MAX && is_torn(&error) => None,
-                Err(error) => return Err(super::chain(&error)),
+                Err(error) => return Err(chain(&error)),
             };
             let Some(leaf) = frame else { break };
-            let record = Record::decode(&leaf).map_err(|error| super::chain(&error))?;
+            let record = Record::decode(&leaf).map_err(|error| chain(&error))?;
             if record.sequence() < position.sequence {
                 continue;
             }
@@ -148,12 +149,12 @@ fn is_torn(error: &crate::segment::SegmentError) -> bool {
 fn open(directory: &Path, position: &mut Position) -> Result<Option<Frames>, String> {
     // A segment that was sent as a whole may be gone.
     if let Some((path, offset)) = position.place.as_ref().filter(|(path, _)| path.exists()) {
-        return Frames::resume(path, *offset).map(Some).map_err(|error| super::chain(&error));
+        return Frames::resume(path, *offset).map(Some).map_err(|error| chain(&error));
     }
     let segments = Segment::list(directory).map_err(|error| error.to_string())?;
     let segment = segments.iter().rfind(|segment| segment.first <= position.sequence).or(segments.first());
     let Some(segment) = segment else { return Ok(None) };
-    Frames::open(&segment.path).map(|(frames, _)| Some(frames)).map_err(|error| super::chain(&error))
+    Frames::open(&segment.path).map(|(frames, _)| Some(frames)).map_err(|error| chain(&error))
 }
 
 /// Moves to the start of the segment that begins with the next record.
@@ -163,7 +164,7 @@ fn next_segment(directory: &Path, position: &mut Position) -> Result<bool, Strin
     if here || !segment.path.try_exists().map_err(|error| error.to_string())? {
         return Ok(false);
     }
-    let (frames, _) = Frames::open(&segment.path).map_err(|error| super::chain(&error))?;
+    let (frames, _) = Frames::open(&segment.path).map_err(|error| chain(&error))?;
     position.place = Some((segment.path, frames.offset()));
     Ok(true)
 }

@@ -4,7 +4,7 @@
 use crate::archive::{
     ArchiveError, ArchivedFile, ArchivedLog, Location, Purpose, Store, logs, runtime, write,
 };
-use crate::export::chain;
+use crate::causes::chain;
 use crate::read::{Records, records};
 use crate::record::Record;
 use crate::source::{RecordStream, Source, SourceError, Wanted};

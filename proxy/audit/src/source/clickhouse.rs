@@ -3,8 +3,8 @@
 //!
 //! A backend keeps values, not bytes: what is found there is for searching and replaying. It proves nothing.
 
+use crate::causes::chain;
 use crate::event::key;
-use crate::export::chain;
 use crate::record::Record;
 use crate::source::{RecordStream, Source, SourceError, Wanted, typed};
 use opentelemetry_proto::tonic::common::v1::AnyValue;

@@ -9,8 +9,8 @@ mod address;
 mod answer;
 mod logql;
 
+use crate::causes::chain;
 use crate::event::key;
-use crate::export::chain;
 use crate::record::Record;
 use crate::source::{OtlpSource, Part, RecordStream, Source, SourceError, Wanted};
 use answer::Entry;

@@ -1,6 +1,6 @@
 //! The leaf hashes of a log in their order, from the place where they were left.
 
-use crate::export::chain;
+use crate::causes::chain;
 use crate::merkle::{CompactRange, ConsistencyProver, Hash, leaf_hash};
 use crate::segment::{Frames, Segment};
 use std::path::{Path, PathBuf};

@@ -13,7 +13,6 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-
 /// A log as it is kept.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Kept {

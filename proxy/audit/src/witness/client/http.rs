@@ -1,6 +1,6 @@
 //! Requests to a witness.
 
-use crate::export::chain;
+use crate::causes::chain;
 use crate::witness::client::{WitnessAddress, WitnessOptions};
 use crate::witness::{AddCheckpoint, SIZE_TYPE};
 use reqwest::header::CONTENT_TYPE;
