@@ -53,12 +53,7 @@ impl Hosts {
     ///
     /// # Errors
     /// As [`Hosts::start`].
-    pub fn recording(
-        policy: Option<&str>,
-        sshd: &[&str],
-        arguments: &[&str],
-        fields: &str,
-    ) -> Result<Self> {
+    pub fn recording(policy: Option<&str>, sshd: &[&str], arguments: &[&str], fields: &str) -> Result<Self> {
         let sshd = Sshd::start(sshd)?;
         let keys = tempfile::Builder::new().prefix("portcullis-issuer-").tempdir()?;
         let issuer = Issuer::start(keys.path())?;

@@ -21,10 +21,7 @@ pub(super) fn forms(value: &[u8]) -> Vec<Form> {
         Form { name: "as it is", bytes: value.to_vec() },
         Form { name: "reversed", bytes: reversed(value) },
         Form { name: "hexadecimal", bytes: const_hex::encode(value).into_bytes() },
-        Form {
-            name: "hexadecimal",
-            bytes: const_hex::encode(value).to_uppercase().into_bytes(),
-        },
+        Form { name: "hexadecimal", bytes: const_hex::encode(value).to_uppercase().into_bytes() },
     ];
     for alignment in 0..3 {
         forms.extend(base64(value, alignment).map(|bytes| Form { name: "base64", bytes }));

@@ -5,7 +5,9 @@ mod target;
 
 use super::objects::{Located, Objects};
 use super::{Config, IssuerConfig, Problem, ResourceConfig, ResourceKey, quantity};
-use crds::v1alpha1::{Durability, Policy, ProtectedResource, ResourceSpec, ResultRecording, TransferRecording};
+use crds::v1alpha1::{
+    Durability, Policy, ProtectedResource, ResourceSpec, ResultRecording, TransferRecording,
+};
 use proxy_audit::chunks::{RecipientError, Recipients};
 use proxy_audit::retention::Policy as Retention;
 use proxy_core::session::Recording;

@@ -239,4 +239,3 @@ fn digest_of_all(settings: &str, policies: &[Arc<Described<Policy>>]) -> String 
     }
     const_hex::encode(hash.finalize())
 }
-

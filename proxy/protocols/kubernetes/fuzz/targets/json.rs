@@ -84,7 +84,10 @@ fn list(value: &Value) -> &[Value] {
 fn clean(value: &Value) {
     let check = |text: &str| {
         let again = MASKER.text(text.as_bytes(), &mut MaskCounts::default()).into_owned();
-        assert!(matches!(MASKER.text(text.as_bytes(), &mut MaskCounts::default()), Cow::Borrowed(_)), "{text:?} {again:?}");
+        assert!(
+            matches!(MASKER.text(text.as_bytes(), &mut MaskCounts::default()), Cow::Borrowed(_)),
+            "{text:?} {again:?}"
+        );
     };
     match value {
         Value::String(text) => check(text),

@@ -91,7 +91,10 @@ fn written_to_secret(info: &RequestInfo, body: &[u8], recorded: &str) {
         let values = object.get(field).and_then(|values| values.as_object());
         values.is_some_and(|values| values.values().any(|value| value == CANARY))
     };
-    if is_secret && (holds("data") || holds("stringData")) && body.windows(CANARY.len()).filter(|part| *part == CANARY.as_bytes()).count() == 1 {
+    if is_secret
+        && (holds("data") || holds("stringData"))
+        && body.windows(CANARY.len()).filter(|part| *part == CANARY.as_bytes()).count() == 1
+    {
         assert!(!recorded.contains(CANARY), "{recorded}");
     }
 }

@@ -92,11 +92,11 @@ fn world() -> World {
         approvals: Arc::new(Nobody),
         // nothing is kept: the log would fill the disk
         recording: Recording {
-                results: true,
-                max_result_bytes: 0,
-                contents: false,
-                durability: Durability::Auto,
-            },
+            results: true,
+            max_result_bytes: 0,
+            contents: false,
+            durability: Durability::Auto,
+        },
         tenant_key: Secret::new([7; 32]),
         metrics: Metrics::default(),
         instance: "fuzz".to_owned(),

@@ -95,7 +95,7 @@ impl World {
                 namespace: "shop".to_owned(),
                 name: "orders".to_owned(),
                 protocol: "postgresql",
-            wording: proxy_core::session::Wording::DATABASE,
+                wording: proxy_core::session::Wording::DATABASE,
                 policies: Arc::new(ArcSwap::from_pointee(policies(detectors))),
                 changes: changes.clone(),
                 contact: Contact::here(),
