@@ -165,9 +165,14 @@ impl Fetch<'_> {
         let end = now.checked_add(CLOCKS_APART).unwrap_or(Timestamp::MAX);
         let begin = self.source.begin(wanted.session.as_deref(), now);
         let query = logql::records(&self.source.service, wanted);
-        let since = wanted.since.map_or(begin, |since| since.max(begin));
+        let since = match wanted.since {
+            // Who says since when means it, however long ago that is.
+            Some(since) if wanted.session.is_none() => since,
+            Some(since) => since.max(begin),
+            None => begin,
+        };
         self.range(&query, since, end).await?;
-        if since > begin { self.beginnings(since, now).await } else { Ok(()) }
+        self.beginnings(since, now).await
     }
 
     /// The records before this time of the sessions that came without their beginnings.
