@@ -37,12 +37,12 @@ fn answer(analysis: &Analysis) -> String {
 
 fn check(text: &str, analysis: &Analysis) {
     let command = &analysis.command;
-    assert_eq!(command.text, text);
+    assert_eq!(&*command.text, text);
     assert_eq!(command.reading.outputs.len(), analysis.statements.len(), "{text:?}");
     let known = matches!(command.reading.effects, Effects::Known(_));
     assert!(!known || !analysis.statements.is_empty() || command.reading.operation == "EMPTY", "{text:?}");
     assert!(known || command.reading.changes, "unknown effects count as a change: {text:?}");
-    for (output, statement) in command.reading.outputs.iter().zip(&analysis.statements) {
+    for (output, statement) in command.reading.outputs.iter().zip(analysis.statements.iter()) {
         assert_eq!(!matches!(output, Outputs::None), statement.returns_rows, "{text:?}");
     }
 }
