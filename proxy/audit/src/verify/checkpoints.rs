@@ -18,9 +18,11 @@ pub(super) struct Checkpoints {
 struct Learned {
     /// Checkpoints that recorder records name: record, size, digest.
     named: Vec<(u64, u64, String)>,
-    /// Time of the last record under a checkpoint, and of the last record.
-    last_signed: Option<Timestamp>,
-    last: Option<Timestamp>,
+    /// Whether any record is under a checkpoint.
+    signed: bool,
+    /// Times of the first and of the last record since the last checkpoint, if there are any: silence before them was
+    /// nothing to sign.
+    unsigned: Option<(Timestamp, Timestamp)>,
 }
 
 impl Checkpoints {
@@ -93,13 +95,13 @@ impl Checkpoints {
     /// A record of this time ends a tree of this size.
     pub(super) fn pass(&self, size: u64, time: Timestamp, report: &mut Report) {
         let mut learned = self.learned.borrow_mut();
-        learned.last = Some(time);
+        let first = learned.unsigned.map_or(time, |(first, _)| first);
         if self.roots.contains_key(&size) {
-            if let Some(before) = learned.last_signed {
-                let gap = seconds(time) - seconds(before);
-                report.max_checkpoint_gap_seconds = report.max_checkpoint_gap_seconds.max(gap);
-            }
-            learned.last_signed = Some(time);
+            report.max_checkpoint_gap_seconds = report.max_checkpoint_gap_seconds.max(seconds(first, time));
+            learned.unsigned = None;
+            learned.signed = true;
+        } else {
+            learned.unsigned = Some((first, time));
         }
     }
 
@@ -130,23 +132,22 @@ impl Checkpoints {
                 report.tampered(Some((*record, *record)), what);
             }
         }
-        if let (Some(signed), Some(last)) = (learned.last_signed, learned.last)
-            && seconds(last) - seconds(signed) > UNSIGNED_TAIL_SECONDS
+        if let Some((first, last)) = learned.unsigned.filter(|_| learned.signed)
+            && seconds(first, last) > UNSIGNED_TAIL_SECONDS
         {
             let range = (report.signed_size, report.end.saturating_sub(1));
             let what = format!(
                 "checkpoints missing: {} records over {:.0} s are signed by none",
                 report.tail(),
-                seconds(last) - seconds(signed)
+                seconds(first, last)
             );
             report.incomplete(Some(range), what);
         }
     }
 }
 
-/// Since 1970.
-fn seconds(time: Timestamp) -> f64 {
-    time.duration_since(Timestamp::UNIX_EPOCH).as_secs_f64()
+fn seconds(from: Timestamp, to: Timestamp) -> f64 {
+    to.duration_since(from).as_secs_f64()
 }
 
 fn judge<'a>(

@@ -110,7 +110,7 @@ pub struct Report {
     /// When the witnesses themselves were asked, in seconds since 1970; `None`: only what lies beside the records was
     /// looked at, which could have been rolled back together with them.
     pub stated: Option<u64>,
-    /// Seconds between records of neighbouring checkpoints, at most.
+    /// Seconds that records of one checkpoint are apart, at most: how long one waited to be signed.
     pub max_checkpoint_gap_seconds: f64,
     /// Largest step backwards of the clock, in milliseconds.
     pub clock_back_ms: i64,

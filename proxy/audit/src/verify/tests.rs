@@ -262,6 +262,34 @@ async fn a_tail_that_no_checkpoint_covers_is_said_to_be_unsigned() {
     assert_eq!(log.verify().outcome, Outcome::Ok, "nobody signed them: only a witness could tell");
 }
 
+/// What is said of a log whose last records are of this many seconds after the others, and signed by nobody.
+async fn signed_but_for(last: &[u64]) -> Report {
+    let log = Log::new().await;
+    let mut leaves = log.leaves();
+    leaves.truncate(10 + last.len());
+    let start = Record::decode(&leaves[0]).unwrap().into_log_record().time_unix_nano;
+    let times = std::iter::repeat_n(&0, 10).chain(last);
+    for (leaf, seconds) in leaves.iter_mut().zip(times) {
+        let mut record = Record::decode(leaf).unwrap().into_log_record();
+        record.time_unix_nano = start + seconds * 1_000_000_000;
+        *leaf = record.encode_to_vec();
+    }
+    let tree = log.forge(&leaves[..10]);
+    let checkpoint = Checkpoint { origin: ORIGIN.to_owned(), size: tree.size(), root: tree.root() };
+    log.write_notes(&[log.signer().sign(&checkpoint)]);
+    log.forge(&leaves);
+    log.verify()
+}
+
+#[tokio::test]
+async fn silence_before_the_tail_was_nothing_to_sign() {
+    let report = signed_but_for(&[3_600, 3_601]).await;
+    assert_eq!((report.outcome, report.tail()), (Outcome::Ok, 2), "{:?}", report.problems);
+    let report = signed_but_for(&[3_600, 3_605, 3_615]).await;
+    assert_eq!(report.outcome, Outcome::Incomplete);
+    assert_eq!(report.problems[0].what, "checkpoints missing: 3 records over 15 s are signed by none");
+}
+
 #[tokio::test]
 async fn swapped_records_are_localised() {
     let log = Log::new().await;
