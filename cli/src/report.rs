@@ -20,7 +20,7 @@ use proxy_audit::note::LogKey;
 use proxy_audit::query;
 use proxy_audit::replay::{Step, steps};
 use proxy_audit::source::{OtlpSource, Part};
-use proxy_audit::verify::{Report, choose_key, own_key, verify, verify_bundle, verify_otlp};
+use proxy_audit::verify::{Report, given_key, own_key, verify, verify_bundle, verify_otlp};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -96,7 +96,7 @@ fn of_log(logs: &[PathBuf], keys: &[LogKey], origin: &str) -> anyhow::Result<Vec
     let mut reports = Vec::new();
     for log in logs {
         if own_key(log)?.is_some_and(|key| key.name() == origin) {
-            reports.push(verify(log, choose_key(keys, origin))?);
+            reports.push(verify(log, given_key(log, keys)?.as_ref())?);
         }
     }
     Ok(reports)

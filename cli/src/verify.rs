@@ -13,8 +13,8 @@ use proxy_audit::note::cosignature::WitnessKey;
 use proxy_audit::note::{LogKey, SignedCheckpoint};
 use proxy_audit::source::{OtlpSource, Part};
 use proxy_audit::verify::{
-    Outcome, Report, Subject, Witnesses, certified_key, choose_key, compare_logs, missing_logs, own_key,
-    verify_bundle_witnessed, verify_inventory, verify_otlp_witnessed, verify_witnessed,
+    Outcome, Report, Subject, Witnesses, compare_logs, given_key, missing_logs, verify_bundle_witnessed,
+    verify_inventory, verify_otlp_witnessed, verify_witnessed,
 };
 use proxy_audit::witness::WitnessAddress;
 use std::path::{Path, PathBuf};
@@ -200,12 +200,8 @@ impl Known<'_> {
         let mut reports = Vec::new();
         for log in logs {
             let shown = || format!("verify {}", log.display());
-            let own = own_key(log).with_context(shown)?;
-            let certified = certified_key(log, self.keys).with_context(shown)?;
-            // The only key there is is meant for every log, so that a log that is not the key's is found out.
-            let chosen = choose_key(self.keys, own.as_ref().map_or("", LogKey::name));
-            let key = certified.as_ref().or(chosen);
-            reports.push(verify_witnessed(log, key, seen, self.witnesses).with_context(shown)?);
+            let key = given_key(log, self.keys).with_context(shown)?;
+            reports.push(verify_witnessed(log, key.as_ref(), seen, self.witnesses).with_context(shown)?);
         }
         Ok(reports)
     }

@@ -112,6 +112,7 @@ fn alone(scene: &Scene, s3: &S3, session: &str, key: &str) {
     portcullis(scene, s3, &["report", session, "--html", &page, "--from", ARCHIVE, "--key", key], 0);
     let html = std::fs::read_to_string(&page).unwrap();
     assert!(html.contains("drop database shop") && html.contains("Ada"), "{page}");
+    assert!(html.contains("The record is whole and unchanged"), "{page}");
     let bundle = at("evidence.tar");
     portcullis(scene, s3, &["evidence", "export", session, "--file", &bundle, "--from", ARCHIVE], 0);
     portcullis(scene, s3, &["verify", &bundle, "--key", key], 0);

@@ -28,7 +28,7 @@ use walk::Walk;
 
 pub use bundle::{verify_bundle, verify_bundle_witnessed};
 pub use copies::{choose_key, verify_otlp, verify_otlp_witnessed};
-pub use inventory::{certified_key, verify_inventory};
+pub use inventory::{certified_key, given_key, verify_inventory};
 pub use report::{Outcome, Predecessor, Problem, Report, Subject};
 pub use witnesses::{Witnesses, missing_logs};
 
@@ -117,7 +117,9 @@ fn check(
     if let (Some(pinned), Some(own)) = (key, &own_key)
         && pinned != own
     {
-        report.tampered(None, format!("the key beside the log ({}) is not the log's key", own.fingerprint()));
+        // The log as it calls itself, so that whoever looks for it finds what is said of it.
+        report.origin = Some(own.name().to_owned());
+        report.tampered(None, another_key(pinned, own, "beside the log"));
     }
     let io_error = |source| VerifyError::Io { path: directory.join(checkpoint::CHECKPOINTS), source };
     let (entries, torn_note) = checkpoint::read(directory).map_err(io_error)?;
@@ -135,6 +137,17 @@ fn check(
     report.check_evidence();
     report.conclude();
     Ok(report)
+}
+
+/// What to say of a log whose key is not the one that was given.
+fn another_key(given: &LogKey, own: &LogKey, place: &str) -> String {
+    let own_fingerprint = own.fingerprint();
+    if given.name() == own.name() {
+        return format!("the key {place} ({own_fingerprint}) is not the log's key");
+    }
+    format!(
+        "none of the given keys is this log's, and none certified the key {place} ({own_fingerprint}): if the log should be theirs, it was written anew; if not, give its own key as it was kept elsewhere"
+    )
 }
 
 /// Checks that the logs that others follow are there, with the checkpoint that these name: that no log vanished as a

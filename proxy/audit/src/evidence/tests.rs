@@ -91,6 +91,12 @@ async fn another_key_is_found_and_no_key_is_said() {
     let bundle = Bundle::open(&path).unwrap();
     let thief = crate::note::LogSigner::new(scene.key.name(), &[3; 32]).unwrap().public();
     assert_eq!(verify_bundle(&bundle, &[thief]).unwrap()[0].outcome, Outcome::Tampered);
+    let others = ["dev", "prod"].map(|name| crate::note::LogSigner::new(name, &[3; 32]).unwrap().public());
+    for keys in [&others[..1], &others[..]] {
+        let report = &verify_bundle(&bundle, keys).unwrap()[0];
+        assert_eq!((report.outcome, report.key_pinned), (Outcome::Tampered, true), "{:?}", report.problems);
+        assert!(report.problems.iter().any(|problem| problem.what.contains("none of the given keys")));
+    }
     let unpinned = verify_bundle(&bundle, &[]).unwrap();
     assert_eq!((unpinned[0].outcome, unpinned[0].key_pinned), (Outcome::Ok, false));
 }

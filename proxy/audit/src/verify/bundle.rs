@@ -10,7 +10,7 @@ use crate::note::certificate::Certificate;
 use crate::note::{Checkpoint, LogKey, SignedCheckpoint};
 use crate::record::Record;
 use crate::source::{Source as _, SourceError, Wanted};
-use crate::verify::{Checkpoints, Outcome, Report, Subject, Witnesses, choose_key};
+use crate::verify::{Checkpoints, Outcome, Report, Subject, Witnesses, another_key, choose_key};
 use std::collections::BTreeMap;
 
 /// Checks a bundle, log by log. Without a key from elsewhere, the key in the bundle is used, which whoever changed the
@@ -96,7 +96,7 @@ fn verify_log(
     if let (Some(pinned), Some(own)) = (pinned, &own)
         && pinned != own
     {
-        report.tampered(None, format!("the key in the bundle ({}) is not the log's key", own.fingerprint()));
+        report.tampered(None, another_key(pinned, own, "in the bundle"));
     }
     let note = bundle.text(&format!("{}/checkpoint", log.directory))?;
     let parsed = SignedCheckpoint::parse(&note);

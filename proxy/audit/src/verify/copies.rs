@@ -28,8 +28,9 @@ pub fn verify_otlp_witnessed(
     let copies = source.copies()?;
     let mut reports = Vec::new();
     for log in copies.logs() {
-        let key = choose_key(keys, log.origin);
-        let mut report = Report::new(Path::new(&source.path()), key, key.is_some());
+        // A key with another name may be the certifier's, and copies carry no certificate: that says nothing of them.
+        let key = named(keys, log.origin);
+        let mut report = Report::new(Path::new(&source.path()), key, !keys.is_empty());
         report.subject = Subject::Copies;
         report.origin = Some(log.origin.to_owned());
         let mut entries: Vec<Entry> = log
@@ -52,12 +53,13 @@ pub fn verify_otlp_witnessed(
     Ok(reports)
 }
 
-/// The key of this log among several: the one with its name, or the only one there is, so that a log that is not the
-/// key's is found out.
+/// The key of this log among several: the one with its name, or else any of them, so that a log that is none of theirs
+/// is found out. The key that lies beside a log is no answer to whoever gave keys: who changed the log can have put it
+/// there.
 pub fn choose_key<'a>(keys: &'a [LogKey], origin: &str) -> Option<&'a LogKey> {
-    let named = keys.iter().find(|key| key.name() == origin);
-    named.or(match keys {
-        [only] => Some(only),
-        _ => None,
-    })
+    named(keys, origin).or(keys.first())
+}
+
+fn named<'a>(keys: &'a [LogKey], origin: &str) -> Option<&'a LogKey> {
+    keys.iter().find(|key| key.name() == origin)
 }

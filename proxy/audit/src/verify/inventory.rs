@@ -5,7 +5,7 @@ use crate::merkle::Hash;
 use crate::note::LogKey;
 use crate::note::certificate::Certificate;
 use crate::verify::witnesses::missing_log;
-use crate::verify::{Report, Subject, VerifyError};
+use crate::verify::{Report, Subject, VerifyError, choose_key, own_key};
 use std::io;
 use std::path::Path;
 
@@ -30,6 +30,11 @@ pub fn verify_inventory(
     let pinned = own.as_ref().filter(|own| keys.contains(own));
     let mut whole = Report::new(&path, pinned.or(own.as_ref()), pinned.is_some());
     whole.subject = Subject::Missing;
+    if let Some(own) = own.as_ref().filter(|_| pinned.is_none() && certify(keys, &inventory, reports)) {
+        let what =
+            format!("the certifier's key beside the inventory ({}) is none of the given", own.fingerprint());
+        whole.tampered(None, what);
+    }
     let mut found = Vec::new();
     let mut before: Hash = [0; 32];
     for (number, entry) in inventory.entries.iter().enumerate() {
@@ -52,6 +57,16 @@ pub fn verify_inventory(
         found.insert(0, whole);
     }
     Ok(found)
+}
+
+/// Whether some of these keys certify logs: those are above a log's name, and a log's own key is not. Who gave only
+/// keys of logs did not say whose inventory it must be.
+fn certify(keys: &[LogKey], inventory: &Inventory, reports: &[Report]) -> bool {
+    let listed = inventory.entries.iter().flatten().map(|entry| entry.unverified().log.name());
+    let mut logs = listed.chain(reports.iter().filter_map(|report| report.origin.as_deref()));
+    let above =
+        |key: &LogKey, log: &str| log.strip_prefix(key.name()).is_some_and(|rest| rest.starts_with('/'));
+    logs.any(|log| keys.iter().any(|key| above(key, log)))
 }
 
 fn entry_fits(
@@ -103,6 +118,19 @@ pub fn certified_key(log: &Path, keys: &[LogKey]) -> Result<Option<LogKey>, Veri
     let certified =
         certificate.and_then(|certificate| keys.iter().find_map(|key| certificate.verify(key).ok().cloned()));
     Ok(certified.map(|certified| certified.log))
+}
+
+/// The key to check a log with, of those that were given: the log's, as one of them certified it; else as
+/// [`choose_key`] does. `None` only when none was given.
+///
+/// # Errors
+/// The log's key or its certificate cannot be read.
+pub fn given_key(log: &Path, keys: &[LogKey]) -> Result<Option<LogKey>, VerifyError> {
+    if let Some(certified) = certified_key(log, keys)? {
+        return Ok(Some(certified));
+    }
+    let own = own_key(log)?;
+    Ok(choose_key(keys, own.as_ref().map_or("", LogKey::name)).cloned())
 }
 
 fn read_key(path: &Path) -> Result<Option<LogKey>, VerifyError> {

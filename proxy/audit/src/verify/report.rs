@@ -65,7 +65,7 @@ pub struct Report {
     pub origin: Option<String>,
     /// Fingerprint of the key.
     pub key: Option<String>,
-    /// Whether the key was given by whoever asked, rather than found beside the log.
+    /// Whether whoever asked gave keys: then none that was found beside the log is used.
     pub key_pinned: bool,
     /// What was checked.
     pub subject: Subject,
@@ -245,11 +245,14 @@ impl Report {
 
     pub(super) fn check_evidence(&mut self) {
         if self.key.is_none() {
-            self.problem(
-                Outcome::CannotVerify,
-                None,
-                format!("there is no {VERIFIER_KEY} and no key was given"),
-            );
+            let what = if self.key_pinned {
+                format!(
+                    "none of the given keys is this log's, and copies carry no certificate: give the log's own key, its {VERIFIER_KEY}"
+                )
+            } else {
+                format!("there is no {VERIFIER_KEY} and no key was given")
+            };
+            self.problem(Outcome::CannotVerify, None, what);
         }
         if self.records == 0 {
             self.problem(Outcome::CannotVerify, None, "there is no record".to_owned());

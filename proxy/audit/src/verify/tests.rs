@@ -358,6 +358,26 @@ async fn a_log_signed_anew_with_another_key_is_found_with_the_key_or_without() {
 }
 
 #[tokio::test]
+async fn a_log_that_none_of_several_given_keys_signed_is_found() {
+    let log = Log::new().await;
+    let directory = &log.options.directory;
+    let certifiers = ["dev", "prod"].map(|name| LogSigner::new(name, &[3; 32]).unwrap().public());
+    // The log's own key lies beside it, which proves nothing to who gave others.
+    for keys in [&certifiers[..1], &certifiers[..]] {
+        let given = given_key(directory, keys).unwrap();
+        let report = verify(directory, given.as_ref()).unwrap();
+        assert_found(&report, "none of the given keys is this log's, and none certified");
+        assert_eq!((report.key_pinned, report.origin.as_deref()), (true, Some(ORIGIN)));
+    }
+    let own = log.signer().public();
+    let keys = [certifiers.as_slice(), std::slice::from_ref(&own)].concat();
+    let given = given_key(directory, &keys).unwrap();
+    assert_eq!(given.as_ref(), Some(&own));
+    assert_eq!(verify(directory, given.as_ref()).unwrap().outcome, Outcome::Ok);
+    assert_eq!(given_key(directory, &[]).unwrap(), None);
+}
+
+#[tokio::test]
 async fn a_removed_checkpoint_that_the_log_names_is_found() {
     let log = Log::new().await;
     let (spool, _) = Spool::open(&log.options).unwrap();

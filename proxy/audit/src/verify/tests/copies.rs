@@ -57,6 +57,18 @@ async fn whole_copies_are_ok_in_any_order_and_repeated() {
 }
 
 #[tokio::test]
+async fn copies_cannot_be_verified_with_keys_of_another_name() {
+    let log = Log::new().await;
+    let text = lines(&log).concat();
+    let certifiers = ["dev", "prod"].map(|name| LogSigner::new(name, &[3; 32]).unwrap().public());
+    for keys in [&certifiers[..1], &certifiers[..]] {
+        let report = check(&log, &text, keys);
+        assert_eq!(report.outcome, Outcome::CannotVerify, "{:?}", report.problems);
+        assert!(report.problems[0].what.contains("copies carry no certificate"), "{:?}", report.problems);
+    }
+}
+
+#[tokio::test]
 async fn what_is_changed_in_copies_is_found_where_it_is() {
     let log = Log::new().await;
     let lines = lines(&log);

@@ -137,8 +137,14 @@ async fn a_log_that_is_gone_is_missed_by_witnesses_and_by_the_inventory() {
     assert!(verify_inventory(directory, &keys, &here).unwrap().is_empty());
     let gone = verify_inventory(directory, &keys, &[]).unwrap();
     assert_eq!((gone.len(), gone[0].origin.as_deref()), (1, Some(ORIGIN)));
+    let others = ["dev", "prod"].map(|name| LogSigner::new(name, &[3; 32]).unwrap().public());
+    let replaced = verify_inventory(directory, &others, &here).unwrap();
+    assert_found(&replaced[0], "the certifier's key beside the inventory");
+    // Who gives the key of one log says nothing of the certifier.
+    assert!(verify_inventory(directory, &[one.log.signer().public()], &here).unwrap().is_empty());
     let own = certified_key(&one.log.options.directory, &keys).unwrap();
     assert_eq!(own, Some(one.log.signer().public()));
+    assert_eq!(given_key(&one.log.options.directory, &[&others[..], &keys].concat()).unwrap(), own);
     let thief = crate::note::certificate::certifier(&[2; 32], "dev").unwrap().public();
     assert_eq!(certified_key(&one.log.options.directory, &[thief]).unwrap(), None);
 }
