@@ -4,6 +4,7 @@ mod braces;
 
 use super::argument::{Arg, Sort};
 use super::found::Why;
+use super::shape;
 use super::variables::{self, Variables};
 use super::word::Piece;
 use std::collections::BTreeSet;
@@ -204,8 +205,8 @@ impl Growing {
 
     /// Something whose value is not known.
     fn hole(&mut self, source: &str, quoted: bool, shaped: bool) {
-        // `--since=$x` stays one option, whatever the value is; a value that may be split does not
-        let fixed = shaped && (quoted || !source.is_empty());
+        // the path of a directory may hold blanks, at which the shell splits what is not quoted
+        let fixed = shaped && (quoted || !shape::is_path(source));
         self.is(if fixed { Sort::Shaped } else { Sort::Open });
         self.push(source);
     }

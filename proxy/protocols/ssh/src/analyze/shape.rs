@@ -33,12 +33,22 @@ pub(super) fn is_shaped(text: &str) -> bool {
     }
 }
 
+/// Whether the value that `source` stands for may be a path, which can hold blanks.
+pub(super) fn is_path(source: &str) -> bool {
+    ["PWD", "pwd", "mktemp", "--show-toplevel"].iter().any(|part| source.contains(part))
+}
+
 fn is_plain(name: &str) -> bool {
     !name.starts_with('-') && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
 }
 
 /// Options that say when, and a format of directives: its own letters could spell anything.
 fn is_date(args: &[&str]) -> bool {
+    // without a format it ends with the name of the zone, which the variable TZ can make anything
+    let format = |arg: &&str| arg.starts_with('+') || arg.starts_with("-I") || *arg == "-R";
+    if !args.iter().any(format) {
+        return false;
+    }
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         let fine = match *arg {
@@ -58,7 +68,7 @@ fn is_format(format: &str) -> bool {
     let mut chars = format.chars();
     while let Some(c) = chars.next() {
         let fine = match c {
-            '%' => chars.next().is_some_and(|c| c.is_ascii_alphabetic() && !matches!(c, 'n' | 't')),
+            '%' => chars.next().is_some_and(|c| "CDFGHIMNRSTUVWYdgjmsuwy".contains(c)),
             c => c.is_ascii_digit() || "-_.:TZ".contains(c),
         };
         if !fine {

@@ -16,6 +16,8 @@ pub(super) struct Variables {
     open: BTreeSet<String>,
     /// Nothing is known of any variable, or the shell splits words by other rules.
     lost: bool,
+    /// A function may stand for any program whose output would have a known shape.
+    functions: bool,
 }
 
 impl Variables {
@@ -52,6 +54,16 @@ impl Variables {
         self.lost = true;
     }
 
+    /// The text defines a function.
+    pub(super) fn define(&mut self) {
+        self.functions = true;
+    }
+
+    /// A program's name may stand for a function.
+    pub(super) fn has_functions(&self) -> bool {
+        self.functions
+    }
+
     /// The values that `name` can have, provided that it has one of those that the command line gives it.
     pub(super) fn values(&self, name: &str) -> Option<&[Arg]> {
         if self.lost { None } else { self.known.get(name).map(Vec::as_slice) }
@@ -65,19 +77,8 @@ impl Variables {
 
 /// Variables that the system sets for every login, to one word that is no option.
 pub(super) fn is_shaped(name: &str) -> bool {
-    matches!(
-        name,
-        "USER"
-            | "LOGNAME"
-            | "HOSTNAME"
-            | "HOSTTYPE"
-            | "OSTYPE"
-            | "MACHTYPE"
-            | "LANG"
-            | "TERM"
-            | "SHELL"
-            | "PWD"
-    ) || is_number(name)
+    matches!(name, "USER" | "LOGNAME" | "HOSTNAME" | "HOSTTYPE" | "OSTYPE" | "MACHTYPE" | "PWD")
+        || is_number(name)
 }
 
 /// Variables that are numbers whatever happens.

@@ -170,6 +170,7 @@ impl Walk {
                 self.compound(command, &input);
             }
             ast::Command::Function(function) => {
+                self.seen.define();
                 let body = &function.body;
                 self.perhaps(|walk| {
                     // it may run where the caller is
@@ -395,7 +396,8 @@ impl Walk {
     }
 
     fn scope(&self) -> Scope<'_> {
-        Scope { variables: &self.known, set: &self.set, shaped: shape::is_shaped }
+        let shaped = if self.known.has_functions() { |_: &str| false } else { shape::is_shaped };
+        Scope { variables: &self.known, set: &self.set, shaped }
     }
 }
 
