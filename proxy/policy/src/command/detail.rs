@@ -88,3 +88,10 @@ pub struct ApiRequest {
     /// The written object, its secrets masked.
     pub object: Option<Arc<serde_json::Value>>,
 }
+
+impl ApiRequest {
+    /// Whether fields are touched that [`Self::fields`] does not tell.
+    pub(crate) fn may_touch_any_field(&self) -> bool {
+        self.fields.is_none() && matches!(self.verb.as_str(), "update" | "patch")
+    }
+}

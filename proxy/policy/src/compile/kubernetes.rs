@@ -115,7 +115,7 @@ impl KubernetesRule {
             return true;
         }
         match &request.fields {
-            None => action != RuleAction::Allow && matches!(request.verb.as_str(), "update" | "patch"),
+            None => action != RuleAction::Allow && request.may_touch_any_field(),
             Some(fields) => every_or_any(action, &self.fields, fields),
         }
     }

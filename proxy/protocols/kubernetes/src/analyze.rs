@@ -81,21 +81,28 @@ pub fn analyze(info: &RequestInfo, body: Body<'_>, masks: &Masks) -> Result<Anal
     }
     let rules = masks.rules(info);
     selectors(info, &rules)?;
-    let read = if reads_body(info) || !body.bytes.is_empty() { body::read(info, body)? } else { None };
+    // what a proxied server is sent is between the client and it
+    let is_read = !info.is_proxy() && (reads_body(info) || !body.bytes.is_empty());
+    let read = if is_read { body::read(info, body)? } else { None };
     if let Some(read) = &read {
+        fields::places(read)?;
         oracles(read, &rules)?;
     }
     let masked = read.as_ref().map(|read| masked_body(info, read, masks)).transpose()?;
     let effects = effects(info, read.as_ref(), masked.as_ref())?;
     let sent = read.as_ref().map_or(body, |read| read.forward.in_place_of(body));
-    let masked_text = text::masked(info, masks, masked.as_ref());
+    let masked_text = match &masked {
+        Some(masked) => text::masked(info, masks, Some(&masked.to_string())),
+        None if body.bytes.is_empty() => text::masked(info, masks, None),
+        None => text::masked(info, masks, Some(&masks.text(&String::from_utf8_lossy(body.bytes)))),
+    };
     let reading = Reading {
         changes: info.method.changes() && !is_open(info) || info.is_connect() || info.is_proxy(),
         ..Reading::new(text::operation(info), masked_text, effects)
     };
     let command = Command {
         text: text::exact(info, sent).into(),
-        canonical: text::canonical(info, read.as_ref()),
+        canonical: text::canonical(info, read.as_ref(), body),
         namespace: info.namespace.as_str().into(),
         ..command(reading)
     };
@@ -185,12 +192,24 @@ fn masked_body(info: &RequestInfo, read: &Read, masks: &Masks) -> Result<Value, 
 /// Masks a value as the member of an object that the pointer leads to.
 fn placed(info: &RequestInfo, pointer: &str, value: &Value, masks: &Masks) -> Result<Value, Unmaskable> {
     let segments = fields::segments(pointer);
-    let whole = segments
+    let masked = masked_below(info, &segments, value, masks)?;
+    // a number may be a member's name as well as a place: `/data/1` of a Secret
+    let names: Vec<String> = fields::names(pointer).collect();
+    if names == segments { Ok(masked) } else { masked_below(info, &names, &masked, masks) }
+}
+
+fn masked_below(
+    info: &RequestInfo,
+    names: &[String],
+    value: &Value,
+    masks: &Masks,
+) -> Result<Value, Unmaskable> {
+    let whole = names
         .iter()
         .rev()
         .fold(value.clone(), |inner, name| Value::Object(Map::from_iter([(name.clone(), inner)])));
     let mut masked = masks.object(info, &whole)?;
-    for name in &segments {
+    for name in names {
         masked = masked.get_mut(name).map(Value::take).unwrap_or_default();
     }
     Ok(masked)

@@ -77,7 +77,10 @@ impl Connection {
         if let Some((_, session)) = sessions.iter().find(|(known, _)| *known == digest) {
             return Ok(Arc::clone(session));
         }
-        if sessions.len() >= self.shared.options.limits.sessions {
+        // A client keeps its connection when its token is renewed. What has ended stays known, so that its token is
+        // refused for the reason it ended for.
+        let live = sessions.iter().filter(|(_, session)| !session.ended().is_cancelled()).count();
+        if live >= self.shared.options.limits.sessions {
             return Err(Failure::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 "TooManyRequests",

@@ -129,8 +129,7 @@ fn request_value(request: Option<&ApiRequest>) -> Value<'_> {
     let texts = |of: fn(&ApiRequest) -> &[String]| {
         list(request.map(of).unwrap_or_default().iter().map(|entry| string(entry)))
     };
-    let object = request.and_then(|request| request.object.as_deref());
-    map([
+    let mut members = vec![
         ("verb", text(|request| &request.verb)),
         ("group", text(|request| &request.group)),
         ("version", text(|request| &request.version)),
@@ -145,9 +144,17 @@ fn request_value(request: Option<&ApiRequest>) -> Value<'_> {
         ("tty", flag(|request| request.tty)),
         ("command", texts(|request| &request.command)),
         ("images", texts(|request| &request.images)),
-        ("fields", texts(|request| request.fields.as_deref().unwrap_or_default())),
-        ("object", object.map_or_else(|| map([]), json_value)),
-    ])
+    ];
+    // What is not known is left out: a condition that asks for it has no value, and is no reason to allow anything.
+    let fields = request.and_then(|request| request.fields.as_deref());
+    if fields.is_some() || !request.is_some_and(ApiRequest::may_touch_any_field) {
+        members.push(("fields", list(fields.unwrap_or_default().iter().map(|field| string(field)))));
+    }
+    let object = request.and_then(|request| request.object.as_deref());
+    if object.is_some() || request.is_none_or(|request| request.verb != "patch") {
+        members.push(("object", object.map_or_else(|| map([]), json_value)));
+    }
+    map(members)
 }
 
 fn resource_value(resource: &ResourceFacts) -> Value<'_> {

@@ -1,5 +1,6 @@
 //! What a body touches: fields, images, whole sections.
 
+use super::Refused;
 use super::body::{Form, Read};
 use crate::request::RequestInfo;
 use serde_json::{Map, Value};
@@ -227,13 +228,60 @@ fn is_nothing(value: &Value) -> bool {
 
 /// The segments of a JSON pointer (RFC 6901) without places in lists.
 pub(super) fn segments(pointer: &str) -> Vec<String> {
-    let segments = pointer.split('/').skip(1);
-    segments
-        .filter(|segment| {
-            *segment != "-" && (segment.is_empty() || !segment.bytes().all(|b| b.is_ascii_digit()))
-        })
-        .map(|segment| segment.replace("~1", "/").replace("~0", "~"))
+    names(pointer)
+        .filter(|name| name != "-" && (name.is_empty() || !name.bytes().all(|b| b.is_ascii_digit())))
         .collect()
+}
+
+/// The segments of a JSON pointer, places in lists as well.
+pub(super) fn names(pointer: &str) -> impl DoubleEndedIterator<Item = String> {
+    let segments = pointer.split_once('/').map(|(_, rest)| rest.split('/'));
+    segments.into_iter().flatten().map(|segment| segment.replace("~1", "/").replace("~0", "~"))
+}
+
+/// Refuses a patch that says where in a way that could be read in two.
+///
+/// The API server's library reads a place in a list as a number with a sign, and counts a negative one from the end;
+/// the name of a member may look the same. An image's name that comes from elsewhere in the object is none that anybody
+/// could judge.
+///
+/// # Errors
+/// [`Refused`], naming the pointer.
+pub(super) fn places(read: &Read) -> Result<(), Refused> {
+    if read.form != Form::JsonPatch {
+        return Ok(());
+    }
+    for operation in read.value.as_array().into_iter().flatten() {
+        let text = |name: &str| operation.get(name).and_then(Value::as_str).unwrap_or_default();
+        for pointer in [text("path"), text("from")] {
+            if names(pointer).any(|name| is_signed_number(&name)) {
+                return Err(Refused::bad(format!(
+                    "{pointer} has a number with a sign: say places in lists as 0, 1, 2 or -, and change a member of \
+                     that name by a merge patch"
+                )));
+            }
+        }
+        if matches!(text("op"), "copy" | "move") && names_image(text("path")) {
+            return Err(Refused::bad(
+                "an image may not be copied or moved by a JSON patch: write its name itself",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn is_signed_number(name: &str) -> bool {
+    name.strip_prefix(['-', '+'])
+        .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// Whether an image's name stands there. Image volumes say `image: {reference: …}`.
+fn names_image(pointer: &str) -> bool {
+    let mut last = names(pointer).rev();
+    match (last.next().as_deref(), last.next().as_deref()) {
+        (Some("image"), _) | (Some("reference"), Some("image")) => true,
+        (Some(_) | None, _) => false,
+    }
 }
 
 /// Images that a body names, in order, each once: whatever is called `image`, in operations of a patch as well.
@@ -243,7 +291,7 @@ pub(super) fn images(read: &Read) -> Vec<String> {
         for operation in read.value.as_array().into_iter().flatten() {
             let path = operation.get("path").and_then(Value::as_str).unwrap_or_default();
             let value = operation.get("value").unwrap_or(&Value::Null);
-            if path.ends_with("/image") {
+            if names_image(path) {
                 note_image(value, &mut found);
             }
             find_images(value, 0, &mut found);

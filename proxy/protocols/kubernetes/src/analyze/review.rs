@@ -2,6 +2,7 @@
 
 use super::touches::touch;
 use super::{command, json};
+use crate::request::RequestInfo;
 use proxy_policy::{ApiRequest, Command, Effects, Reading};
 use serde_json::{Value, json};
 
@@ -29,6 +30,10 @@ pub fn asked(body: &[u8]) -> Option<Command> {
         let asked = spec.get("nonResourceAttributes").filter(|asked| asked.is_object())?;
         ApiRequest { verb: text(asked, "verb"), path: text(asked, "path"), ..ApiRequest::default() }
     };
+    // what needs no rule is no question for the policy
+    if is_open(&request) {
+        return None;
+    }
     let connects = matches!(request.subresource.as_str(), "exec" | "attach" | "portforward");
     let verbs: &[&str] = match request.verb.as_str() {
         "*" => &EVERY_VERB,
@@ -40,6 +45,20 @@ pub fn asked(body: &[u8]) -> Option<Command> {
     let effects = Effects::Known(touches.collect());
     let reading = Reading { changes: false, ..Reading::new("create other", "", effects) };
     Some(Command { namespace: request.namespace.as_str().into(), ..command(reading) })
+}
+
+/// Whether the request that is asked about would need no rule.
+fn is_open(asked: &ApiRequest) -> bool {
+    let method = if asked.verb == "create" { "POST" } else { "GET" };
+    let path = match (asked.resource.as_str(), asked.verb.as_str()) {
+        ("", "get" | "head") => asked.path.clone(),
+        (resource, "create") if asked.name.is_empty() && asked.subresource.is_empty() => {
+            let version = if asked.version.is_empty() { "v1" } else { &asked.version };
+            format!("/apis/{}/{version}/{resource}", asked.group)
+        }
+        _ => return false,
+    };
+    RequestInfo::read(method, &path).is_ok_and(|info| super::is_open(&info))
 }
 
 /// The API server's answer with the policy's No in it. `None`: it is no answer to a review.
@@ -65,6 +84,15 @@ mod tests {
         let Effects::Known(touches) = &asked(all).unwrap().reading.effects else { panic!() };
         assert_eq!(touches.len(), EVERY_VERB.len());
         assert_eq!(asked(br#"{"spec":{}}"#), None);
+        // every client may have these, so the API server's own answer stands
+        for open in [
+            r#"{"nonResourceAttributes":{"verb":"get","path":"/version"}}"#,
+            r#"{"resourceAttributes":{"verb":"create","group":"authorization.k8s.io","resource":"selfsubjectaccessreviews"}}"#,
+        ] {
+            assert_eq!(asked(format!(r#"{{"spec":{open}}}"#).as_bytes()), None, "{open}");
+        }
+        let path = br#"{"spec":{"nonResourceAttributes":{"verb":"get","path":"/metrics"}}}"#;
+        assert!(asked(path).is_some());
     }
 
     #[test]

@@ -99,6 +99,55 @@ fn images_are_found_wherever_they_stand() {
 }
 
 #[test]
+fn a_json_patch_says_places_and_images_in_one_way() {
+    for (body, why) in [
+        (r#"[{"op":"add","path":"/spec/containers/-1/securityContext/privileged","value":true}]"#, "a sign"),
+        (
+            r#"[{"op":"copy","from":"/spec/containers/+0/env/+0/value","path":"/metadata/annotations/x"}]"#,
+            "a sign",
+        ),
+        (r#"[{"op":"test","path":"/spec/containers/+00/image","value":"a"}]"#, "a sign"),
+        (r#"[{"op":"copy","from":"/metadata/annotations/x","path":"/spec/containers/0/image"}]"#, "an image"),
+        (
+            r#"[{"op":"move","from":"/metadata/annotations/x","path":"/spec/volumes/0/image/reference"}]"#,
+            "an image",
+        ),
+    ] {
+        let refused = run(DEPLOYMENT, PATCH, body).unwrap_err();
+        assert!(refused.code == 400 && refused.message.contains(why), "{body}: {refused:?}");
+    }
+    let patch = r#"[{"op":"add","path":"/spec/volumes/0/image/reference","value":"e"}]"#;
+    assert_eq!(own(&command_of(DEPLOYMENT, PATCH, patch)).images, ["e"]);
+    // a name with a dash is a name
+    let patch = r#"[{"op":"add","path":"/metadata/labels/a-1","value":"x"}]"#;
+    assert_eq!(
+        own(&command_of(DEPLOYMENT, PATCH, patch)).fields,
+        Some(vec!["metadata.labels.a-1".to_owned()])
+    );
+}
+
+#[test]
+fn values_of_a_secret_are_masked_under_numbers_too() {
+    for path in ["/data/1", "/stringData/-", "/data/a"] {
+        let body = format!(r#"[{{"op":"add","path":"{path}","value":"aHVudGVyMg=="}}]"#);
+        let command = command_of("PATCH /api/v1/namespaces/shop/secrets/s", PATCH, &body);
+        assert!(!command.reading.masked_text.contains("aHVudGVyMg"), "{}", command.reading.masked_text);
+    }
+}
+
+#[test]
+fn what_a_proxied_server_is_sent_is_forwarded_as_it_came_and_recorded_masked() {
+    let request = "POST /api/v1/namespaces/shop/services/prometheus:9090/proxy/api/v1/query";
+    let body = format!("query=up&token={CANARY}");
+    let analysis = run(request, "application/x-www-form-urlencoded", &body).unwrap();
+    assert!(matches!(analysis.forward, Forward::AsSent));
+    let text = &analysis.command.reading.masked_text;
+    assert!(text.contains("query=up") && !text.contains(CANARY), "{text}");
+    let other = command_of(request, "application/x-www-form-urlencoded", "query=down");
+    assert_ne!(analysis.command.canonical, other.canonical);
+}
+
+#[test]
 fn an_exec_is_its_words_in_order_and_its_streams() {
     let target = "GET /api/v1/namespaces/shop/pods/web/exec?command=sh&command=-c&command=echo%20a%3B%20id&container=app&stdin=1&tty=false";
     let command = command_of(target, JSON, "");
@@ -127,6 +176,18 @@ fn a_repetition_has_the_same_effect_and_anything_else_another() {
     assert_eq!(first, canonical(&format!("{DEPLOYMENT}/?timeout=1s&fieldManager=b"), &patch("2", 1)));
     assert_ne!(first, canonical(DEPLOYMENT, &patch("1", 2)));
     assert_ne!(first, canonical(&format!("{DEPLOYMENT}?dryRun=All"), &patch("1", 1)));
+    // what a server writes is called so in an object's own metadata, and elsewhere is somebody's data
+    let data = |uid: u8| {
+        canonical("PATCH /api/v1/namespaces/shop/configmaps/app", &format!(r#"{{"data":{{"uid":"{uid}"}}}}"#))
+    };
+    assert_ne!(data(0), data(1));
+    let versioned = |version: u8| {
+        canonical(
+            DEPLOYMENT,
+            &format!(r#"{{"metadata":{{"resourceVersion":"{version}"}},"spec":{{"replicas":1}}}}"#),
+        )
+    };
+    assert_eq!(versioned(1), versioned(2));
     let exec = |query: &str| {
         command_of(&format!("POST /api/v1/namespaces/a/pods/b/exec?{query}"), JSON, "").canonical
     };

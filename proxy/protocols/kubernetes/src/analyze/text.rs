@@ -76,16 +76,14 @@ const INCIDENTAL: [&str; 7] = [
     "timeout",
     "timeoutSeconds",
 ];
-/// What the server or a clock writes into objects.
-const VOLATILE: [&str; 8] = [
-    "creationTimestamp",
-    "generation",
-    "kubectl.kubernetes.io/last-applied-configuration",
-    "kubectl.kubernetes.io/restartedAt",
-    "managedFields",
-    "resourceVersion",
-    "selfLink",
-    "uid",
+/// What the server or a clock writes into objects: where, and what.
+const VOLATILE: [(&[&str], &[&str]); 3] = [
+    (
+        &["metadata"],
+        &["creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid"],
+    ),
+    (&["metadata", "annotations"], &["kubectl.kubernetes.io/last-applied-configuration"]),
+    (&["spec", "template", "metadata", "annotations"], &["kubectl.kubernetes.io/restartedAt"]),
 ];
 
 /// A short name from a bounded vocabulary: `list pods`, `create pods/exec`, `get other`, `get path`.
@@ -119,8 +117,8 @@ pub(super) fn exact(info: &RequestInfo, body: super::Body<'_>) -> String {
     out
 }
 
-/// What was sent, for people: parameters decoded, values masked, the masked body as JSON behind them.
-pub(super) fn masked(info: &RequestInfo, masks: &Masks, body: Option<&Value>) -> String {
+/// What was sent, for people: parameters decoded, values masked, the masked body behind them.
+pub(super) fn masked(info: &RequestInfo, masks: &Masks, body: Option<&str>) -> String {
     let mut out = format!("{} {}", info.method.as_str(), masks.text(&info.path));
     let plain = info.query.iter().filter(|(name, _)| name != "command");
     for (at, (name, value)) in plain.enumerate() {
@@ -134,8 +132,7 @@ pub(super) fn masked(info: &RequestInfo, masks: &Masks, body: Option<&Value>) ->
         before = word;
     }
     if let Some(body) = body {
-        // writing to a String cannot fail
-        let _written = write!(out, "\n{body}");
+        write_all(&mut out, &["\n", body]);
     }
     out
 }
@@ -157,7 +154,7 @@ fn quoted(word: &str) -> String {
 }
 
 /// The effect in canonical form: the same for a repetition that a clock or another client wrote. Bodies are digested.
-pub(super) fn canonical(info: &RequestInfo, read: Option<&Read>) -> String {
+pub(super) fn canonical(info: &RequestInfo, read: Option<&Read>, sent: super::Body<'_>) -> String {
     let mut query: Vec<_> =
         info.query.iter().filter(|(name, _)| !INCIDENTAL.contains(&name.as_str())).collect();
     // the order of the words of a command line matters; a stable sort keeps it
@@ -168,36 +165,51 @@ pub(super) fn canonical(info: &RequestInfo, read: Option<&Read>) -> String {
         // a line end in a value must not look like the next parameter
         out.push_str(&value.escape_default().to_string());
     }
+    // writing to a String cannot fail
     if let Some(read) = read {
         let mut body = String::new();
-        steady(&read.value, &mut body);
+        steady(&read.value, &mut Vec::new(), &mut body);
         let _written =
             write!(out, "\n\n{:?} {}", read.form, const_hex::encode(Sha256::digest(body.as_bytes())));
+    } else if !sent.bytes.is_empty() {
+        let _written = write!(
+            out,
+            "\n\n{} {}",
+            sent.content_type.unwrap_or_default().escape_default(),
+            const_hex::encode(Sha256::digest(sent.bytes))
+        );
     }
     out
 }
 
-/// JSON with its names sorted and without what changes by itself.
-fn steady(value: &Value, out: &mut String) {
+/// JSON with its names sorted and without what changes by itself; `path` is where it stands.
+fn steady<'a>(value: &'a Value, path: &mut Vec<&'a str>, out: &mut String) {
     match value {
         Value::Object(map) => {
+            let volatile =
+                VOLATILE.iter().find(|(place, _)| place == path).map_or(&[][..], |(_, names)| names);
             let mut members: Vec<_> =
-                map.iter().filter(|(name, _)| !VOLATILE.contains(&name.as_str())).collect();
+                map.iter().filter(|(name, _)| !volatile.contains(&name.as_str())).collect();
             members.sort_by_key(|(name, _)| *name);
             out.push('{');
             for (name, value) in members {
                 let _written = write!(out, "{}:", Value::from(name.as_str()));
-                steady(value, out);
+                path.push(name);
+                steady(value, path, out);
+                path.pop();
                 out.push(',');
             }
             out.push('}');
         }
         Value::Array(list) => {
             out.push('[');
+            // below a list is no place of an object's own
+            path.push("[]");
             for element in list {
-                steady(element, out);
+                steady(element, path, out);
                 out.push(',');
             }
+            path.pop();
             out.push(']');
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
