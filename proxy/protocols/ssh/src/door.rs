@@ -207,6 +207,11 @@ impl Handler for Door {
         certificate: &russh::keys::Certificate,
     ) -> Result<Auth, Self::Error> {
         let Some(authority) = &self.ssh.authority else { return Ok(Auth::reject()) };
+        // Only a token is traded for a certificate: one that got another would be good for longer than its minutes, and
+        // for another key.
+        if user == LOGIN {
+            return Ok(Auth::reject());
+        }
         // Another authority's certificate is no reason to hang up: the client may have a token as well.
         match authority.token(certificate) {
             Ok(token) => Ok(self.present(user, &token).await),

@@ -456,7 +456,10 @@ fn is_locale(name: &str, value: &str) -> bool {
         "LC_MEASUREMENT",
     ];
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.@-:".contains(&byte);
-    (NAMES.contains(&name) || name == "LC_IDENTIFICATION") && value.len() <= 64 && value.bytes().all(plain)
+    (NAMES.contains(&name) || name == "LC_IDENTIFICATION")
+        && value.len() <= 64
+        && !value.starts_with('-')
+        && value.bytes().all(plain)
 }
 
 /// Longest name and value of a variable together, in bytes.

@@ -50,6 +50,11 @@ mod flag {
     pub(super) const ALL: u32 = 0x3f;
 }
 
+/// Which attributes follow.
+mod attribute {
+    pub(super) const SIZE: u32 = 0x1;
+}
+
 const READS: (&str, Access) = ("Read", Access::Read);
 const WRITES: (&str, Access) = ("Write", Access::Write);
 const LISTS: (&str, Access) = ("List", Access::Read);
@@ -67,7 +72,7 @@ pub(super) fn of(
     let (name, done): (_, &[(&'static str, Access)]) = match kind {
         kind::OPEN => return open(id, fields),
         kind::EXTENDED => return extended(id, fields, handles),
-        kind::FSETSTAT => return Ok(by_handle("fsetstat", id, fields.bytes()?, handles)),
+        kind::FSETSTAT => return by_handle("fsetstat", id, fields, handles),
         kind::OPENDIR => {
             let path = paths::served(fields.bytes()?);
             let touches = vec![touch(LISTS, path.clone())];
@@ -96,7 +101,22 @@ pub(super) fn of(
         // only an empty directory, but then that is the end of a tree
         operation.touches.iter_mut().for_each(|touch| touch.unbounded = true);
     }
+    if kind == kind::SETSTAT {
+        cuts(&mut operation, fields)?;
+    }
     Ok(Asked::Operation(operation))
+}
+
+/// Attributes follow: with a size among them the file is cut, or filled up with zeros.
+///
+/// Source: draft-ietf-secsh-filexfer-02, section 5.
+fn cuts(operation: &mut Operation, fields: &mut Fields<'_>) -> Result<(), SftpError> {
+    if fields.u32()? & attribute::SIZE != 0 {
+        let written =
+            operation.touches.iter().map(|changed| touch(WRITES, changed.name.clone())).collect::<Vec<_>>();
+        operation.touches.extend(written);
+    }
+    Ok(())
 }
 
 fn open(id: u32, fields: &mut Fields<'_>) -> Result<Asked, SftpError> {
@@ -125,9 +145,19 @@ fn extended(
     let name = fields.bytes()?;
     let operation = match name {
         b"posix-rename@openssh.com" => paths_of("posix-rename@openssh.com", id, fields, &[RENAMES, WRITES])?,
-        b"hardlink@openssh.com" => paths_of("hardlink@openssh.com", id, fields, &[READS, WRITES])?,
+        b"hardlink@openssh.com" => {
+            let mut operation = paths_of("hardlink@openssh.com", id, fields, &[READS, WRITES])?;
+            // whoever writes the one name writes the other
+            let source = operation.touches.first().map(|source| touch(WRITES, source.name.clone()));
+            operation.touches.extend(source);
+            operation
+        }
         b"statvfs@openssh.com" => paths_of("statvfs@openssh.com", id, fields, &[LISTS])?,
-        b"lsetstat@openssh.com" => paths_of("lsetstat@openssh.com", id, fields, &[CHANGES])?,
+        b"lsetstat@openssh.com" => {
+            let mut operation = paths_of("lsetstat@openssh.com", id, fields, &[CHANGES])?;
+            cuts(&mut operation, fields)?;
+            operation
+        }
         b"fsync@openssh.com" | b"fstatvfs@openssh.com" => return Ok(open_handles(fields, handles, 1)),
         b"copy-data" => {
             // read handle, offset and length, write handle: both were opened for that
@@ -152,11 +182,17 @@ fn open_handles(fields: &mut Fields<'_>, handles: &HashMap<Vec<u8>, Transfer>, c
     if known { Asked::Passes } else { Asked::Unsupported }
 }
 
-fn by_handle(name: &'static str, id: u32, handle: &[u8], handles: &HashMap<Vec<u8>, Transfer>) -> Asked {
-    handles.get(handle).map_or(Asked::Unsupported, |transfer| {
-        let touches = vec![touch(CHANGES, transfer.path.clone())];
-        Asked::Operation(Operation { id, name, touches, opening: 0, opens: None })
-    })
+fn by_handle(
+    name: &'static str,
+    id: u32,
+    fields: &mut Fields<'_>,
+    handles: &HashMap<Vec<u8>, Transfer>,
+) -> Result<Asked, SftpError> {
+    let Some(transfer) = handles.get(fields.bytes()?) else { return Ok(Asked::Unsupported) };
+    let touches = vec![touch(CHANGES, transfer.path.clone())];
+    let mut operation = Operation { id, name, touches, opening: 0, opens: None };
+    cuts(&mut operation, fields)?;
+    Ok(Asked::Operation(operation))
 }
 
 /// One path for each of `done`.

@@ -162,6 +162,14 @@ fn every_request_says_what_it_does() {
         (7, path.clone(), "List /a/b"),
         (17, path.clone(), "List /a/b"),
         (9, [&path[..], &id(0)].concat(), "Attributes /a/b"),
+        // a size among the attributes cuts the file
+        (9, [&path[..], &id(1), &[0; 8]].concat(), "Attributes /a/b, Write /a/b"),
+        (200, extended(b"lsetstat@openssh.com", &[&path[..], &id(0xc)].concat()), "Attributes /a/b"),
+        (
+            200,
+            extended(b"lsetstat@openssh.com", &[&path[..], &id(0xd)].concat()),
+            "Attributes /a/b, Write /a/b",
+        ),
         (11, path.clone(), "List /a/b"),
         (13, path.clone(), "Remove /a/b"),
         (14, [&path[..], &id(0)].concat(), "Write /a/b"),
@@ -170,7 +178,7 @@ fn every_request_says_what_it_does() {
         (19, path.clone(), "List /a/b"),
         (20, two.clone(), "Write /a/b, Write /c"),
         (200, extended(b"posix-rename@openssh.com", &two), "Rename /a/b, Write /c"),
-        (200, extended(b"hardlink@openssh.com", &two), "Read /a/b, Write /c"),
+        (200, extended(b"hardlink@openssh.com", &two), "Read /a/b, Write /c, Write /a/b"),
         (200, extended(b"statvfs@openssh.com", &path), "List /a/b"),
     ] {
         let (asked, ..) = feed(&mut Sftp::new(), &packet(kind, &[&id(1), &rest]), 100, false);

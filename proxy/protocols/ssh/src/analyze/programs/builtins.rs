@@ -27,12 +27,32 @@ pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> bool {
         | "select" => {
             call.doubt(walk, "changes what later words mean, or runs words of its own");
         }
-        "set" | "shift" | "return" | "exit" | "break" | "continue" | "true" | "false" | ":" | "echo"
-        | "times" | "umask" | "jobs" | "bg" | "fg" | "disown" | "dirs" | "alias" | "unalias" | "type"
-        | "ulimit" | "caller" | "suspend" | "logout" | "sleep" => {}
+        "set" => set(walk, call),
+        "shift" | "return" | "exit" | "break" | "continue" | "true" | "false" | ":" | "echo" | "times"
+        | "umask" | "jobs" | "bg" | "fg" | "disown" | "dirs" | "alias" | "unalias" | "type" | "ulimit"
+        | "caller" | "suspend" | "logout" | "sleep" => {}
         _ => return false,
     }
     true
+}
+
+/// Options of the shell itself.
+fn set(walk: &mut Walk, call: &Call<'_>) {
+    let mut args = call.args.iter();
+    while let Some(arg) = args.next() {
+        let Some(text) = arg.value() else {
+            return call.doubt(walk, "may be given any option");
+        };
+        if matches!(text, "--" | "-") || !text.starts_with(['-', '+']) {
+            return;
+        }
+        let named = text.matches('o').count();
+        let names: Vec<_> = args.by_ref().take(named).collect();
+        let plain = |arg: &&Arg| arg.value().is_some_and(super::shells::is_plain_option);
+        if text.contains('k') || !names.iter().all(plain) {
+            return call.doubt(walk, "changes what later words mean");
+        }
+    }
 }
 
 fn eval(walk: &mut Walk, call: &Call<'_>) {

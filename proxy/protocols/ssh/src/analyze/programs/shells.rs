@@ -44,13 +44,16 @@ fn shell(walk: &mut Walk, call: &Call<'_>) {
             _ if text.len() > 1 && text.starts_with(['-', '+']) => {
                 at += 1;
                 let letters = text.get(1..).unwrap_or_default();
-                if letters.contains(['i', 'O', 'D']) {
+                let named = letters.matches('o').count();
+                let mut names = call.args.iter().skip(at).take(named);
+                let plain = names.all(|arg| arg.value().is_some_and(is_plain_option));
+                if letters.contains(['i', 'k', 'O', 'D']) || !plain {
                     call.doubt(walk, "is interactive, or changes how it reads its text");
                     return;
                 }
                 command |= text.starts_with('-') && letters.contains('c');
                 stdin |= text.starts_with('-') && letters.contains('s');
-                at += letters.matches('o').count();
+                at += named;
             }
             _ => break,
         }
@@ -71,6 +74,22 @@ fn shell(walk: &mut Walk, call: &Call<'_>) {
             }
         },
     }
+}
+
+/// Whether an option of `set -o` leaves the meaning of words as it is. `keyword` makes variables of later arguments.
+pub(super) fn is_plain_option(name: &str) -> bool {
+    matches!(
+        name,
+        "errexit"
+            | "errtrace"
+            | "noclobber"
+            | "noglob"
+            | "nounset"
+            | "physical"
+            | "pipefail"
+            | "verbose"
+            | "xtrace"
+    )
 }
 
 /// A file with commands is run: as a program of its own, so that rules can name it.
