@@ -46,10 +46,10 @@ fn set(walk: &mut Walk, call: &Call<'_>) {
         if matches!(text, "--" | "-") || !text.starts_with(['-', '+']) {
             return;
         }
-        let named = text.matches('o').count();
-        let names: Vec<_> = args.by_ref().take(named).collect();
+        let count = text.matches('o').count();
+        let options: Vec<_> = args.by_ref().take(count).collect();
         let plain = |arg: &&Arg| arg.value().is_some_and(super::shells::is_plain_option);
-        if text.contains('k') || !names.iter().all(plain) {
+        if text.contains('k') || !options.iter().all(plain) {
             return call.doubt(walk, "changes what later words mean");
         }
     }

@@ -44,16 +44,16 @@ fn shell(walk: &mut Walk, call: &Call<'_>) {
             _ if text.len() > 1 && text.starts_with(['-', '+']) => {
                 at += 1;
                 let letters = text.get(1..).unwrap_or_default();
-                let named = letters.matches('o').count();
-                let mut names = call.args.iter().skip(at).take(named);
-                let plain = names.all(|arg| arg.value().is_some_and(is_plain_option));
+                let count = letters.matches('o').count();
+                let mut options = call.args.iter().skip(at).take(count);
+                let plain = options.all(|arg| arg.value().is_some_and(is_plain_option));
                 if letters.contains(['i', 'k', 'O', 'D']) || !plain {
                     call.doubt(walk, "is interactive, or changes how it reads its text");
                     return;
                 }
                 command |= text.starts_with('-') && letters.contains('c');
                 stdin |= text.starts_with('-') && letters.contains('s');
-                at += named;
+                at += count;
             }
             _ => break,
         }
