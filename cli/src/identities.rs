@@ -28,11 +28,24 @@ impl IdentityArguments {
 
     /// Opens a source with the results that there are keys for. A bundle may bring its own.
     pub(crate) fn open(&self, arguments: &SourceArguments) -> anyhow::Result<Box<dyn Source>> {
+        Ok(self.open_with_chunks(arguments)?.source)
+    }
+
+    /// The same, and where encrypted results lie that nobody opened.
+    pub(crate) fn open_with_chunks(&self, arguments: &SourceArguments) -> anyhow::Result<Opened> {
         open(arguments, self.read()?)
     }
 }
 
-fn open(arguments: &SourceArguments, identities: Identities) -> anyhow::Result<Box<dyn Source>> {
+/// An open source.
+pub(crate) struct Opened {
+    pub(crate) source: Box<dyn Source>,
+    /// Directories with encrypted results, by the origins of the logs; of copies, and of an archive that was not fetched,
+    /// there are none.
+    pub(crate) chunks: BTreeMap<String, PathBuf>,
+}
+
+fn open(arguments: &SourceArguments, identities: Identities) -> anyhow::Result<Opened> {
     let kind = match arguments.from.as_slice() {
         [] => return of_logs(arguments.logs.directories()?, identities),
         [one] if crate::backend::open(one)?.is_none() => Some(Kind::of(one)?),
@@ -44,42 +57,50 @@ fn open(arguments: &SourceArguments, identities: Identities) -> anyhow::Result<B
         (Some(Kind::Archive), Some(url)) if !identities.is_empty() => {
             let Some(location) = crate::archive::location(url)? else { bail!("--from: expected an archive") };
             let fetched = crate::archive::fetch(&location, None)?;
-            let inner = of_logs(proxy_audit::read::logs(fetched.path())?, identities)?;
-            Ok(Box::new(Fetched { inner, _folder: fetched }))
+            let Opened { source, chunks } = of_logs(proxy_audit::read::logs(fetched.path())?, identities)?;
+            Ok(Opened { source: Box::new(Fetched { inner: source, _folder: fetched }), chunks })
         }
-        (_, _) if identities.is_empty() => arguments.open(),
+        (_, _) if identities.is_empty() => Ok(Opened { source: arguments.open()?, chunks: BTreeMap::new() }),
         (_, _) => {
             bail!("--identity: there are no encrypted results here; a spool, an archive or evidence has them")
         }
     }
 }
 
-fn of_logs(logs: Vec<PathBuf>, identities: Identities) -> anyhow::Result<Box<dyn Source>> {
-    if identities.is_empty() {
-        return Ok(Box::new(SpoolSource::new(logs)));
-    }
-    let mut origins = BTreeMap::new();
+fn of_logs(logs: Vec<PathBuf>, identities: Identities) -> anyhow::Result<Opened> {
+    let mut chunks = BTreeMap::new();
     for log in &logs {
-        if let Some(key) = own_key(log)? {
-            origins.insert(key.name().to_owned(), log.clone());
+        match own_key(log) {
+            Ok(Some(key)) => drop(chunks.insert(key.name().to_owned(), log.clone())),
+            Ok(None) => {}
+            // Without identities nothing is looked for there.
+            Err(_) if identities.is_empty() => {}
+            Err(error) => return Err(error.into()),
         }
     }
-    Ok(Box::new(UnsealedSource::new(Box::new(SpoolSource::new(logs)), origins, identities)))
+    let inner = Box::new(SpoolSource::new(logs));
+    let source: Box<dyn Source> = if identities.is_empty() {
+        inner
+    } else {
+        Box::new(UnsealedSource::new(inner, chunks.clone(), identities))
+    };
+    Ok(Opened { source, chunks })
 }
 
 /// Also without an identity: whoever handed it over may have put the sessions' keys into it.
-fn of_bundle(bundle: Bundle, identities: Identities) -> anyhow::Result<Box<dyn Source>> {
+fn of_bundle(bundle: Bundle, identities: Identities) -> anyhow::Result<Opened> {
     let folder = tempfile::tempdir()?;
-    let mut origins = BTreeMap::new();
+    let (mut open, mut chunks) = (BTreeMap::new(), BTreeMap::new());
     let given = !identities.is_empty();
     for (number, log) in bundle.manifest().logs.iter().enumerate() {
         let directory = folder.path().join(number.to_string());
         if bundle.unpack_chunks(log, &directory)? || given {
-            origins.insert(log.origin.clone(), directory);
+            open.insert(log.origin.clone(), directory.clone());
         }
+        chunks.insert(log.origin.clone(), directory);
     }
-    let inner = UnsealedSource::new(Box::new(bundle), origins, identities);
-    Ok(Box::new(Fetched { inner: Box::new(inner), _folder: folder }))
+    let inner = Box::new(UnsealedSource::new(Box::new(bundle), open, identities));
+    Ok(Opened { source: Box::new(Fetched { inner, _folder: folder }), chunks })
 }
 
 /// A source of files that are gone with it.

@@ -1,25 +1,26 @@
 //! `portcullis scan`: is something on record that must not be?
 //!
-//! `forms` is what a value may look like, `search` looks for values, `files` reads what holds no records, this file
-//! looks for what detectors find, and asks.
+//! `forms` is what a value may look like, `search` looks for values, `files` reads what holds no records, `sealed` counts
+//! what cannot be searched, `answer` says what was found; this file looks for what detectors find, and asks.
 
+mod answer;
 mod files;
 mod forms;
+mod sealed;
 mod search;
 
 use crate::identities::IdentityArguments;
 use crate::logs::SourceArguments;
-use crate::output::{Document, Output, judged, printable, warn};
+use crate::output::{Output, warn};
+use answer::Answer;
 use anyhow::{Context as _, bail};
 use clap::Args;
-use proxy_audit::chunks::ChunkRef;
-use proxy_audit::event::key;
 use proxy_audit::record::Record;
 use proxy_audit::source::Wanted;
 use proxy_core::mask::Masker;
 use proxy_policy::{Detector, DetectorChoice, Mask};
+use sealed::Unread;
 use search::{Place, Search};
-use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 use std::io::Read as _;
@@ -32,14 +33,13 @@ const MIN_VALUE_BYTES: usize = 6;
 /// Most bytes of a file of values.
 const MAX_VALUES_BYTES: u64 = 16 << 20;
 
-/// Most findings that are listed; all are counted.
-const MAX_FINDINGS: usize = 1_000;
-
 /// Search the record for values that must not be in it, and for what detectors find.
 ///
 /// Every record is searched, and every result as a whole, also where it was cut into several records. Values are
 /// looked for in all forms they may hide in. What is found is named by the line of its value and by its place, never
-/// shown. With --file, logs, metrics and whatever else is on disk is searched too. Exit codes: 0 nothing found, 1 something found or not everything could be searched.
+/// shown. With --file, logs, metrics and whatever else is on disk is searched too. Exit codes: 0 nothing found, 1
+/// something found, 2 nothing found, but results are encrypted for auditors and were not searched (--identity). Results
+/// that were erased nobody can read any more: they are counted, and change no exit code.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   portcullis scan
@@ -87,58 +87,18 @@ struct Sought {
     bytes: Vec<u8>,
 }
 
-/// Something that was found.
-#[derive(Debug, Serialize)]
-struct Finding {
-    /// `value canaries.txt:3`, or `detector Jwt`.
-    what: String,
-    /// In which form.
-    form: String,
-    #[serde(flatten)]
-    place: Place,
-}
-
-/// What was searched, for what, and what was found.
-#[derive(Debug, Serialize)]
-struct Answer {
-    source: String,
-    records: u64,
-    files: usize,
-    bytes: u64,
-    values: usize,
-    forms: &'static str,
-    detectors: Vec<String>,
-    /// SHA-256 over version, detectors and forms: two searches with the same are comparable.
-    ruleset: String,
-    /// Parts of results that are encrypted, or were erased, and could not be searched.
-    sealed: u64,
-    found: u64,
-    findings: Vec<Finding>,
-}
-
-impl Answer {
-    /// Counts a finding that its record or its file did not have yet.
-    fn take(&mut self, seen: &mut BTreeSet<(String, String)>, what: String, form: &str, place: Place) {
-        if seen.insert((what.clone(), form.to_owned())) {
-            self.found += 1;
-            if self.findings.len() < MAX_FINDINGS {
-                self.findings.push(Finding { what, form: form.to_owned(), place });
-            }
-        }
-    }
-}
-
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<ExitCode> {
     let values = values(&arguments.values)?;
     let (detectors, masker) = detectors(&arguments.detector);
     if values.is_empty() && detectors.is_empty() {
         bail!("nothing to look for: give --values or --detector");
     }
-    let source = arguments.identities.open(&arguments.source)?;
+    let opened = arguments.identities.open_with_chunks(&arguments.source)?;
     let files = files::list(&arguments.file)?;
     let ruleset = format!("{} {detectors:?} {}", env!("CARGO_PKG_VERSION"), forms::NAMES);
     let mut answer = Answer {
-        source: source.name(),
+        outcome: answer::Outcome::Ok,
+        source: opened.source.name(),
         records: 0,
         files: files.len(),
         bytes: 0,
@@ -147,13 +107,15 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         ruleset: const_hex::encode(Sha256::digest(ruleset)),
         detectors,
         sealed: 0,
+        erased: 0,
         found: 0,
         findings: Vec::new(),
     };
     let search = Search::new(values.iter().map(|value| value.bytes.as_slice()))?;
-    let mut wanted = Sweep { values: &values, masker: masker.as_ref(), search };
-    for record in source.records(&Wanted::default())? {
-        wanted.record(&record?, &mut answer);
+    let unread = Unread::new(opened.chunks);
+    let mut wanted = Sweep { values: &values, masker: masker.as_ref(), search, unread };
+    for record in opened.source.records(&Wanted::default())? {
+        wanted.record(&record?, &mut answer)?;
     }
     if answer.records == 0 {
         bail!("there is no record in {}", answer.source);
@@ -161,9 +123,9 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
     for file in &files {
         wanted.file(file, &mut answer)?;
     }
-    let code = ExitCode::from(u8::from(answer.found > 0));
-    print(&answer, output)?;
-    Ok(code)
+    answer.conclude();
+    answer.print(output)?;
+    Ok(ExitCode::from(answer.outcome.exit_code()))
 }
 
 /// All that is looked for.
@@ -171,6 +133,7 @@ struct Sweep<'a> {
     values: &'a [Sought],
     masker: Option<&'a Masker>,
     search: Search,
+    unread: Unread,
 }
 
 impl Sweep<'_> {
@@ -178,9 +141,13 @@ impl Sweep<'_> {
         format!("value {}", values.get(number).map_or("?", |value| value.name.as_str()))
     }
 
-    fn record(&mut self, record: &Record, answer: &mut Answer) {
+    fn record(&mut self, record: &Record, answer: &mut Answer) -> anyhow::Result<()> {
         answer.records += 1;
-        answer.sealed += u64::from(record.bytes(key::FRAMES).is_none() && ChunkRef::of(record).is_some());
+        match self.unread.look(record)? {
+            Some(sealed::Why::Sealed) => answer.sealed += 1,
+            Some(sealed::Why::Erased) => answer.erased += 1,
+            None => {}
+        }
         answer.bytes += record.leaf().len() as u64;
         // A value that a record repeats is one finding.
         let mut seen = BTreeSet::new();
@@ -198,6 +165,7 @@ impl Sweep<'_> {
         for (text, part) in &results {
             detect(text, part);
         }
+        Ok(())
     }
 
     fn file(&self, path: &Path, answer: &mut Answer) -> anyhow::Result<()> {
@@ -290,44 +258,4 @@ fn detectors(wishes: &[Wish]) -> (Vec<String>, Option<Masker>) {
     let names = wanted.iter().map(|detector| format!("{detector:?}")).collect();
     // Nothing is hidden here, so the key is of no account.
     (names, Some(Masker::new(&choices, &[0; 32])))
-}
-
-fn print(answer: &Answer, output: &mut Output) -> anyhow::Result<()> {
-    if output.format() == Document::Json {
-        return output.json(answer);
-    }
-    output.line(&format!("searched   {}", printable(&answer.source)))?;
-    let files = match answer.files {
-        0 => String::new(),
-        files => format!(", and {files} files"),
-    };
-    output.line(&format!(
-        "records    {}   {} bytes, and results across records{files}",
-        answer.records, answer.bytes
-    ))?;
-    if answer.sealed > 0 {
-        output.line(&format!(
-            "NOT READ   {} parts of results, encrypted for the auditors: --identity FILE searches them, unless they were erased",
-            answer.sealed
-        ))?;
-    }
-    output.line(&format!("values     {}   each {}", answer.values, answer.forms))?;
-    output.line(&format!("detectors  {}", answer.detectors.join(", ")))?;
-    output.line(&format!("ruleset    sha256:{}", answer.ruleset))?;
-    for finding in &answer.findings {
-        let place = match &finding.place {
-            Place::Record { log, sequence, session, part } => {
-                let session = session.as_deref().unwrap_or("no session");
-                format!("seq {sequence} of {log}, {session}, {part}")
-            }
-            Place::File { file, offset } => format!("{file} at byte {offset}"),
-        };
-        output.line(&printable(&format!("FOUND      {} {} in {place}", finding.what, finding.form)))?;
-    }
-    let more = answer.found - answer.findings.len() as u64;
-    if more > 0 {
-        output.line(&format!("and {more} more"))?;
-    }
-    let word = if answer.found == 0 { "OK" } else { "FOUND" };
-    output.line(&format!("RESULT     {}   {} findings", judged(word), answer.found))
 }

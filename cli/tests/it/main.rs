@@ -7,6 +7,7 @@ mod audit;
 mod dev_issuer;
 mod policy;
 mod report;
+mod sealed;
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -133,8 +133,8 @@ fn encrypted_results_are_for_auditors_and_can_be_erased() {
 fn searched_reported_and_handed_over(audited: &Audited, session: &str) {
     std::fs::write(audited.at("values.txt"), "row-of-a-large-result-17\n").unwrap();
     let values = audited.at("values.txt");
-    let searched = audited.portcullis(&["scan", "--values", &values]);
-    assert!(searched.contains("NOT READ"), "{searched}");
+    let searched = audited.scene.portcullis(&["scan", "--values", &values], 2).out;
+    assert!(searched.contains("NOT READ") && searched.contains("RESULT     INCOMPLETE"), "{searched}");
     let key = audited.at("auditor.txt");
     let searched = audited.scene.portcullis(&["scan", "--values", &values, "--identity", &key], 1).out;
     assert!(searched.contains("FOUND") && !searched.contains("NOT READ"), "{searched}");
@@ -177,6 +177,12 @@ fn erased(audited: &Audited, session: &str, other: &str) {
         assert!(replayed.contains("unless they were erased") && !replayed.contains("row-of-a"), "{replayed}");
         assert!(audited.with_key(&[&["replay", other], from.as_slice()].concat()).contains("order 10"));
     }
+    // The values that were in it are in nothing that anybody can read; of the other session they would be found.
+    let scan = ["scan", "--values", &audited.at("values.txt")];
+    let searched = audited.scene.portcullis(&scan, 2).out;
+    assert!(searched.contains("NOT READ") && searched.contains("erased     "), "{searched}");
+    let searched = audited.with_key(&scan);
+    assert!(searched.contains("RESULT     OK") && !searched.contains("NOT READ"), "{searched}");
     // A chunk that was changed is found without any key.
     let chunks = files(audited.scene.gateway.state())
         .into_iter()
