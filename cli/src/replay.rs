@@ -116,6 +116,11 @@ pub(crate) fn sealed(bytes: u64) -> String {
     )
 }
 
+/// What is said of what was masked in a result.
+fn masks(masked: &[String]) -> Option<String> {
+    (!masked.is_empty()).then(|| format!("masked: {}", masked.join(", ")))
+}
+
 /// Where to begin.
 fn begin(arguments: &Arguments, steps: &[Step]) -> anyhow::Result<usize> {
     let found = match (&arguments.command, &arguments.search) {

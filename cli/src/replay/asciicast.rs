@@ -1,10 +1,10 @@
 //! asciicast v3: <https://docs.asciinema.org/manual/asciicast/v3/>. Recorded terminals as they were; results of other
-//! protocols as their tools show them. Commands, verdicts and approvals are markers, to jump to.
+//! protocols as their tools show them. Commands, verdicts, approvals and masks are markers, to jump to.
 
 use crate::output::{Output, inline};
 use crate::replay::renderer::{self, Part, Renderer};
 use crate::replay::screen::MAX_MICROS;
-use crate::replay::sealed;
+use crate::replay::{masks, sealed};
 use jiff::Timestamp;
 use proxy_audit::query::SessionDetail;
 use proxy_audit::replay::{Step, StepKind};
@@ -91,10 +91,15 @@ impl Cast<'_> {
                 let parts = self.renderer.feed(frames);
                 self.parts(step.time, &parts)
             }
-            StepKind::Result { truncated, .. } => {
+            StepKind::Result { truncated, masked, .. } => {
                 let parts = self.renderer.finish();
                 self.parts(step.time, &parts)?;
-                if *truncated { self.remark(step.time, "the rest was not recorded") } else { Ok(()) }
+                if *truncated {
+                    self.remark(step.time, "the rest was not recorded")?;
+                }
+                let Some(masks) = masks(masked) else { return Ok(()) };
+                self.event(step.time, "m", &inline(&masks))?;
+                self.remark(step.time, &masks)
             }
             StepKind::Sealed { bytes } => self.remark(step.time, &sealed(*bytes)),
             StepKind::Error { text } => self.remark(step.time, &format!("error: {text}")),

@@ -1,10 +1,10 @@
 //! Prints a session, step by step.
 
-use crate::output::{Output, judged, local, printable};
+use crate::output::{Output, inline, judged, local, printable};
 use crate::replay::Clock;
 use crate::replay::plain::Plain;
 use crate::replay::renderer::{self, Part, Renderer};
-use crate::replay::sealed;
+use crate::replay::{masks, sealed};
 use jiff::Timestamp;
 use owo_colors::OwoColorize as _;
 use proxy_audit::query::{SessionDetail, SessionSummary};
@@ -93,11 +93,12 @@ impl<'a> Screen<'a> {
                 self.running.insert(step.command, running);
                 Ok(())
             }
-            StepKind::Result { outcome, status_code, truncated, .. } => {
+            StepKind::Result { outcome, status_code, truncated, masked, .. } => {
                 let mut running = self.take(step);
                 let rest = running.renderer.finish();
                 self.parts(&mut running, &rest, step.time)?;
-                self.result(running, outcome, status_code.as_deref(), *truncated)
+                self.result(running, outcome, status_code.as_deref(), *truncated)?;
+                masks(masked).map_or(Ok(()), |masks| self.remark(&inline(&masks)))
             }
             StepKind::Sealed { bytes } => self.remark(&sealed(*bytes)),
             StepKind::Error { text } => self.remark(&format!("error: {}", printable(text))),

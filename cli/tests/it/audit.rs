@@ -129,12 +129,13 @@ async fn a_session_is_replayed_as_psql_showed_it() {
     let state = state(&directory).await;
     let shown = succeeds(&mut on(&state, &["replay", "0199e2"]));
     let expected = "shop=> SELECT id, email FROM users;\n id | email \n----+-------\n  7 | ***\n(1 row)\n\n\
-                    shop=> DROP DATABASE shop;\n-- deny by orders/rule-1\n-- refused\n-- session ended: client_close\n";
+                    -- masked: column email ×1\nshop=> DROP DATABASE shop;\n-- deny by orders/rule-1\n-- refused\n-- session ended: client_close\n";
     assert!(shown.ends_with(expected), "{shown}");
     let steps: Value =
         serde_json::from_str(&succeeds(&mut on(&state, &["replay", "0199e2", "-o", "json"]))).unwrap();
     assert_eq!(steps.as_array().unwrap().len(), 8);
     assert_eq!(steps[1]["step"], "command");
+    assert_eq!(steps[4]["masked"], serde_json::json!(["column email ×1"]), "{steps}");
 }
 
 #[tokio::test]
@@ -206,7 +207,9 @@ async fn a_replay_begins_where_it_is_told_to_and_exports_what_asciinema_plays() 
     let shown: String =
         events.iter().filter(|event| event[1] == "o").map(|event| event[2].as_str().unwrap()).collect();
     assert!(shown.contains("shop=> SELECT id, email FROM users;\r\n id | email \r\n"), "{shown}");
-    assert!(events.iter().any(|event| event[1] == "m" && event[2] == "deny: DROP DATABASE shop;"), "{cast}");
+    for mark in ["masked: column email ×1", "deny: DROP DATABASE shop;"] {
+        assert!(events.iter().any(|event| event[1] == "m" && event[2] == mark), "{mark}: {cast}");
+    }
 }
 
 #[tokio::test]

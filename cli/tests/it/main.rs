@@ -5,6 +5,7 @@
 mod approvals;
 mod audit;
 mod dev_issuer;
+mod masks;
 mod policy;
 mod report;
 mod sealed;

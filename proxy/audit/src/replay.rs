@@ -73,6 +73,9 @@ pub enum StepKind {
         status_code: Option<String>,
         /// The result was longer than what is recorded.
         truncated: bool,
+        /// What was masked in it: `column public.users.email ×3`. Names and counts, never values.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        masked: Vec<String>,
     },
     /// Part of a result that lies beside the log, encrypted for the auditors, and that nobody opened; or that was
     /// erased.
@@ -129,6 +132,7 @@ fn kind(record: &Record) -> Option<StepKind> {
             rows: record.int(key::ROWS),
             status_code: record.status(),
             truncated: record.truth(key::TRUNCATED).unwrap_or_default(),
+            masked: record.list(key::MASKED).into_iter().map(str::to_owned).collect(),
         }
     } else if is(record, EventName::Approval) {
         let approvers = record.list(key::APPROVERS).into_iter().map(str::to_owned).collect();
