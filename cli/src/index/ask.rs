@@ -7,12 +7,12 @@
 mod order;
 mod sets;
 
-use crate::index::Index;
+use crate::index::{Index, nanoseconds};
 use jiff::Timestamp;
 use order::{Group, Walk, approval_order, command_order, direction, session_order};
 use proxy_audit::query::{Approval, ApprovalRow, Command, CommandRow, Found, Order, Query, SessionSummary};
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
-use sets::{Condition, Driver, Set, Sets, ceiling, joined, times};
+use sets::{Condition, Driver, Set, Sets, joined, times};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -58,6 +58,7 @@ impl Index {
     /// The first commands in the order, one more than the limit, of all in a set.
     fn search(&self, query: &Query, sets: &Sets, driver: Option<&Set>) -> anyhow::Result<Vec<Key>> {
         let mut conditions = times("c.time", &query.filter);
+        conditions.extend(self.of_logs("c"));
         conditions.extend(driver.map(Set::as_search));
         conditions.extend(tests(sets, driver.map(|set| set.column)));
         let index = driver.map(Set::index).unwrap_or_default();
@@ -73,6 +74,7 @@ impl Index {
         wanted: usize,
     ) -> anyhow::Result<Vec<Key>> {
         let mut conditions = times("c.time", &query.filter);
+        conditions.extend(self.of_logs("c"));
         let (column, groups) = match (self.walk(query.order)?, driver) {
             (Walk::Index("commands_time"), Some(Driver { set, .. }))
                 if set.members.len() <= MEMBERS && set.column != "session" =>
@@ -185,11 +187,13 @@ impl Index {
         let filter = &query.filter;
         let Some(sets) = self.sets(filter)? else { return Ok(Found { rows: Vec::new(), more: false }) };
         let mut conditions: Vec<Condition> = sets.0.iter().filter_map(Set::of_session).collect();
+        conditions.extend(self.of_logs("s"));
         if let Some(since) = filter.since {
-            conditions.push(Condition::new("coalesce(s.ended, s.last) >= ?", vec![ceiling(since).into()]));
+            conditions
+                .push(Condition::new("coalesce(s.ended, s.last) >= ?", vec![nanoseconds(since).into()]));
         }
         if let Some(until) = filter.until {
-            conditions.push(Condition::new("s.start < ?", vec![ceiling(until).into()]));
+            conditions.push(Condition::new("s.start < ?", vec![nanoseconds(until).into()]));
         }
         if filter.asks_of_commands() {
             conditions.push(self.with_command(query, sets)?);
@@ -235,6 +239,7 @@ impl Index {
         }
         let Some(sets) = self.sets(&query.filter)? else { return Ok(nothing) };
         let mut conditions = times("c.time", &query.filter);
+        conditions.extend(self.of_logs("c"));
         conditions.extend(tests(&sets, None));
         let (condition, values) = joined(&conditions);
         let sql = format!(
@@ -250,7 +255,7 @@ impl Index {
         let mut read = Vec::new();
         while let Some(row) = rows.next()? {
             let approval = Approval {
-                time: Timestamp::from_microsecond(row.get(3)?)?,
+                time: time(row.get(3)?)?,
                 name: row.get(5)?,
                 verdict: text(row, 4)?,
                 approvers: serde_json::from_str(&text(row, 6)?)?,
@@ -312,7 +317,7 @@ fn command(row: &Row<'_>) -> anyhow::Result<Command> {
     Ok(Command {
         number: row.get(1)?,
         sequence: row.get::<_, i64>(2)?.cast_unsigned(),
-        time: Timestamp::from_microsecond(row.get(3)?)?,
+        time: time(row.get(3)?)?,
         verdict: text(row, 4)?,
         rule: text(row, 5)?,
         operation: text(row, 6)?,
@@ -328,13 +333,12 @@ fn command(row: &Row<'_>) -> anyhow::Result<Command> {
 }
 
 fn session(row: &Row<'_>) -> anyhow::Result<SessionSummary> {
-    let time = |column| anyhow::Ok(Timestamp::from_microsecond(row.get(column)?)?);
     let count = |column| anyhow::Ok(row.get::<_, i64>(column)?.cast_unsigned());
     let mut session: SessionSummary = serde_json::from_str(&text(row, 2)?)?;
     session.id = row.get(1)?;
-    session.start = time(3)?;
-    session.last = time(4)?;
-    session.end = row.get::<_, Option<i64>>(5)?.map(Timestamp::from_microsecond).transpose()?;
+    session.start = time(row.get(3)?)?;
+    session.last = time(row.get(4)?)?;
+    session.end = row.get::<_, Option<i64>>(5)?.map(time).transpose()?;
     session.reason = row.get(6)?;
     session.statements = count(7)?;
     session.allowed = count(8)?;
@@ -342,6 +346,11 @@ fn session(row: &Row<'_>) -> anyhow::Result<SessionSummary> {
     session.held = count(10)?;
     session.masked = count(11)?;
     Ok(session)
+}
+
+/// A time as the tables have it.
+fn time(nanoseconds: i64) -> Result<Timestamp, jiff::Error> {
+    Timestamp::from_nanosecond(nanoseconds.into())
 }
 
 fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {

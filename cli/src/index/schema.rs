@@ -1,13 +1,16 @@
-//! The tables. Texts that repeat are kept once, under a keyed digest; times are microseconds since 1970.
+//! The tables. Texts that repeat are kept once, under a keyed digest; times are nanoseconds since 1970, as
+//! records have them.
 
 use rusqlite::{Connection, params};
 
 /// Version of the tables: an index of another one is emptied.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 const TABLES: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE logs (id INTEGER PRIMARY KEY, directory TEXT NOT NULL UNIQUE, position TEXT NOT NULL);
+-- first: sequence of its first record when it was read last; retention removes the oldest
+CREATE TABLE logs (
+    id INTEGER PRIMARY KEY, directory TEXT NOT NULL UNIQUE, position TEXT NOT NULL, first INTEGER NOT NULL);
 -- masked texts of commands
 CREATE TABLE texts (id INTEGER PRIMARY KEY, text TEXT NOT NULL);
 -- rules, operations, outcomes and what else has few values
@@ -20,7 +23,8 @@ CREATE TABLE sessions (
     id INTEGER PRIMARY KEY, log INTEGER NOT NULL, session TEXT NOT NULL, who INTEGER NOT NULL,
     start INTEGER NOT NULL, last INTEGER NOT NULL, ended INTEGER, reason INTEGER,
     statements INTEGER NOT NULL, allowed INTEGER NOT NULL, denied INTEGER NOT NULL, held INTEGER NOT NULL,
-    masked INTEGER NOT NULL, UNIQUE (session, log));
+    masked INTEGER NOT NULL, first_sequence INTEGER NOT NULL, last_sequence INTEGER NOT NULL,
+    UNIQUE (session, log));
 CREATE TABLE commands (
     session INTEGER NOT NULL, number INTEGER NOT NULL, sequence INTEGER NOT NULL, log INTEGER NOT NULL,
     who INTEGER NOT NULL, time INTEGER NOT NULL,
@@ -53,7 +57,7 @@ CREATE INDEX IF NOT EXISTS sessions_start ON sessions (start, session);
 pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA temp_store = MEMORY;
-         PRAGMA cache_size = -131072; PRAGMA mmap_size = 1073741824;",
+         PRAGMA cache_size = -131072; PRAGMA mmap_size = 1073741824; PRAGMA secure_delete = ON;",
     )?;
     let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if version == VERSION {
@@ -87,4 +91,14 @@ pub(super) fn forget(connection: &Connection, directory: &str) -> rusqlite::Resu
     }
     connection.execute("DELETE FROM logs WHERE directory = ?1", [directory])?;
     Ok(())
+}
+
+/// Drops texts that nothing has any more: what was removed from the logs is not kept here. Needs the indexes.
+pub(super) fn sweep(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(
+        "DELETE FROM texts WHERE NOT EXISTS (SELECT 1 FROM commands c WHERE c.text = texts.id)
+             AND id NOT IN (SELECT text FROM approvals WHERE text IS NOT NULL);
+         DELETE FROM masks WHERE NOT EXISTS (SELECT 1 FROM commands c WHERE c.masked = masks.id);
+         DELETE FROM who WHERE id NOT IN (SELECT who FROM sessions);",
+    )
 }

@@ -1,6 +1,6 @@
 //! Filling the index.
 
-use crate::index::signed;
+use crate::index::{nanoseconds, signed};
 use proxy_audit::event::key;
 use proxy_audit::query::{ApprovalRow, Assembler, Command, CommandRow, Row, SessionSummary};
 use proxy_audit::record::Record;
@@ -20,6 +20,8 @@ pub(super) struct Writer<'a> {
     rows: Vec<Row>,
     /// Row identifiers of sessions and of whose they are, by their identifier.
     sessions: HashMap<String, Ids>,
+    /// First and last sequence of their records, as far as they were read.
+    spans: HashMap<String, (u64, u64)>,
     /// Texts that are in the tables.
     written: HashSet<i64>,
 }
@@ -32,50 +34,39 @@ struct Ids {
 }
 
 impl<'a> Writer<'a> {
-    /// Goes on with the log of this identifier, or begins one.
-    pub(super) fn new(
-        connection: &'a Connection,
-        key: &'a [u8],
-        log: Option<i64>,
-        directory: &str,
-    ) -> anyhow::Result<Self> {
-        let log = if let Some(log) = log {
-            log
-        } else {
-            connection.execute("INSERT INTO logs (directory, position) VALUES (?1, '')", [directory])?;
-            connection.last_insert_rowid()
-        };
-        Ok(Self {
+    /// Goes on with the log of this identifier.
+    pub(super) fn new(connection: &'a Connection, key: &'a [u8], log: i64) -> Self {
+        Self {
             connection,
             key,
             log,
             assembler: Assembler::default(),
             rows: Vec::new(),
             sessions: HashMap::new(),
+            spans: HashMap::new(),
             written: HashSet::new(),
-        })
+        }
     }
 
     /// Takes the next record.
     pub(super) fn add(&mut self, record: &Record) -> anyhow::Result<()> {
-        if let Some(session) = record.text(key::SESSION_ID)
-            && !self.assembler.has(session)
-        {
-            self.resume(session)?;
+        if let Some(session) = record.text(key::SESSION_ID) {
+            if !self.assembler.has(session) {
+                self.resume(session)?;
+            }
+            let at = record.sequence();
+            self.spans.entry(session.to_owned()).or_insert((at, at)).1 = at;
         }
         let rows = &mut self.rows;
         self.assembler.feed(record, &mut |row| rows.push(row));
         self.write_rows()
     }
 
-    /// Writes what is still open, as far as it is known, and where reading got to.
-    pub(super) fn finish(mut self, position: &str) -> anyhow::Result<()> {
+    /// Writes what is still open, as far as it is known.
+    pub(super) fn finish(mut self) -> anyhow::Result<()> {
         let rows = &mut self.rows;
         std::mem::take(&mut self.assembler).finish(&mut |row| rows.push(row));
-        self.write_rows()?;
-        self.connection
-            .execute("UPDATE logs SET position = ?1 WHERE id = ?2", params![position, self.log])?;
-        Ok(())
+        self.write_rows()
     }
 
     fn write_rows(&mut self) -> anyhow::Result<()> {
@@ -103,25 +94,28 @@ impl<'a> Writer<'a> {
 
     fn session(&mut self, session: &SessionSummary) -> anyhow::Result<()> {
         let id = self.ids(session)?.session;
+        let span = self.spans.get(&session.id).copied().unwrap_or_default();
         let reason = session.reason.as_deref().map(|reason| self.name(reason)).transpose()?;
         self.connection
             .prepare_cached(
                 "UPDATE sessions SET last = ?2, ended = ?3, reason = ?4, statements = ?5, allowed = ?6,
-                 denied = ?7, held = ?8, masked = ?9 WHERE id = ?1",
+                 denied = ?7, held = ?8, masked = ?9, last_sequence = ?10 WHERE id = ?1",
             )?
             .execute(params![
                 id,
-                session.last.as_microsecond(),
-                session.end.map(jiff::Timestamp::as_microsecond),
+                nanoseconds(session.last),
+                session.end.map(nanoseconds),
                 reason,
                 signed(session.statements)?,
                 signed(session.allowed)?,
                 signed(session.denied)?,
                 signed(session.held)?,
                 signed(session.masked)?,
+                signed(span.1)?,
             ])?;
         if session.end.is_some() {
             self.sessions.remove(&session.id);
+            self.spans.remove(&session.id);
         }
         Ok(())
     }
@@ -139,13 +133,15 @@ impl<'a> Writer<'a> {
         let id = if let Some(id) = found {
             id
         } else {
-            let start = session.start.as_microsecond();
+            let (start, span) =
+                (nanoseconds(session.start), self.spans.get(&session.id).copied().unwrap_or_default());
             self.connection
                 .prepare_cached(
                     "INSERT INTO sessions (log, session, who, start, last, statements, allowed, denied, held,
-                     masked) VALUES (?1, ?2, ?3, ?4, ?4, 0, 0, 0, 0, 0)",
+                     masked, first_sequence, last_sequence)
+                     VALUES (?1, ?2, ?3, ?4, ?4, 0, 0, 0, 0, 0, ?5, ?6)",
                 )?
-                .execute(params![self.log, session.id, who, start])?;
+                .execute(params![self.log, session.id, who, start, signed(span.0)?, signed(span.1)?])?;
             self.connection.last_insert_rowid()
         };
         let ids = Ids { session: id, who };
@@ -164,7 +160,7 @@ impl<'a> Writer<'a> {
         let (operation, text) = (self.name(&command.operation)?, self.keep("texts", &command.text)?);
         let outcome = command.outcome.as_deref().map(|name| self.name(name)).transpose()?;
         let status = command.status_code.as_deref().map(|name| self.name(name)).transpose()?;
-        let time = command.time.as_microsecond();
+        let time = nanoseconds(command.time);
         let sequence = signed(command.sequence)?;
         let (log, number, rows, bytes) = (self.log, command.number, command.rows, command.bytes);
         let duration = command.duration_us;
@@ -185,7 +181,7 @@ impl<'a> Writer<'a> {
         let Ids { session, who } = self.ids(&row.session)?;
         let (verdict, rule) = (self.name(&row.approval.verdict)?, self.name(&row.rule)?);
         let text = self.keep("texts", &row.text)?;
-        let time = row.approval.time.as_microsecond();
+        let time = nanoseconds(row.approval.time);
         let approvers = serde_json::to_string(&row.approval.approvers)?;
         let (log, sequence, number, name) =
             (self.log, signed(row.sequence)?, row.command, &row.approval.name);

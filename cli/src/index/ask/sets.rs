@@ -1,7 +1,6 @@
 //! What a filter asks for, as sets of row identifiers, and as conditions.
 
-use crate::index::Index;
-use jiff::Timestamp;
+use crate::index::{Index, nanoseconds};
 use proxy_audit::query::{Command, Filter};
 use rusqlite::types::Value;
 
@@ -63,6 +62,13 @@ impl Index {
             sets.push(self.set("session", "SELECT id, session FROM sessions", starts)?);
         }
         Ok(sets.iter().all(|set| !set.members.is_empty()).then_some(Sets(sets)))
+    }
+
+    /// That a row of this table is of the logs that are asked about; nothing, where the index has no others.
+    pub(super) fn of_logs(&self, table: &str) -> Option<Condition> {
+        let logs = self.logs.as_ref()?;
+        let sql = format!("+{table}.log IN (SELECT value FROM json_each(?))");
+        Some(Condition::new(sql, vec![json(logs).into()]))
     }
 
     fn set(&self, column: &'static str, sql: &str, fits: impl Fn(&str) -> bool) -> anyhow::Result<Set> {
@@ -162,9 +168,13 @@ impl Set {
     }
 
     fn json(&self) -> String {
-        let members: Vec<String> = self.members.iter().map(i64::to_string).collect();
-        format!("[{}]", members.join(","))
+        json(&self.members)
     }
+}
+
+fn json(members: &[i64]) -> String {
+    let members: Vec<String> = members.iter().map(i64::to_string).collect();
+    format!("[{}]", members.join(","))
 }
 
 #[derive(Clone)]
@@ -188,12 +198,7 @@ pub(super) fn joined(conditions: &[Condition]) -> (String, Vec<Value>) {
 pub(super) fn times(column: &str, filter: &Filter) -> Vec<Condition> {
     let since = filter.since.map(|since| (">=", since));
     let until = filter.until.map(|until| ("<", until));
-    let condition = |(sign, time)| Condition::new(format!("{column} {sign} ?"), vec![ceiling(time).into()]);
+    let condition =
+        |(sign, time)| Condition::new(format!("{column} {sign} ?"), vec![nanoseconds(time).into()]);
     since.into_iter().chain(until).map(condition).collect()
-}
-
-/// The first microsecond that is not before this time.
-pub(super) fn ceiling(time: Timestamp) -> i64 {
-    let whole = time.as_microsecond();
-    whole.saturating_add(i64::from(time.as_nanosecond() > i128::from(whole) * 1_000))
 }

@@ -81,10 +81,9 @@ impl SessionSummary {
         }
     }
 
-    /// Microseconds from its first to its last record, both times cut to whole ones: so an index that keeps no more of
-    /// them puts sessions in the same order.
-    pub fn lasted(&self) -> i64 {
-        self.last.as_microsecond() - self.start.as_microsecond()
+    /// Nanoseconds from its first to its last record.
+    pub fn lasted(&self) -> i128 {
+        self.last.as_nanosecond() - self.start.as_nanosecond()
     }
 
     pub(super) fn add(&mut self, record: &Record) {
