@@ -18,8 +18,10 @@ mod expression;
 mod from;
 mod from_function;
 mod function;
+mod history;
 mod json;
 mod key;
+mod meant;
 mod modify;
 mod names;
 mod parse;
@@ -36,12 +38,13 @@ mod text;
 mod utility;
 mod walk;
 
+pub use meant::Meant;
 pub(crate) use relation::ViewFacts;
-pub use state::{Prepared, SessionState, StateChange};
+pub use state::{Cursor, Prepared, SessionState, StateChange};
 
 use crate::catalogue::Catalogue;
 use key::Key;
-pub(crate) use key::{Circumstances, Recent};
+pub(crate) use key::{Circumstances, Recent, Sense};
 use lru::LruCache;
 use proxy_policy::Command;
 use run::Subject;
@@ -175,8 +178,8 @@ impl Analyzer {
     }
 
     /// What executing a prepared statement of the session means, for a protocol-level `Bind` to its name, however it
-    /// was prepared. Names in it stand for what they did then and for what they do now: the server may plan it again
-    /// or not. `None`: no such statement.
+    /// was prepared. Names in it stand for what they did at any time since, and for what they do now: the server may
+    /// plan it again or not. `None`: no such statement.
     pub fn analyze_prepared(
         &self,
         name: &str,

@@ -258,6 +258,7 @@ impl Postgres {
             state,
             catalogue: None,
             recent: crate::analyze::Recent::default(),
+            sense: None,
             stale: None,
             transaction: crate::relay::Transaction::default(),
             uncertain: false,

@@ -97,7 +97,7 @@ impl Walk<'_> {
             return relation.schemaname.clone();
         }
         match self.catalogue.resolve(&self.state, "", &relation.relname) {
-            crate::catalogue::Resolved::Known(known) => known.schema.clone(),
+            crate::catalogue::Resolved::Known(known, _) => known.schema.clone(),
             crate::catalogue::Resolved::Unknown(_) => String::new(),
         }
     }

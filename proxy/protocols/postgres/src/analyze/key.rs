@@ -1,5 +1,6 @@
 //! What analyses are remembered by: the text, and everything in the session that its meaning depends on.
 
+use super::history::{History, Part};
 use super::{Analysis, SessionState};
 use crate::catalogue::Catalogue;
 use std::borrow::Borrow;
@@ -13,7 +14,7 @@ pub(crate) struct Circumstances<'a> {
     role: &'a str,
     database: &'a str,
     search_path: &'a [String],
-    history: u64,
+    history: History,
     generation: u64,
 }
 
@@ -61,7 +62,7 @@ struct Kept {
     role: String,
     database: String,
     search_path: Vec<String>,
-    history: u64,
+    history: History,
     generation: u64,
 }
 
@@ -136,6 +137,40 @@ impl<'a> Borrow<dyn Keyed + 'a> for Key {
     }
 }
 
+/// Everything that names depend on: where it is the same, so is what they stand for.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) struct Sense {
+    role: String,
+    search_path: Vec<String>,
+    objects: Part,
+    generation: u64,
+}
+
+impl Sense {
+    pub(crate) fn of(state: &SessionState, catalogue: &Catalogue) -> Self {
+        Self {
+            role: state.role.clone(),
+            search_path: state.search_path.clone(),
+            objects: state.history().objects,
+            generation: catalogue.generation(),
+        }
+    }
+
+    /// Whether this is still what names depend on.
+    pub(crate) fn holds(&self, state: &SessionState, catalogue: &Catalogue) -> bool {
+        self.objects == state.history().objects
+            && self.generation == catalogue.generation()
+            && self.role == state.role
+            && self.search_path == state.search_path
+    }
+
+    /// The same objects are there, be it that they are looked up by another path. Where the server takes two paths for
+    /// the same, the same names stand for the same; where it does not, it analyses anew.
+    pub(crate) fn has_the_objects_of(&self, other: &Self) -> bool {
+        self.objects == other.objects && self.generation == other.generation
+    }
+}
+
 /// The analyses of what a session ran last. Its prepared texts are known by their address.
 #[derive(Debug, Default)]
 pub(crate) struct Recent {
@@ -172,7 +207,9 @@ mod tests {
     #[test]
     fn parts_find_the_key_that_was_made_of_them_and_no_other() {
         let path = ["a".to_owned(), "b".to_owned()];
-        let under = Circumstances { role: "r", database: "d", search_path: &path, history: 1, generation: 2 };
+        let mut history = History::default();
+        history.objects.changed("by a test");
+        let under = Circumstances { role: "r", database: "d", search_path: &path, history, generation: 2 };
         let known = HashSet::from([under.key(0, "select 1").to_key()]);
         let finds = |parts: Parts<'_>| known.contains(&parts as &dyn Keyed);
         assert!(finds(under.key(0, "select 1")));
@@ -181,7 +218,7 @@ mod tests {
             under.key(0, "select 2"),
             Circumstances { role: "d", database: "r", ..under }.key(0, "select 1"),
             Circumstances { search_path: &path[..1], ..under }.key(0, "select 1"),
-            Circumstances { history: 2, ..under }.key(0, "select 1"),
+            Circumstances { history: History::default(), ..under }.key(0, "select 1"),
             Circumstances { generation: 3, ..under }.key(0, "select 1"),
         ] {
             assert!(!finds(other), "{other:?}");
@@ -209,7 +246,7 @@ mod tests {
         assert!(!knows(&recent, &text, &state, &catalogue));
         state.search_path = path;
         assert!(knows(&recent, &text, &state, &catalogue));
-        state.prepare("a", "SELECT 2");
+        state.prepare("a", &"SELECT 2".into(), analysis.meant());
         assert!(!knows(&recent, &text, &state, &catalogue));
         recent.keep(&"SELECT 3".into(), Circumstances::of(&state, &catalogue), &analysis);
         assert!(!knows(&recent, &text, &state, &catalogue), "what was known before the change is forgotten");

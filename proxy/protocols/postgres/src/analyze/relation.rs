@@ -22,10 +22,12 @@ pub(crate) struct ViewFacts {
 }
 
 impl Walk<'_> {
-    /// Every relation that a name may stand for, `schema.name`; one that is not found is noted as unresolved.
+    /// Every relation that a name may stand for, `schema.name`, the likeliest first; one that is not found is noted as unresolved.
     pub(super) fn relation_names(&mut self, schema: &str, name: &str) -> Vec<String> {
         match self.catalogue.resolve(&self.state, schema, name) {
-            Resolved::Known(relation) => vec![relation.qualified()],
+            Resolved::Known(relation, hidden) => {
+                std::iter::once(relation).chain(hidden).map(|relation| relation.qualified()).collect()
+            }
             Resolved::Unknown(candidates) => {
                 self.unresolved.push(if schema.is_empty() {
                     name.to_owned()
@@ -46,7 +48,11 @@ impl Walk<'_> {
         unbounded: bool,
     ) {
         match self.catalogue.resolve(&self.state, &relation.schemaname, &relation.relname) {
-            Resolved::Known(known) => self.touch_known(&known, effect, access, unbounded),
+            Resolved::Known(known, hidden) => {
+                for relation in std::iter::once(&known).chain(&hidden) {
+                    self.touch_known(relation, effect, access, unbounded);
+                }
+            }
             Resolved::Unknown(candidates) => {
                 self.unresolved.push(relation.relname.clone());
                 for name in candidates {
@@ -100,7 +106,14 @@ impl Walk<'_> {
     /// The rows of a relation without noting anything but what a view's definition does.
     pub(super) fn rows_by_name(&mut self, relation: &RangeVar) -> (Rowset, Vec<String>) {
         match self.catalogue.resolve(&self.state, &relation.schemaname, &relation.relname) {
-            Resolved::Known(known) => (self.rows_of(&known), Vec::new()),
+            Resolved::Known(known, hidden) => {
+                let mut rows = self.rows_of(&known);
+                for relation in &hidden {
+                    let others = self.rows_of(relation);
+                    rows = rows.union(&others);
+                }
+                (rows, Vec::new())
+            }
             Resolved::Unknown(candidates) => {
                 let sources = candidates.iter().map(|name| ColumnName(format!("{name}.*"))).collect();
                 let from = Provenance { sources, opaque: true, verbatim: false };

@@ -167,12 +167,12 @@ fn assemble(subject: Subject<'_>, state: &SessionState, mut walk: Walk<'_>, fact
     }
 }
 
-fn is_undoable(touch: &Touch) -> bool {
+pub(super) fn is_undoable(touch: &Touch) -> bool {
     use super::effect::{DELETE, INSERT, LOCK, SELECT, UPDATE};
     touch.object == "relation" && [DELETE, INSERT, LOCK, SELECT, UPDATE].contains(&touch.effect)
 }
 
-fn outputs(rows: Option<&Rowset>) -> Outputs {
+pub(super) fn outputs(rows: Option<&Rowset>) -> Outputs {
     match rows {
         None => Outputs::None,
         Some(rows) if rows.rest.is_some() => Outputs::Unaligned(rows.all()),
@@ -184,8 +184,7 @@ fn outputs(rows: Option<&Rowset>) -> Outputs {
 /// another spelling nor another search path is another statement, and another object is.
 fn canonical(scanned: Option<&Scanned<'_>>, text: &str, touches: &[Touch]) -> String {
     let mut canonical = scanned.map_or_else(|| text.to_owned(), Scanned::canonical);
-    let mut objects: Vec<String> =
-        touches.iter().map(|touch| format!("{} {} {touch}", touch.effect, touch.object)).collect();
+    let mut objects: Vec<String> = touches.iter().map(super::meant::object).collect();
     objects.sort_unstable();
     for object in objects {
         canonical.push('\n');
@@ -226,7 +225,12 @@ fn failed(subject: Subject<'_>, state: &SessionState, why: &str) -> Analysed {
 impl Walk<'_> {
     /// Outside a block, what was set for the transaction only ends with the text.
     fn change_if_local(&mut self) {
-        let local = |change: &StateChange| matches!(change, StateChange::SearchPath { local: true, .. });
+        let local = |change: &StateChange| {
+            matches!(
+                change,
+                StateChange::SearchPath { local: true, .. } | StateChange::Role { local: true, .. }
+            )
+        };
         if self.changes.iter().any(local) {
             self.change(StateChange::LocalEnds);
         }

@@ -59,7 +59,7 @@ impl Walk<'_> {
                 let role = first.filter(|role| {
                     !role.eq_ignore_ascii_case("none") && !role.eq_ignore_ascii_case("default")
                 });
-                self.change(StateChange::Role(role.map(str::to_owned)));
+                self.change(StateChange::Role { role: role.map(str::to_owned), local });
                 return;
             }
             "search_path" => {

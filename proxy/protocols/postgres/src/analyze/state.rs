@@ -1,15 +1,13 @@
 //! What earlier statements of a session changed about the meaning of later ones.
 
+use super::history::History;
+use super::meant::Meant;
 use crate::catalogue::Relation;
 use pg_query::protobuf::Node;
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
-/// Histories are compared by their hashes, so whoever writes statements must not be able to choose those.
-static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-
-/// Most subtransactions that are told apart; beyond, rolling back forgets what is known.
+/// Most savepoints that are followed.
 const SAVEPOINTS_MAX: usize = 64;
 
 /// Facts of a session that change what a text means. Cheap to clone.
@@ -24,16 +22,23 @@ pub struct SessionState {
     initial: Option<Arc<Initial>>,
     relations: Overlay,
     prepared: Arc<HashMap<String, Prepared>>,
-    cursors: Arc<HashMap<String, Prepared>>,
+    cursors: Arc<HashMap<String, Cursor>>,
     transaction: Arc<Vec<Snapshot>>,
-    /// Search path that comes back when the transaction ends.
-    after_transaction: Option<Vec<String>>,
-    history: u64,
+    /// What comes back when the transaction ends.
+    after: After,
+    history: History,
 }
 
 type Overlay = Arc<HashMap<(String, String), Option<Arc<Relation>>>>;
 
-#[derive(Debug, Eq, PartialEq)]
+/// Settings before they were set for the rest of the transaction only.
+#[derive(Clone, Debug, Default)]
+struct After {
+    role: Option<String>,
+    search_path: Option<Vec<String>>,
+}
+
+#[derive(Debug)]
 struct Initial {
     role: String,
     search_path: Vec<String>,
@@ -46,49 +51,44 @@ struct Snapshot {
     savepoint: Option<String>,
     role: String,
     search_path: Vec<String>,
+    after: After,
     relations: Overlay,
-    cursors: Arc<HashMap<String, Prepared>>,
+    cursors: Arc<HashMap<String, Cursor>>,
+    history: History,
 }
 
-/// A statement that the session prepared, by SQL or by protocol, or declared a cursor for.
+/// A statement that the session prepared, by SQL or by protocol.
 #[derive(Clone, Debug)]
 pub struct Prepared {
-    text: String,
+    text: Arc<str>,
     statement: Option<Arc<Node>>,
-    hold: bool,
-    then: Arc<Then>,
+    /// Everything that its names may stand for: the server keeps its plan from any time since it was prepared.
+    pub(super) meant: Arc<Meant>,
 }
 
-/// What names stood for when a statement was prepared.
+/// A cursor that the session declared.
 #[derive(Clone, Debug)]
-struct Then {
-    role: String,
-    search_path: Vec<String>,
-    relations: Overlay,
+pub struct Cursor {
+    /// The `DECLARE`.
+    pub(super) text: String,
+    /// It outlives its transaction.
+    pub(super) hold: bool,
+    /// What its query meant when it was declared, and means to its end.
+    pub(super) meant: Arc<Meant>,
 }
 
 impl Prepared {
-    /// `hold`: a cursor that outlives its transaction.
-    pub(super) fn new(text: String, statement: Option<Arc<Node>>, hold: bool, state: &SessionState) -> Self {
-        let then = Then {
-            role: state.role.clone(),
-            search_path: state.search_path.clone(),
-            relations: Arc::clone(&state.relations),
-        };
-        Self { text, statement, hold, then: Arc::new(then) }
+    pub(super) fn by_sql(text: &str, statement: &Node, meant: Meant) -> Self {
+        Self { text: text.into(), statement: Some(Arc::new(statement.clone())), meant: Arc::new(meant) }
     }
 
-    /// The session as it was then, as far as names go.
-    pub(super) fn state_then(&self, now: &SessionState) -> SessionState {
-        SessionState {
-            role: self.then.role.clone(),
-            search_path: self.then.search_path.clone(),
-            relations: Arc::clone(&self.then.relations),
-            ..now.clone()
-        }
+    /// All that it may mean if it may mean this as well; `None`: that is nothing new.
+    pub(crate) fn gains(&self, meant: &Meant) -> Option<Arc<Meant>> {
+        let both = self.meant.union(meant);
+        (both != *self.meant).then(|| Arc::new(both))
     }
 
-    /// The text that prepared it: the statement, or the `PREPARE` or `DECLARE` around it.
+    /// The text that prepared it: the statement, or the `PREPARE` around it.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -96,6 +96,13 @@ impl Prepared {
     /// The statement inside, unless the text is all there is.
     pub(super) fn statement(&self) -> Option<&Arc<Node>> {
         self.statement.as_ref()
+    }
+}
+
+impl Cursor {
+    /// The `DECLARE` around its query.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 }
 
@@ -120,6 +127,13 @@ pub enum StateChange {
         /// What was prepared.
         statement: Prepared,
     },
+    /// The server may have planned a prepared statement again, so that its names stand for more than they did.
+    Replanned {
+        /// Its name.
+        name: String,
+        /// What it was found to mean at any time.
+        meant: Arc<Meant>,
+    },
     /// A prepared statement is gone; `None`: all of them.
     Deallocated(Option<String>),
     /// A cursor was declared.
@@ -127,7 +141,7 @@ pub enum StateChange {
         /// Its name.
         cursor: String,
         /// Its query.
-        query: Prepared,
+        query: Cursor,
     },
     /// A cursor is gone; `None`: all of them.
     Closed(Option<String>),
@@ -139,7 +153,12 @@ pub enum StateChange {
         local: bool,
     },
     /// The session runs as another role; `None`: the one it started as.
-    Role(Option<String>),
+    Role {
+        /// The new role.
+        role: Option<String>,
+        /// Only until the transaction ends.
+        local: bool,
+    },
     /// Temporary relations are gone.
     TemporaryDiscarded,
     /// A transaction block begins.
@@ -152,6 +171,8 @@ pub enum StateChange {
     RolledBack,
     /// A savepoint is set.
     Savepoint(String),
+    /// A savepoint is gone, and those after it; what came after them stays.
+    Released(String),
     /// What came after a savepoint is undone.
     RolledBackTo(String),
 }
@@ -177,9 +198,9 @@ impl SessionState {
     pub(super) fn apply_one(&mut self, change: &StateChange) {
         if self.initial.is_none() {
             let initial = Initial { role: self.role.clone(), search_path: self.search_path.clone() };
+            self.history.initial.changed(format_args!("{initial:?}"));
             self.initial = Some(Arc::new(initial));
         }
-        self.history = HASHER.hash_one((self.history, fingerprint(change)));
         match change {
             StateChange::Created(relation) => {
                 let key = (relation.schema.clone(), relation.name.clone());
@@ -194,6 +215,11 @@ impl SessionState {
             StateChange::Prepared { name, statement } => {
                 Arc::make_mut(&mut self.prepared).insert(name.clone(), statement.clone());
             }
+            StateChange::Replanned { name, meant } => {
+                if let Some(statement) = Arc::make_mut(&mut self.prepared).get_mut(name) {
+                    statement.meant = Arc::clone(meant);
+                }
+            }
             StateChange::Deallocated(Some(name)) => drop(Arc::make_mut(&mut self.prepared).remove(name)),
             StateChange::Deallocated(None) => self.prepared = Arc::default(),
             StateChange::Declared { cursor, query } => {
@@ -205,14 +231,16 @@ impl SessionState {
                 Arc::make_mut(&mut self.relations).retain(|(schema, _), _| schema != "pg_temp");
             }
             StateChange::SearchPath { .. }
-            | StateChange::Role(_)
+            | StateChange::Role { .. }
             | StateChange::Begin
             | StateChange::Committed
             | StateChange::LocalEnds
             | StateChange::RolledBack
             | StateChange::Savepoint(_)
+            | StateChange::Released(_)
             | StateChange::RolledBackTo(_) => self.apply_transactional(change),
         }
+        self.note(change);
     }
 
     fn apply_transactional(&mut self, change: &StateChange) {
@@ -221,33 +249,39 @@ impl SessionState {
                 let path =
                     path.clone().or_else(|| self.initial.as_ref().map(|initial| initial.search_path.clone()));
                 let before = std::mem::replace(&mut self.search_path, path.unwrap_or_default());
-                if *local {
-                    self.after_transaction.get_or_insert(before);
-                } else {
-                    self.after_transaction = None;
-                }
+                let kept = self.after.search_path.take();
+                self.after.search_path = local.then(|| kept.unwrap_or(before));
             }
-            StateChange::Role(role) => {
+            StateChange::Role { role, local } => {
                 let role = role.clone().or_else(|| self.initial.as_ref().map(|initial| initial.role.clone()));
-                self.role = role.unwrap_or_default();
+                let before = std::mem::replace(&mut self.role, role.unwrap_or_default());
+                let kept = self.after.role.take();
+                self.after.role = local.then(|| kept.unwrap_or(before));
             }
             StateChange::Begin => self.snapshot(None),
             StateChange::Savepoint(name) => self.snapshot(Some(name.clone())),
             StateChange::Committed => {
                 self.transaction = Arc::default();
-                Arc::make_mut(&mut self.cursors).retain(|_, cursor| cursor.hold);
+                if self.cursors.values().any(|cursor| !cursor.hold) {
+                    Arc::make_mut(&mut self.cursors).retain(|_, cursor| cursor.hold);
+                    self.history.cursors.changed("committed");
+                }
                 self.local_ends();
             }
             StateChange::LocalEnds => self.local_ends(),
             StateChange::RolledBack => {
-                self.after_transaction = None;
+                self.local_ends();
                 let first = self.transaction.first().cloned();
                 self.restore(first);
                 self.transaction = Arc::default();
             }
+            StateChange::Released(name) => {
+                if let Some(position) = self.savepoint(name) {
+                    Arc::make_mut(&mut self.transaction).truncate(position);
+                }
+            }
             StateChange::RolledBackTo(name) => {
-                let position =
-                    self.transaction.iter().rposition(|snapshot| snapshot.savepoint.as_ref() == Some(name));
+                let position = self.savepoint(name);
                 let found = position.and_then(|position| self.transaction.get(position)).cloned();
                 self.restore(found);
                 if let Some(position) = position {
@@ -258,8 +292,61 @@ impl SessionState {
         }
     }
 
+    /// Keeps the history in step with what was just applied.
+    fn note(&mut self, change: &StateChange) {
+        let Self { history, .. } = self;
+        match change {
+            StateChange::Created(_)
+            | StateChange::Dropped { .. }
+            | StateChange::SchemaCreated(_)
+            | StateChange::TemporaryDiscarded => history.objects.changed(format_args!("{change:?}")),
+            StateChange::Prepared { .. } | StateChange::Replanned { .. } | StateChange::Deallocated(_) => {
+                history.prepared.changed(fingerprint(change));
+            }
+            StateChange::Declared { .. } | StateChange::Closed(_) => {
+                history.cursors.changed(fingerprint(change));
+            }
+            // Role and path are circumstances of their own; what comes back when they end is not.
+            StateChange::SearchPath { local, .. } | StateChange::Role { local, .. } => {
+                if *local || !self.transaction.is_empty() {
+                    let Self { after, .. } = self;
+                    history.transaction.changed(format_args!("{change:?} {after:?}"));
+                }
+            }
+            StateChange::Released(_) => history.transaction.changed(format_args!("{change:?}")),
+            // Snapshots have histories of their own.
+            StateChange::Begin | StateChange::Savepoint(_) | StateChange::RolledBackTo(_) => {}
+            StateChange::LocalEnds if !self.transaction.is_empty() => history.transaction.changed("local"),
+            StateChange::LocalEnds | StateChange::Committed | StateChange::RolledBack => {
+                history.transaction.forget();
+            }
+        }
+        if self.relations.is_empty() {
+            self.history.objects.forget();
+        }
+        if self.prepared.is_empty() {
+            self.history.prepared.forget();
+        }
+        if self.cursors.is_empty() {
+            self.history.cursors.forget();
+        }
+    }
+
+    fn savepoint(&self, name: &str) -> Option<usize> {
+        self.transaction.iter().rposition(|snapshot| snapshot.savepoint.as_deref() == Some(name))
+    }
+
+    /// One more savepoint could not be followed.
+    pub(super) fn has_all_savepoints(&self) -> bool {
+        self.transaction.len() > SAVEPOINTS_MAX
+    }
+
     fn local_ends(&mut self) {
-        if let Some(path) = self.after_transaction.take() {
+        let After { role, search_path } = std::mem::take(&mut self.after);
+        if let Some(role) = role {
+            self.role = role;
+        }
+        if let Some(path) = search_path {
             self.search_path = path;
         }
     }
@@ -270,15 +357,22 @@ impl SessionState {
     }
 
     fn snapshot(&mut self, savepoint: Option<String>) {
-        if self.transaction.len() >= SAVEPOINTS_MAX || (savepoint.is_none() && !self.transaction.is_empty()) {
+        if self.has_all_savepoints() || (savepoint.is_none() && !self.transaction.is_empty()) {
             return;
         }
+        let Self { role, search_path, history, after, .. } = &mut *self;
+        let names = (history.objects, history.cursors);
+        history
+            .transaction
+            .changed(format_args!("{savepoint:?} {role:?} {search_path:?} {after:?} {names:?}"));
         let snapshot = Snapshot {
             savepoint,
+            after: self.after.clone(),
             role: self.role.clone(),
             search_path: self.search_path.clone(),
             relations: Arc::clone(&self.relations),
             cursors: Arc::clone(&self.cursors),
+            history: self.history,
         };
         Arc::make_mut(&mut self.transaction).push(snapshot);
     }
@@ -287,19 +381,35 @@ impl SessionState {
         let Some(snapshot) = snapshot else { return };
         self.role = snapshot.role;
         self.search_path = snapshot.search_path;
+        self.after = snapshot.after;
         self.relations = snapshot.relations;
         self.cursors = snapshot.cursors;
+        // Statements stay prepared.
+        self.history = History { prepared: self.history.prepared, ..snapshot.history };
+    }
+
+    /// A transaction that nobody began in so many words is undone: back to what was before it. Statements stay prepared.
+    pub(crate) fn undone_to(&mut self, before: Self) {
+        let prepared = (Arc::clone(&self.prepared), self.history.prepared);
+        *self = before;
+        (self.prepared, self.history.prepared) = prepared;
     }
 
     /// Forgets what the session created outside its temporary schema: a newer catalogue holds it.
     pub fn catalogue_refreshed(&mut self) {
+        if self.relations.keys().all(|(schema, _)| schema == "pg_temp") {
+            return;
+        }
         Arc::make_mut(&mut self.relations).retain(|(schema, _), _| schema == "pg_temp");
-        self.history = HASHER.hash_one((self.history, "refreshed"));
+        self.history.objects.changed("refreshed");
+        if self.relations.is_empty() {
+            self.history.objects.forget();
+        }
     }
 
-    /// Remembers a statement that the protocol prepared: SQL `EXECUTE` can name it.
-    pub fn prepare(&mut self, name: &str, text: &str) {
-        let statement = Prepared::new(text.to_owned(), None, false, self);
+    /// Remembers a statement that the protocol prepared, and what it was found to mean: SQL `EXECUTE` can name it.
+    pub fn prepare(&mut self, name: &str, text: &Arc<str>, meant: Meant) {
+        let statement = Prepared { text: Arc::clone(text), statement: None, meant: Arc::new(meant) };
         self.apply_one(&StateChange::Prepared { name: name.to_owned(), statement });
     }
 
@@ -309,7 +419,7 @@ impl SessionState {
     }
 
     /// The query of the cursor by that name.
-    pub fn cursor(&self, name: &str) -> Option<&Prepared> {
+    pub fn cursor(&self, name: &str) -> Option<&Cursor> {
         self.cursors.get(name)
     }
 
@@ -327,7 +437,7 @@ impl SessionState {
     }
 
     /// Identifies everything about the session that an analysis depends on besides role, database and search path.
-    pub(super) fn history(&self) -> u64 {
+    pub(super) fn history(&self) -> History {
         self.history
     }
 }
@@ -335,8 +445,106 @@ impl SessionState {
 /// What tells one change from another: texts instead of trees.
 fn fingerprint(change: &StateChange) -> String {
     match change {
-        StateChange::Prepared { name, statement } => format!("prepared {name:?} {}", statement.text),
-        StateChange::Declared { cursor, query } => format!("declared {cursor:?} {}", query.text),
+        StateChange::Prepared { name, statement } => {
+            format!("prepared {name:?} {:?} {:?}", statement.text, statement.meant)
+        }
+        StateChange::Declared { cursor, query } => format!("declared {cursor:?} {query:?}"),
         _ => format!("{change:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn created(schema: &str, name: &str) -> StateChange {
+        let relation = Relation { schema: schema.to_owned(), name: name.to_owned(), ..Relation::default() };
+        StateChange::Created(Arc::new(relation))
+    }
+
+    fn path(path: &str, local: bool) -> StateChange {
+        StateChange::SearchPath { path: Some(vec![path.to_owned()]), local }
+    }
+
+    /// A session in which something has happened, and what it has been through by then.
+    fn session() -> (SessionState, History) {
+        let mut state = SessionState::new("app", "shop");
+        state.apply(&[path("public", false), StateChange::Begin, StateChange::Committed]);
+        let history = state.history();
+        (state, history)
+    }
+
+    #[test]
+    fn a_transaction_leaves_no_history_unless_it_leaves_a_change() {
+        let savepoint = || StateChange::Savepoint("a".to_owned());
+        let back = || StateChange::RolledBackTo("a".to_owned());
+        for (changes, leaves) in [
+            (vec![StateChange::Begin, StateChange::Committed], false),
+            (vec![StateChange::Begin, StateChange::RolledBack], false),
+            (vec![StateChange::Begin, savepoint(), back(), StateChange::Committed], false),
+            (vec![StateChange::Begin, path("x", true), StateChange::Committed], false),
+            (
+                vec![
+                    StateChange::Begin,
+                    savepoint(),
+                    StateChange::Released("a".to_owned()),
+                    StateChange::Committed,
+                ],
+                false,
+            ),
+            (vec![StateChange::Begin, created("pg_temp", "t"), StateChange::RolledBack], false),
+            (vec![path("x", true), StateChange::LocalEnds], false),
+            (vec![created("pg_temp", "t"), StateChange::TemporaryDiscarded], false),
+            (vec![StateChange::Begin, created("pg_temp", "t"), StateChange::Committed], true),
+            (vec![StateChange::Begin, savepoint(), created("a", "t"), back(), StateChange::Committed], false),
+        ] {
+            let (mut state, before) = session();
+            for (index, change) in changes.iter().enumerate() {
+                state.apply_one(change);
+                let last = index + 1 == changes.len();
+                assert!(last || state.history() != before, "{changes:?} at {index}");
+            }
+            assert_eq!(state.history() != before, leaves, "{changes:?}");
+            assert_eq!(state.search_path, ["public"], "{changes:?}");
+        }
+    }
+
+    #[test]
+    fn within_a_transaction_what_it_goes_back_to_counts() {
+        let (mut one, _) = session();
+        let mut other = one.clone();
+        // The same names now, and others after `ROLLBACK TO`.
+        one.apply(&[StateChange::Begin, path("x", false), StateChange::Savepoint("a".to_owned())]);
+        one.apply(&[path("y", false)]);
+        other.apply(&[StateChange::Begin, path("z", false), StateChange::Savepoint("a".to_owned())]);
+        other.apply(&[path("y", false)]);
+        assert_eq!(one.search_path, other.search_path);
+        assert_ne!(one.history(), other.history());
+    }
+
+    #[test]
+    fn sessions_that_began_unlike_each_other_never_have_the_same_history() {
+        let began = |path: &str| {
+            let mut state = SessionState::new("app", "shop");
+            state.search_path = vec![path.to_owned()];
+            state.apply(&[StateChange::SearchPath { path: Some(vec!["x".to_owned()]), local: false }]);
+            state
+        };
+        let (one, other) = (began("a"), began("b"));
+        assert_eq!(one.search_path, other.search_path);
+        // `RESET search_path` brings unlike paths back.
+        assert_ne!(one.history(), other.history());
+    }
+
+    #[test]
+    fn settings_for_the_transaction_end_with_it_and_those_of_a_savepoint_with_that() {
+        let (mut state, _) = session();
+        let role = |role: &str, local: bool| StateChange::Role { role: Some(role.to_owned()), local };
+        state.apply(&[StateChange::Begin, role("other", true), path("x", true)]);
+        state.apply(&[StateChange::Savepoint("a".to_owned()), path("y", false), role("third", false)]);
+        state.apply(&[StateChange::RolledBackTo("a".to_owned())]);
+        assert_eq!((state.role.as_str(), state.search_path[0].as_str()), ("other", "x"));
+        state.apply(&[StateChange::Committed]);
+        assert_eq!((state.role.as_str(), state.search_path[0].as_str()), ("app", "public"));
     }
 }

@@ -4,7 +4,7 @@ use super::StatementKind;
 use super::effect;
 use super::names;
 use super::scope::{OutColumn, Rowset, opaque};
-use super::state::{Prepared, StateChange};
+use super::state::{Cursor, Prepared, StateChange};
 use super::walk::Walk;
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
@@ -87,7 +87,7 @@ impl Walk<'_> {
     fn top_select(&mut self, select: &SelectStmt) -> Facts {
         let rows = self.select(select);
         if let Some(into) = leftmost(select).into_clause.as_deref() {
-            self.create_from(into, rows, "table");
+            self.create_from(into, rows, false);
             return Facts::of(StatementKind::Query, "SELECT INTO");
         }
         if self.touches.is_empty() {
@@ -127,12 +127,17 @@ impl Walk<'_> {
                 (StatementKind::Rollback { chain }, "ROLLBACK", Some(StateChange::RolledBack))
             }
             TransactionStmtKind::TransStmtSavepoint => {
+                if self.state.has_all_savepoints() {
+                    self.give_up("more savepoints within one another than are followed");
+                }
                 (StatementKind::Savepoint, "SAVEPOINT", Some(StateChange::Savepoint(name)))
             }
             TransactionStmtKind::TransStmtRollbackTo => {
                 (StatementKind::Savepoint, "ROLLBACK TO", Some(StateChange::RolledBackTo(name)))
             }
-            TransactionStmtKind::TransStmtRelease => (StatementKind::Savepoint, "RELEASE", None),
+            TransactionStmtKind::TransStmtRelease => {
+                (StatementKind::Savepoint, "RELEASE", Some(StateChange::Released(name)))
+            }
             TransactionStmtKind::TransStmtCommitPrepared | TransactionStmtKind::TransStmtRollbackPrepared => {
                 self.give_up("a transaction prepared earlier, whose statements are not known here");
                 (StatementKind::Utility, "COMMIT PREPARED", None)
@@ -157,7 +162,7 @@ impl Walk<'_> {
             self.change(StateChange::Deallocated(None));
             self.change(StateChange::Closed(None));
             self.change(StateChange::SearchPath { path: None, local: false });
-            self.change(StateChange::Role(None));
+            self.change(StateChange::Role { role: None, local: false });
         }
         if matches!(mode, DiscardMode::DiscardAll | DiscardMode::DiscardTemp) {
             self.change(StateChange::TemporaryDiscarded);
@@ -175,7 +180,7 @@ impl Walk<'_> {
         let analyze = explain.options.iter().any(runs);
         if !analyze {
             self.state = state;
-            self.changes.truncate(before.2);
+            self.forget_changes(before.2);
             self.flows.clear();
             for touch in &mut self.touches {
                 if touch.object == "relation" {
@@ -201,12 +206,12 @@ impl Walk<'_> {
         let name = prepare.name.clone();
         if let Some(query) = prepare.query.as_deref() {
             let mark = self.mark_depth();
-            drop(self.query_node(query));
+            let meant = self.finding(|walk| walk.kept(query));
+            drop(self.does(&meant));
             if self.depth_since(mark) > KEPT_DEPTH_MAX {
                 self.give_up("too deep to be prepared");
             } else {
-                let statement =
-                    Prepared::new(text.to_owned(), Some(Arc::new(query.clone())), false, &self.state);
+                let statement = Prepared::by_sql(text, query, meant);
                 self.change(StateChange::Prepared { name: name.clone(), statement });
             }
         }
@@ -224,26 +229,14 @@ impl Walk<'_> {
     }
 
     /// What running a prepared statement does, and its rows if it returns any. The server plans it again at some times
-    /// and not at others, so names stand for what they did when it was prepared, and for what they do now.
+    /// and not at others, so its names stand for whatever they did at any of them.
     pub(super) fn executed(&mut self, name: &str) -> Option<Rowset> {
         let Some(prepared) = self.state.prepared(name).cloned() else {
             self.give_up("EXECUTE of a statement that this session did not prepare");
             return Some(Rowset::open(opaque()));
         };
-        let now = self.run_prepared(&prepared);
-        let state = prepared.state_then(&self.state);
-        let then = self.under(state, |walk| walk.run_prepared(&prepared));
-        now.zip(then).map(|(now, then)| now.union(&then))
-    }
-
-    /// Walks with names standing for something else; what it changes in the session is dropped.
-    fn under<T>(&mut self, state: super::SessionState, step: impl FnOnce(&mut Self) -> T) -> T {
-        let now = std::mem::replace(&mut self.state, state);
-        let changes = self.changes.len();
-        let result = step(self);
-        self.state = now;
-        self.changes.truncate(changes);
-        result
+        let now = self.finding(|walk| walk.run_prepared(&prepared));
+        self.found_again(name, &prepared, &now)
     }
 
     fn run_prepared(&mut self, prepared: &Prepared) -> Option<Rowset> {
@@ -275,15 +268,11 @@ impl Walk<'_> {
     fn declare(&mut self, declare: &DeclareCursorStmt, text: &str) -> Facts {
         let cursor = declare.portalname.clone();
         if let Some(query) = declare.query.as_deref() {
-            let mark = self.mark_depth();
-            drop(self.query_node(query));
-            if self.depth_since(mark) > KEPT_DEPTH_MAX {
-                self.give_up("too deep for a cursor");
-            } else {
-                let hold = declare.options & CURSOR_OPT_HOLD != 0;
-                let query = Prepared::new(text.to_owned(), Some(Arc::new(query.clone())), hold, &self.state);
-                self.change(StateChange::Declared { cursor: cursor.clone(), query });
-            }
+            let meant = self.finding(|walk| Some(walk.query_node(query)));
+            drop(self.does(&meant));
+            let hold = declare.options & CURSOR_OPT_HOLD != 0;
+            let query = Cursor { text: text.to_owned(), hold, meant: Arc::new(meant) };
+            self.change(StateChange::Declared { cursor: cursor.clone(), query });
         }
         Facts::of(StatementKind::Declare { cursor }, "DECLARE")
     }
@@ -296,14 +285,10 @@ impl Walk<'_> {
         Facts { kind: StatementKind::Fetch { cursor }, operation: operation.to_owned(), rows }
     }
 
-    /// What reading on from a cursor does, and its rows.
+    /// What reading on from a cursor does, and its rows. Its names stand for what they did when it was declared.
     pub(super) fn fetched(&mut self, cursor: &str) -> Rowset {
-        let cursor = self.state.cursor(cursor).cloned();
-        if let Some((cursor, query)) =
-            cursor.and_then(|cursor| cursor.statement().cloned().map(|query| (cursor, query)))
-        {
-            let state = cursor.state_then(&self.state);
-            self.under(state, |walk| walk.query_node(&query))
+        if let Some(cursor) = self.state.cursor(cursor).cloned() {
+            self.does(&cursor.meant).unwrap_or_default()
         } else {
             self.give_up("FETCH from a cursor that this session did not declare");
             Rowset::open(opaque())

@@ -40,7 +40,7 @@ impl Walk<'_> {
                 utility("CREATE VIEW")
             }
             NodeEnum::CreateSeqStmt(create) => {
-                self.created(create.sequence.as_ref(), None);
+                self.created(create.sequence.as_ref(), None, create.if_not_exists);
                 utility("CREATE SEQUENCE")
             }
             NodeEnum::AlterSeqStmt(alter) => {
@@ -105,11 +105,22 @@ impl Walk<'_> {
         (schema, relation.relname.clone())
     }
 
-    /// Notes a relation that exists from now on; without columns, only the server knows them.
-    fn created(&mut self, relation: Option<&RangeVar>, made: Option<(Vec<Column>, Option<ViewFacts>)>) {
+    /// Notes a relation that exists from now on; without columns, only the server knows them. One that exists already
+    /// may stay what it is, if the statement says so.
+    fn created(
+        &mut self,
+        relation: Option<&RangeVar>,
+        made: Option<(Vec<Column>, Option<ViewFacts>)>,
+        if_not_exists: bool,
+    ) {
         let Some(relation) = relation else { return };
         let (schema, name) = self.new_name(relation);
         self.write(effect::CREATE, "relation", &format!("{schema}.{name}"));
+        let exists = matches!(self.catalogue.resolve(&self.state, &schema, &name), Resolved::Known(..));
+        if if_not_exists && exists && self.state.overlay(&schema, &name).is_none() {
+            return;
+        }
+        let made = made.filter(|_| !(if_not_exists && exists));
         let open = made.is_none();
         let (columns, facts) = made.unwrap_or_default();
         let facts = facts.map(|facts| OnceLock::from(Arc::new(facts))).unwrap_or_default();
@@ -127,7 +138,7 @@ impl Walk<'_> {
 
     /// From now on only the server knows the columns of this relation.
     fn forget_columns(&mut self, relation: &RangeVar) {
-        if let Resolved::Known(known) =
+        if let Resolved::Known(known, _) =
             self.catalogue.resolve(&self.state, &relation.schemaname, &relation.relname)
         {
             let changed = Relation { open: true, facts: OnceLock::new(), ..(*known).clone() };
@@ -166,7 +177,8 @@ impl Walk<'_> {
         if create.of_typename.is_some() {
             columns = None;
         }
-        self.created(create.relation.as_ref(), columns.map(|columns| (columns, None)));
+        let made = columns.map(|columns| (columns, None));
+        self.created(create.relation.as_ref(), made, create.if_not_exists);
     }
 
     fn column_definition(&mut self, column: &ColumnDef) {
@@ -211,13 +223,13 @@ impl Walk<'_> {
         };
         let view = create.objtype() == ObjectType::ObjectMatview;
         if let Some(into) = create.into.as_deref() {
-            self.create_from(into, rows, if view { "materialised view" } else { "table" });
+            self.create_from(into, rows, create.if_not_exists);
         }
         Facts::of(StatementKind::Utility, if view { "CREATE MATERIALIZED VIEW" } else { "CREATE TABLE AS" })
     }
 
     /// A relation filled from a query: values flow into it, and later readings of it know where they came from.
-    pub(super) fn create_from(&mut self, into: &IntoClause, rows: Rowset, _what: &str) {
+    pub(super) fn create_from(&mut self, into: &IntoClause, rows: Rowset, if_not_exists: bool) {
         let Some(relation) = into.rel.as_ref() else { return };
         self.schema_changed();
         let rows = rows.renamed(&names::strings(&into.col_names));
@@ -236,7 +248,7 @@ impl Walk<'_> {
         }
         let open = rows.rest.is_some();
         let facts = ViewFacts { rows, ..ViewFacts::default() };
-        self.created(Some(relation), (!open).then_some((columns, Some(facts))));
+        self.created(Some(relation), (!open).then_some((columns, Some(facts))), if_not_exists);
     }
 
     /// A view stores no values: reading it later reads what it is defined over.
@@ -256,7 +268,7 @@ impl Walk<'_> {
             .collect();
         let open = rows.rest.is_some();
         let facts = ViewFacts { rows, touches: self.touches.clone(), ..ViewFacts::default() };
-        self.created(Some(relation), (!open).then_some((columns, Some(facts))));
+        self.created(Some(relation), (!open).then_some((columns, Some(facts))), false);
     }
 
     fn create_index(&mut self, index: &IndexStmt) {
@@ -344,9 +356,10 @@ impl Walk<'_> {
         for object in &statement.objects {
             let (schema, name) = names::object(object);
             if object_kind(kind) == "relation" {
-                for relation in self.relation_names(&schema, &name) {
+                for (index, relation) in self.relation_names(&schema, &name).into_iter().enumerate() {
                     self.write(effect::DROP, "relation", &relation);
-                    if let Some((schema, name)) = relation.split_once('.') {
+                    // Only the first is what the name stands for, as far as can be told.
+                    if let Some((schema, name)) = relation.split_once('.').filter(|_| index == 0) {
                         self.change(StateChange::Dropped {
                             schema: schema.to_owned(),
                             name: name.to_owned(),

@@ -79,7 +79,7 @@ impl Walk<'_> {
 
     fn generated_columns(&self, relation: &RangeVar) -> Vec<String> {
         match self.catalogue.resolve(&self.state, &relation.schemaname, &relation.relname) {
-            crate::catalogue::Resolved::Known(known) => known
+            crate::catalogue::Resolved::Known(known, _) => known
                 .columns
                 .iter()
                 .filter(|column| column.generated.is_some())

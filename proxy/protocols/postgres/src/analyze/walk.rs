@@ -118,17 +118,7 @@ impl<'a> Walk<'a> {
 
     /// Notes a touch, once; an unbounded one replaces a bounded one.
     pub(super) fn add(&mut self, touch: Touch) {
-        let same = |known: &&mut Touch| {
-            known.effect == touch.effect && known.object == touch.object && known.name == touch.name
-        };
-        if let Some(known) = self.touches.iter_mut().find(same) {
-            known.unbounded |= touch.unbounded;
-            if touch.access == Access::Write {
-                known.access = Access::Write;
-            }
-        } else {
-            self.touches.push(touch);
-        }
+        super::meant::add(&mut self.touches, touch);
     }
 
     pub(super) fn read(&mut self, effect: &'static str, object: &'static str, name: &str) {

@@ -8,8 +8,9 @@ use std::sync::Arc;
 /// What a relation's name stands for.
 #[derive(Clone, Debug)]
 pub(crate) enum Resolved {
-    /// This relation.
-    Known(Arc<Relation>),
+    /// This relation. The others it hides, if this session made it: it may be gone by now without a word (`CASCADE`, `ON
+    /// COMMIT DROP`, another name), and then the name stands for the next one.
+    Known(Arc<Relation>, Vec<Arc<Relation>>),
     /// None that is known; if it exists it is one of these, `schema.name`. Never empty.
     Unknown(Vec<String>),
 }
@@ -20,13 +21,20 @@ impl Catalogue {
         if !schema.is_empty() {
             let schema = if schema.starts_with("pg_temp") { "pg_temp" } else { schema };
             return match self.find(state, schema, name) {
-                Some(relation) => Resolved::Known(relation),
+                Some(relation) => Resolved::Known(relation, Vec::new()),
                 None => Resolved::Unknown(vec![format!("{schema}.{name}")]),
             };
         }
         let path = self.effective_path(state);
-        if let Some(relation) = path.iter().find_map(|schema| self.find(state, schema, name)) {
-            return Resolved::Known(relation);
+        let mut along = path.iter().filter_map(|schema| Some((schema, self.find(state, schema, name)?)));
+        if let Some((schema, relation)) = along.next() {
+            let mut hidden = Vec::new();
+            let mut ours = state.overlay(schema, name).is_some();
+            while ours && let Some((schema, next)) = along.next() {
+                hidden.push(next);
+                ours = state.overlay(schema, name).is_some();
+            }
+            return Resolved::Known(relation, hidden);
         }
         let candidates: Vec<String> = path
             .iter()

@@ -67,7 +67,7 @@ impl Relay {
         {
             for (name, statement) in &mut self.names.statements {
                 if !name.is_empty() && !std::mem::replace(&mut statement.told, true) {
-                    self.meaning.state.prepare(name, &statement.text);
+                    self.meaning.state.prepare(name, &statement.text, statement.made.analysis.meant());
                 }
             }
         }

@@ -4,10 +4,12 @@ use super::clear::Intent;
 use super::ending::Ending;
 use super::expect::Expect;
 use super::meaning::Source;
-use super::names::Portal;
+use super::names::{Portal, Statement};
 use super::{HIGH_WATER, QUEUE_MAX, Relay};
+use crate::analyze::Analysis;
 use crate::frame;
 use crate::frontend::refusal;
+use crate::mask::Shape;
 use crate::messages::{self, Body, Frontend};
 use bytes::Bytes;
 use postgres_protocol::message::frontend as send;
@@ -87,7 +89,7 @@ impl Relay {
         match kind {
             Frontend::Query => self.query(&frame).await,
             Frontend::Parse => self.parse(&frame).await,
-            Frontend::Bind => self.bind(&frame),
+            Frontend::Bind => self.bind(&frame).await,
             Frontend::Describe => self.describe(&frame).await,
             Frontend::Execute => self.execute(&frame).await,
             Frontend::Close => {
@@ -134,29 +136,34 @@ impl Relay {
             self.refuse(&Intent::Prepare, &refusal);
             return Ok(());
         }
-        let source = Source::Text(Arc::clone(&text));
-        let analysis = match self.analyze(&source).await {
-            Ok(analysis) => analysis,
+        let made = match self.meaning.make(&text, None).await {
+            Ok(made) => made,
             Err(refusal) => {
                 self.refuse(&Intent::Prepare, &refusal);
                 return Ok(());
             }
         };
-        if self.gate.would_deny(&self.meaning.command(&analysis)) {
+        if self.gate.would_deny(&self.meaning.command(&made.analysis)) {
             // It goes through the gate all the same, which records the refusal.
-            return self.clear(&source, Intent::Prepare).await;
+            return self.clear(&Source::Text(text), Intent::Prepare).await;
         }
-        self.send(Expect::Parse { name, text }, frame);
+        self.send(Expect::Parse { name, text, made }, frame);
         Ok(())
     }
 
-    fn bind(&mut self, frame: &Bytes) -> Result<(), Ending> {
+    async fn bind(&mut self, frame: &Bytes) -> Result<(), Ending> {
         let bind = messages::bind(frame::body(frame))?;
         if let Some(refusal) = self.too_many(self.names.portals.len()) {
             self.refuse(&Intent::Prepare, &refusal);
             return Ok(());
         }
-        let (source, shapes) = self.statement(bind.statement);
+        let (source, shapes) = match self.take_in(bind.statement).await {
+            Ok(found) => found,
+            Err(refusal) => {
+                self.refuse(&Intent::Prepare, &refusal);
+                return Ok(());
+            }
+        };
         let portal = Portal {
             source,
             statement: bind.statement.to_owned(),
@@ -171,19 +178,34 @@ impl Relay {
 
     async fn describe(&mut self, frame: &Bytes) -> Result<(), Ending> {
         let (kind, name) = messages::portal_or_statement(frame::body(frame))?;
+        let source = match kind {
+            b'S' => self.take_in(name).await.map(|(source, _)| source),
+            _ => {
+                Ok(self.portal(name).map_or_else(|| Source::Cursor(name.to_owned()), |portal| portal.source))
+            }
+        };
+        let source = match source {
+            Ok(source) => source,
+            Err(refusal) => {
+                self.refuse(&Intent::Prepare, &refusal);
+                return Ok(());
+            }
+        };
         let withhold = self.gate.masks_columns() && {
-            let source = match kind {
-                b'S' => self.statement(name).0,
-                _ => {
-                    self.portal(name).map_or_else(|| Source::Cursor(name.to_owned()), |portal| portal.source)
-                }
-            };
             let analysis = self.analyze(&source).await;
             !analysis.is_ok_and(|analysis| {
                 !matches!(analysis.command.reading.outputs.last(), None | Some(Outputs::Unaligned(_)))
             })
         };
-        self.send(Expect::Describe { kind, name: name.to_owned(), withhold }, frame);
+        let made = match source {
+            Source::Made { made, .. } if kind == b'S' => Some(made),
+            Source::Made { .. }
+            | Source::Text(_)
+            | Source::Planned(_)
+            | Source::Prepared(_)
+            | Source::Cursor(_) => None,
+        };
+        self.send(Expect::Describe { kind, name: name.to_owned(), withhold, made }, frame);
         Ok(())
     }
 
@@ -196,19 +218,31 @@ impl Relay {
         pending.or_else(|| self.names.portals.get(name).cloned())
     }
 
-    /// What a statement's name will mean once all that was sent has been answered.
-    fn statement(&self, name: &str) -> (Source, Option<Arc<[crate::mask::Shape]>>) {
+    /// What a statement means to the server when it takes it in again, for a portal or to describe it.
+    ///
+    /// # Errors
+    /// The catalogue cannot be loaded.
+    async fn take_in(&mut self, name: &str) -> Result<(Source, Option<Arc<[Shape]>>), Refusal> {
+        let Some(Statement { text, made: earlier, shapes, .. }) = self.statement(name) else {
+            let analysis = self.meaning.analyze(&Source::Prepared(name.to_owned())).await?;
+            self.meaning.replanned(&analysis);
+            let planned = Analysis { state_changes: Vec::new(), ..Analysis::clone(&analysis) };
+            return Ok((Source::Planned(Arc::new(planned)), None));
+        };
+        let made = self.meaning.make(&text, Some(&earlier)).await?;
+        self.meaning.planned(name, &made);
+        Ok((Source::Made { text, made }, shapes))
+    }
+
+    /// A statement of the protocol by its name, once all that was sent has been answered.
+    fn statement(&self, name: &str) -> Option<Statement> {
         let pending = self.queue.iter().rev().find_map(|expected| {
-            let Expect::Parse { name: parsed, text } = expected else { return None };
-            (parsed == name).then(|| Arc::clone(text))
+            let Expect::Parse { name: parsed, text, made } = expected else { return None };
+            let statement =
+                || Statement { text: Arc::clone(text), made: made.clone(), shapes: None, told: false };
+            (parsed == name).then(statement)
         });
-        if let Some(text) = pending {
-            return (Source::Text(text), None);
-        }
-        match self.names.statements.get(name) {
-            Some(statement) => (Source::Text(Arc::clone(&statement.text)), statement.shapes.clone()),
-            None => (Source::Prepared(name.to_owned()), None),
-        }
+        pending.or_else(|| self.names.statements.get(name).cloned())
     }
 
     async fn execute(&mut self, frame: &Bytes) -> Result<(), Ending> {

@@ -1,6 +1,7 @@
 //! What the server still owes, in order. Every message that is sent upstream leaves an entry; answers take them off the
 //! front, so that each answer meets the permit it belongs to.
 
+use super::meaning::Made;
 use super::names::Portal;
 use crate::analyze::{Analysis, StatementKind};
 use crate::frontend::refusal;
@@ -22,6 +23,8 @@ pub(crate) enum Expect {
         name: String,
         /// Its text.
         text: Arc<str>,
+        /// What it means.
+        made: Made,
     },
     /// `BindComplete`.
     Bind {
@@ -45,6 +48,8 @@ pub(crate) enum Expect {
         name: String,
         /// Names of its columns cannot be foreseen, so they are withheld.
         withhold: bool,
+        /// What a statement means now that the server may plan it again.
+        made: Option<Made>,
     },
     /// The result of a portal.
     Execute(Box<Running>),

@@ -5,7 +5,9 @@
 //! commit or savepoint within one message), the session is *uncertain*: from then on every effect is unknown, which
 //! only a policy that allows unknown effects lets run.
 
-use crate::analyze::{Analysis, Analyzer, Circumstances, Recent, SessionState, StateChange, StatementKind};
+use crate::analyze::{
+    Analysis, Analyzer, Circumstances, Meant, Recent, Sense, SessionState, StateChange, StatementKind,
+};
 use crate::catalogue::Catalogue;
 use crate::frontend::refusal;
 use crate::options::{Credentials, Options};
@@ -17,14 +19,41 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Where a command's text is.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Source {
     /// Here.
     Text(Arc<str>),
+    /// In a statement or portal that the protocol made.
+    Made {
+        /// The text.
+        text: Arc<str>,
+        /// What it meant when the server took it in.
+        made: Made,
+    },
+    /// In a portal of a statement that SQL `PREPARE` made: planned once and for all.
+    Planned(Arc<Analysis>),
     /// In a statement that SQL `PREPARE` made.
     Prepared(String),
     /// In a cursor that SQL `DECLARE` made.
     Cursor(String),
+}
+
+/// What a text meant when the server took in its names. It may run with that although they stand for something else by
+/// now.
+#[derive(Clone, Debug)]
+pub(crate) struct Made {
+    /// What names depended on then; `None`: it has several meanings, and any may be the one that runs.
+    sense: Option<Arc<Sense>>,
+    pub(crate) analysis: Arc<Analysis>,
+}
+
+impl Made {
+    /// It may as well mean this.
+    pub(crate) fn or(&self, then: &Meant) -> Self {
+        let analysis = self.analysis.or(then);
+        let same = Arc::ptr_eq(&analysis, &self.analysis);
+        Self { sense: self.sense.clone().filter(|_| same), analysis }
+    }
 }
 
 /// What a session's meaning is made of.
@@ -39,6 +68,8 @@ pub(crate) struct Meaning {
     pub(crate) state: SessionState,
     pub(crate) catalogue: Option<Arc<Catalogue>>,
     pub(crate) recent: Recent,
+    /// What names depended on when it was last asked for.
+    pub(crate) sense: Option<Arc<Sense>>,
     /// The catalogue must have been loaded after this.
     pub(crate) stale: Option<Instant>,
     pub(crate) transaction: Transaction,
@@ -66,6 +97,50 @@ impl Meaning {
     /// # Errors
     /// The catalogue cannot be loaded.
     pub(crate) async fn analyze(&mut self, source: &Source) -> Result<Arc<Analysis>, Refusal> {
+        match source {
+            Source::Made { text, made } => {
+                let now = self.analyze_now(&Source::Text(Arc::clone(text))).await?;
+                let same = made.sense.is_some() && made.sense == self.sense();
+                Ok(if same { now } else { now.or(&made.analysis.meant()) })
+            }
+            Source::Planned(analysis) if !self.uncertain => Ok(Arc::clone(analysis)),
+            Source::Planned(_) | Source::Text(_) | Source::Prepared(_) | Source::Cursor(_) => {
+                self.analyze_now(source).await
+            }
+        }
+    }
+
+    /// What a text means to the server when it takes it in or may plan it again: now, and as far as can be told it
+    /// meant before. `earlier`: what it meant until now.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// The catalogue cannot be loaded.
+    pub(crate) async fn make(&mut self, text: &Arc<str>, earlier: Option<&Made>) -> Result<Made, Refusal> {
+        let sense = self.sense();
+        if let Some(earlier) = earlier.filter(|made| made.sense.is_some() && made.sense == sense) {
+            return Ok(earlier.clone());
+        }
+        let now = self.analyze_now(&Source::Text(Arc::clone(text))).await?;
+        let sense = self.sense();
+        let Some(earlier) = earlier else { return Ok(Made { sense, analysis: now }) };
+        let looked_up_again = earlier.sense.as_ref().zip(sense.as_ref());
+        if looked_up_again.is_some_and(|(then, now)| now.has_the_objects_of(then)) {
+            return Ok(Made { sense, analysis: now });
+        }
+        Ok(Made { sense, analysis: now }.or(&earlier.analysis.meant()))
+    }
+
+    /// What names depend on now. The same one as long as nothing has changed.
+    fn sense(&mut self) -> Option<Arc<Sense>> {
+        let catalogue = self.catalogue.as_ref()?;
+        let known = self.sense.take().filter(|sense| sense.holds(&self.state, catalogue));
+        self.sense = Some(known.unwrap_or_else(|| Arc::new(Sense::of(&self.state, catalogue))));
+        self.sense.clone()
+    }
+
+    async fn analyze_now(&mut self, source: &Source) -> Result<Arc<Analysis>, Refusal> {
         let asked = Instant::now();
         let catalogue = self.catalogue().await?;
         if let Source::Text(text) = source
@@ -104,7 +179,10 @@ impl Meaning {
 
     fn analyze_with(&self, source: &Source, catalogue: &Catalogue) -> Arc<Analysis> {
         let analysis = match source {
-            Source::Text(text) => Some(self.analyzer.analyze(text, &self.state, catalogue)),
+            Source::Text(text) | Source::Made { text, .. } => {
+                Some(self.analyzer.analyze(text, &self.state, catalogue))
+            }
+            Source::Planned(analysis) => Some(Arc::clone(analysis)),
             Source::Prepared(name) => self.analyzer.analyze_prepared(name, &self.state, catalogue),
             Source::Cursor(name) => self.analyzer.analyze_cursor(name, &self.state, catalogue),
         };
@@ -213,9 +291,38 @@ impl Meaning {
     /// A text failed: whatever it changed before the error is undone, unless it committed on the way.
     pub(crate) fn failed(&mut self, analysis: Option<&Analysis>) {
         self.transaction.failed = true;
-        let Some(analysis) = analysis.filter(|analysis| analysis.statements.len() > 1) else { return };
-        let kept = |kind: &StatementKind| ends_transaction(kind) || matches!(kind, StatementKind::Savepoint);
-        self.uncertain |= analysis.statements.iter().any(|one| kept(&one.kind));
+        let Some(analysis) = analysis else { return };
+        self.replanned(analysis);
+        // What is prepared and deallocated stays so whatever becomes of the rest.
+        let kept = |kind: &StatementKind| {
+            ends_transaction(kind)
+                || matches!(
+                    kind,
+                    StatementKind::Savepoint
+                        | StatementKind::Prepare { .. }
+                        | StatementKind::Deallocate { .. }
+                )
+        };
+        let several = analysis.statements.len() > 1;
+        self.uncertain |= several && analysis.statements.iter().any(|one| kept(&one.kind));
+    }
+
+    /// The server may plan a statement of the protocol again: SQL that runs it by its name is told.
+    pub(crate) fn planned(&mut self, name: &str, made: &Made) {
+        let Some(meant) = self.state.prepared(name).and_then(|known| known.gains(&made.analysis.meant()))
+        else {
+            return;
+        };
+        self.state.apply(&[StateChange::Replanned { name: name.to_owned(), meant }]);
+    }
+
+    /// The server may have planned prepared statements again, whatever has become of the text that ran them.
+    pub(crate) fn replanned(&mut self, analysis: &Analysis) {
+        for change in &analysis.state_changes {
+            if let StateChange::Replanned { .. } = change {
+                self.state.apply(std::slice::from_ref(change));
+            }
+        }
     }
 
     /// The server is ready; `idle`: no transaction is open.
@@ -225,7 +332,7 @@ impl Meaning {
             && idle
             && failed
         {
-            self.state = before;
+            self.state.undone_to(before);
         }
         if idle && changed_catalogue {
             self.stale = Some(Instant::now());

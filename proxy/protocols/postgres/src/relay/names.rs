@@ -4,7 +4,8 @@
 //! looked up in the queue of expected answers instead. So a `Parse` that fails because its name is taken cannot make
 //! this gateway believe that the name means the new text.
 
-use super::meaning::Source;
+use super::meaning::{Made, Source};
+use crate::analyze::Meant;
 use crate::mask::Shape;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,6 +15,8 @@ use std::sync::Arc;
 pub(crate) struct Statement {
     /// Its text.
     pub(crate) text: Arc<str>,
+    /// What it means to the server, which keeps what its names stood for when it was last planned.
+    pub(crate) made: Made,
     /// Types of its columns, once it was described.
     pub(crate) shapes: Option<Arc<[Shape]>>,
     /// The analyser knows it: SQL `EXECUTE` can name it. It is told late, because every change of its state makes it
@@ -34,6 +37,13 @@ pub(crate) struct Portal {
     pub(crate) formats: Arc<[i16]>,
     /// Types and formats of its columns, as far as they are known.
     pub(crate) shapes: Option<Arc<[Shape]>>,
+}
+
+impl Statement {
+    /// The server may have planned it again, at a time when it meant this.
+    pub(crate) fn may_mean(&mut self, then: &Meant) {
+        self.made = self.made.or(then);
+    }
 }
 
 /// All names of a session.

@@ -2,7 +2,8 @@
 
 use super::ending::Ending;
 use super::expect::{Expect, Running, shapes};
-use super::names::Statement;
+use super::meaning::{Made, Source};
+use super::names::{Portal, Statement};
 use super::{HIGH_WATER, Relay};
 use crate::analyze::{Analysis, StateChange};
 use crate::frame;
@@ -105,12 +106,16 @@ impl Relay {
             _ => return Err(Ending::ServerProtocol("an answer to something else")),
         }
         match self.queue.pop_front() {
-            Some(Expect::Parse { name, text }) => {
-                self.names.statements.insert(name, Statement { text, shapes: None, told: false });
+            Some(Expect::Parse { name, text, made }) => {
+                self.names.statements.insert(name, Statement { text, made, shapes: None, told: false });
             }
             Some(Expect::Bind { name, portal }) => {
+                if let Source::Made { made, .. } = &portal.source {
+                    self.taken_in(&portal.statement, made.clone());
+                }
                 self.names.portals.insert(name, portal);
             }
+            Some(Expect::Describe { kind: b'S', name, made: Some(made), .. }) => self.taken_in(&name, made),
             Some(Expect::Close { kind: b'S', name }) => {
                 self.names.statements.remove(&name);
                 if self.meaning.state.prepared(&name).is_some() {
@@ -127,6 +132,30 @@ impl Relay {
         }
         self.client.output.extend_from_slice(frame);
         Ok(())
+    }
+
+    /// The server has taken a statement in again, and keeps what it means by now.
+    fn taken_in(&mut self, name: &str, made: Made) {
+        if let Some(statement) = self.names.statements.get_mut(name) {
+            statement.made = made;
+        }
+    }
+
+    /// The server failed to take a statement in again, or has done so before it failed.
+    fn may_be_taken_in(&mut self) {
+        let (name, meant) = match self.queue.front() {
+            Some(Expect::Bind {
+                portal: Portal { source: Source::Made { made, .. }, statement, .. },
+                ..
+            }) => (statement, made.analysis.meant()),
+            Some(Expect::Describe { kind: b'S', name, made: Some(made), .. }) => {
+                (name, made.analysis.meant())
+            }
+            _ => return,
+        };
+        if let Some(statement) = self.names.statements.get_mut(name) {
+            statement.may_mean(&meant);
+        }
     }
 
     fn described(&mut self, frame: &Bytes) -> Result<(), Ending> {
@@ -155,7 +184,10 @@ impl Relay {
     /// Takes the description off the queue, and keeps the types for executions to come.
     fn remember_shapes(&mut self, shapes: &std::sync::Arc<[Shape]>) {
         match self.queue.pop_front() {
-            Some(Expect::Describe { kind: b'S', name, .. }) => {
+            Some(Expect::Describe { kind: b'S', name, made, .. }) => {
+                if let Some(made) = made {
+                    self.taken_in(&name, made);
+                }
                 if let Some(statement) = self.names.statements.get_mut(&name) {
                     statement.shapes = Some(std::sync::Arc::clone(shapes));
                 }
@@ -269,6 +301,7 @@ impl Relay {
                     withhold: may_quote && self.gate.masks_columns(),
                 };
                 mask::report(frame, texts, &mut self.client.output).map_err(malformed)?;
+                self.may_be_taken_in();
                 self.meaning.failed(None);
                 self.skip_to_sync();
                 Ok(())
@@ -340,8 +373,20 @@ impl Relay {
             }
             EndKind::Error | EndKind::Aborted => self.meaning.failed(Some(&analysis)),
         }
+        self.replanned(&analysis);
         let end = End { outcome, rows, status_code: failure, masked: counts, cut: false };
         Ok(self.gate.finish(permit, end).await?)
+    }
+
+    /// SQL ran statements of the protocol, which the server may have planned again.
+    fn replanned(&mut self, analysis: &Analysis) {
+        for change in &analysis.state_changes {
+            if let StateChange::Replanned { name, meant } = change
+                && let Some(statement) = self.names.statements.get_mut(name)
+            {
+                statement.may_mean(meant);
+            }
+        }
     }
 
     /// Names that SQL made or dropped are no longer the protocol's.
@@ -356,17 +401,19 @@ impl Relay {
                     self.names.portals.remove(cursor);
                 }
                 StateChange::Closed(None) => self.names.portals.clear(),
-                StateChange::Created(_)
+                StateChange::Replanned { .. }
+                | StateChange::Created(_)
                 | StateChange::Dropped { .. }
                 | StateChange::SchemaCreated(_)
                 | StateChange::SearchPath { .. }
-                | StateChange::Role(_)
+                | StateChange::Role { .. }
                 | StateChange::TemporaryDiscarded
                 | StateChange::Begin
                 | StateChange::Committed
                 | StateChange::LocalEnds
                 | StateChange::RolledBack
                 | StateChange::Savepoint(_)
+                | StateChange::Released(_)
                 | StateChange::RolledBackTo(_) => {}
             }
         }

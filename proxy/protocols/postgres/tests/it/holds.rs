@@ -149,3 +149,63 @@ async fn cancel(gateway: &Gateway, raw: &Raw) {
     let mut socket = tokio::net::TcpStream::connect(("127.0.0.1", gateway.port)).await.unwrap();
     socket.write_all(&request).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_of_several_statements_waits_as_a_whole() {
+    let Some(gateway) = Gateway::start(RULES, TABLE).await else { return };
+    let answer = gateway.approvals.next();
+    let mut raw = gateway.raw().await;
+    raw.query("insert into t values (9); delete from t; select 8").send().await;
+    notices(&mut raw, 2).await;
+    assert_eq!(gateway.server.sql(&gateway.database, "select count(*) from t where id = 9"), "0");
+    answer.send_replace(Some(approved()));
+    let answer = tags(&raw.answer().await).replace('N', "");
+    assert_eq!(answer, "CCTDCZ");
+    assert_eq!(gateway.server.sql(&gateway.database, "select count(*) from t"), "0");
+    // Denied, none of it runs either.
+    gateway.approvals.next().send_replace(Some(Outcome::Denied { approver: "dora: no".to_owned() }));
+    raw.query("insert into t values (9); delete from t").send().await;
+    assert_eq!(tags(&raw.answer().await).replace('N', ""), "EZ");
+    assert_eq!(gateway.server.sql(&gateway.database, "select count(*) from t"), "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_held_statement_of_a_batch_is_asked_for_in_its_turn() {
+    let Some(gateway) = Gateway::start(RULES, TABLE).await else { return };
+    let (first, second) = (gateway.approvals.next(), gateway.approvals.next());
+    let mut raw = gateway.raw().await;
+    raw.extended("delete from t where id = 1").extended("delete from t where id = 2").sync().send().await;
+    notices(&mut raw, 1).await;
+    assert_eq!(gateway.approvals.questions.lock().unwrap().len(), 1);
+    first.send_replace(Some(approved()));
+    until("the second is asked for", || gateway.approvals.questions.lock().unwrap().len() == 2).await;
+    second.send_replace(Some(Outcome::Denied { approver: "dora: one is enough".to_owned() }));
+    let answer = tags(&raw.answer().await).replace('N', "");
+    assert_eq!(answer, "12C12EZ");
+    // Outside of a transaction block the batch is one transaction.
+    assert_eq!(gateway.server.sql(&gateway.database, "select count(*) from t"), "2");
+}
+
+const HELD_TABLE: &str = "
+rules:
+- {name: kept, action: Hold, postgresql: {effects: [Delete], relations: [public.t]}, approval: {timeoutSeconds: 60}}
+- {name: others, action: Allow, postgresql: {}}
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_portal_is_held_for_what_it_was_bound_to() {
+    let Some(gateway) = Gateway::start(HELD_TABLE, TABLE).await else { return };
+    gateway.approvals.next().send_replace(Some(Outcome::Denied { approver: "dora: no".to_owned() }));
+    let mut raw = gateway.raw().await;
+    raw.query("begin").parse("s", "delete from t").bind("p", "s").sync().send().await;
+    raw.answer().await;
+    raw.answer().await;
+    raw.query("create temp table t(id int)").send().await;
+    raw.answer().await;
+    raw.execute("p").sync().send().await;
+    let answer = raw.answer().await;
+    assert_eq!(field(&answer, 'E', 'C'), "42501", "{answer:?}");
+    raw.query("commit").send().await;
+    raw.answer().await;
+    assert_eq!(gateway.server.sql(&gateway.database, "select count(*) from t"), "2");
+}

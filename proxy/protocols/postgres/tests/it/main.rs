@@ -11,6 +11,7 @@ mod gateway;
 mod holds;
 mod hostile;
 mod masks;
+mod names;
 mod paths;
 mod refusals;
 mod regress_corpus;

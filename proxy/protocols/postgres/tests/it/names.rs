@@ -1,0 +1,312 @@
+//! What a name stands for changes within a session, and the server keeps what it stood for when it planned. The masked
+//! table is hidden behind an empty one of the same name in each of these; that rows come shows that the server read the
+//! masked one all the same, and that none of them is in clear shows that the gateway knew.
+
+use crate::client::{Message, Raw, tags};
+use crate::gateway::Gateway;
+use bytes::BufMut as _;
+
+const CANARY: &str = "078-05-1120";
+const POLICY: &str = "
+rules:
+- {name: all, action: Allow, postgresql: {}}
+masking:
+- {columns: [public.customers.ssn]}
+";
+const SCHEMA: &str = "
+create table customers(name text, ssn text);
+insert into customers values ('ada', '078-05-1120'), ('bob', '078-05-1120');
+create schema elsewhere;
+create table elsewhere.customers(name text, ssn text);
+create schema third;
+create table third.customers(name text, ssn text);
+insert into third.customers values ('plain', 'open');
+";
+const SELECT: &str = "select ssn from customers";
+const HIDE: &str = "create temp table customers(name text, ssn text)";
+
+/// Makes the session's temporary schema: when that comes into being the server plans everything again.
+const FIRST: &str = "create temp table first(a int)";
+
+/// What a client sends, each with a `Sync` of its own.
+enum Step {
+    /// A simple query.
+    Query(&'static str),
+    /// `Parse` of a text by a name.
+    Parse(&'static str),
+    /// `Describe` of a statement.
+    Describe(&'static str),
+    /// `Bind` of a portal to a statement.
+    Bind(&'static str, &'static str),
+    /// `Bind` with a parameter that the statement does not have: the server refuses it.
+    BadBind(&'static str),
+    /// `Execute` of a portal.
+    Execute(&'static str),
+    /// Statements in one pipeline.
+    Pipeline(&'static [&'static str]),
+}
+
+use Step::{BadBind, Bind, Describe, Execute, Parse, Pipeline, Query};
+
+async fn step(raw: &mut Raw, step: &Step) -> Vec<Message> {
+    match *step {
+        Query(sql) => raw.query(sql),
+        Parse(name) => raw.parse(name, SELECT).sync(),
+        Describe(name) => {
+            postgres_protocol::message::frontend::describe(b'S', name, &mut raw.out).unwrap();
+            raw.sync()
+        }
+        Bind(portal, statement) => raw.bind(portal, statement).sync(),
+        BadBind(statement) => {
+            let none = std::iter::empty::<()>();
+            let null = |(), _: &mut bytes::BytesMut| Ok(postgres_protocol::IsNull::Yes);
+            let bound = postgres_protocol::message::frontend::bind(
+                "bad",
+                statement,
+                [],
+                none,
+                null,
+                [0, 0, 0],
+                &mut raw.out,
+            );
+            assert!(bound.is_ok());
+            raw.sync()
+        }
+        Execute(portal) => raw.execute(portal).sync(),
+        Pipeline(texts) => {
+            for text in texts {
+                raw.extended(text);
+            }
+            raw.sync()
+        }
+    };
+    raw.send().await;
+    raw.answer().await
+}
+
+/// Runs the steps and gives the tags of the last answer. Nothing of it is in clear.
+async fn last(gateway: &Gateway, what: &str, steps: &[Step]) -> String {
+    let mut raw = gateway.raw().await;
+    let mut answer = Vec::new();
+    for one in steps {
+        answer = step(&mut raw, one).await;
+        let heard: Vec<u8> = answer.iter().flat_map(|message| message.body.clone()).collect();
+        let found = heard.windows(CANARY.len()).any(|window| window == CANARY.as_bytes());
+        assert!(!found, "{what}: {answer:?}");
+    }
+    raw.out.put_slice(b"X\0\0\0\x04");
+    raw.send().await;
+    tags(&answer)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_portal_means_what_it_meant_when_it_was_bound() {
+    let Some(gateway) = Gateway::start(POLICY, SCHEMA).await else { return };
+    for change in ["set local search_path = elsewhere", HIDE] {
+        let steps = [Query("begin"), Parse("s"), Bind("p", "s"), Query(change), Execute("p")];
+        assert_eq!(last(&gateway, change, &steps).await, "DDCZ");
+    }
+    let renewed = [
+        Query("begin; prepare s as select ssn from customers"),
+        Bind("p", "s"),
+        Query("deallocate s"),
+        Query("prepare s as select name from third.customers"),
+        Execute("p"),
+    ];
+    assert_eq!(last(&gateway, "another statement by its name", &renewed).await, "DDCZ");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_may_mean_what_it_meant_when_it_was_prepared_or_planned() {
+    let Some(gateway) = Gateway::start(POLICY, SCHEMA).await else { return };
+    let scenes: [(&str, Vec<Step>); 4] = [
+        ("hidden behind a temporary table", vec![Query(FIRST), Query("begin"), Parse("s"), Query(HIDE)]),
+        (
+            "planned again while it was public",
+            vec![
+                Query(FIRST),
+                Query("set search_path = elsewhere"),
+                Parse("s"),
+                Query("set search_path = public"),
+                Query("begin"),
+                Bind("p", "s"),
+                Execute("p"),
+                Query("commit"),
+                Query(HIDE),
+                Query("begin"),
+            ],
+        ),
+        (
+            "planned again when it was described",
+            vec![
+                Query(FIRST),
+                Query("set search_path = elsewhere"),
+                Parse("s"),
+                Query("set search_path = public"),
+                Describe("s"),
+                Query(HIDE),
+                Query("begin"),
+            ],
+        ),
+        (
+            "planned again by a portal that failed",
+            vec![
+                Query(FIRST),
+                Query("set search_path = elsewhere"),
+                Parse("s"),
+                Query("set search_path = public"),
+                BadBind("s"),
+                Query(HIDE),
+                Query("begin"),
+            ],
+        ),
+    ];
+    for (what, before) in scenes {
+        let mut steps = before;
+        steps.extend([Bind("p", "s"), Execute("p")]);
+        let tags = last(&gateway, what, &steps).await;
+        assert!(tags == "DDCZ", "{what}: {tags}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sql_runs_statements_with_any_meaning_that_they_had() {
+    let Some(gateway) = Gateway::start(POLICY, SCHEMA).await else { return };
+    let by_sql = [
+        Query(FIRST),
+        Query("set search_path = elsewhere"),
+        Query("prepare s as select ssn from customers"),
+        Query("set search_path = public"),
+        Query("execute s"),
+        Query(HIDE),
+        Query("execute s"),
+    ];
+    assert_eq!(last(&gateway, "planned again by SQL", &by_sql).await, "TDDCZ");
+    let by_explain = [
+        Query(FIRST),
+        Query("set search_path = elsewhere"),
+        Query("prepare s as select ssn from customers"),
+        Query("set search_path = public"),
+        Query("explain execute s"),
+        Query(HIDE),
+        Query("execute s"),
+    ];
+    assert_eq!(last(&gateway, "planned again to be explained", &by_explain).await, "TDDCZ");
+    let by_protocol = [Query(FIRST), Parse("s"), Query(HIDE), Query("execute s")];
+    assert_eq!(last(&gateway, "prepared by protocol", &by_protocol).await, "TDDCZ");
+    let by_both = [
+        Query(FIRST),
+        Query("set search_path = elsewhere"),
+        Parse("s"),
+        Query("execute s"),
+        Query("set search_path = public"),
+        Bind("p", "s"),
+        Query(HIDE),
+        Query("execute s"),
+    ];
+    assert_eq!(last(&gateway, "planned again by the protocol", &by_both).await, "TDDCZ");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_prepared_stays_prepared_whatever_fails_behind_it() {
+    let Some(gateway) = Gateway::start(POLICY, SCHEMA).await else { return };
+    let at_once = [
+        Query("prepare s as select name from third.customers"),
+        Query("deallocate s; prepare s as select ssn from customers; select 1/0"),
+        Query("execute s"),
+    ];
+    // After such a text nobody knows which of both it is.
+    assert_eq!(last(&gateway, "in one text", &at_once).await, "EZ");
+    let pipeline = [
+        Query("prepare s as select name from third.customers"),
+        Pipeline(&["deallocate s", "prepare s as select ssn from customers", "select 1/0"]),
+        Query("execute s"),
+    ];
+    assert_eq!(last(&gateway, "in a pipeline", &pipeline).await, "TDDCZ");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_hides_a_table_may_be_gone_without_a_word() {
+    let Some(gateway) = Gateway::start(POLICY, SCHEMA).await else { return };
+    for (what, steps) in [
+        (
+            "on commit drop",
+            vec![
+                Query("begin; create temp table customers(name text, ssn text) on commit drop"),
+                Query("commit"),
+                Query(SELECT),
+            ],
+        ),
+        (
+            "cascade",
+            vec![
+                Query("create temp table base(name text, ssn text)"),
+                Query("create temp view customers as table base"),
+                Query("drop table base cascade"),
+                Query(SELECT),
+            ],
+        ),
+        (
+            "another name",
+            vec![Query(HIDE), Query("alter table pg_temp.customers rename to others"), Query(SELECT)],
+        ),
+        (
+            "a path until the end of the transaction",
+            vec![
+                Query("begin"),
+                Query("set local search_path = elsewhere"),
+                Query("savepoint a"),
+                Query("set search_path = elsewhere"),
+                Query("rollback to a"),
+                Query("commit"),
+                Query(SELECT),
+            ],
+        ),
+        (
+            "a savepoint of the same name that was released",
+            vec![
+                Query("begin; savepoint a"),
+                Query("set search_path = elsewhere"),
+                Query("savepoint a"),
+                Query("release a"),
+                Query("rollback to a"),
+                Query(SELECT),
+            ],
+        ),
+    ] {
+        assert_eq!(last(&gateway, what, &steps).await, "TDDCZ", "{what}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_savepoints_than_are_followed_are_refused() {
+    let Some(gateway) = Gateway::start(POLICY, SCHEMA).await else { return };
+    let mut raw = gateway.raw().await;
+    step(&mut raw, &Query("begin")).await;
+    let mut set = 0;
+    while tags(&step(&mut raw, &Query("savepoint a")).await) == "CZ" {
+        set += 1;
+        assert!(set < 200);
+    }
+    assert!(set > 50, "{set}");
+    assert_eq!(tags(&step(&mut raw, &Query("release a")).await), "CZ");
+    assert_eq!(tags(&step(&mut raw, &Query("savepoint a")).await), "CZ");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_path_alone_makes_a_statement_mean_nothing_but_what_it_finds_there() {
+    let Some(gateway) = Gateway::start(POLICY, SCHEMA).await else { return };
+    let mut raw = gateway.raw().await;
+    step(&mut raw, &Parse("s")).await;
+    for (path, expected) in
+        [("public", "078-05-1120"), ("third", "open"), ("public", "078-05-1120"), ("third", "open")]
+    {
+        let sql = if path == "third" { "set search_path = third" } else { "set search_path = public" };
+        step(&mut raw, &Query(sql)).await;
+        step(&mut raw, &Query("begin")).await;
+        assert_eq!(tags(&step(&mut raw, &Bind("p", "s")).await), "2Z");
+        let rows = format!("{:?}", step(&mut raw, &Execute("p")).await);
+        assert_eq!(rows.contains(expected), path == "third", "{rows}");
+        step(&mut raw, &Query("commit")).await;
+    }
+}
