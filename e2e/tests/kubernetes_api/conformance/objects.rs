@@ -28,6 +28,20 @@ metadata: {name: applied, labels: {app: conformance}}
 data: {colour: blue}
 ";
 
+/// An event that no controller has a hand in: when those tell of what is, is up to them.
+const EVENT: &str = "
+apiVersion: v1
+kind: Event
+metadata: {name: told}
+involvedObject: {apiVersion: v1, kind: ConfigMap, name: told-of, namespace: '{n}'}
+type: Normal
+reason: Told
+message: by a test
+count: 3
+firstTimestamp: '2024-01-02T03:04:05Z'
+lastTimestamp: '2024-01-02T03:04:05Z'
+";
+
 /// Everything that `kubectl create` makes of its arguments; typed clients send most of it as protobuf.
 const CREATES: &[Step<'_>] = &[
     step(&["create", "deployment", "web", "--image=example.test/a:1", "--replicas=0", "--port=8080"]),
@@ -36,6 +50,7 @@ const CREATES: &[Step<'_>] = &[
     step(&["create", "job", "once", "--image=example.test/a:1", "--", "sh", "-c", "exit 0"]),
     step(&["create", "cronjob", "often", "--image=example.test/a:1", "--schedule=0 0 1 1 *"]),
     step(&["create", "job", "now", "--from=cronjob/often"]),
+    step(&["create", "-f", "-"]).input(EVENT),
     step(&["create", "serviceaccount", "robot"]),
     step(&["create", "role", "reader", "--verb=get,list", "--resource=pods,deployments.apps"]),
     step(&["create", "rolebinding", "reader", "--role=reader", "--serviceaccount={n}:robot"]),
@@ -95,7 +110,7 @@ const READS: &[Step<'_>] = &[
     step(&["auth", "can-i", "*", "*", "--all-namespaces"]),
     step(&["top", "pods"]),
     step(&["top", "nodes"]),
-    step(&["events"]).ignoring(Order),
+    step(&["events", "--for=configmap/told-of"]),
 ];
 
 const CHANGES: &[Step<'_>] = &[
