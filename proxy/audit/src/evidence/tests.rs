@@ -131,11 +131,76 @@ async fn a_flipped_bit_in_any_file_is_found() {
             Ok(reports) => reports.iter().any(|report| report.outcome == Outcome::Tampered),
             Err(_) => true,
         };
-        // Facts of the manifest that nothing depends on are not evidence.
+        // By which program and when it was written nothing can prove.
         let harmless = name == MANIFEST && {
             let read = Bundle::open(&path).map(|bundle| bundle.manifest().clone());
-            read.is_ok_and(|read| read.files == manifest.files && read.logs == manifest.logs)
+            read.is_ok_and(|read| {
+                let told = (read.tool.clone(), read.version.clone(), read.created);
+                let first = (manifest.tool.clone(), manifest.version.clone(), manifest.created);
+                let rest = (&read.format, &read.sessions, &read.logs, &read.files);
+                told != first
+                    && rest == (&manifest.format, &manifest.sessions, &manifest.logs, &manifest.files)
+            })
         };
         assert!(found || harmless, "byte {byte} in {name}");
+    }
+}
+
+/// The bundle with another manifest.
+fn with_manifest(path: &std::path::Path, manifest: &Manifest) {
+    let whole = std::fs::read(path).unwrap();
+    let mut changed = tar::Builder::new(Vec::new());
+    for entry in tar::Archive::new(whole.as_slice()).entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let (mut header, mut content) = (entry.header().clone(), Vec::new());
+        std::io::Read::read_to_end(&mut entry, &mut content).unwrap();
+        if entry.path_bytes() == MANIFEST.as_bytes() {
+            content = serde_json::to_vec(manifest).unwrap();
+        }
+        header.set_size(content.len() as u64);
+        header.set_cksum();
+        changed.append(&header, content.as_slice()).unwrap();
+    }
+    std::fs::write(path, changed.into_inner().unwrap()).unwrap();
+}
+
+type Wrong = fn(&mut Manifest);
+
+#[tokio::test]
+async fn a_manifest_that_says_something_else_of_its_sessions_is_found() {
+    let scene = scene().await;
+    let wrongs: [(&str, Wrong); 9] = [
+        // Another one of as many records.
+        ("session session-1 of log dev/default/orders/0, of which", |manifest| {
+            manifest.sessions[1].id = "session-1".to_owned();
+        }),
+        ("session session-0 is not in the manifest", |manifest| {
+            let records = manifest.sessions.remove(0).records;
+            manifest.sessions[0].records += records;
+        }),
+        ("lists 14 records of session session-4, there are 13", |manifest| {
+            manifest.sessions[0].records -= 1;
+            manifest.sessions[1].records += 1;
+        }),
+        ("session session-3 has its end here, and", |manifest| manifest.sessions[1].ended = true),
+        ("session session-4 has no end here, and", |manifest| manifest.sessions[1].ended = false),
+        ("lists session session-0 twice", |manifest| manifest.sessions[1] = manifest.sessions[0].clone()),
+        ("of log dev/default/orders/1, of which", |manifest| {
+            manifest.sessions[0].log = "dev/default/orders/1".to_owned();
+        }),
+        ("lists a checkpoint over", |manifest| manifest.logs[0].size -= 1),
+        ("lists 2 records without a proof, there are 0", |manifest| manifest.logs[0].unproved = 2),
+    ];
+    for (said, wrong) in wrongs {
+        let second = if said.contains("session-3") { "session-3" } else { "session-4" };
+        let (path, mut manifest) = scene.export(&["session-0", second]).unwrap();
+        with_manifest(&path, &manifest);
+        assert_ne!(scene.check(&path).unwrap()[0].outcome, Outcome::Tampered, "{said}: only written anew");
+        wrong(&mut manifest);
+        with_manifest(&path, &manifest);
+        let report = &scene.check(&path).unwrap()[0];
+        assert_eq!(report.outcome, Outcome::Tampered, "{said}");
+        let problems = &report.problems;
+        assert!(problems.iter().any(|problem| problem.what.contains(said)), "{said}: {problems:?}");
     }
 }

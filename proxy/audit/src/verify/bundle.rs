@@ -4,7 +4,7 @@
 use crate::checkpoint::Entry;
 use crate::chunks::{Checker, ChunkRef};
 use crate::event::{EventName, key};
-use crate::evidence::{Bundle, LogEntry, MANIFEST};
+use crate::evidence::{Bundle, LogEntry, MANIFEST, SessionEntry};
 use crate::merkle::Proof;
 use crate::note::certificate::Certificate;
 use crate::note::{Checkpoint, LogKey, SignedCheckpoint};
@@ -31,9 +31,9 @@ pub fn verify_bundle_witnessed(
     keys: &[LogKey],
     witnesses: &Witnesses,
 ) -> Result<Vec<Report>, SourceError> {
-    let mut reports = Vec::new();
+    let (mut reports, mut sessions) = (Vec::new(), Vec::new());
     for log in &bundle.manifest().logs {
-        reports.push(verify_log(bundle, log, keys, witnesses)?);
+        reports.push(verify_log(bundle, log, (keys, witnesses), &mut sessions)?);
     }
     if reports.is_empty() {
         let mut report = Report::new(bundle.path(), None, false);
@@ -44,7 +44,7 @@ pub fn verify_bundle_witnessed(
     if let Some(report) = reports.first_mut() {
         check_files(bundle, report)?;
     }
-    check_sessions(bundle, &mut reports);
+    check_sessions(&bundle.manifest().sessions, &sessions, &mut reports);
     reports.iter_mut().for_each(Report::conclude);
     Ok(reports)
 }
@@ -64,24 +64,52 @@ fn check_files(bundle: &Bundle, report: &mut Report) -> Result<(), SourceError> 
     Ok(())
 }
 
-/// That the sessions which the manifest names are those whose records are there.
-fn check_sessions(bundle: &Bundle, reports: &mut [Report]) {
-    let Some(report) = reports.first_mut() else { return };
-    let listed: u64 = bundle.manifest().logs.iter().map(|log| log.records).sum();
-    let sessions: u64 = bundle.manifest().sessions.iter().map(|session| session.records).sum();
-    if listed != sessions {
-        report.tampered(
-            None,
-            format!("the manifest counts {listed} records of logs and {sessions} of sessions"),
-        );
+/// That the sessions which the manifest names are those whose records are there: no other ones, as many records, and
+/// those with an end that have one.
+fn check_sessions(listed: &[SessionEntry], found: &[SessionEntry], reports: &mut [Report]) {
+    let mut tampered = |log: &str, what: String| {
+        let at = reports.iter().position(|report| report.origin.as_deref() == Some(log)).unwrap_or_default();
+        if let Some(report) = reports.get_mut(at) {
+            report.tampered(None, what);
+        }
+    };
+    let same = |one: &SessionEntry, other: &SessionEntry| one.id == other.id && one.log == other.log;
+    for (number, entry) in listed.iter().enumerate() {
+        let SessionEntry { id, log, records, ended } = entry;
+        if listed.iter().take(number).any(|before| same(before, entry)) {
+            tampered(log, format!("the manifest lists session {id} twice"));
+            continue;
+        }
+        let Some(there) = found.iter().find(|found| same(found, entry)) else {
+            tampered(
+                log,
+                format!("the manifest lists session {id} of log {log}, of which no record is there"),
+            );
+            continue;
+        };
+        if there.records != *records {
+            let what =
+                format!("the manifest lists {records} records of session {id}, there are {}", there.records);
+            tampered(log, what);
+        }
+        if there.ended != *ended {
+            let says = if *ended { "has its end here" } else { "has no end here" };
+            tampered(
+                log,
+                format!("the manifest says that session {id} {says}, and its records say otherwise"),
+            );
+        }
+    }
+    for there in found.iter().filter(|found| !listed.iter().any(|entry| same(entry, found))) {
+        tampered(&there.log, format!("session {} is not in the manifest", there.id));
     }
 }
 
 fn verify_log(
     bundle: &Bundle,
     log: &LogEntry,
-    keys: &[LogKey],
-    witnesses: &Witnesses,
+    (keys, witnesses): (&[LogKey], &Witnesses),
+    found: &mut Vec<SessionEntry>,
 ) -> Result<Report, SourceError> {
     let own = LogKey::parse(&bundle.text(&format!("{}/log.vkey", log.directory))?).ok();
     let certified = certified(bundle, log, keys);
@@ -106,6 +134,11 @@ fn verify_log(
     witnesses.check(&checkpoint, key, &mut checkpoints, &mut report);
     // A statement may be of a later state than the bundle is of.
     report.signed_size = signed.as_ref().map_or(0, |signed| signed.size);
+    if let Some(signed) = signed.as_ref().filter(|signed| signed.size != log.size) {
+        let what =
+            format!("the manifest lists a checkpoint over {} records, it is over {}", log.size, signed.size);
+        report.tampered(None, what);
+    }
     let (proofs, all) = bundle.proofs(&log.directory)?;
     if !all {
         report.tampered(None, format!("{}/proofs.jsonl has lines that are no proofs", log.directory));
@@ -114,12 +147,19 @@ fn verify_log(
         tempfile::tempdir().map_err(|source| SourceError::Io { path: std::env::temp_dir(), source })?;
     bundle.unpack_chunks(log, chunks.path())?;
     let (sessions, checker) = (BTreeMap::new(), Checker::new(chunks.path()));
-    let mut walk = Walk { log, signed, proofs, sessions, checker, report: &mut report };
+    let mut walk = Walk { log, signed, proofs, unproved: 0, sessions, checker, report: &mut report };
     match bundle.log(&log.directory).records(&Wanted::default()) {
         Ok(records) => walk.run(records),
         Err(error @ SourceError::Io { .. }) => return Err(error),
         Err(error) => walk.report.tampered(None, format!("records.jsonl: {error}")),
     }
+    let entry = |(id, seen): (String, Seen)| SessionEntry {
+        id,
+        log: log.origin.clone(),
+        records: seen.records,
+        ended: seen.next.is_none(),
+    };
+    found.extend(walk.sessions.into_iter().map(entry));
     witnesses.conclude(&mut report);
     report.check_evidence();
     Ok(report)
@@ -137,11 +177,20 @@ struct Walk<'a> {
     signed: Option<Checkpoint>,
     /// Proofs whose record did not come yet.
     proofs: BTreeMap<u64, Proof>,
-    /// Number of the next record of each session; `None` once it ended.
-    sessions: BTreeMap<String, Option<u64>>,
+    /// Records without a proof.
+    unproved: u64,
+    sessions: BTreeMap<String, Seen>,
     /// Looks after what is encrypted.
     checker: Checker,
     report: &'a mut Report,
+}
+
+/// What came of a session.
+#[derive(Clone, Copy)]
+struct Seen {
+    /// Number of its next record; `None` once it ended.
+    next: Option<u64>,
+    records: u64,
 }
 
 impl Walk<'_> {
@@ -192,6 +241,7 @@ impl Walk<'_> {
                 self.tampered(at, format!("seq {at} has no proof"));
             }
             (None, _) => {
+                self.unproved += 1;
                 let what = format!("seq {at} is newer than the checkpoint: it has no proof");
                 self.report.incomplete(Some((at, at)), what);
             }
@@ -207,9 +257,9 @@ impl Walk<'_> {
         };
         let new = !self.sessions.contains_key(&session);
         self.report.sessions += u64::from(new);
-        let expected = self.sessions.get(&session).copied().unwrap_or(Some(0));
+        let seen = self.sessions.get(&session).copied().unwrap_or(Seen { next: Some(0), records: 0 });
         let number = record.session_sequence();
-        match expected {
+        match seen.next {
             Some(expected) if expected != number => {
                 let what = format!(
                     "records {expected}..{} of session {session} are missing",
@@ -223,7 +273,8 @@ impl Walk<'_> {
         let ended = record.name() == EventName::SessionEnd.as_str();
         self.report.crash_recovered +=
             u64::from(ended && record.text(key::REASON) == Some("crash_recovered"));
-        self.sessions.insert(session, if ended { None } else { Some(number + 1) });
+        let next = if ended { None } else { Some(number.saturating_add(1)) };
+        self.sessions.insert(session, Seen { next, records: seen.records + 1 });
     }
 
     fn finish(&mut self) {
@@ -235,8 +286,15 @@ impl Walk<'_> {
                 format!("the manifest lists {} records, there are {}", self.log.records, self.report.records);
             self.report.tampered(None, what);
         }
-        for (session, next) in &self.sessions {
-            let Some(next) = next else { continue };
+        if self.unproved != self.log.unproved {
+            let what = format!(
+                "the manifest lists {} records without a proof, there are {}",
+                self.log.unproved, self.unproved
+            );
+            self.report.tampered(None, what);
+        }
+        for (session, seen) in &self.sessions {
+            let Some(next) = seen.next else { continue };
             self.report.open_sessions += 1;
             let what =
                 format!("session {session} has no end here: what came after its record {next} is not known");
