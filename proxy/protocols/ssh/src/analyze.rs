@@ -21,13 +21,17 @@ mod masked;
 mod parse;
 mod programs;
 mod shape;
+mod shell;
 mod variables;
 mod walk;
 mod word;
 
-use found::{Found, Why};
+use found::Why;
 use proxy_policy::{Command, Effects, Outputs, Reading};
-use walk::Walk;
+use shell::State;
+use walk::{Place, Walk};
+
+pub use shell::{After, Shell};
 
 /// So often is a text walked until its variables are known.
 const ROUNDS_MAX: usize = 3;
@@ -43,13 +47,26 @@ const STACK: usize = 64 * 1024 * 1024;
 /// Total: whatever cannot be parsed or told is [`Effects::Unknown`] with the reason. Takes tens of microseconds for a
 /// usual line and up to some hundred milliseconds for the worst that the limits let through.
 pub fn analyze(line: &[u8], role: &str, host: &str) -> Command {
+    read(line, (role, host), &State::default()).0
+}
+
+/// What a line means in a shell of that state, the state behind it, and the place if it ends well.
+fn read(line: &[u8], (role, host): (&str, &str), before: &State) -> (Command, (State, Option<Place>)) {
     let readable = std::str::from_utf8(line);
     // two lines must never have one text
     let escaped = readable.is_err().then(|| line.escape_ascii().to_string());
     let text = escaped.as_deref().or(readable.ok()).unwrap_or_default();
-    let (mut found, canonical) = found(text);
+    let ((mut walk, reached), canonical) = found(text, before);
     if escaped.is_some() {
-        found.doubt(Why::new("it holds bytes that are not UTF-8"));
+        walk.found.doubt(Why::new("it holds bytes that are not UTF-8"));
+    }
+    let after = State::behind(before, &walk);
+    let mut found = walk.found;
+    if let Some(why) = &before.lost {
+        found.why = Some(Why::new(format!(
+            "an earlier line of this shell may have changed what its words mean ({why}); a new shell does not know that line"
+        )));
+        found.changes = true;
     }
     let masked_text = masked::masked(text, &found.secrets);
     let effects = match found.why {
@@ -61,14 +78,15 @@ pub fn analyze(line: &[u8], role: &str, host: &str) -> Command {
         changes: found.changes,
         ..Reading::new("exec", masked_text, effects)
     };
-    Command {
+    let command = Command {
         text: text.into(),
         canonical,
         role: role.into(),
         namespace: host.into(),
         binding: Vec::new(),
         reading: reading.into(),
-    }
+    };
+    (command, (after, reached))
 }
 
 /// Whether `text` is all of a command: a shell that reads it by lines would not wait for another one.
@@ -76,37 +94,41 @@ pub fn is_complete(text: &str) -> bool {
     parse::is_complete(text)
 }
 
-fn found(text: &str) -> (Found, String) {
+/// A walk that has come to its end, and where the shell is then if all went well.
+type Walked = (Walk, Option<Place>);
+
+fn found(text: &str, before: &State) -> (Walked, String) {
     if parse::openings(text) <= SHALLOW_MAX {
-        return (walked(text), canonical(text));
+        return (walked(text, before), canonical(text));
     }
     std::thread::scope(|scope| {
         let deep = std::thread::Builder::new()
             .stack_size(STACK)
-            .spawn_scoped(scope, || (walked(text), canonical(text)));
+            .spawn_scoped(scope, || (walked(text, before), canonical(text)));
         deep.ok().and_then(|thread| thread.join().ok()).unwrap_or_else(|| {
-            let mut found = Found::default();
-            found.doubt(Why::new("it cannot be analysed now"));
-            (found, text.to_owned())
+            let mut walk = Walk::default();
+            walk.found.doubt(Why::new("it cannot be analysed now"));
+            ((walk, None), text.to_owned())
         })
     })
 }
 
-fn walked(text: &str) -> Found {
-    let mut known = variables::Variables::default();
+fn walked(text: &str, before: &State) -> Walked {
+    let mut known = before.variables.clone();
     for _ in 0..ROUNDS_MAX {
-        let mut walk = Walk::knowing(known.clone());
-        walk.text(text);
+        let mut walk = Walk::knowing(known.clone(), before);
+        let reached = walk.line(text);
         if walk.seen == known {
-            return walk.found;
+            return (walk, reached);
         }
         known = walk.seen;
     }
     // values that come of each other: nothing is known of any
     known.lose();
-    let mut walk = Walk::knowing(known);
-    walk.text(text);
-    walk.found
+    let mut walk = Walk::knowing(known, before);
+    let reached = walk.line(text);
+    walk.seen.lose();
+    (walk, reached)
 }
 
 /// The tokens with one space between them: two texts with the same form do the same.

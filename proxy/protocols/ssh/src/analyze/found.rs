@@ -22,6 +22,8 @@ impl Why {
 pub(super) struct Found {
     pub(super) touches: Vec<Touch>,
     pub(super) why: Option<Why>,
+    /// What the shell makes of later words may have changed in a way that is not known.
+    pub(super) shell: bool,
     pub(super) changes: bool,
     /// Values that may be secrets, as they are written or as they are meant.
     pub(super) secrets: Vec<String>,
@@ -51,8 +53,14 @@ impl FileEffect {
 }
 
 impl Found {
-    /// Something cannot be told; the first reason stays.
+    /// Something cannot be told that may change the shell itself; the first reason stays.
     pub(super) fn doubt(&mut self, why: Why) {
+        self.shell = true;
+        self.doubt_program(why);
+    }
+
+    /// It cannot be told what a program does: not to the shell, whose variables, functions and directory are its own.
+    pub(super) fn doubt_program(&mut self, why: Why) {
         self.changes = true;
         self.why.get_or_insert(why);
     }

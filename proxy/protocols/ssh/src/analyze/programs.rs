@@ -44,18 +44,19 @@ impl Call<'_> {
     }
 
     fn doubt(&self, walk: &mut Walk, why: &str) {
-        walk.found.doubt(Why::new(format!("`{}` {why}", self.name())));
+        let why = Why::new(format!("`{}` {why}", self.name()));
+        if builtins::changes_the_shell(self.name()) || walk.known.is_function(&self.program.word) {
+            walk.found.doubt(why);
+        } else {
+            walk.found.doubt_program(why);
+        }
     }
 
     /// An argument that may be anything makes the rest unknown.
     fn demands_literals(&self, walk: &mut Walk) -> bool {
         let open = self.args.iter().find(|arg| arg.sort == Sort::Open);
         if let Some(arg) = open {
-            walk.found.doubt(Why::new(format!(
-                "the argument `{}` of `{}` is not literal",
-                arg.text,
-                self.name()
-            )));
+            self.doubt(walk, &format!("has the argument `{}`, which is not literal", arg.text));
         }
         open.is_none()
     }
@@ -80,8 +81,15 @@ pub(super) fn run(walk: &mut Walk, call: &Call<'_>) {
         containers::run,
         clients::run,
     ];
-    if rooms.iter().any(|room| room(walk, call)) || readers::run(walk, call) {
-        return;
+    let known = rooms.iter().any(|room| room(walk, call)) || readers::run(walk, call);
+    if walk.known.is_function(&call.program.word) {
+        // what its body does was told where it is defined; here it may have changed the directory
+        walk.place.enter(&Arg::open(""));
+        if known {
+            call.doubt(walk, "is the name of a function here, and of a program that does something else");
+        }
     }
-    call.demands_literals(walk);
+    if !known {
+        call.demands_literals(walk);
+    }
 }

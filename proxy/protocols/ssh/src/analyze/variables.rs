@@ -9,6 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 /// So many values of one variable are told apart.
 const VALUES_MAX: usize = 16;
 
+/// So many variables are told apart: a shell goes on setting them for as long as it runs.
+const VARIABLES_MAX: usize = 1_024;
+
+/// So many functions are told apart.
+const FUNCTIONS_MAX: usize = 256;
+
 /// Values of all variables that a command line sets, wherever it does.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Variables {
@@ -16,13 +22,18 @@ pub(super) struct Variables {
     open: BTreeSet<String>,
     /// Nothing is known of any variable, or the shell splits words by other rules.
     lost: bool,
-    /// A function may stand for any program whose output would have a known shape.
-    functions: bool,
+    /// Names of functions that it defines.
+    functions: BTreeSet<String>,
+    /// Something that is not analysed, or runs at any time, may have defined functions and changed the directory.
+    unsure: bool,
 }
 
 impl Variables {
     /// One more value that `name` can get. Several arguments, or an open one, are no value.
     pub(super) fn assign(&mut self, name: &str, value: Option<Arg>) {
+        if self.lost {
+            return;
+        }
         match value {
             Some(value) if value.sort != Sort::Open && !self.open.contains(name) => {
                 let values = self.known.entry(name.to_owned()).or_default();
@@ -35,16 +46,21 @@ impl Variables {
             }
             Some(_) | None => self.open(name),
         }
-        if name == "IFS" {
-            self.lose();
-        }
+        self.bound(name);
     }
 
     /// `name` can get any value.
     pub(super) fn open(&mut self, name: &str) {
+        if self.lost {
+            return;
+        }
         self.known.remove(name);
         self.open.insert(name.to_owned());
-        if name == "IFS" {
+        self.bound(name);
+    }
+
+    fn bound(&mut self, name: &str) {
+        if name == "IFS" || self.known.len() + self.open.len() > VARIABLES_MAX {
             self.lose();
         }
     }
@@ -52,16 +68,35 @@ impl Variables {
     /// Any variable can have any value.
     pub(super) fn lose(&mut self) {
         self.lost = true;
+        self.known.clear();
+        self.open.clear();
     }
 
-    /// The text defines a function.
-    pub(super) fn define(&mut self) {
-        self.functions = true;
+    /// The text defines a function of this name.
+    pub(super) fn define(&mut self, name: &str) {
+        if self.functions.len() <= FUNCTIONS_MAX {
+            self.functions.insert(name.to_owned());
+        }
+    }
+
+    /// Something runs in this shell, now or at any time, of which nobody knows what it does there.
+    pub(super) fn doubt(&mut self) {
+        self.unsure = true;
     }
 
     /// A program's name may stand for a function.
     pub(super) fn has_functions(&self) -> bool {
-        self.functions
+        self.unsure || !self.functions.is_empty()
+    }
+
+    /// The text defines a function of this name.
+    pub(super) fn is_function(&self, name: &str) -> bool {
+        self.functions.contains(name) || self.functions.len() > FUNCTIONS_MAX
+    }
+
+    /// The directory may change between any two commands.
+    pub(super) fn may_move(&self) -> bool {
+        self.unsure
     }
 
     /// The values that `name` can have, provided that it has one of those that the command line gives it.
@@ -75,10 +110,11 @@ impl Variables {
     }
 }
 
-/// Variables that the system sets for every login, to one word that is no option.
+/// Variables that every shell sets itself, whatever its environment says, to one word that is no option and never
+/// empty. `$USER` and `$HOSTNAME` are none of them: clients may send variables, `env -i` takes them away, and some
+/// shells know them not at all; and `/srv/$USER` without its end is all of `/srv`.
 pub(super) fn is_shaped(name: &str) -> bool {
-    matches!(name, "USER" | "LOGNAME" | "HOSTNAME" | "HOSTTYPE" | "OSTYPE" | "MACHTYPE" | "PWD")
-        || is_number(name)
+    matches!(name, "PWD" | "?" | "#" | "$" | "PPID" | "LINENO")
 }
 
 /// Variables that are numbers whatever happens.

@@ -7,6 +7,7 @@ mod simple;
 use super::argument::Arg;
 use super::expand::{self, Scope};
 use super::found::{Found, Why};
+use super::shell::State;
 use super::variables::{self, Variables};
 use super::word::{self, Computed, Piece};
 use super::{parse, shape};
@@ -37,10 +38,12 @@ pub(super) struct Walk {
     /// What this one finds.
     pub(super) seen: Variables,
     /// Variables that have one of their values here.
-    set: BTreeSet<String>,
+    pub(super) set: BTreeSet<String>,
     pub(super) place: Place,
     /// Files that the command line writes: what they hold when they are run is not known.
     pub(super) written: BTreeSet<String>,
+    /// How often something may have changed the directory so far.
+    pub(super) moves: usize,
     depth: usize,
     wrappers: usize,
     commands: usize,
@@ -48,9 +51,30 @@ pub(super) struct Walk {
 }
 
 impl Walk {
-    /// A walk that knows the variables which an earlier one has seen.
-    pub(super) fn knowing(known: Variables) -> Self {
-        Self { known, ..Self::default() }
+    /// A walk through what a shell runs in that state, which knows the variables that an earlier walk has seen.
+    pub(super) fn knowing(known: Variables, before: &State) -> Self {
+        let State { variables, set, place, written, .. } = before.clone();
+        Self { known, seen: variables, set, place, written, ..Self::default() }
+    }
+
+    /// A line that a shell reads; where the shell is if the line ends with status 0, where that says more.
+    pub(super) fn line(&mut self, text: &str) -> Option<Place> {
+        let program = match parse::tokens(text).and_then(|tokens| parse::program(&tokens)) {
+            Ok(program) => program,
+            Err(why) => {
+                self.found.doubt(why);
+                return None;
+            }
+        };
+        if let [list] = program.complete_commands.as_slice()
+            && let [ast::CompoundListItem(and_or, ast::SeparatorOperator::Sequence)] = list.0.as_slice()
+        {
+            return self.and_or(and_or);
+        }
+        for list in &program.complete_commands {
+            self.list(list);
+        }
+        None
     }
 
     /// A text that a shell runs.
@@ -87,10 +111,14 @@ impl Walk {
 
     /// A text that this shell may run at any time.
     pub(super) fn later_text(&mut self, text: &str) {
-        let place = self.place.clone();
+        let (place, moves) = (self.place.clone(), self.moves);
         self.place.lose();
         self.foreign_text(text);
         self.place = place;
+        if self.moves > moves {
+            self.seen.doubt();
+            self.place.lose();
+        }
     }
 
     /// The variable has one of its values from here on.
@@ -100,26 +128,32 @@ impl Walk {
 
     fn list(&mut self, list: &ast::CompoundList) {
         for ast::CompoundListItem(and_or, separator) in &list.0 {
-            let before = self.place.clone();
             if matches!(separator, ast::SeparatorOperator::Async) {
-                self.apart(|walk| walk.and_or(and_or));
+                self.apart(|walk| drop(walk.and_or(and_or)));
             } else {
-                self.and_or(and_or);
                 // what follows runs whether it went well or not
-                self.place.or(&before);
+                self.and_or(and_or);
             }
         }
     }
 
-    fn and_or(&mut self, list: &ast::AndOrList) {
-        let before = self.place.clone();
+    /// Commands joined by `&&` and `||`. Gives the place behind them if all have gone well, where that is one way only.
+    fn and_or(&mut self, list: &ast::AndOrList) -> Option<Place> {
+        // wherever one of them ends that has not gone well
+        let mut ended = self.place.clone();
         self.pipeline(&list.first);
         let certain = self.set.clone();
+        let mut straight = !list.first.bang;
         for next in &list.additional {
+            ended.or(&self.place);
             match next {
-                ast::AndOr::And(pipeline) => self.pipeline(pipeline),
+                ast::AndOr::And(pipeline) => {
+                    straight &= !pipeline.bang;
+                    self.pipeline(pipeline);
+                }
                 ast::AndOr::Or(pipeline) => {
-                    self.place.or(&before);
+                    straight = false;
+                    self.place.clone_from(&ended);
                     self.set.clone_from(&certain);
                     self.pipeline(pipeline);
                     self.set.clone_from(&certain);
@@ -127,6 +161,9 @@ impl Walk {
             }
         }
         self.set = certain;
+        let reached = straight.then(|| self.place.clone());
+        self.place.or(&ended);
+        reached
     }
 
     fn pipeline(&mut self, pipeline: &ast::Pipeline) {
@@ -157,6 +194,16 @@ impl Walk {
         self.place.or(&place);
     }
 
+    /// What a loop runs. If that changes the directory, each time after the first it begins where nobody knows.
+    fn repeatedly(&mut self, walk: impl Fn(&mut Self)) {
+        let moves = self.moves;
+        self.perhaps(&walk);
+        if self.moves > moves {
+            self.place.lose();
+            self.perhaps(walk);
+        }
+    }
+
     fn command(&mut self, command: &ast::Command, input: &Input) {
         self.commands += 1;
         if self.commands > COMMANDS_MAX {
@@ -170,7 +217,7 @@ impl Walk {
                 self.compound(command, &input);
             }
             ast::Command::Function(function) => {
-                self.seen.define();
+                self.seen.define(&function.fname.value);
                 let body = &function.body;
                 self.perhaps(|walk| {
                     // it may run where the caller is
@@ -199,7 +246,7 @@ impl Walk {
                 for part in [&clause.initializer, &clause.condition, &clause.updater].into_iter().flatten() {
                     self.arithmetic_text(&part.value);
                 }
-                self.perhaps(|walk| walk.list_with(&clause.body.list, input));
+                self.repeatedly(|walk| walk.list_with(&clause.body.list, input));
             }
             ast::CompoundCommand::BraceGroup(group) => self.list_with(&group.list, input),
             ast::CompoundCommand::Subshell(shell) => self.apart(|walk| walk.list_with(&shell.list, input)),
@@ -228,7 +275,7 @@ impl Walk {
                 }
             }
             ast::CompoundCommand::WhileClause(clause) | ast::CompoundCommand::UntilClause(clause) => {
-                self.perhaps(|walk| {
+                self.repeatedly(|walk| {
                     walk.list_with(&clause.0, input);
                     walk.list_with(&clause.1.list, input);
                 });
@@ -265,7 +312,7 @@ impl Walk {
         if clause.values.is_none() || !word::is_name(name) {
             self.seen.open(name);
         }
-        self.perhaps(|walk| {
+        self.repeatedly(|walk| {
             walk.set.insert(name.clone());
             walk.list_with(&clause.body.list, input);
         });

@@ -7,7 +7,7 @@
 
 use super::recorder::Recorder;
 use super::{Ahead, Over, Relay, Running, STDERR};
-use crate::analyze::analyze;
+use crate::analyze::{After, Shell};
 use crate::line::{Event, LineDiscipline};
 use crate::mask::OutputMasker;
 use crate::refusals::{EXIT_STATUS, lines};
@@ -25,6 +25,8 @@ pub(super) struct Lines {
     relay: Relay,
     host: ChannelReadHalf,
     to_host: ChannelWriteHalf<client::Msg>,
+    /// What its lines have made of the host's shell.
+    shell: Shell,
     discipline: LineDiscipline,
     events: VecDeque<Event>,
     /// Typed while a command ran.
@@ -73,6 +75,7 @@ impl Lines {
             relay,
             host,
             to_host,
+            shell: Shell::new(),
             events: VecDeque::new(),
             typed: data.into_iter().flatten().collect(),
             ended,
@@ -93,7 +96,10 @@ impl Lines {
                 continue;
             }
             match self.cleared(&line).await {
-                Ok(permit) => self.execute(&line, permit).await?,
+                Ok((permit, after)) => {
+                    let status = self.execute(&line, permit).await?;
+                    self.shell.ran(after, Some(status));
+                }
                 Err(Over::Refused(refusal)) if !self.relay.session.ended.is_cancelled() => {
                     let text = lines(&refusal);
                     self.relay.tell(&text).await.or(Err(Finish::Gone))?;
@@ -103,15 +109,15 @@ impl Lines {
         }
     }
 
-    async fn cleared(&mut self, line: &str) -> Result<Permit, Over> {
+    async fn cleared(&mut self, line: &str) -> Result<(Permit, After), Over> {
         let place = &self.relay.session.place;
-        let command = analyze(line.as_bytes(), &place.role, &place.host);
+        let (command, after) = self.shell.line(line.as_bytes(), &place.role, &place.host);
         let permit = self.relay.clear(Arc::new(command)).await;
         // What came while it was held is for later.
         let Ahead { data, ended, .. } = std::mem::take(&mut self.relay.ahead);
         self.typed.extend(data.into_iter().flatten());
         self.ended |= ended;
-        permit
+        Ok((permit?, after))
     }
 
     /// The next whole command; `None`: there is none any more.
@@ -173,7 +179,7 @@ impl Lines {
     }
 
     /// Has the host's shell run one command, and passes on what it says.
-    async fn execute(&mut self, line: &str, permit: Permit) -> Result<(), Finish> {
+    async fn execute(&mut self, line: &str, permit: Permit) -> Result<u32, Finish> {
         let mut masker = OutputMasker::new(permit.masker().clone());
         let recorder = Recorder::new(Arc::clone(&self.relay.session), permit);
         let merged = if self.relay.terminal.is_some() { " 2>&1" } else { "" };
@@ -201,7 +207,7 @@ impl Lines {
         let status_code = status.map(|status| status.to_string());
         let end = End { outcome, status_code, masked: masker.counts().clone(), ..End::default() };
         recorder.finish(end).await?;
-        said.map(drop)
+        said
     }
 
     /// Passes on what a command says until the shell says the word.

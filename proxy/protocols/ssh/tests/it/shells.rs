@@ -54,6 +54,27 @@ async fn the_line_that_the_shell_would_run_is_the_line_that_is_decided() {
     assert_eq!(denied, [format!("rm -rf {}/tree", gateway.path().display())]);
 }
 
+/// What a rule says about paths holds wherever the shell is, and whatever its variables hold.
+#[tokio::test]
+async fn a_line_is_decided_where_the_lines_before_it_have_led() {
+    let Some(gateway) = Gateway::start(LINES).await else { return };
+    gateway.put_in_force(&format!(
+        "{LINES}- {{name: not-those, action: Deny, ssh: {{paths: ['{}/kept/*']}}, message: 'Those stay.'}}\n- {{name: removal, action: Allow, ssh: {{effects: [Remove]}}}}\n",
+        gateway.path().display()
+    ));
+    let (kept, other) = (gateway.path().join("kept"), gateway.path().join("other"));
+    for dir in [&kept, &other] {
+        std::fs::create_dir(dir).unwrap();
+        std::fs::write(dir.join("f"), "content").unwrap();
+    }
+    let keys =
+        format!("cd {0}\rrm f\rx={0}/f\rrm $x\rcd ../other\rrm f\recho still here\rexit\r", kept.display());
+    let ran = typed(&gateway, &["-tt"], keys.as_bytes()).await;
+    assert_eq!(ran.out.matches("Those stay.").count(), 2, "{ran:?}");
+    assert!(ran.out.contains("\nstill here\r\n"), "{ran:?}");
+    assert!(kept.join("f").exists() && !other.join("f").exists(), "{ran:?}");
+}
+
 #[tokio::test]
 async fn a_script_on_the_input_is_decided_line_by_line_too() {
     let Some(gateway) = Gateway::start(LINES).await else { return };

@@ -4,6 +4,7 @@
 
 mod destructive;
 mod everyday;
+mod lines;
 mod output;
 mod properties;
 mod terminal;

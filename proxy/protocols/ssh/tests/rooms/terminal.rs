@@ -4,7 +4,7 @@
 //! behind the discipline would, in a directory where a tree may go: whenever it goes, one of the decisions was no.
 
 use crate::destructive::{destroys, is_refused};
-use proxy_ssh::analyze::analyze;
+use proxy_ssh::analyze::Shell;
 use proxy_ssh::line::{Event, LineDiscipline};
 use serde::Deserialize;
 
@@ -45,7 +45,13 @@ fn every_case_is_decided_on_the_line_that_the_shell_runs() {
                 wrong.push(format!("{}: submitted {lines:?} instead of {:?}", case.name, case.lines));
             }
         }
-        let refused = case.lines.iter().any(|line| is_refused(&analyze(line.as_bytes(), "deploy", "web1")));
+        let mut shell = Shell::new();
+        let mut refused = false;
+        for line in &case.lines {
+            let (command, after) = shell.line(line.as_bytes(), "deploy", "web1");
+            refused |= is_refused(&command);
+            shell.ran(after, None);
+        }
         let gone = destroys(&case.lines.join("\n"));
         if gone && !refused || gone == case.harmless {
             wrong.push(format!("{}: destroys {gone}, refused {refused}", case.name));

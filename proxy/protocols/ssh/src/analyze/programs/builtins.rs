@@ -36,6 +36,51 @@ pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> bool {
     true
 }
 
+/// Whether what it does it may do to the shell that runs it.
+pub(super) fn changes_the_shell(name: &str) -> bool {
+    matches!(
+        name,
+        "eval"
+            | "."
+            | "source"
+            | "trap"
+            | "cd"
+            | "pushd"
+            | "popd"
+            | "export"
+            | "readonly"
+            | "declare"
+            | "typeset"
+            | "local"
+            | "read"
+            | "mapfile"
+            | "readarray"
+            | "getopts"
+            | "unset"
+            | "wait"
+            | "printf"
+            | "test"
+            | "["
+            | "let"
+            | "alias"
+            | "unalias"
+            | "hash"
+            | "enable"
+            | "shopt"
+            | "bind"
+            | "complete"
+            | "compopt"
+            | "compgen"
+            | "fc"
+            | "history"
+            | "select"
+            | "set"
+            | "command"
+            | "builtin"
+            | "exec"
+    )
+}
+
 /// Options of the shell itself.
 fn set(walk: &mut Walk, call: &Call<'_>) {
     let mut args = call.args.iter();
@@ -72,6 +117,8 @@ fn source(walk: &mut Walk, call: &Call<'_>) {
         Some(script) => super::shells::script(walk, call, script),
         None => call.doubt(walk, "runs nothing that can be told"),
     }
+    // whatever is in the file, it runs in this shell
+    walk.seen.doubt();
     walk.lose();
 }
 
@@ -90,10 +137,11 @@ fn trap(walk: &mut Walk, call: &Call<'_>) {
 }
 
 fn cd(walk: &mut Walk, call: &Call<'_>) {
+    walk.moves += 1;
     let mut dirs = call.args.iter().filter(|arg| !matches!(arg.value(), Some("-P" | "-L" | "-e" | "--")));
     let home = Arg::exact("~");
     let dir = dirs.next().unwrap_or(&home);
-    if call.name() == "cd" && dirs.next().is_none() {
+    if call.name() == "cd" && dirs.next().is_none() && !walk.known.may_move() {
         walk.place.enter(dir);
     } else {
         walk.place.enter(&Arg::open(""));
@@ -190,6 +238,7 @@ impl Walk {
     /// Any variable may have changed, and the directory.
     fn lose(&mut self) {
         self.seen.lose();
+        self.moves += 1;
         self.place.enter(&Arg::open(""));
     }
 

@@ -166,7 +166,7 @@ fn remote(walk: &mut Walk, call: &Call<'_>) {
         return;
     }
     if let Some(arg) = rest.iter().find(|arg| arg.sort != Sort::Exact) {
-        walk.found.doubt(Why::new(format!("`ssh` runs `{}`, which is not literal", arg.text)));
+        walk.found.doubt_program(Why::new(format!("`ssh` runs `{}`, which is not literal", arg.text)));
         return;
     }
     let text = rest.iter().map(|arg| arg.text.as_str()).collect::<Vec<_>>().join(" ");

@@ -16,7 +16,7 @@ pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> bool {
     }
     let expression = call.args.get(at..).unwrap_or_default();
     if let Some(arg) = expression.iter().chain(&paths).find(|arg| arg.may_be_option()) {
-        walk.found.doubt(Why::new(format!("the argument `{}` of `find` may be an action", arg.text)));
+        walk.found.doubt_program(Why::new(format!("the argument `{}` of `find` may be an action", arg.text)));
     }
     let mut rest = expression.iter().enumerate();
     while let Some((index, arg)) = rest.next() {
@@ -99,7 +99,7 @@ fn execute(walk: &mut Walk, command: &[Arg], paths: &[Arg], inside: bool) {
         }
     }
     if command.first().is_some_and(|arg| arg.text.contains("{}")) {
-        walk.found.doubt(Why::new("`find` runs the files that it finds"));
+        walk.found.doubt_program(Why::new("`find` runs the files that it finds"));
         return;
     }
     walk.run(args, &Input::Client);

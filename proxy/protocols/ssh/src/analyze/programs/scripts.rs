@@ -110,7 +110,10 @@ fn awk(walk: &mut Walk, call: &Call<'_>) {
     match program.value() {
         Some(text) if awk::is_plain(text) => {}
         Some(_) => call.doubt(walk, "has a program that runs commands or writes files"),
-        None => walk.found.doubt(Why::new(format!("`awk` runs `{}`, which is not literal", program.text))),
+        None => {
+            walk.found
+                .doubt_program(Why::new(format!("`awk` runs `{}`, which is not literal", program.text)));
+        }
     }
     for operand in call.args.get(at + 1..).unwrap_or_default() {
         if operand.sort == Sort::Open {

@@ -27,7 +27,8 @@ fn shell(walk: &mut Walk, call: &Call<'_>) {
     let (mut command, mut stdin) = (false, false);
     while let Some(arg) = call.args.get(at) {
         let Some(text) = arg.value() else {
-            walk.found.doubt(Why::new(format!("the argument `{}` of a shell is not literal", arg.text)));
+            walk.found
+                .doubt_program(Why::new(format!("the argument `{}` of a shell is not literal", arg.text)));
             return;
         };
         match text {
@@ -62,7 +63,9 @@ fn shell(walk: &mut Walk, call: &Call<'_>) {
     match (rest, command, stdin) {
         ([text, ..], true, _) => match text.value() {
             Some(text) => walk.foreign_text(text),
-            None => walk.found.doubt(Why::new(format!("a shell runs `{}`, which is not literal", text.text))),
+            None => walk
+                .found
+                .doubt_program(Why::new(format!("a shell runs `{}`, which is not literal", text.text))),
         },
         ([], true, _) => {}
         ([script, ..], false, false) => self::script(walk, call, script),
@@ -129,7 +132,7 @@ pub(super) fn command_option(walk: &mut Walk, call: &Call<'_>, long: &str) -> Op
     };
     match text.value() {
         Some(text) => walk.foreign_text(text),
-        None => walk.found.doubt(Why::new(format!(
+        None => walk.found.doubt_program(Why::new(format!(
             "`{}` runs `{}`, which is not literal",
             call.name(),
             text.text

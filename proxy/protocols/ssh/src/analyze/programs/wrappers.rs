@@ -111,7 +111,7 @@ fn set_variable(walk: &mut Walk, arg: Option<&Arg>) -> bool {
         return false;
     }
     if let Some(why) = environment::danger(name, &Arg { text: value.to_owned(), sort }) {
-        walk.found.doubt(why);
+        walk.found.doubt_program(why);
     }
     true
 }
@@ -336,7 +336,8 @@ fn applet(walk: &mut Walk, call: &Call<'_>) {
         None => {}
         Some(arg) if is_long(arg, "list", 2) || is_long(arg, "help", 2) => {}
         Some(arg) if arg.is_option() => {
-            walk.found.doubt(Why::new(format!("`{}` has options that are not analysed", call.name())));
+            walk.found
+                .doubt_program(Why::new(format!("`{}` has options that are not analysed", call.name())));
         }
         Some(_) => inner(walk, call, call.args),
     }

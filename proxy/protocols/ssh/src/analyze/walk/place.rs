@@ -36,6 +36,11 @@ impl Place {
         self.0 = None;
     }
 
+    /// Nobody knows where it runs.
+    pub(super) fn is_lost(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// `cd dir`.
     pub(in super::super) fn enter(&mut self, dir: &Arg) {
         self.0 = match dir.sort {

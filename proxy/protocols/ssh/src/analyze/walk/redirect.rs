@@ -129,7 +129,8 @@ impl Walk {
         let mut name = None;
         for arg in lists.iter().flatten() {
             if arg.sort == Sort::Open {
-                self.found.doubt(Why::new(format!("the shell opens `{}`, which is not literal", arg.text)));
+                self.found
+                    .doubt_program(Why::new(format!("the shell opens `{}`, which is not literal", arg.text)));
             }
             name = (lists.len() == 1 && arg.sort == Sort::Exact).then(|| arg.text.clone());
             self.file_touch(arg, done, None);

@@ -131,7 +131,8 @@ impl Walk {
         let texts = args.iter().map(|arg| arg.text.clone()).collect();
         let program = Arc::new(Program { word: word.to_owned(), args: texts });
         if word.contains('/') && self.has_written(word) {
-            self.found.doubt(Why::new(format!("`{word}` is written by the command line that runs it")));
+            self.found
+                .doubt_program(Why::new(format!("`{word}` is written by the command line that runs it")));
         }
         masked::note(&program, &mut self.found.secrets);
         if self.wrappers >= super::WRAPPERS_MAX {
@@ -167,13 +168,45 @@ impl Walk {
                 || path.sort == Sort::Tree
                 || (device && done.effect == FileEffect::WRITE.effect),
         );
-        for name in self.place.paths(&path.text) {
+        self.doubt_path(path);
+        let names = match path.sort {
+            Sort::Open => vec![anywhere(&path.text)],
+            Sort::Shaped => self.place.paths(&from_here(&path.text)),
+            Sort::Exact | Sort::Names | Sort::Tree | Sort::AnyNames => self.place.paths(&path.text),
+        };
+        for name in names {
             if done.effect == FileEffect::WRITE.effect {
                 self.written.insert(name.clone());
             }
             self.found.file(done, name, by);
         }
     }
+
+    /// A path that nobody knows is none that a rule about paths could be asked about.
+    fn doubt_path(&mut self, path: &Arg) {
+        let named = path.text.starts_with(['/', '~']);
+        let why = if path.sort == Sort::Open {
+            format!("which file `{}` is cannot be told, because it is not literal", path.text)
+        } else if path.sort == Sort::Shaped && path.text.contains("--show-toplevel") {
+            format!("which file `{}` is depends on the directory", path.text)
+        } else if !named && self.place.is_lost() {
+            format!("which file `{}` is cannot be told, because the directory may have changed", path.text)
+        } else {
+            return;
+        };
+        self.found.doubt_program(Why::new(why));
+    }
+}
+
+/// The name of a path that may lead anywhere.
+fn anywhere(path: &str) -> String {
+    if path.starts_with('/') { path.to_owned() } else { format!("?/{path}") }
+}
+
+/// A path behind the shell's own word for the directory, as a relative one.
+fn from_here(path: &str) -> String {
+    let rest = ["$PWD", "${PWD}", "$(pwd)"].iter().find_map(|here| path.strip_prefix(here));
+    rest.map_or_else(|| path.to_owned(), |rest| format!(".{rest}"))
 }
 
 /// Files that are the streams of a command, or nothing.
@@ -195,7 +228,10 @@ fn is_stream(path: &str) -> bool {
 /// The paths below which `find … -print0` lists names, if that is what the command does.
 pub(super) fn listed(walk: &mut Walk, command: &ast::Command) -> Option<Vec<Arg>> {
     let ast::Command::Simple(command) = command else { return None };
-    if command.word_or_name.as_ref()?.value != "find" || command.prefix.is_some() {
+    if walk.known.is_function("find")
+        || command.word_or_name.as_ref()?.value != "find"
+        || command.prefix.is_some()
+    {
         return None;
     }
     let mut words = Vec::new();
