@@ -14,7 +14,7 @@ mod description;
 mod texts;
 
 pub(crate) use copy::CopyFormat;
-pub(crate) use description::description;
+pub(crate) use description::{bound, description, format_of};
 pub(crate) use texts::{Texts, notification, parameter_status, report};
 
 use crate::messages::{Body, Malformed};

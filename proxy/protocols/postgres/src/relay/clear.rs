@@ -86,7 +86,7 @@ impl Relay {
         let command = self.command(&analysis, &intent);
         let standing = standing(self.status, self.batch.control, &self.queue, analysis.undoable);
         match self.gate.decide(command, standing).await {
-            Decision::Permit(permit) => self.permitted(intent, analysis, permit),
+            Decision::Permit(permit) => self.permitted(intent, analysis, permit)?,
             Decision::Refused(refusal) => self.refused(&intent, refusal)?,
             Decision::Held(held) => self.hold(held, intent, analysis),
         }
@@ -106,21 +106,21 @@ impl Relay {
     }
 
     /// Sends what was permitted. The permit goes with it, until the answer is on record.
-    fn permitted(&mut self, intent: Intent, analysis: Arc<Analysis>, permit: Permit) {
+    fn permitted(&mut self, intent: Intent, analysis: Arc<Analysis>, permit: Permit) -> Result<(), Ending> {
         let frame = match &intent {
             Intent::Query { frame } | Intent::Execute { frame, .. } => frame.clone(),
             Intent::Prepare => {
                 // The policies changed within the last microseconds; the client may send it again.
                 let message = "the policies changed while the statement was prepared";
                 self.refuse(&intent, &refusal(RefusalKind::Withdrawn, message, "send it again"));
-                return;
+                return Ok(());
             }
         };
         let running = Running::new(permit, analysis, self.copies);
         if let Some(refusal) = running.cannot_mask() {
             // The permit is dropped: what it allowed is on record as aborted.
             self.refuse(&intent, &refusal);
-            return;
+            return Ok(());
         }
         self.meaning.unseen |= matches!(running.analysis.command.reading.effects, Effects::Unknown { .. });
         if running.changes_meaning() {
@@ -136,11 +136,17 @@ impl Relay {
                 self.batch.commands = true;
                 self.batch.control |= running.controls_transaction();
                 let shapes = shapes.unwrap_or_default();
-                self.queue.push_back(Expect::Execute(Box::new(Running { portal, shapes, ..running })));
+                let mut running = Running { shapes, ..running };
+                let described = self.portal(&portal).and_then(|portal| self.names.description(&portal));
+                if let Some(description) = described {
+                    self.gate.record(&mut running.permit, &description)?;
+                }
+                self.queue.push_back(Expect::Execute(Box::new(Running { portal, ..running })));
             }
             Intent::Prepare => {}
         }
         self.upstream.output.extend_from_slice(&frame);
+        Ok(())
     }
 
     /// A refusal that ends the session, or one that does not.
@@ -227,7 +233,7 @@ impl Relay {
         let Some(waiting) = self.waiting.take() else { return Ok(()) };
         let Waiting { held, intent, analysis, .. } = *waiting;
         match self.gate.resume(*held, outcome).await {
-            Ok(permit) => self.permitted(intent, analysis, permit),
+            Ok(permit) => self.permitted(intent, analysis, permit)?,
             Err(refusal) => self.refused(&intent, refusal)?,
         }
         Ok(())

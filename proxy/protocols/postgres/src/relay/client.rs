@@ -170,6 +170,7 @@ impl Relay {
             parameters: digest(bind.parameters).into(),
             formats: bind.formats.clone().into(),
             shapes: None,
+            description: None,
         };
         let portal = Portal { shapes: shapes.map(|shapes| portal.described(&shapes)), ..portal };
         self.send(Expect::Bind { name: bind.portal.to_owned(), portal }, frame);
@@ -210,7 +211,7 @@ impl Relay {
     }
 
     /// What a portal's name will mean once all that was sent has been answered.
-    fn portal(&self, name: &str) -> Option<Portal> {
+    pub(super) fn portal(&self, name: &str) -> Option<Portal> {
         let pending = self.queue.iter().rev().find_map(|expected| {
             let Expect::Bind { name: bound, portal } = expected else { return None };
             (bound == name).then(|| portal.clone())
@@ -238,9 +239,7 @@ impl Relay {
     fn statement(&self, name: &str) -> Option<Statement> {
         let pending = self.queue.iter().rev().find_map(|expected| {
             let Expect::Parse { name: parsed, text, made } = expected else { return None };
-            let statement =
-                || Statement { text: Arc::clone(text), made: made.clone(), shapes: None, told: false };
-            (parsed == name).then(statement)
+            (parsed == name).then(|| Statement::new(Arc::clone(text), made.clone()))
         });
         pending.or_else(|| self.names.statements.get(name).cloned())
     }

@@ -6,7 +6,8 @@
 
 use super::meaning::{Made, Source};
 use crate::analyze::Meant;
-use crate::mask::Shape;
+use crate::mask::{self, Shape};
+use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -19,6 +20,8 @@ pub(crate) struct Statement {
     pub(crate) made: Made,
     /// Types of its columns, once it was described.
     pub(crate) shapes: Option<Arc<[Shape]>>,
+    /// Its `RowDescription` as the client got it, until an execution has it on record.
+    pub(crate) description: Option<Bytes>,
     /// The analyser knows it: SQL `EXECUTE` can name it. It is told late, because every change of its state makes it
     /// forget what texts mean.
     pub(crate) told: bool,
@@ -37,9 +40,15 @@ pub(crate) struct Portal {
     pub(crate) formats: Arc<[i16]>,
     /// Types and formats of its columns, as far as they are known.
     pub(crate) shapes: Option<Arc<[Shape]>>,
+    /// Its `RowDescription` as the client got it.
+    pub(crate) description: Option<Bytes>,
 }
 
 impl Statement {
+    pub(crate) fn new(text: Arc<str>, made: Made) -> Self {
+        Self { text, made, shapes: None, description: None, told: false }
+    }
+
     /// The server may have planned it again, at a time when it meant this.
     pub(crate) fn may_mean(&mut self, then: &Meant) {
         self.made = self.made.or(then);
@@ -53,17 +62,24 @@ pub(crate) struct Names {
     pub(crate) portals: HashMap<String, Portal>,
 }
 
+impl Names {
+    /// What the client was told of a portal's columns, for the record of its execution. What it was told of the
+    /// statement is recorded once.
+    pub(crate) fn description(&mut self, portal: &Portal) -> Option<Bytes> {
+        portal.description.clone().or_else(|| {
+            let told = self.statements.get_mut(&portal.statement)?.description.take()?;
+            mask::bound(&told, &portal.formats).ok()
+        })
+    }
+}
+
 impl Portal {
     /// Types with the formats that the client asked for.
     pub(crate) fn described(&self, statement: &[Shape]) -> Arc<[Shape]> {
-        let shapes = statement.iter().enumerate().map(|(index, shape)| {
-            let format = match &*self.formats {
-                [] => 0,
-                [all] => *all,
-                each => each.get(index).copied().unwrap_or_default(),
-            };
-            Shape { format, ..*shape }
-        });
+        let shapes = statement
+            .iter()
+            .enumerate()
+            .map(|(index, shape)| Shape { format: mask::format_of(&self.formats, index), ..*shape });
         shapes.collect()
     }
 }

@@ -15,6 +15,7 @@ use pgwire::messages::response::TransactionStatus;
 use proxy_core::gate::{End, EndKind};
 use proxy_core::mask::MaskCounts;
 use proxy_core::refusal::RefusalKind;
+use std::sync::Arc;
 
 impl Relay {
     /// Takes what the server sent, as far as the client keeps up.
@@ -107,7 +108,7 @@ impl Relay {
         }
         match self.queue.pop_front() {
             Some(Expect::Parse { name, text, made }) => {
-                self.names.statements.insert(name, Statement { text, made, shapes: None, told: false });
+                self.names.statements.insert(name, Statement::new(text, made));
             }
             Some(Expect::Bind { name, portal }) => {
                 if let Source::Made { made, .. } = &portal.source {
@@ -177,39 +178,43 @@ impl Relay {
             _ => return Err(Ending::ServerProtocol("a description that nobody asked for")),
         }
         self.client.output.extend_from_slice(&out);
-        self.remember_shapes(&shapes(&columns));
-        Ok(())
+        self.remember(&shapes(&columns), out.freeze())
     }
 
-    /// Takes the description off the queue, and keeps the types for executions to come.
-    fn remember_shapes(&mut self, shapes: &std::sync::Arc<[Shape]>) {
+    /// Takes a description off the queue, and keeps it for executions to come: their types for masks, and all of it for
+    /// the record.
+    fn remember(&mut self, shapes: &Arc<[Shape]>, description: Bytes) -> Result<(), Ending> {
         match self.queue.pop_front() {
             Some(Expect::Describe { kind: b'S', name, made, .. }) => {
                 if let Some(made) = made {
                     self.taken_in(&name, made);
                 }
                 if let Some(statement) = self.names.statements.get_mut(&name) {
-                    statement.shapes = Some(std::sync::Arc::clone(shapes));
+                    statement.shapes = Some(Arc::clone(shapes));
+                    statement.description = Some(description);
                 }
                 for portal in self.names.portals.values_mut().filter(|portal| portal.statement == name) {
                     portal.shapes = Some(portal.described(shapes));
                 }
             }
             Some(Expect::Describe { name, .. }) => {
-                if let Some(portal) = self.names.portals.get_mut(&name) {
-                    portal.shapes = Some(std::sync::Arc::clone(shapes));
-                }
                 for expected in &mut self.queue {
                     // Executions that were sent right behind it did not know yet.
                     if let Expect::Execute(running) = expected
                         && running.portal == name
                     {
-                        running.shapes = std::sync::Arc::clone(shapes);
+                        running.shapes = Arc::clone(shapes);
+                        self.gate.record(&mut running.permit, &description)?;
                     }
+                }
+                if let Some(portal) = self.names.portals.get_mut(&name) {
+                    portal.shapes = Some(Arc::clone(shapes));
+                    portal.description = Some(description);
                 }
             }
             _ => {}
         }
+        Ok(())
     }
 
     fn notice(&mut self, frame: &Bytes) -> Result<(), Ending> {

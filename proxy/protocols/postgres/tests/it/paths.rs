@@ -1,6 +1,6 @@
 //! Ordinary ways through.
 
-use crate::client::{Raw, field, tags};
+use crate::client::{Message, Raw, field, tags};
 use crate::gateway::Gateway;
 use bytes::BufMut as _;
 
@@ -108,4 +108,54 @@ async fn what_changes_names_is_awaited_within_a_pipeline() {
         .sync();
     raw.send().await;
     assert_eq!(tags(&raw.answer().await), "12C12C12DCZ");
+}
+
+fn frame(message: &Message) -> Vec<u8> {
+    let length = u32::try_from(message.body.len() + 4).unwrap();
+    [&[u8::try_from(message.tag).unwrap()][..], &length.to_be_bytes(), &message.body].concat()
+}
+
+fn times(log: &[u8], frame: &[u8]) -> usize {
+    log.windows(frame.len()).filter(|window| *window == frame).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_is_told_of_columns_is_on_record_with_the_rows() {
+    let Some(gateway) = Gateway::start(ALL, USERS).await else { return };
+    let mut raw = gateway.raw().await;
+    let describe = |raw: &mut Raw, kind, name: &str| {
+        postgres_protocol::message::frontend::describe(kind, name, &mut raw.out).unwrap();
+    };
+    let bind = |raw: &mut Raw, format: i16| {
+        let none = std::iter::empty::<()>();
+        let null = |(), _: &mut bytes::BytesMut| Ok(postgres_protocol::IsNull::Yes);
+        let bound =
+            postgres_protocol::message::frontend::bind("", "s", [], none, null, [format], &mut raw.out);
+        assert!(bound.is_ok());
+    };
+    raw.parse("s", "select 7 as seven, 'x'::text");
+    describe(&mut raw, b'S', "s");
+    raw.sync().send().await;
+    let answer = raw.answer().await;
+    assert_eq!(tags(&answer), "1tTZ");
+    let statement = frame(&answer[2]);
+    // Executed three times in binary: its columns are on record once, with the formats of the portal.
+    for _ in 0..3 {
+        bind(&mut raw, 1);
+        raw.execute("").sync().send().await;
+        assert_eq!(tags(&raw.answer().await), "2DCZ");
+    }
+    let mut binary = statement.clone();
+    let (seven, text) = (5 + 2 + "seven".len() + 1 + 16, statement.len() - 2);
+    binary[seven + 1] = 1;
+    binary[text + 1] = 1;
+    assert_eq!(times(&gateway.log_bytes(), &statement), 0);
+    assert_eq!(times(&gateway.log_bytes(), &binary), 1);
+    // A portal that is described is on record as it is, also where the execution was sent right behind it.
+    bind(&mut raw, 0);
+    describe(&mut raw, b'P', "");
+    raw.execute("").sync().send().await;
+    let answer = raw.answer().await;
+    assert_eq!(tags(&answer), "2TDCZ");
+    assert_eq!(times(&gateway.log_bytes(), &[frame(&answer[1]), frame(&answer[2])].concat()), 1);
 }
