@@ -1,6 +1,6 @@
 //! `portcullis commands`: what was done, across sessions.
 
-use crate::output::{Output, inline, judged, local};
+use crate::output::{Output, inline, judged, utc};
 use crate::rows::{Answerer, Columns, RowArguments, print};
 use crate::sessions::user;
 use clap::Args;
@@ -33,6 +33,31 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
 
 const COLUMNS: Columns<CommandRow> = Columns {
     header: &["TIME", "SESSION", "#", "USER", "RESOURCE", "VERDICT", "RULE", "OUTCOME", "ROWS", "COMMAND"],
+    fields: &[
+        "session",
+        "user",
+        "user_name",
+        "groups",
+        "claims",
+        "namespace",
+        "resource",
+        "protocol",
+        "role",
+        "log",
+        "sequence",
+        "command",
+        "time",
+        "verdict",
+        "rule",
+        "operation",
+        "text",
+        "outcome",
+        "status_code",
+        "rows",
+        "bytes",
+        "duration_us",
+        "masked",
+    ],
     cells: row,
     nothing: "no command fits",
 };
@@ -57,7 +82,7 @@ fn row(row: &CommandRow) -> Vec<String> {
         (None, _) => "none".to_owned(),
     };
     vec![
-        local(command.time),
+        utc(command.time),
         inline(&session.id),
         command.number.to_string(),
         user(session),

@@ -1,7 +1,7 @@
 //! `portcullis approvals`: what is on record about approvals. What waits for one now, `requests` shows.
 
 use crate::commands::shortened;
-use crate::output::{Output, inline, judged, local};
+use crate::output::{Output, inline, judged, utc};
 use crate::rows::{Answerer, Columns, RowArguments, print};
 use crate::sessions::user;
 use clap::Args;
@@ -34,6 +34,26 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
 
 const COLUMNS: Columns<ApprovalRow> = Columns {
     header: &["TIME", "SESSION", "#", "USER", "RESOURCE", "VERDICT", "BY", "RULE", "REQUEST", "COMMAND"],
+    fields: &[
+        "session",
+        "user",
+        "user_name",
+        "groups",
+        "claims",
+        "namespace",
+        "resource",
+        "protocol",
+        "role",
+        "log",
+        "sequence",
+        "command",
+        "time",
+        "name",
+        "verdict",
+        "approvers",
+        "rule",
+        "text",
+    ],
     cells: row,
     nothing: "no approval fits",
 };
@@ -41,7 +61,7 @@ const COLUMNS: Columns<ApprovalRow> = Columns {
 fn row(row: &ApprovalRow) -> Vec<String> {
     let session = &row.session;
     vec![
-        local(row.approval.time),
+        utc(row.approval.time),
         inline(&session.id),
         row.command.to_string(),
         user(session),

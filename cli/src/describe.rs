@@ -1,7 +1,7 @@
 //! `portcullis describe`: everything an approver needs to know about one request.
 
 use crate::approvals::{Scope, Standing, Store, StoreArguments};
-use crate::output::{Document, Output, inline, judged, local, printable};
+use crate::output::{Document, Output, inline, judged, printable, utc};
 use crate::requests::{Listed, remaining, unknown};
 use anyhow::bail;
 use clap::Args;
@@ -110,7 +110,7 @@ fn decided(lines: &mut Vec<String>, request: &ApprovalRequest) {
         line(lines, "decision", &describe(decision));
     }
     for condition in request.status.iter().flat_map(|status| &status.conditions) {
-        let time = local(condition.last_transition_time.0);
+        let time = utc(condition.last_transition_time.0);
         let (kind, status) = (inline(&condition.type_), inline(&condition.status));
         line(lines, "condition", &format!("{kind}={status}  {time}  {}", inline(&condition.message)));
     }

@@ -1,7 +1,7 @@
 //! `portcullis export`: how far the record has got to where it is delivered.
 
 use crate::logs::LogArguments;
-use crate::output::{Document, Output, local, printable, warn};
+use crate::output::{Document, Output, printable, utc, warn};
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use proxy_audit::archive;
@@ -126,7 +126,7 @@ fn print(standings: &[Standing], output: &mut Output) -> anyhow::Result<()> {
                 range.first,
                 range.last,
                 log.origin.as_deref().unwrap_or(&log.log),
-                local(range.time),
+                utc(range.time),
                 range.why
             )))?;
         }

@@ -4,7 +4,6 @@ use anstream::{AutoStream, stream::IsTerminal as _};
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use owo_colors::{AnsiColors, OwoColorize as _};
 use serde::Serialize;
 use std::io::{self, StdoutLock, Write};
@@ -76,15 +75,14 @@ impl Output {
         Ok(())
     }
 
-    /// Rows as comma-separated values (RFC 4180): all fields of their JSON form, under their names.
-    pub(crate) fn csv<T: Serialize>(&mut self, rows: &[T]) -> anyhow::Result<()> {
-        for (number, row) in rows.iter().enumerate() {
-            let serde_json::Value::Object(fields) = serde_json::to_value(row)? else { continue };
-            if number == 0 {
-                let names: Vec<String> = fields.keys().map(|name| csv_text(name)).collect();
-                write!(self.stream, "{}\r\n", names.join(","))?;
-            }
-            let cells: Vec<String> = fields.values().map(csv_cell).collect();
+    /// Rows as comma-separated values (RFC 4180): these fields of their JSON form, under their names, which also come
+    /// where there are no rows.
+    pub(crate) fn csv<T: Serialize>(&mut self, names: &[&str], rows: &[T]) -> anyhow::Result<()> {
+        write!(self.stream, "{}\r\n", names.join(","))?;
+        for row in rows {
+            let row = serde_json::to_value(row)?;
+            let cells: Vec<String> =
+                names.iter().map(|name| row.get(name).map(csv_cell).unwrap_or_default()).collect();
             write!(self.stream, "{}\r\n", cells.join(","))?;
         }
         Ok(())
@@ -145,9 +143,9 @@ pub(crate) fn judged(word: &str) -> String {
     word.color(color).to_string()
 }
 
-/// A time in the local zone, to the second.
-pub(crate) fn local(time: Timestamp) -> String {
-    time.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+/// A time in UTC, to the second: wherever somebody reads it, it is the one that others read, and what `--since` takes.
+pub(crate) fn utc(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 
 /// Text from a record, safe to print: control characters could move the cursor or recolour the screen, and those that
@@ -192,6 +190,11 @@ pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn times_say_their_zone() {
+        assert_eq!(utc("2026-11-30T09:15:02.9+01:00".parse().unwrap()), "2026-11-30 08:15:02Z");
+    }
 
     #[test]
     fn cells_are_quoted_and_formulas_disarmed() {

@@ -115,6 +115,8 @@ impl RowArguments {
 pub(crate) struct Columns<T> {
     /// Header.
     pub(crate) header: &'static [&'static str],
+    /// The fields of its JSON form, as CSV has them.
+    pub(crate) fields: &'static [&'static str],
     /// The cells of one row.
     pub(crate) cells: fn(&T) -> Vec<String>,
     /// What is said when nothing fits.
@@ -131,7 +133,7 @@ pub(crate) fn print<T: Serialize>(
     match output.form() {
         Format::Json => output.json(&found.rows)?,
         Format::Ndjson => found.rows.iter().try_for_each(|row| output.json_line(row))?,
-        Format::Csv => output.csv(&found.rows)?,
+        Format::Csv => output.csv(columns.fields, &found.rows)?,
         Format::Table if found.rows.is_empty() => output.line(columns.nothing)?,
         Format::Table => output.table(columns.header, cells().collect())?,
     }

@@ -1,6 +1,6 @@
 //! `portcullis sessions`: who was there.
 
-use crate::output::{Output, local, printable};
+use crate::output::{Output, printable, utc};
 use crate::rows::{Answerer, Columns, RowArguments, print};
 use clap::Args;
 use proxy_audit::query::{self, SessionSummary};
@@ -32,6 +32,27 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
 
 const COLUMNS: Columns<SessionSummary> = Columns {
     header: &["SESSION", "USER", "RESOURCE", "ROLE", "START", "END", "COMMANDS", "DENIED", "HELD", "MASKED"],
+    fields: &[
+        "id",
+        "user",
+        "user_name",
+        "groups",
+        "claims",
+        "namespace",
+        "resource",
+        "protocol",
+        "role",
+        "log",
+        "start",
+        "last",
+        "end",
+        "reason",
+        "statements",
+        "allowed",
+        "denied",
+        "held",
+        "masked",
+    ],
     cells: row,
     nothing: "no session fits",
 };
@@ -51,7 +72,7 @@ fn row(session: &SessionSummary) -> Vec<String> {
         user(session),
         printable(&format!("{}/{}", session.namespace, session.resource)),
         printable(&session.role),
-        local(session.start),
+        utc(session.start),
         end,
         session.statements.to_string(),
         session.denied.to_string(),

@@ -1,7 +1,7 @@
 //! `portcullis show`: what one session did.
 
 use crate::logs::SourceArguments;
-use crate::output::{Document, Output, judged, local, printable};
+use crate::output::{Document, Output, judged, printable, utc};
 use clap::Args;
 use proxy_audit::query::{self, Command, SessionDetail};
 use std::process::ExitCode;
@@ -59,10 +59,10 @@ fn head(detail: &SessionDetail) -> Vec<String> {
     for (name, value) in &detail.opening {
         lines.push(format!("          {name} = {}", printable(value)));
     }
-    lines.push(format!("start     {}", local(session.start)));
+    lines.push(format!("start     {}", utc(session.start)));
     lines.push(match (session.end, &session.reason) {
         (Some(end), reason) => {
-            format!("end       {} ({})", local(end), reason.as_deref().unwrap_or("no reason"))
+            format!("end       {} ({})", utc(end), reason.as_deref().unwrap_or("no reason"))
         }
         (None, _) => "end       open".to_owned(),
     });
@@ -73,7 +73,7 @@ fn lines(command: &Command) -> Vec<String> {
     let mut lines = vec![format!(
         "#{} {}  {} by {}  (seq {})",
         command.number,
-        local(command.time),
+        utc(command.time),
         judged(&command.verdict),
         printable(&command.rule),
         command.sequence
@@ -88,7 +88,7 @@ fn lines(command: &Command) -> Vec<String> {
             format!(" by {}", approval.approvers.join(", "))
         };
         let (name, by) = (printable(&approval.name), printable(&by));
-        lines.push(format!("  approval  {} {name}{by}  {}", judged(&approval.verdict), local(approval.time)));
+        lines.push(format!("  approval  {} {name}{by}  {}", judged(&approval.verdict), utc(approval.time)));
     }
     lines.extend(command.outcome.as_ref().map(|outcome| format!("  result    {}", result(command, outcome))));
     lines.extend(command.masked.iter().map(|masked| format!("  masked    {}", printable(masked))));

@@ -1,7 +1,7 @@
 //! `portcullis verify`: is the record whole and unchanged?
 
 use crate::logs::{Kind, LogArguments};
-use crate::output::{Document, Output, complain, judged, local, printable};
+use crate::output::{Document, Output, complain, judged, printable, utc};
 use crate::witness::{ask, read_witness_key};
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -327,7 +327,7 @@ fn results_line(report: &Report) -> String {
 fn witness_line(report: &Report) -> String {
     let when = |seconds: Option<u64>| {
         let time = seconds.and_then(|seconds| Timestamp::from_second(i64::try_from(seconds).ok()?).ok());
-        time.map_or_else(|| "?".to_owned(), local)
+        time.map_or_else(|| "?".to_owned(), utc)
     };
     let Some(witnessed) = report.witnessed.filter(|_| report.witnesses > 0) else {
         return match (report.witnesses, report.seen) {

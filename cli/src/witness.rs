@@ -5,7 +5,7 @@
 
 mod server;
 
-use crate::output::{Document, Output, local, printable};
+use crate::output::{Document, Output, printable, utc};
 use crate::verify::read_key;
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
@@ -131,7 +131,7 @@ fn logs(arguments: &LogsArguments, output: &mut Output) -> anyhow::Result<()> {
         Document::Json => output.json(&rows),
         Document::Table => {
             let cells = rows.iter().map(|row| {
-                let cosigned = row.cosigned.map_or_else(|| "never".to_owned(), local);
+                let cosigned = row.cosigned.map_or_else(|| "never".to_owned(), utc);
                 vec![printable(&row.log), row.key.clone(), row.records.to_string(), cosigned]
             });
             output.table(&["LOG", "KEY", "RECORDS", "COSIGNED"], cells.collect())

@@ -1,6 +1,6 @@
 //! Prints a session, step by step.
 
-use crate::output::{Output, inline, judged, local, printable};
+use crate::output::{Output, inline, judged, printable, utc};
 use crate::replay::Clock;
 use crate::replay::plain::Plain;
 use crate::replay::renderer::{self, Part, Renderer};
@@ -54,7 +54,7 @@ impl<'a> Screen<'a> {
             "{} as {}, {}",
             printable(&format!("{}/{}", session.namespace, session.resource)),
             printable(&session.role),
-            local(session.start)
+            utc(session.start)
         ))
     }
 

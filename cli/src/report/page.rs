@@ -6,7 +6,7 @@
     reason = "a page is made once: its parts side by side are worth the strings between"
 )]
 
-use crate::output::local;
+use crate::output::utc;
 use crate::replay::renderer::Part;
 use crate::replay::table::Table;
 use crate::report::html::{escape, json};
@@ -14,7 +14,6 @@ use crate::report::items::{CommandItem, Item};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use proxy_audit::query::SessionDetail;
 use proxy_audit::verify::{Outcome, Report};
 use sha2::{Digest as _, Sha256};
@@ -65,8 +64,8 @@ const FILTER: &str = "<fieldset class=\"filter\" aria-label=\"Show\">\
 fn head(session: &SessionDetail, title: &str) -> String {
     let summary = &session.summary;
     let end = match (&summary.end, &summary.reason) {
-        (Some(end), Some(reason)) => format!("{} ({reason})", local(*end)),
-        (Some(end), None) => local(*end),
+        (Some(end), Some(reason)) => format!("{} ({reason})", utc(*end)),
+        (Some(end), None) => utc(*end),
         (None, _) => "no end on record".to_owned(),
     };
     let mut facts = vec![
@@ -74,7 +73,7 @@ fn head(session: &SessionDetail, title: &str) -> String {
         ("Groups".to_owned(), summary.groups.join(", ")),
         ("Resource".to_owned(), format!("{}/{} ({})", summary.namespace, summary.resource, summary.protocol)),
         ("Role".to_owned(), summary.role.clone()),
-        ("Began".to_owned(), format!("{} ({})", local(summary.start), zone(summary.start))),
+        ("Began".to_owned(), utc(summary.start)),
         ("Ended".to_owned(), end),
     ];
     facts.extend(summary.claims.iter().map(|(name, value)| (format!("Claim {name}"), value.clone())));
@@ -89,11 +88,6 @@ fn head(session: &SessionDetail, title: &str) -> String {
         escape(title),
         escape(&summary.id)
     )
-}
-
-/// The zone that the page's times are in.
-fn zone(time: Timestamp) -> String {
-    time.to_zoned(TimeZone::system()).strftime("UTC%:z").to_string()
 }
 
 /// What verification said when the page was made.
@@ -133,7 +127,7 @@ fn seal(report: Option<&Report>) -> String {
         report.checkpoints,
         report.signed_size,
         escape(&key),
-        local(Timestamp::now()),
+        utc(Timestamp::now()),
         env!("CARGO_PKG_VERSION"),
     )
 }
@@ -175,7 +169,7 @@ fn moment(time: Timestamp, start: Timestamp) -> String {
     } else {
         format!("+{:.0} min {:02.0} s", (seconds / 60.0).floor(), (seconds % 60.0).floor())
     };
-    let clock = local(time);
+    let clock = utc(time);
     let clock = clock.split_once(' ').map_or(clock.as_str(), |(_, clock)| clock);
     format!("<time datetime=\"{time}\">{clock}<small>{since}</small></time>")
 }

@@ -111,6 +111,47 @@ async fn sessions_are_listed_and_filtered() {
 }
 
 #[tokio::test]
+async fn a_list_as_csv_has_its_header_whether_or_not_something_fits() {
+    let directory = TempDir::new().unwrap();
+    let state = state(&directory).await;
+    let log = state.join("audit/default.orders/gw-2");
+    let (spool, _) = Spool::open(&SpoolOptions::new(&log, "dev/default/orders/gw-2")).unwrap();
+    let approval = Event::new(EventName::Approval, Severity::Info, "asked").with(key::COMMAND, 1_i64);
+    spool.append(&SessionStamp::new(vec![(key::SESSION_ID.into(), "other".into())]), approval).unwrap();
+    spool.close().await.unwrap();
+    for list in ["sessions", "commands", "approvals"] {
+        let csv = succeeds(&mut on(&state, &[list, "-o", "csv"]));
+        let header = csv.lines().next().unwrap();
+        let none = succeeds(&mut on(&state, &[list, "--identity", "nobody", "-o", "csv"]));
+        assert_eq!(none, format!("{header}\r\n"), "{list}");
+        // All fields of the other forms are columns.
+        let json = succeeds(&mut on(&state, &[list, "-o", "ndjson"]));
+        let row: Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
+        let mut columns: Vec<&str> = header.split(',').collect();
+        columns.sort_unstable();
+        let mut fields: Vec<&str> = row.as_object().unwrap().keys().map(String::as_str).collect();
+        fields.sort_unstable();
+        assert_eq!(columns, fields, "{list}");
+    }
+}
+
+#[tokio::test]
+async fn times_in_tables_are_in_utc_and_say_so() {
+    let directory = TempDir::new().unwrap();
+    let state = state(&directory).await;
+    let time = |text: &str| text.parse::<jiff::Timestamp>().unwrap();
+    let json = succeeds(&mut on(&state, &["sessions", "-o", "json"]));
+    let sessions: Value = serde_json::from_str(&json).unwrap();
+    let start = time(sessions[0]["start"].as_str().unwrap());
+    let told = start.strftime("%Y-%m-%d %H:%M:%SZ").to_string();
+    for question in [&["sessions"][..], &["show", "0199e2"], &["replay", "0199e2"]] {
+        let shown = succeeds(on(&state, question).env("TZ", "Asia/Kolkata"));
+        assert!(shown.contains(&told), "{told} is not in {shown}");
+    }
+    assert_eq!(time(&told), time(&start.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()), "--since takes it");
+}
+
+#[tokio::test]
 async fn a_session_is_shown_with_its_verdicts() {
     let directory = TempDir::new().unwrap();
     let state = state(&directory).await;
