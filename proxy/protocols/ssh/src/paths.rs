@@ -22,8 +22,21 @@ pub(crate) fn clean(path: &str) -> String {
     }
 }
 
+/// Where a path leads that stands in a link.
+pub(crate) fn beside(link: &str, path: &[u8]) -> String {
+    if path.starts_with(b"/") {
+        return served(path);
+    }
+    let directory = link.rsplit_once('/').map_or("", |(directory, _)| directory);
+    clean(&format!("{directory}/{}", text(path)))
+}
+
+fn text(path: &[u8]) -> String {
+    std::str::from_utf8(path).map_or_else(|_error| path.escape_ascii().to_string(), str::to_owned)
+}
+
 /// A path as a file server gets it: relative ones are below home, and bytes that are not UTF-8 are escaped.
 pub(crate) fn served(path: &[u8]) -> String {
-    let text = std::str::from_utf8(path).map_or_else(|_error| path.escape_ascii().to_string(), str::to_owned);
+    let text = text(path);
     if text.starts_with('/') { clean(&text) } else { clean(&format!("~/{text}")) }
 }

@@ -7,6 +7,7 @@
 mod builtins;
 mod clients;
 mod containers;
+mod copies;
 mod files;
 pub(super) mod find;
 mod git;
@@ -67,13 +68,14 @@ pub(super) fn run(walk: &mut Walk, call: &Call<'_>) {
     let trusted = !call.program.word.contains('/') || readers::is_system_path(&call.program.word);
     let changes = !(trusted && readers::only_reads(call.name()));
     walk.found.program(call.program, changes);
-    let rooms: [fn(&mut Walk, &Call<'_>) -> bool; 12] = [
+    let rooms: [fn(&mut Walk, &Call<'_>) -> bool; 13] = [
         builtins::run,
         wrappers::run,
         shells::run,
         interpreters::run,
         find::run,
         scripts::run,
+        copies::run,
         files::run,
         removers::run,
         writers::run,

@@ -92,8 +92,7 @@ pub(super) fn of(
         kind::MKDIR => ("mkdir", &[WRITES]),
         kind::RMDIR => ("rmdir", &[REMOVES]),
         kind::RENAME => ("rename", &[RENAMES, WRITES]),
-        // servers disagree on which of the two is the link
-        kind::SYMLINK => ("symlink", &[WRITES, WRITES]),
+        kind::SYMLINK => return symlink(id, fields),
         _ => return Ok(Asked::Unsupported),
     };
     let mut operation = paths_of(name, id, fields, done)?;
@@ -105,6 +104,20 @@ pub(super) fn of(
         cuts(&mut operation, fields)?;
     }
     Ok(Asked::Operation(operation))
+}
+
+/// A link to a path, which is read from where the link is. Whoever writes through the link writes what it leads to.
+///
+/// OpenSSH's order is what a link leads to, then the link. Others have it as the draft does, so both are written.
+fn symlink(id: u32, fields: &mut Fields<'_>) -> Result<Asked, SftpError> {
+    let (leads, link) = (fields.bytes()?, paths::served(fields.bytes()?));
+    let mut touches = vec![touch(WRITES, paths::served(leads)), touch(WRITES, link.clone())];
+    let there = paths::beside(&link, leads);
+    if !touches.iter().any(|touch| touch.name == there) {
+        touches.push(touch(WRITES, there.clone()));
+    }
+    touches.push(touch(READS, there));
+    Ok(Asked::Operation(Operation { id, name: "symlink", touches, opening: 0, opens: None }))
 }
 
 /// Attributes follow: with a size among them the file is cut, or filled up with zeros.

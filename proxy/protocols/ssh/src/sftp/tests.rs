@@ -176,7 +176,12 @@ fn every_request_says_what_it_does() {
         (15, path.clone(), "Remove /a/b (unbounded)"),
         (18, two.clone(), "Rename /a/b, Write /c"),
         (19, path.clone(), "List /a/b"),
-        (20, two.clone(), "Write /a/b, Write /c"),
+        (20, two.clone(), "Write /a/b, Write /c, Read /a/b"),
+        (
+            20,
+            [text(b"../b"), text(b"/srv/app/link")].concat(),
+            "Write ~/../b, Write /srv/app/link, Write /srv/b, Read /srv/b",
+        ),
         (200, extended(b"posix-rename@openssh.com", &two), "Rename /a/b, Write /c"),
         (200, extended(b"hardlink@openssh.com", &two), "Read /a/b, Write /c, Write /a/b"),
         (200, extended(b"statvfs@openssh.com", &path), "List /a/b"),

@@ -1,4 +1,4 @@
-//! Programs that copy, move, link, read or unpack files.
+//! Programs that transfer, pack or unpack files.
 
 use super::super::argument::{Arg, Sort, has_short, is_long};
 use super::super::found::FileEffect;
@@ -9,7 +9,6 @@ use super::options::{operands, value_of};
 /// Whether it is one of them.
 pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> bool {
     match call.name() {
-        "cp" | "mv" | "ln" | "install" | "link" => copy(walk, call),
         "tar" | "bsdtar" | "gtar" => tar(walk, call),
         "rsync" => rsync(walk, call),
         "scp" | "sftp-server" => scp(walk, call),
@@ -25,43 +24,6 @@ fn any(call: &Call<'_>, letters: &str, values: &str, longs: &[&str]) -> bool {
         letters.chars().any(|letter| has_short(arg, letter, values))
             || longs.iter().any(|long| is_long(arg, long, 3))
     })
-}
-
-fn copy(walk: &mut Walk, call: &Call<'_>) {
-    let values = if call.name() == "install" { "gmotSZ" } else { "tS" };
-    let open = call.args.iter().any(|arg| arg.sort == Sort::Open);
-    let whole = open || any(call, "rRa", values, &["recursive", "archive"]);
-    let into = value_of(call.args, 't', "target-directory", "S");
-    let mut files = operands(call.args, values);
-    let target = match into {
-        Some(dir) => Some(dir),
-        None if files.len() > 1 => files.pop().cloned(),
-        None => None,
-    };
-    let source = if call.name() == "mv" { FileEffect::RENAME } else { FileEffect::READ };
-    if call.name() != "ln" {
-        for file in &files {
-            walk.file_touch(file, source.whole(whole), Some(call.program));
-        }
-    }
-    if let Some(target) = target {
-        walk.file_touch(&target, FileEffect::WRITE.whole(whole), Some(call.program));
-        // into a directory each keeps its name
-        for file in &files {
-            if let Some(name) = file.text.trim_end_matches('/').rsplit('/').next() {
-                walk.writes(&format!("{}/{name}", target.text));
-            }
-        }
-    } else {
-        for file in &files {
-            let name = file.text.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-            walk.file_touch(
-                &Arg { text: name.to_owned(), sort: file.sort },
-                FileEffect::WRITE,
-                Some(call.program),
-            );
-        }
-    }
 }
 
 #[expect(clippy::too_many_lines, reason = "the ways of one program")]
@@ -178,7 +140,6 @@ fn scp(walk: &mut Walk, call: &Call<'_>) {
     }
     let to = any(call, "t", "cFiJloPSX", &[]);
     let from = any(call, "f", "cFiJloPSX", &[]);
-    let done = if to { FileEffect::WRITE } else { FileEffect::READ };
     if call.args.iter().any(Arg::may_be_option) || (!to && !from && any(call, "SFoX", "", &[])) {
         call.doubt(walk, "may be told to run programs, or has an argument that is not literal");
     }
@@ -186,8 +147,14 @@ fn scp(walk: &mut Walk, call: &Call<'_>) {
     let files = operands(call.args, "cFiJloPSX");
     let last = files.len().saturating_sub(1);
     for (at, file) in files.into_iter().enumerate() {
-        let done = if to || from || at < last { done } else { FileEffect::WRITE };
+        let writes = to || !from && at == last;
+        let done = if writes { FileEffect::WRITE } else { FileEffect::READ };
         walk.file_touch(file, done.whole(whole), Some(call.program));
+        if writes && file.sort != Sort::Open {
+            // into a directory, under names that its client or the other host gives
+            let inside = Arg { text: format!("{}/*", file.text), sort: Sort::Names };
+            walk.file_touch(&inside, FileEffect::WRITE.whole(whole), Some(call.program));
+        }
     }
 }
 
@@ -260,12 +227,5 @@ fn fetch(walk: &mut Walk, call: &Call<'_>) {
     }
     for url in call.args.iter().filter_map(|arg| arg.text.strip_prefix("file://")) {
         walk.file_touch(&Arg::exact(url), FileEffect::READ, Some(call.program));
-    }
-}
-
-impl Walk {
-    /// A path that holds what the command line puts there.
-    fn writes(&mut self, path: &str) {
-        self.written.extend(self.place.paths(path));
     }
 }

@@ -1,0 +1,121 @@
+//! Programs that copy, move or link files to a file, or into a directory: which of the two, only the host knows.
+//!
+//! A link is another name for a file: whoever writes the one writes the other, so a link is a write of what it leads to.
+
+use super::super::argument::{Arg, Sort, has_short, is_long};
+use super::super::found::FileEffect;
+use super::super::walk::Walk;
+use super::Call;
+use super::options::{operands, value_of};
+
+/// Whether it is one of them.
+pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> bool {
+    match call.name() {
+        "install" if any(call, "d", &["directory"]) => {
+            for dir in operands(call.args, values(call)) {
+                walk.file_touch(dir, FileEffect::WRITE, Some(call.program));
+            }
+        }
+        "cp" | "mv" | "ln" | "install" | "link" => copy(walk, call),
+        _ => return false,
+    }
+    true
+}
+
+/// Letters of options with a value.
+fn values(call: &Call<'_>) -> &'static str {
+    if call.name() == "install" { "gmotSZ" } else { "tS" }
+}
+
+fn any(call: &Call<'_>, letters: &str, longs: &[&str]) -> bool {
+    call.args.iter().take_while(|arg| arg.value() != Some("--")).any(|arg| {
+        letters.chars().any(|letter| has_short(arg, letter, values(call)))
+            || longs.iter().any(|long| is_long(arg, long, 3))
+    })
+}
+
+/// What becomes of the files.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum How {
+    Copied,
+    Moved,
+    /// Each gets another name.
+    Linked,
+    /// A text that leads there, from where the link is.
+    Symbolic,
+}
+
+fn how(call: &Call<'_>) -> How {
+    match call.name() {
+        "mv" => How::Moved,
+        "link" => How::Linked,
+        "ln" if any(call, "s", &["symbolic"]) && !any(call, "r", &["relative"]) => How::Symbolic,
+        "ln" => How::Linked,
+        // for a symbolic link `cp` demands a path that leads there from here as well
+        "cp" if any(call, "ls", &["link", "symbolic-link"]) => How::Linked,
+        _ => How::Copied,
+    }
+}
+
+fn copy(walk: &mut Walk, call: &Call<'_>) {
+    let open = call.args.iter().any(|arg| arg.sort == Sort::Open);
+    let whole = open || call.name() != "ln" && any(call, "rRa", &["recursive", "archive"]);
+    let into = value_of(call.args, 't', "target-directory", "S");
+    let exact = call.name() == "link" || any(call, "T", &["no-target-directory"]);
+    let mut files = operands(call.args, values(call));
+    let (target, exact) = match into {
+        Some(dir) => (dir, false),
+        None if files.len() > 1 => (files.pop().cloned().unwrap_or_else(|| Arg::exact(".")), exact),
+        // `ln FILE`: here, under its own name
+        None => (Arg::exact("."), false),
+    };
+    for file in &files {
+        source(walk, call, file, (&target, how(call), whole));
+    }
+    walk.file_touch(&target, FileEffect::WRITE.whole(whole), Some(call.program));
+    for file in files.iter().filter(|_| !exact) {
+        let name = if call.name() == "cp" && any(call, "", &["parents"]) {
+            Some(file.text.as_str())
+        } else {
+            file.text.trim_end_matches('/').rsplit('/').next()
+        };
+        if let Some(name) = name.filter(|name| !matches!(*name, "" | "." | "..")) {
+            let inside = joined(&target, name, file.sort);
+            walk.file_touch(&inside, FileEffect::WRITE.whole(whole), Some(call.program));
+        }
+    }
+}
+
+/// Touches what is copied, moved or linked to.
+fn source(walk: &mut Walk, call: &Call<'_>, file: &Arg, (target, how, whole): (&Arg, How, bool)) {
+    let done: &[FileEffect] = match how {
+        How::Copied => &[FileEffect::READ],
+        How::Moved => &[FileEffect::RENAME],
+        How::Linked | How::Symbolic => &[FileEffect::READ, FileEffect::WRITE],
+    };
+    let leads = if how == How::Symbolic && !file.text.starts_with(['/', '~']) {
+        // from the directory that the link is in: the target, or that which the target is in
+        let parent = target.text.trim_end_matches('/').rsplit_once('/');
+        let beside = parent.map_or(".", |(parent, _)| if parent.is_empty() { "/" } else { parent });
+        let beside = Arg { text: beside.to_owned(), sort: target.sort };
+        vec![joined(target, &file.text, file.sort), joined(&beside, &file.text, file.sort)]
+    } else {
+        vec![file.clone()]
+    };
+    for file in &leads {
+        for done in done {
+            walk.file_touch(file, done.whole(whole), Some(call.program));
+        }
+    }
+}
+
+/// A name below a directory.
+fn joined(dir: &Arg, name: &str, sort: Sort) -> Arg {
+    let sort = match (dir.sort, sort) {
+        (Sort::Open, _) | (_, Sort::Open) => Sort::Open,
+        (Sort::Exact, Sort::AnyNames) => Sort::Names,
+        (Sort::Exact, sort) => sort,
+        (sort, _) => sort,
+    };
+    Arg { text: format!("{}/{name}", dir.text), sort }
+}
