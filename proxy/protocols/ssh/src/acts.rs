@@ -1,5 +1,6 @@
 //! Acts of SSH that are no command line, as commands that policies judge.
 
+use crate::paths;
 use crate::place::Place;
 use crate::sftp::Operation;
 use proxy_policy::{Access, Command, Detail, Effects, Reading, Touch};
@@ -58,7 +59,7 @@ pub(crate) fn forward_remote(place: &Place, host: &str, port: u32) -> Command {
 
 /// A socket of the host's file system, in either direction.
 pub(crate) fn forward_socket(place: &Place, path: &str) -> Command {
-    act(place, "forward", touch("ForwardSocket", "destination", path, Access::Write))
+    act(place, "forward", touch("ForwardSocket", "destination", &paths::socket(path), Access::Write))
 }
 
 /// The client's agent, for whatever runs on the host.
@@ -88,25 +89,70 @@ fn endpoint(host: &str, port: u32) -> String {
 }
 
 fn touch(effect: &'static str, object: &'static str, name: &str, access: Access) -> Touch {
-    let name = name.chars().take(NAME_CHARACTERS).collect();
-    Touch { effect, object, name, access, unbounded: false, detail: Detail::None }
+    Touch { effect, object, name: name.to_owned(), access, unbounded: false, detail: Detail::None }
 }
 
 fn act(place: &Place, operation: &str, touch: Touch) -> Command {
-    let text = if touch.name.is_empty() {
+    let canonical = if touch.name.is_empty() {
         touch.effect.to_owned()
     } else {
         format!("{} {}", touch.effect, touch.name)
     };
+    let text: String = canonical.chars().take(NAME_CHARACTERS).collect();
+    let effects = if text.len() < canonical.len() {
+        // the whole name is what rules are asked about, and the record shows its beginning: nobody can be sure of that
+        let why = format!("its name is longer than {NAME_CHARACTERS} characters");
+        Effects::Unknown { why, touches: vec![touch] }
+    } else {
+        Effects::Known(vec![touch])
+    };
     Command {
         text: text.as_str().into(),
-        canonical: text.clone(),
+        canonical,
         role: place.role.as_str().into(),
         namespace: place.host.as_str().into(),
         binding: Vec::new(),
-        reading: Reading::new(operation, text, Effects::Known(vec![touch])).into(),
+        reading: Reading::new(operation, text, effects).into(),
     }
 }
 
-/// Longest name of an object, in characters: clients give them.
+/// Longest name of an object that is told whole, in characters: clients give them.
 const NAME_CHARACTERS: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place() -> Place {
+        Place { role: "deploy".to_owned(), host: "web1".to_owned() }
+    }
+
+    fn name(command: &Command) -> &str {
+        let (Effects::Known(touches) | Effects::Unknown { touches, .. }) = &command.reading.effects;
+        &touches[0].name
+    }
+
+    #[test]
+    fn a_socket_has_one_name_however_its_path_is_written() {
+        for path in [
+            "/var/run/docker.sock",
+            "/var//run/./docker.sock",
+            "/var/run/x/../docker.sock",
+            "//var/run/docker.sock",
+        ] {
+            assert_eq!(name(&forward_socket(&place(), path)), "/var/run/docker.sock", "{path}");
+        }
+        // where the server that opens it has its directory, nobody knows
+        assert_eq!(name(&forward_socket(&place(), "var/run/docker.sock")), "?/var/run/docker.sock");
+        assert_eq!(name(&forward_socket(&place(), "~/docker.sock")), "?/~/docker.sock");
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_to_show_is_judged_whole_and_is_not_known() {
+        let host = "x".repeat(1_100) + ".forbidden.example";
+        let command = forward_local(&place(), &host, 22);
+        assert!(matches!(command.reading.effects, Effects::Unknown { .. }));
+        assert_eq!(name(&command), format!("{host}:22"));
+        assert!(command.text.len() <= NAME_CHARACTERS && command.canonical.contains(&host));
+    }
+}

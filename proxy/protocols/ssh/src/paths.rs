@@ -31,6 +31,11 @@ pub(crate) fn beside(link: &str, path: &[u8]) -> String {
     clean(&format!("{directory}/{}", text(path)))
 }
 
+/// The path of a socket: absolute, or relative to a directory that only the host's server knows.
+pub(crate) fn socket(path: &str) -> String {
+    if path.starts_with('/') { clean(path) } else { format!("?/{}", clean(path)) }
+}
+
 fn text(path: &[u8]) -> String {
     std::str::from_utf8(path).map_or_else(|_error| path.escape_ascii().to_string(), str::to_owned)
 }
