@@ -337,10 +337,19 @@ impl Gate {
         Watch { expires_at: self.session.identity.expires_at(), changes: self.changes.clone() }
     }
 
-    /// What the newest policies say of a command, without a record: nothing runs by this.
+    /// Whether the newest policies deny a command, without a record: nothing runs by this.
     pub fn would_deny(&mut self, command: &Command) -> bool {
+        self.denial(command).is_some()
+    }
+
+    /// What the newest policies have against a command, without a record. For one that runs: a hold is nothing, it may
+    /// have been approved.
+    pub fn denial(&mut self, command: &Command) -> Option<Refusal> {
         self.adopt_policies();
-        matches!(self.evaluate(command).said, Said::Deny { .. })
+        match &self.evaluate(command).said {
+            Said::Deny { rule, message } => Some(Refusal::denied(rule.clone(), message.clone())),
+            Said::Allow(_) | Said::Hold { .. } => None,
+        }
     }
 
     /// Ends the session and records why, with totals.

@@ -31,6 +31,7 @@ mod protobuf;
 mod relay;
 pub mod request;
 pub mod rights;
+mod running;
 mod server;
 mod session;
 mod status;

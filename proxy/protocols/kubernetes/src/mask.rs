@@ -15,6 +15,7 @@
 //! masked, bytes are copied ([`BodyMasker::is_transparent`]).
 
 mod accept;
+mod embed;
 mod gunzip;
 mod header;
 mod object;
@@ -71,6 +72,11 @@ impl Masks {
         Self { masker, fields: fields.into() }
     }
 
+    /// Whether both mask the same, alike.
+    pub(crate) fn are(&self, other: &Self) -> bool {
+        self.masker.masks_as(&other.masker) && self.fields == other.fields
+    }
+
     /// What masks the answer to a request.
     ///
     /// # Errors
@@ -119,7 +125,8 @@ impl Masks {
         if !info.is_resource && crate::analyze::is_discovery(info) {
             return false;
         }
-        self.masker.has_detectors() || (info.is_resource && Rules::of(self, info).any())
+        self.masker.has_detectors()
+            || (info.is_resource && (embed::may_hold_objects(info) || Rules::of(self, info).any()))
     }
 
     /// What masks the fields of a request's objects.

@@ -20,6 +20,7 @@ mod review;
 mod source;
 mod trial;
 
+pub(crate) use answer::Plan;
 pub(crate) use clear::settle;
 pub(crate) use headers::{answered, outgoing};
 pub(crate) use trial::Attempt;
@@ -58,17 +59,18 @@ pub(crate) async fn serve(
     let Asked { info, masks, command, question, upgrade, mut outgoing } = asked;
     let trial = trial::Trial::of(&info, &masks, &outgoing);
     let occasion = clear::Occasion { trial, burst: clear::burst(&info, request.headers()) };
+    let running = session.begin(Arc::clone(&command), masks.clone());
     let permit = clear::clear(connection, &session, command, occasion).await?;
     session.agent().sign(permit.number(), &mut outgoing.headers);
     if let Some(upgrade) = upgrade {
-        let exchange = streams::Exchange { connection, session, info, masks };
+        let exchange = streams::Exchange { connection, session, running, info, masks };
         return streams::open(exchange, upgrade, permit, request, outgoing).await;
     }
     let response = match connection.shared.upstream.send(&permit, outgoing).await {
         Ok(response) => response,
         Err(failure) => return Err(abandon(&session, permit, failure).await),
     };
-    let plan = answer::Plan { info, masks, question };
+    let plan = Plan { info, masks, running, question };
     answer::relay(connection, session, permit, plan, response).await
 }
 
@@ -150,10 +152,9 @@ pub(crate) async fn plain(
     connection: &Connection,
     session: Arc<Session>,
     permit: Permit,
-    (info, masks): (RequestInfo, Masks),
+    plan: Plan,
     response: Response<Incoming>,
 ) -> Result<Response<status::Body>, Failure> {
-    let plan = answer::Plan { info, masks, question: None };
     answer::relay(connection, session, permit, plan, response).await
 }
 

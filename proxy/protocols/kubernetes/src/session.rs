@@ -3,6 +3,7 @@
 use crate::agent::Agent;
 use crate::mask::Masks;
 use crate::options::Options;
+use crate::running::{Commands, Running};
 use crate::status::Failure;
 use http::{HeaderMap, StatusCode, header};
 use proxy_core::authn::Verified;
@@ -22,6 +23,7 @@ pub(crate) struct Session {
     resource: Arc<ResourceContext>,
     agent: Agent,
     identity: Arc<Identity>,
+    running: Commands,
     ended: CancellationToken,
     why: OnceLock<Refusal>,
 }
@@ -61,7 +63,8 @@ impl Session {
         };
         let gate = Gate::open(session, Arc::clone(&resource), connect).await.map_err(Failure::from)?;
         let ended = options.stop.child_token();
-        Ok(Self { gate: Mutex::new(gate), resource, agent, identity, ended, why: OnceLock::new() })
+        let (gate, running) = (Mutex::new(gate), Commands::default());
+        Ok(Self { gate, resource, agent, identity, running, ended, why: OnceLock::new() })
     }
 
     /// The gate. Not to be held while anybody is waited for but the recorder.
@@ -83,9 +86,17 @@ impl Session {
 
     /// What is masked for the identity, by the policies of now.
     pub(crate) async fn masks(&self) -> Masks {
-        let gate = self.gate.lock().await;
+        self.masks_of(&*self.gate.lock().await)
+    }
+
+    fn masks_of(&self, gate: &Gate) -> Masks {
         let fields = self.resource.policies.load().fields(&self.identity);
         Masks::new(gate.masker().clone(), &fields)
+    }
+
+    /// A command begins that goes on until it is over, with masks of now.
+    pub(crate) fn begin(&self, command: Arc<Command>, masks: Masks) -> Arc<Running> {
+        self.running.begin(command, masks, &self.ended)
     }
 
     /// Fires when the session may not go on, or the gateway stops.
@@ -105,7 +116,8 @@ impl Session {
         }
     }
 
-    /// Looks after the session until `closed`: ends it when its token expires or its identity loses access.
+    /// Looks after the session until `closed`: ends it when its token expires or its identity loses access, and what it
+    /// runs when the policies no longer let that go on.
     ///
     /// Cancel safe.
     pub(crate) async fn look_after(&self, closed: &CancellationToken) {
@@ -116,12 +128,15 @@ impl Session {
                 () = self.ended.cancelled() => return,
                 () = watch.due() => {}
             }
-            if let Some(refusal) = self.gate.lock().await.look() {
+            let mut gate = self.gate.lock().await;
+            if let Some(refusal) = gate.look() {
                 // the first reason stays
                 self.why.get_or_init(|| refusal);
                 self.ended.cancel();
                 return;
             }
+            let masks = self.masks_of(&gate);
+            self.running.judge(&mut gate, &masks);
         }
     }
 

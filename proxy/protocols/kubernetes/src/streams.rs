@@ -27,7 +27,9 @@ mod websocket;
 
 pub(crate) use upgrade::{Exchange, Upgrade, asked, open};
 
+use crate::running::Running;
 use crate::session::Session;
+use crate::status::Failure;
 use proxy_core::refusal::Refusal;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -37,8 +39,8 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug)]
 struct Context {
     session: Arc<Session>,
-    /// Fires when the session may not go on.
-    ended: CancellationToken,
+    /// Tells when it may not go on.
+    running: Arc<Running>,
     /// Fires when the gateway drains.
     drain: CancellationToken,
     /// Somebody may wait at a prompt: lines without an end are shown after a moment.
@@ -72,10 +74,15 @@ impl Quiet {
 const LONG: Duration = Duration::from_secs(1);
 
 impl Context {
+    /// Why the stream may not go on, for its client.
+    fn reason(&self) -> Failure {
+        self.running.reason(&self.session)
+    }
+
     /// Takes a stream's last step, which may wait for a slow client: not much longer than the session lasts.
     async fn last(&self, step: impl Future<Output = Result<(), StreamError>>) -> Result<(), StreamError> {
         let over = async {
-            self.ended.cancelled().await;
+            self.running.over().cancelled().await;
             tokio::time::sleep(PARTING).await;
         };
         tokio::select! {
@@ -163,10 +170,11 @@ where
     C: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
-    let (ended, drain) = (session.ended().clone(), CancellationToken::new());
+    let command = Arc::new(proxy_policy::Command::clone(permit.command()));
+    let (running, drain) = (session.begin(command, session.masks().await), CancellationToken::new());
     let context = Context {
         session: Arc::clone(&session),
-        ended,
+        running,
         drain,
         is_interactive: false,
         message_bytes: 1 << 20,

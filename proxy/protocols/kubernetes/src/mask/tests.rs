@@ -50,6 +50,33 @@ fn json_of(masks: &Masks, target: &str, body: &Value) -> Value {
 const SECRETS: &str = "/api/v1/namespaces/shop/secrets";
 
 #[test]
+fn a_secret_in_an_object_of_another_kind_is_masked_without_any_mask_of_a_policy() {
+    let masks = masks(&[], &[]);
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "stringData": {"p": "clear-value"}});
+    let applied = json!({"kind": "Application", "spec": {"objects": [secret]}}).to_string();
+    let holder = json!({"apiVersion": "example.test/v1", "kind": "Application",
+        "metadata": {"name": "a", "annotations": {LAST_APPLIED: applied}},
+        "spec": {"objects": [secret, {"kind": "ConfigMap", "data": {"p": "stays"}}]}});
+    let list = json!({"apiVersion": "example.test/v1", "kind": "ApplicationList",
+        "items": [{"spec": {"colour": "red"}}, holder]});
+    for (path, body) in [
+        ("/apis/example.test/v1/namespaces/shop/applications/a", &holder),
+        ("/apis/example.test/v1/applications", &list),
+        ("/apis/apps/v1/namespaces/shop/controllerrevisions/a", &holder),
+        ("/apis/example.test/v1/applications?watch=true", &json!({"type": "ADDED", "object": holder})),
+    ] {
+        assert!(masks.rewrites(&info(path)), "{path}");
+        let masked = json_of(&masks, path, body).to_string();
+        assert!(!masked.contains("clear-value"), "{path}: {masked}");
+        assert!(masked.contains("stays"), "{path}: {masked}");
+    }
+    // what holds no Secret comes byte for byte
+    let plain = b"{ \"kind\" : \"Application\",\n \"spec\":{\"a\":1.0} }";
+    let path = "/apis/example.test/v1/namespaces/shop/applications/a";
+    assert_eq!(run(&masks, path, plain, 3).unwrap(), plain);
+}
+
+#[test]
 fn values_of_secrets_are_masked_in_every_form_and_stay_what_typed_clients_can_read() {
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "annotations":
         {LAST_APPLIED: "{\"kind\":\"Secret\",\"stringData\":{\"p\":\"clear-value\"},\"data\":{\"q\":\"Y2xlYXI=\"}}\n"}},
@@ -116,6 +143,7 @@ fn fields_that_policies_name_are_masked_as_they_say() {
     assert_eq!(users[0]["password"], "[MASKED:clusters.db.example.com.spec.users.password]");
     assert_eq!(users[1]["password"][0], users[0]["password"]);
     assert!(!masks.rewrites(&info("/api/v1/pods")));
+    assert!(!masks.rewrites(&info("/apis/apps/v1/deployments")));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use super::{answered, settle};
 use crate::connection::Connection;
 use crate::mask::{Answer, BodyMasker, Masks, Unmaskable};
 use crate::request::RequestInfo;
+use crate::running::Running;
 use crate::session::Session;
 use crate::status::{self, BodyError, Failure};
 use bytes::Bytes;
@@ -26,11 +27,12 @@ use tokio_util::task::TaskTracker;
 
 /// What is known of an answer before it comes.
 #[derive(Debug)]
-pub(super) struct Plan {
-    pub(super) info: RequestInfo,
-    pub(super) masks: Masks,
+pub(crate) struct Plan {
+    pub(crate) info: RequestInfo,
+    pub(crate) masks: Masks,
+    pub(crate) running: Arc<Running>,
     /// For reviews: what the policies have to say as well.
-    pub(super) question: Option<Question>,
+    pub(crate) question: Option<Question>,
 }
 
 /// Relays one answer.
@@ -50,9 +52,14 @@ pub(super) async fn relay(
         Err(failure) => return Err(super::abandon(&session, permit, failure).await),
     };
     let headers = answered(&parts.headers, &plan.info, &plan.masks, masker.is_transparent());
+    let streams = plan.info.is_watch() || plan.info.is_proxy() || plan.info.flag("follow");
+    // what comes to an end by itself comes with the masks that it began with
+    let over = if streams { plan.running.over() } else { session.ended() }.clone();
     let mut flow = Flow {
         out: head(&parts),
         session,
+        running: plan.running,
+        ends: over,
         tasks: connection.streams.clone(),
         drain: connection.shared.options.drain.clone(),
         permit: Some(permit),
@@ -65,7 +72,6 @@ pub(super) async fn relay(
         over: None,
     };
     flow.record_head().await?;
-    let streams = flow.watch || plan.info.is_proxy() || plan.info.flag("follow");
     let body = if streams { flow.into_body(None) } else { flow.begin(plan.question).await? };
     let mut answer = Response::new(body);
     *answer.status_mut() = parts.status;
@@ -104,6 +110,9 @@ fn head(parts: &response::Parts) -> Vec<u8> {
 /// An answer under way. Dropped before its end, its command is recorded as aborted.
 struct Flow {
     session: Arc<Session>,
+    running: Arc<Running>,
+    /// Fires when it may not go on.
+    ends: CancellationToken,
     tasks: TaskTracker,
     drain: CancellationToken,
     permit: Option<Permit>,
@@ -198,7 +207,7 @@ impl Flow {
         loop {
             let next = tokio::select! {
                 next = self.incoming.next() => next,
-                () = self.session.ended().cancelled() => return self.cut(),
+                () = self.ends.cancelled() => return self.cut(),
                 () = self.drain.cancelled(), if self.watch => {
                     // a watch may end at any moment: its client starts another
                     self.over = Some(EndKind::Ok);
@@ -224,14 +233,19 @@ impl Flow {
         Ok((!self.out.is_empty()).then(|| std::mem::take(&mut self.out).into()))
     }
 
-    /// The session is over: a watch says so in its own words, everything else breaks off. So does a watch in the middle
+    /// It may not go on: a watch says so in its own words, everything else breaks off. So does a watch in the middle
     /// of an event, or in another form than JSON.
     fn cut(&mut self) -> Result<Option<Bytes>, BodyError> {
         if !self.watch || !self.between {
             return Err(BodyError::Ended);
         }
+        if self.running.may_begin_again() {
+            // as at any moment
+            self.over = Some(EndKind::Ok);
+            return Ok(None);
+        }
         self.over = Some(EndKind::Aborted);
-        let mut event = self.session.reason().event();
+        let mut event = self.running.reason(&self.session).event();
         event.push('\n');
         Ok(Some(event.into()))
     }

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 /// What a review asks.
 #[derive(Debug)]
-pub(super) enum Question {
+pub(crate) enum Question {
     /// May I do this?
     Access(Box<Command>),
     /// What may I do?

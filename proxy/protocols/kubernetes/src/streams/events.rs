@@ -33,12 +33,14 @@ where
         () = listen(&mut from_client) => Ok(()),
         // its client starts another
         () = context.drain.cancelled() => Ok(()),
-        () = context.ended.cancelled() => Err(StreamError::Ended),
+        () = context.running.over().cancelled() => {
+            if context.running.may_begin_again() { Ok(()) } else { Err(StreamError::Ended) }
+        }
     };
     let is_cut = matches!(ended, Err(StreamError::Ended));
     let parted = context.last(async {
         if is_cut {
-            let event = context.session.reason().event();
+            let event = context.reason().event();
             tape.data(Channel::STDOUT, event.as_bytes()).await?;
             to_client.send(Message::Text(event.into())).await?;
         }

@@ -43,11 +43,10 @@ where
             ended = &mut down => ended,
             // what the API server still says, nobody hears
             ended = &mut up => ended,
-            () = context.ended.cancelled() => Err(StreamError::Ended),
+            () = context.running.over().cancelled() => Err(StreamError::Ended),
         }
     };
-    let status =
-        matches!(ended, Err(StreamError::Ended)).then(|| context.session.reason().status().to_string());
+    let status = matches!(ended, Err(StreamError::Ended)).then(|| context.reason().status().to_string());
     let parted = context.last(down.part(status)).await;
     ended.and(parted)
 }

@@ -7,6 +7,7 @@ use crate::connection::Connection;
 use crate::mask::Masks;
 use crate::relay;
 use crate::request::RequestInfo;
+use crate::running::Running;
 use crate::session::Session;
 use crate::status::{self, Failure};
 use crate::upstream::Outgoing;
@@ -44,6 +45,7 @@ pub(crate) enum Upgrade {
 pub(crate) struct Exchange<'a> {
     pub(crate) connection: &'a Arc<Connection>,
     pub(crate) session: Arc<Session>,
+    pub(crate) running: Arc<Running>,
     pub(crate) info: RequestInfo,
     pub(crate) masks: Masks,
 }
@@ -101,7 +103,7 @@ pub(crate) async fn open(
     mut request: Request<Incoming>,
     mut outgoing: Outgoing,
 ) -> Result<Response<status::Body>, Failure> {
-    let Exchange { connection, session, info, masks } = exchange;
+    let Exchange { connection, session, running, info, masks } = exchange;
     let key = offer(&upgrade, &mut outgoing.headers);
     outgoing.body = Bytes::new();
     let mut response = match connection.shared.upstream.send(&permit, outgoing).await {
@@ -109,7 +111,8 @@ pub(crate) async fn open(
         Err(failure) => return Err(relay::abandon(&session, permit, failure).await),
     };
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return relay::plain(connection, session, permit, (info, masks), response).await;
+        let plan = relay::Plan { info, masks, running, question: None };
+        return relay::plain(connection, session, permit, plan, response).await;
     }
     let (answer, protocol) = match accept(&upgrade, key.as_deref(), response.headers()) {
         Ok(accepted) => accepted,
@@ -117,7 +120,7 @@ pub(crate) async fn open(
     };
     let kind = Kind::of(&upgrade, protocol, &info);
     let context = Context {
-        ended: session.ended().clone(),
+        running,
         drain: connection.shared.options.drain.clone(),
         session: Arc::clone(&session),
         is_interactive: info.flag("stdin") || info.flag("tty") || info.subresource == "attach",
@@ -217,7 +220,7 @@ async fn leave(mut client: Socket, context: &Context) {
     };
     let over = async {
         tokio::select! {
-            () = context.ended.cancelled() => tokio::time::sleep(PARTING).await,
+            () = context.running.over().cancelled() => tokio::time::sleep(PARTING).await,
             () = context.drain.cancelled() => tokio::time::sleep(PARTING).await,
             () = tokio::time::sleep(LINGER) => {}
         }

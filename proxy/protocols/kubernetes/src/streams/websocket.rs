@@ -69,14 +69,14 @@ where
                 Ok(()) => tokio::time::timeout(PARTING, down).await.unwrap_or(Ok(())),
                 Err(error) => Err(error),
             },
-            () = context.ended.cancelled() => Err(StreamError::Ended),
+            () = context.running.over().cancelled() => Err(StreamError::Ended),
         }
     };
     let is_cut = matches!(ended, Err(StreamError::Ended)) && channels == Channels::Program;
     let parted = context.last(async {
         down.finish(&mut to_client).await?;
         if is_cut {
-            let status = context.session.reason().status().to_string();
+            let status = context.reason().status().to_string();
             to_client.send(framed(super::channels::OUTCOME, status.as_bytes())).await?;
         }
         part(&mut to_client).await;

@@ -321,6 +321,30 @@ async fn a_program_whose_session_ends_says_why_on_its_error_stream() {
 }
 
 #[tokio::test]
+async fn a_policy_reaches_programs_that_run() {
+    for (policy, words) in [
+        (
+            "rules: [{name: no-exec, action: Deny, kubernetes: {resources: [pods/exec]}},\n\
+             {name: all, action: Allow, kubernetes: {}}]",
+            "no-exec",
+        ),
+        (
+            "rules: [{name: all, action: Allow, kubernetes: {}}]\nmasking: [{detectors: [PersonalData]}]",
+            "what is masked for this identity has changed",
+        ),
+    ] {
+        let gateway = Gateway::start(ALLOW).await;
+        let (mut client, mut server) = spdy(&gateway, "exec", "v4.channel.k8s.io").await;
+        program(&mut client, &mut server).await;
+        gateway.put_in_force(policy);
+        let status = String::from_utf8(client.read(1, usize::MAX).await).unwrap();
+        assert!(status.contains(words), "{status}");
+        assert_eq!(server.hear().await, None);
+        gateway.wait_for_log("aborted: create pods/exec").await;
+    }
+}
+
+#[tokio::test]
 async fn a_long_input_arrives_byte_for_byte_over_both_transports() {
     let gateway = Gateway::start(ALLOW).await;
     let piece: Vec<u8> = (0..32 * 1024_u32).map(|n| u8::try_from(n * 7 % 251).unwrap()).collect();

@@ -66,6 +66,39 @@ async fn a_watch_ends_with_an_event_that_says_why() {
 }
 
 #[tokio::test]
+async fn a_policy_reaches_watches_that_are_open() {
+    let denied = "rules: [{name: no-pods, action: Deny, kubernetes: {resources: [pods]}},\n\
+                  {name: all, action: Allow, kubernetes: {}}]";
+    let gateway = Gateway::start(PLAIN).await;
+    let first = event("web", "plain");
+    gateway.server.script(PODS, Script::Endless("application/json", first.clone().into()));
+    let (heard, is_whole) = all(&gateway, || gateway.put_in_force(denied)).await;
+    let text = String::from_utf8(heard).unwrap();
+    let last: Value = serde_json::from_str(text.strip_prefix(&first).unwrap()).unwrap();
+    assert_eq!((&last["type"], &last["object"]["code"]), (&"ERROR".into(), &403.into()), "{last}");
+    assert!(last["object"]["message"].as_str().unwrap().contains("no-pods"), "{last}");
+    assert!(is_whole);
+    gateway.wait_for_log("aborted: watch pods").await;
+    // other masks: it ends as watches do, and its client starts another
+    let gateway = Gateway::start(PLAIN).await;
+    gateway.server.script(PODS, Script::Endless("application/json", first.clone().into()));
+    let (heard, is_whole) = all(&gateway, || gateway.put_in_force(ALLOW)).await;
+    assert_eq!((String::from_utf8(heard).unwrap(), is_whole), (first.clone(), true));
+    // policies that change nothing for it leave it alone
+    let gateway = Gateway::start(PLAIN).await;
+    gateway.server.script(PODS, Script::Endless("application/json", first.clone().into()));
+    let mut body = gateway.ask(watch()).await.into_body();
+    body.frame().await.unwrap().unwrap();
+    let others = format!(
+        "rules: [{{name: no-nodes, action: Deny, kubernetes: {{resources: [nodes]}}}},\n{}",
+        &PLAIN[8..]
+    );
+    gateway.put_in_force(&others);
+    let more = tokio::time::timeout(std::time::Duration::from_millis(500), body.frame()).await;
+    assert!(more.is_err(), "{more:?}");
+}
+
+#[tokio::test]
 async fn a_watch_that_is_cut_in_the_middle_of_an_event_breaks_off() {
     let gateway = Gateway::start(PLAIN).await;
     let half = event("web", "plain").trim_end_matches("}\n").to_owned();
