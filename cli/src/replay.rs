@@ -21,6 +21,7 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use proxy_audit::query;
 use proxy_audit::replay::{Step, StepKind, steps};
+use renderer::Renderers;
 use screen::Screen;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -82,7 +83,7 @@ enum Export {
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<ExitCode> {
     let source = arguments.identities.open(&arguments.source)?;
     let steps: Vec<Step> = steps(source.as_ref(), &arguments.session)?.collect();
-    let steps = steps.get(begin(arguments, &steps)?..).unwrap_or_default();
+    let (before, steps) = steps.split_at_checked(begin(arguments, &steps)?).unwrap_or_default();
     if let Some(file) = &arguments.file {
         contents::write(steps, file, output)?;
         return Ok(ExitCode::SUCCESS);
@@ -92,8 +93,10 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         return Ok(ExitCode::SUCCESS);
     }
     let session = query::session(source.as_ref(), &arguments.session)?;
+    let renderers = Renderers::of(&session);
+    renderers.pass_over(before);
     if arguments.export == Some(Export::Asciicast) {
-        asciicast::write(&session, steps, output)?;
+        asciicast::write(&session, &renderers, steps, output)?;
         return Ok(ExitCode::SUCCESS);
     }
     let clock = Clock {
@@ -101,7 +104,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         idle: arguments.idle.map_or(Duration::MAX, Duration::from_secs_f64),
         last: None,
     };
-    let mut screen = Screen::new(output, &session, clock, arguments.raw);
+    let mut screen = Screen::new(output, &renderers, clock, arguments.raw);
     screen.head(&session.summary)?;
     for step in steps {
         screen.show(step)?;

@@ -2,7 +2,7 @@
 //! protocols as their tools show them. Commands, verdicts, approvals and masks are markers, to jump to.
 
 use crate::output::{Output, inline};
-use crate::replay::renderer::{self, Part, Renderer};
+use crate::replay::renderer::{Part, Renderer, Renderers};
 use crate::replay::screen::MAX_MICROS;
 use crate::replay::{masks, sealed};
 use jiff::Timestamp;
@@ -25,9 +25,14 @@ struct Cast<'a> {
     cut: Vec<u8>,
 }
 
-pub(super) fn write(session: &SessionDetail, steps: &[Step], output: &mut Output) -> anyhow::Result<()> {
+pub(super) fn write(
+    session: &SessionDetail,
+    renderers: &Renderers,
+    steps: &[Step],
+    output: &mut Output,
+) -> anyhow::Result<()> {
     let start = steps.first().map_or(session.summary.start, |step| step.time);
-    let (columns, rows) = size(session, steps);
+    let (columns, rows) = size(renderers, steps);
     output.json_line(&json!({
         "version": 3,
         "term": {"cols": columns, "rows": rows},
@@ -37,13 +42,13 @@ pub(super) fn write(session: &SessionDetail, steps: &[Step], output: &mut Output
         )),
     }))?;
     let mut cast =
-        Cast { output, renderer: renderer::of(session), last: start, began: start, cut: Vec::new() };
+        Cast { output, renderer: renderers.renderer(), last: start, began: start, cut: Vec::new() };
     steps.iter().try_for_each(|step| cast.step(step))
 }
 
 /// The size of the first terminal.
-fn size(session: &SessionDetail, steps: &[Step]) -> (u16, u16) {
-    let mut renderer = renderer::of(session);
+fn size(renderers: &Renderers, steps: &[Step]) -> (u16, u16) {
+    let mut renderer = renderers.renderer();
     for step in steps {
         match &step.kind {
             StepKind::Command { text, .. } => drop(renderer.begin(text)),

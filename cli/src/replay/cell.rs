@@ -1,4 +1,15 @@
-//! One value of a result as text. Text values are shown as they are; binary ones when their type is simple.
+//! One value of a result as text. Text values are shown as they are; binary ones as the server would write them, when
+//! their type is one of its own that is often met, or a list of these.
+//!
+//! The binary forms are those of the server's `…send` functions, the texts those of its `…out` functions:
+//! <https://github.com/postgres/postgres/tree/REL_18_STABLE/src/backend/utils/adt>. With a zone, times are shown in UTC.
+
+mod array;
+mod moment;
+mod number;
+
+use crate::output::printable;
+use postgres_types::{Kind, Type};
 
 /// Type of a column, as far as showing it needs.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -12,79 +23,96 @@ pub(super) struct CellType {
 impl CellType {
     /// psql aligns numbers to the right.
     pub(super) fn is_number(self) -> bool {
-        matches!(self.oid, INT2 | INT4 | INT8 | OID | FLOAT4 | FLOAT8 | NUMERIC | MONEY | XID | CID)
+        let numbers = [
+            Type::INT2,
+            Type::INT4,
+            Type::INT8,
+            Type::OID,
+            Type::FLOAT4,
+            Type::FLOAT8,
+            Type::NUMERIC,
+            Type::MONEY,
+            Type::XID,
+            Type::XID8,
+            Type::CID,
+        ];
+        numbers.iter().any(|number| number.oid() == self.oid)
     }
 
     /// The value as text.
     pub(super) fn show(self, value: &[u8]) -> String {
-        if self.binary {
-            return self.show_binary(value).unwrap_or_else(|| hexadecimal(value));
-        }
-        match std::str::from_utf8(value) {
-            Ok(text) => crate::output::printable(text),
-            Err(_) => hexadecimal(value),
-        }
-    }
-
-    fn show_binary(self, value: &[u8]) -> Option<String> {
-        Some(match self.oid {
-            BOOL => if *value.first()? == 0 { "f" } else { "t" }.to_owned(),
-            INT2 => i16::from_be_bytes(value.try_into().ok()?).to_string(),
-            INT4 => i32::from_be_bytes(value.try_into().ok()?).to_string(),
-            INT8 => i64::from_be_bytes(value.try_into().ok()?).to_string(),
-            OID | XID | CID => u32::from_be_bytes(value.try_into().ok()?).to_string(),
-            FLOAT4 => f32::from_be_bytes(value.try_into().ok()?).to_string(),
-            FLOAT8 => f64::from_be_bytes(value.try_into().ok()?).to_string(),
-            TEXT | VARCHAR | BPCHAR | NAME | JSON | UNKNOWN => {
-                crate::output::printable(std::str::from_utf8(value).ok()?)
-            }
-            _ => return None,
-        })
+        let text = if self.binary {
+            Type::from_oid(self.oid).and_then(|kind| binary(&kind, value))
+        } else {
+            std::str::from_utf8(value).ok().map(str::to_owned)
+        };
+        text.map_or_else(|| hexadecimal(value), |text| printable(&text))
     }
 }
 
-/// As psql shows `bytea`.
+/// A binary value as the server writes it; nothing of another type, or of what is no such value.
+fn binary(kind: &Type, value: &[u8]) -> Option<String> {
+    if let Kind::Array(element) = kind.kind() { array::text(element, value) } else { simple(kind, value) }
+}
+
+fn simple(kind: &Type, value: &[u8]) -> Option<String> {
+    Some(match *kind {
+        Type::BOOL => match value {
+            [0] => "f".to_owned(),
+            [1] => "t".to_owned(),
+            _ => return None,
+        },
+        Type::INT2 => i16::from_be_bytes(value.try_into().ok()?).to_string(),
+        Type::INT4 => i32::from_be_bytes(value.try_into().ok()?).to_string(),
+        Type::INT8 => i64::from_be_bytes(value.try_into().ok()?).to_string(),
+        Type::OID | Type::XID | Type::CID => u32::from_be_bytes(value.try_into().ok()?).to_string(),
+        Type::XID8 => u64::from_be_bytes(value.try_into().ok()?).to_string(),
+        Type::PG_LSN => {
+            let place = u64::from_be_bytes(value.try_into().ok()?);
+            format!("{:X}/{:X}", place >> 32, place & 0xffff_ffff)
+        }
+        Type::FLOAT4 => number::single(f32::from_be_bytes(value.try_into().ok()?)),
+        Type::FLOAT8 => number::double(f64::from_be_bytes(value.try_into().ok()?)),
+        Type::NUMERIC => number::numeric(value)?,
+        Type::DATE => moment::date(value)?,
+        Type::TIME => moment::time(value)?,
+        Type::TIMETZ => moment::time_with_zone(value)?,
+        Type::TIMESTAMP => moment::timestamp(value)?,
+        Type::TIMESTAMPTZ => moment::timestamp_with_zone(value)?,
+        Type::INTERVAL => moment::interval(value)?,
+        Type::UUID => uuid::Uuid::from_slice(value).ok()?.to_string(),
+        Type::INET | Type::CIDR => network(kind, value)?,
+        Type::BYTEA => hexadecimal(value),
+        // A number says which version of the form it is.
+        Type::JSONB | Type::JSONPATH => text(value.strip_prefix(&[1])?)?,
+        Type::TEXT
+        | Type::VARCHAR
+        | Type::BPCHAR
+        | Type::NAME
+        | Type::CHAR
+        | Type::JSON
+        | Type::XML
+        | Type::UNKNOWN => text(value)?,
+        _ => return None,
+    })
+}
+
+fn text(value: &[u8]) -> Option<String> {
+    std::str::from_utf8(value).ok().map(str::to_owned)
+}
+
+/// The mask is not shown of a whole `inet` address.
+fn network(kind: &Type, value: &[u8]) -> Option<String> {
+    let network = postgres_protocol::types::inet_from_sql(value).ok()?;
+    let (address, mask) = (network.addr(), network.netmask());
+    let whole = if address.is_ipv4() { 32 } else { 128 };
+    Some(if *kind == Type::INET && mask == whole { address.to_string() } else { format!("{address}/{mask}") })
+}
+
+/// As the server writes `bytea`.
 fn hexadecimal(bytes: &[u8]) -> String {
     format!("\\x{}", const_hex::encode(bytes))
 }
 
-// https://github.com/postgres/postgres/blob/REL_18_STABLE/src/include/catalog/pg_type.dat
-const BOOL: u32 = 16;
-const NAME: u32 = 19;
-const INT8: u32 = 20;
-const INT2: u32 = 21;
-const INT4: u32 = 23;
-const TEXT: u32 = 25;
-const OID: u32 = 26;
-const XID: u32 = 28;
-const CID: u32 = 29;
-const JSON: u32 = 114;
-const FLOAT4: u32 = 700;
-const FLOAT8: u32 = 701;
-const UNKNOWN: u32 = 705;
-const MONEY: u32 = 790;
-const BPCHAR: u32 = 1042;
-const VARCHAR: u32 = 1043;
-const NUMERIC: u32 = 1700;
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn simple_binary_values_are_read_and_others_shown_as_hexadecimal() {
-        let binary = |oid| CellType { oid, binary: true };
-        assert_eq!(binary(INT4).show(&(-7_i32).to_be_bytes()), "-7");
-        assert_eq!(binary(INT8).show(&9_i64.to_be_bytes()), "9");
-        assert_eq!(binary(BOOL).show(&[1]), "t");
-        assert_eq!(binary(TEXT).show(b"abc"), "abc");
-        assert_eq!(binary(NUMERIC).show(&[0, 1]), "\\x0001");
-        assert_eq!(binary(INT4).show(&[1, 2]), "\\x0102", "wrong length");
-        assert_eq!(CellType::default().show(&[0xff]), "\\xff");
-    }
-
-    #[test]
-    fn escape_sequences_do_not_reach_the_terminal() {
-        assert_eq!(CellType::default().show(b"a\x1b[2J"), "a\u{fffd}[2J");
-    }
-}
+mod tests;

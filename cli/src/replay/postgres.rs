@@ -3,10 +3,15 @@
 //! Message formats: <https://www.postgresql.org/docs/current/protocol-message-formats.html>. The frames come from a
 //! record: they are parsed as carefully as if an enemy had written them.
 
+mod descriptions;
+
+pub(crate) use descriptions::Descriptions;
+
 use crate::output::printable;
 use crate::replay::cell::CellType;
 use crate::replay::renderer::{Part, Renderer};
 use crate::replay::table::{Head, Table};
+use descriptions::Column;
 
 /// What one command's frames have said so far.
 #[derive(Debug, Default)]
@@ -15,14 +20,17 @@ pub(crate) struct Transcript {
     prompt: String,
     /// Bytes of a frame that is not yet whole.
     pending: Vec<u8>,
-    columns: Option<Vec<(String, CellType)>>,
+    columns: Option<Vec<Column>>,
     rows: Vec<Vec<String>>,
+    /// The command's text, and what was told of it and others before.
+    text: String,
+    descriptions: Descriptions,
 }
 
 impl Transcript {
     /// An empty one; the prompt is psql's for this database.
-    pub(crate) fn new(database: &str) -> Self {
-        Self { prompt: format!("{}=> ", printable(database)), ..Self::default() }
+    pub(crate) fn new(database: &str, descriptions: Descriptions) -> Self {
+        Self { prompt: format!("{}=> ", printable(database)), descriptions, ..Self::default() }
     }
 }
 
@@ -31,6 +39,7 @@ impl Renderer for Transcript {
         self.pending.clear();
         self.columns = None;
         self.rows.clear();
+        text.clone_into(&mut self.text);
         let text = printable(text.trim_end());
         let end = if text.ends_with(';') { "" } else { ";" };
         (self.prompt.clone(), format!("{text}{end}"))
@@ -69,8 +78,14 @@ impl Renderer for Transcript {
 impl Transcript {
     fn message(&mut self, tag: u8, body: &[u8], parts: &mut Vec<Part>) {
         match tag {
-            b'T' => self.columns = row_description(body),
+            b'T' => {
+                self.columns = row_description(body);
+                if let Some(columns) = &self.columns {
+                    self.descriptions.add(&self.text, columns);
+                }
+            }
             b'D' => {
+                self.recall(Fields(body).u16());
                 let row = self.row(body);
                 self.rows.push(row);
             }
@@ -80,6 +95,15 @@ impl Transcript {
             b'd' => parts.push(Part::Text(printable(&String::from_utf8_lossy(body)))),
             b's' => parts.push(Part::Table(self.table())),
             _ => {}
+        }
+    }
+
+    /// Of a statement that was described before, the columns are those of then; of rows, if these have as many.
+    fn recall(&mut self, count: Option<u16>) {
+        if self.columns.is_none() && self.rows.is_empty() {
+            let told = self.descriptions.find(&self.text);
+            self.columns =
+                told.filter(|columns| count.is_none_or(|count| columns.len() == usize::from(count)));
         }
     }
 
@@ -106,6 +130,7 @@ impl Transcript {
 
     /// psql prints the tag, but not of a command that shows rows and changes nothing.
     fn complete(&mut self, tag: &str, parts: &mut Vec<Part>) {
+        self.recall(None);
         let shows_rows = self.columns.is_some() || !self.rows.is_empty();
         if shows_rows {
             parts.push(Part::Table(self.table()));
@@ -124,7 +149,7 @@ impl Transcript {
                 .into_iter()
                 .map(|(name, kind)| Head { name: printable(&name), right: kind.is_number() })
                 .collect(),
-            // Described to the client in an earlier answer.
+            // Described to the client where the record does not reach, or not at all.
             None => {
                 (1..=count).map(|number| Head { name: format!("column{number}"), right: false }).collect()
             }
@@ -185,7 +210,7 @@ fn cstring(body: &[u8]) -> String {
     Fields(body).cstring().unwrap_or_default()
 }
 
-fn row_description(body: &[u8]) -> Option<Vec<(String, CellType)>> {
+fn row_description(body: &[u8]) -> Option<Vec<Column>> {
     let mut fields = Fields(body);
     let count = fields.u16()?;
     let mut columns = Vec::new();

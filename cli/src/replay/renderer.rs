@@ -1,11 +1,13 @@
 //! What a protocol must know to be replayed and reported: how the client's own tool would have shown it.
 
 use crate::replay::kubernetes;
-use crate::replay::postgres::Transcript;
+use crate::replay::postgres::{Descriptions, Transcript};
 use crate::replay::stream::Stream;
 use crate::replay::table::Table;
 use proxy_audit::query::SessionDetail;
+use proxy_audit::replay::{Step, StepKind};
 use proxy_audit::stream::{MAGIC, StreamFrame};
+use std::collections::HashMap;
 
 /// Shows the commands of one session, one after another.
 ///
@@ -44,17 +46,59 @@ impl Part {
     }
 }
 
-/// The renderer of a session's protocol. Whatever the protocol, results that are recorded streams are shown as these.
-pub(crate) fn of(session: &SessionDetail) -> Box<dyn Renderer> {
-    let named = |key: &str| session.opening.get(key).map(String::as_str).filter(|name| !name.is_empty());
-    let place = named("db.namespace").unwrap_or(&session.summary.role);
-    // gateways write the word of the Resource's spec
-    let own: Box<dyn Renderer> = match session.summary.protocol.to_lowercase().as_str() {
-        "ssh" => Box::new(Stream::default()),
-        "kubernetes" => Box::new(kubernetes::Transcript::default()),
-        _ => Box::new(Transcript::new(place)),
-    };
-    Box::new(Sniffing { own, stream: None, begun: false })
+/// Makes the renderers of a session: several commands may run at once, and what one was told another may need.
+pub(crate) struct Renderers {
+    protocol: String,
+    place: String,
+    descriptions: Descriptions,
+}
+
+impl Renderers {
+    /// Those of this session's protocol.
+    pub(crate) fn of(session: &SessionDetail) -> Self {
+        let named = |key: &str| session.opening.get(key).map(String::as_str).filter(|name| !name.is_empty());
+        Self {
+            // gateways write the word of the Resource's spec
+            protocol: session.summary.protocol.to_lowercase(),
+            place: named("db.namespace").unwrap_or(&session.summary.role).to_owned(),
+            descriptions: Descriptions::default(),
+        }
+    }
+
+    /// Another one. Whatever the protocol, results that are recorded streams are shown as these.
+    pub(crate) fn renderer(&self) -> Box<dyn Renderer> {
+        let own: Box<dyn Renderer> = match self.protocol.as_str() {
+            "ssh" => Box::new(Stream::default()),
+            "kubernetes" => Box::new(kubernetes::Transcript::default()),
+            _ => Box::new(Transcript::new(&self.place, self.descriptions.clone())),
+        };
+        Box::new(Sniffing { own, stream: None, begun: false })
+    }
+
+    /// Takes in steps that are not shown.
+    pub(crate) fn pass_over(&self, steps: &[Step]) {
+        let mut running: HashMap<Option<i64>, Box<dyn Renderer>> = HashMap::new();
+        for step in steps {
+            match &step.kind {
+                StepKind::Command { text, .. } => {
+                    let mut renderer = self.renderer();
+                    renderer.begin(text);
+                    running.insert(step.command, renderer);
+                }
+                StepKind::Output { frames } => {
+                    if let Some(renderer) = running.get_mut(&step.command) {
+                        renderer.feed(frames);
+                    }
+                }
+                StepKind::Result { .. } => drop(running.remove(&step.command)),
+                StepKind::Approval { .. }
+                | StepKind::End { .. }
+                | StepKind::Error { .. }
+                | StepKind::Sealed { .. }
+                | StepKind::Start { .. } => {}
+            }
+        }
+    }
 }
 
 /// Looks at the first bytes of each command's frames.

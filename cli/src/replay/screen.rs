@@ -3,11 +3,11 @@
 use crate::output::{Output, inline, judged, printable, utc};
 use crate::replay::Clock;
 use crate::replay::plain::Plain;
-use crate::replay::renderer::{self, Part, Renderer};
+use crate::replay::renderer::{Part, Renderer, Renderers};
 use crate::replay::{masks, sealed};
 use jiff::Timestamp;
 use owo_colors::OwoColorize as _;
-use proxy_audit::query::{SessionDetail, SessionSummary};
+use proxy_audit::query::SessionSummary;
 use proxy_audit::replay::{Step, StepKind};
 use proxy_audit::stream::{Channel, StreamEvent, StreamFrame};
 use std::collections::HashMap;
@@ -16,7 +16,7 @@ use std::time::Duration;
 /// What has been shown so far.
 pub(super) struct Screen<'a> {
     output: &'a mut Output,
-    session: &'a SessionDetail,
+    renderers: &'a Renderers,
     clock: Clock,
     raw: bool,
     /// Commands without a result: of several channels, several run at once.
@@ -33,14 +33,14 @@ struct Running {
 }
 
 impl<'a> Screen<'a> {
-    pub(super) fn new(output: &'a mut Output, session: &'a SessionDetail, clock: Clock, raw: bool) -> Self {
-        Self { output, session, clock, raw, running: HashMap::new() }
+    pub(super) fn new(output: &'a mut Output, renderers: &'a Renderers, clock: Clock, raw: bool) -> Self {
+        Self { output, renderers, clock, raw, running: HashMap::new() }
     }
 
     /// Takes a command up. One whose begin was not shown begins here.
     fn take(&mut self, step: &Step) -> Running {
         self.running.remove(&step.command).unwrap_or_else(|| Running {
-            renderer: renderer::of(self.session),
+            renderer: self.renderers.renderer(),
             plain: Plain::default(),
             began: step.time,
             answered: false,

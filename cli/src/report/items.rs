@@ -1,7 +1,7 @@
 //! A session's steps as the items of a page: each command with what belongs to it.
 
 use crate::replay::plain::Plain;
-use crate::replay::renderer::{self, Part, Renderer};
+use crate::replay::renderer::{Part, Renderer, Renderers};
 use crate::replay::sealed;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -110,7 +110,9 @@ impl Terminal {
 
 /// The items in the order of the record.
 pub(super) fn items(session: &SessionDetail, steps: &[Step]) -> Vec<Item> {
-    let mut items = Items { session, list: Vec::new(), open: HashMap::new(), left: MAX_TERMINAL_BYTES };
+    let renderers = Renderers::of(session);
+    let mut items =
+        Items { session, renderers, list: Vec::new(), open: HashMap::new(), left: MAX_TERMINAL_BYTES };
     for step in steps {
         items.step(step);
     }
@@ -119,6 +121,7 @@ pub(super) fn items(session: &SessionDetail, steps: &[Step]) -> Vec<Item> {
 
 struct Items<'a> {
     session: &'a SessionDetail,
+    renderers: Renderers,
     list: Vec<Item>,
     /// Where the item of a command is.
     open: HashMap<i64, usize>,
@@ -177,7 +180,7 @@ impl Items<'_> {
         // The detail joins what the steps tell apart: effects, outcome, what was masked.
         let command = self.session.commands.iter().find(|command| command.sequence == step.sequence);
         let Some(command) = command.cloned() else { return };
-        let mut renderer = renderer::of(self.session);
+        let mut renderer = self.renderers.renderer();
         let typed = renderer.begin(text);
         self.open.insert(command.number, self.list.len());
         self.list.push(Item::Command(Box::new(CommandItem {

@@ -115,3 +115,32 @@ fn hostile_frames_do_no_harm() {
         }
     }
 }
+
+#[test]
+fn a_statement_that_was_described_once_has_its_columns_at_each_execution() {
+    let descriptions = Descriptions::default();
+    let run = |sql: &str, frames: &[Vec<u8>]| {
+        let mut transcript = Transcript::new("shop", descriptions.clone());
+        transcript.begin(sql);
+        text(&transcript.feed(&frames.concat())) + &text(&transcript.finish())
+    };
+    let seven = row(&[Some(&7_i32.to_be_bytes())]);
+    let shown = " n \n---\n 7\n(1 row)\n\n";
+    let first = [describe(&[("n", 23, 1)]), seven.clone(), complete("SELECT 1")];
+    assert_eq!(run("select n from a", &first), shown);
+    for _ in 0..2 {
+        assert_eq!(run("select n from a", &[seven.clone(), complete("SELECT 1")]), shown);
+        assert_eq!(run("select n from a", &[complete("SELECT 0")]), " n \n---\n(0 rows)\n\n");
+        assert_eq!(run("select n from a", std::slice::from_ref(&seven)), shown, "without an end");
+    }
+    // What it was told last counts.
+    run("select n from a", &[describe(&[("m", 23, 0)]), complete("SELECT 0")]);
+    assert_eq!(run("select n from a", &[row(&[Some(b"7")]), complete("SELECT 1")]), shown.replace('n', "m"));
+    // Rows of other columns are not those that were told of.
+    let two = [row(&[Some(b"1"), Some(b"2")]), complete("SELECT 1")];
+    let none = " column1 | column2 \n---------+---------\n 1       | 2\n(1 row)\n\n";
+    assert_eq!(run("select n from a", &two), none);
+    // Another statement has columns of its own, and one that returns no rows none.
+    assert_eq!(run("select * from b", &two), none);
+    assert_eq!(run("delete from a", &[complete("DELETE 3")]), "DELETE 3\n");
+}
