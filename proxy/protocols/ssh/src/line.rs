@@ -7,13 +7,19 @@
 //!
 //! Keys that the gateway does not know are refused with a bell and never reach the line: completion, search, quoted
 //! insertion, macros. So are control bytes and bytes that are not UTF-8. History is that of this session.
+//!
+//! A line that lacks what did not fit is never handed over. Without a terminal nobody edits: see [`Script`].
 
 mod edit;
 mod keys;
+mod script;
 
 use crate::analyze;
+use crate::refusals::notice;
 use edit::Editor;
 use keys::{Key, Keys};
+
+pub use script::{Next, Script};
 
 /// Longest command, in bytes; as much as is analysed.
 pub const COMMAND_MAX: usize = 64 * 1024;
@@ -51,6 +57,8 @@ pub struct LineDiscipline {
     editor: Editor,
     /// Lines of the command that is not whole yet, each with its newline.
     before: String,
+    /// Letters of this command did not fit.
+    cut: bool,
     history: Vec<String>,
     /// The entry that is shown, counted from the newest.
     recalled: usize,
@@ -64,6 +72,7 @@ impl LineDiscipline {
             keys: Keys::default(),
             editor: Editor::default(),
             before: String::new(),
+            cut: false,
             history: Vec::new(),
             recalled: 0,
         }
@@ -96,7 +105,7 @@ impl LineDiscipline {
             Key::Interrupt => {
                 self.editor.clear();
                 self.before.clear();
-                self.recalled = 0;
+                (self.recalled, self.cut) = (0, false);
                 echo(events, b"^C\r\n");
                 events.push(Event::Interrupt);
             }
@@ -120,7 +129,10 @@ impl LineDiscipline {
                     None => echo(events, &[BELL]),
                 }
             }
-            Key::Letter(_) if self.editor.bytes() + 4 > LINE_MAX => echo(events, &[BELL]),
+            Key::Letter(_) if self.editor.bytes() + 4 > LINE_MAX => {
+                self.cut = true;
+                echo(events, &[BELL]);
+            }
             Key::Yank if 2 * self.editor.bytes() > LINE_MAX => echo(events, &[BELL]),
             Key::Refused => echo(events, &[BELL]),
             key => {
@@ -128,6 +140,8 @@ impl LineDiscipline {
                 if !self.editor.apply(key, &mut shown) {
                     shown.push(BELL);
                 }
+                // who has cleared the line begins anew
+                self.cut &= !self.editor.is_empty();
                 echo(events, &shown);
             }
         }
@@ -138,7 +152,15 @@ impl LineDiscipline {
         echo(events, b"\r\n");
         self.recalled = 0;
         let command = format!("{}{line}", self.before);
-        if command.len() <= COMMAND_MAX && !analyze::is_complete(&command) {
+        if self.cut || command.len() > COMMAND_MAX {
+            self.cut = false;
+            self.before.clear();
+            echo(events, notice(&format!("the line is longer than {LINE_MAX} bytes, or its command than {COMMAND_MAX}; it is not run")).as_bytes());
+            echo(events, notice("put what it does into a file, and run that").as_bytes());
+            echo(events, &self.prompt());
+            return;
+        }
+        if !analyze::is_complete(&command) {
             self.before = command + "\n";
             echo(events, CONTINUATION.as_bytes());
             return;
@@ -159,7 +181,7 @@ impl LineDiscipline {
             echo(events, &[BELL]);
             return;
         };
-        self.recalled = wanted;
+        (self.recalled, self.cut) = (wanted, false);
         let entry =
             self.history.len().checked_sub(wanted).and_then(|at| self.history.get(at)).filter(|_| wanted > 0);
         let mut shown = Vec::new();

@@ -142,10 +142,18 @@ fn a_paste_is_text_and_waits_for_a_key() {
 fn a_line_has_an_end() {
     let mut line = LineDiscipline::new("$ ");
     line.push(&vec![b'a'; 2 * COMMAND_MAX]);
+    assert!(line.prompt().len() <= LINE_MAX + 2);
     let events = line.push(b"\r");
-    let submitted =
-        events.iter().find_map(|event| if let Event::Submit(text) = event { Some(text.len()) } else { None });
-    assert!(submitted.is_some_and(|length| length <= LINE_MAX));
+    assert!(!events.iter().any(|event| matches!(event, Event::Submit(_))), "not all of it is there");
+    // and so with a command of many lines
+    line.push(b"cat <<E\r");
+    let lines = format!("{}\r", "b".repeat(LINE_MAX - 10)).repeat(COMMAND_MAX / LINE_MAX + 1);
+    let events = line.push(lines.as_bytes());
+    let shown = events
+        .iter()
+        .map(|event| if let Event::Echo(shown) = event { shown.clone() } else { panic!("{event:?}") });
+    let shown = String::from_utf8(shown.flatten().collect()).unwrap();
+    assert_eq!(shown.matches("it is not run").count(), 1);
 }
 
 #[test]
@@ -153,4 +161,15 @@ fn keys_typed_ahead_are_shown_with_the_prompt() {
     let mut line = LineDiscipline::new("web1$ ");
     line.push(b"ls");
     assert_eq!(line.prompt(), b"web1$ ls");
+}
+
+#[test]
+fn a_line_that_does_not_fit_is_never_submitted_without_its_end() {
+    let long = "x".repeat(LINE_MAX + 10);
+    let run = |keys: &str| typed(keys.as_bytes()).0;
+    assert_eq!(run(&format!("rm -rf /srv/{long}\rls\r")), ["ls"]);
+    assert_eq!(run(&format!("echo {long}\x7f\x7f\x7f\r")), [""; 0], "what is missing is still missing");
+    assert_eq!(run(&format!("echo {long}\x15ls\r")), ["ls"], "a line that is cleared is a new one");
+    assert_eq!(run(&format!("echo '\r{long}\r'\r")), ["'"; 0], "and so with a command of several lines");
+    assert_eq!(run(&format!("echo {long}\x03ls\r")), ["^C", "ls"]);
 }

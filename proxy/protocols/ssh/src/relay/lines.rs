@@ -5,20 +5,25 @@
 //! A command has no input of its own, for that is where the next command comes from; programs that need a terminal
 //! (editors, pagers, password prompts) see that they have none.
 
+mod said;
+mod typed;
+
 use super::recorder::Recorder;
-use super::{Ahead, Over, Relay, Running, STDERR};
+use super::{Ahead, Over, Relay, Running, STDERR, signal_name};
 use crate::analyze::{After, Shell};
-use crate::line::{Event, LineDiscipline};
-use crate::mask::OutputMasker;
-use crate::refusals::{EXIT_STATUS, lines};
+use crate::line::{Event, LineDiscipline, Next, Script};
+use crate::refusals::{EXIT_STATUS, lines, refusal};
 use crate::upstream;
 use bytes::Bytes;
 use proxy_audit::stream::{Channel, StreamEvent};
 use proxy_core::gate::{End, EndKind, Permit};
-use proxy_core::refusal::Refusal;
-use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig, client};
+use proxy_core::refusal::{Refusal, RefusalKind};
+use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, client};
+use said::Said;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
+use typed::Typed;
 
 /// One shell.
 pub(super) struct Lines {
@@ -27,13 +32,17 @@ pub(super) struct Lines {
     to_host: ChannelWriteHalf<client::Msg>,
     /// What its lines have made of the host's shell.
     shell: Shell,
-    discipline: LineDiscipline,
-    events: VecDeque<Event>,
-    /// Typed while a command ran.
-    typed: Vec<u8>,
-    /// No more comes from the client.
-    ended: bool,
+    source: Source,
+    typed: Typed,
     word: String,
+}
+
+/// What makes lines of what the client sends.
+enum Source {
+    /// A line that is edited here, and what has come of the keys so far.
+    Terminal(Box<LineDiscipline>, VecDeque<Event>),
+    /// Commands as they are.
+    Script(Script),
 }
 
 /// Why a shell is over.
@@ -65,22 +74,18 @@ impl From<Over> for Finish {
 
 impl Lines {
     /// Serves the shell to its end, which is on record when this returns.
-    pub(super) async fn run(mut relay: Relay, running: Running) {
+    pub(super) async fn run(relay: Relay, running: Running) {
         let Running { permit, connection, channel, start: _ } = running;
         let (host, to_host) = channel.split();
-        let Ahead { data, ended, .. } = std::mem::take(&mut relay.ahead);
-        let session = Arc::clone(&relay.session);
-        let mut shell = Self {
-            discipline: LineDiscipline::new(format!("{}$ ", session.place.host)),
-            relay,
-            host,
-            to_host,
-            shell: Shell::new(),
-            events: VecDeque::new(),
-            typed: data.into_iter().flatten().collect(),
-            ended,
-            word: format!("\u{1e}{:032x}", rand::random::<u128>()),
+        let source = if relay.terminal.is_some() {
+            let prompt = format!("{}$ ", relay.session.place.host);
+            Source::Terminal(Box::new(LineDiscipline::new(prompt)), VecDeque::new())
+        } else {
+            Source::Script(Script::default())
         };
+        let word = format!("\u{1e}{:032x}", rand::random::<u128>());
+        let mut shell =
+            Self { relay, host, to_host, shell: Shell::new(), source, typed: Typed::default(), word };
         let finish = shell.serve().await.err().unwrap_or(Finish::Ended);
         shell.finish(permit, finish).await;
         if let Some(connection) = connection {
@@ -89,10 +94,11 @@ impl Lines {
     }
 
     async fn serve(&mut self) -> Result<(), Finish> {
+        self.take_ahead()?;
         loop {
-            self.show(self.discipline.prompt()).await?;
+            self.show(self.prompt()).await?;
             let Some(line) = self.next_line().await? else { return Ok(()) };
-            if line.trim().is_empty() {
+            if line.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
             match self.cleared(&line).await {
@@ -106,41 +112,53 @@ impl Lines {
                 }
                 Err(over) => return Err(over.into()),
             }
+            self.take_ahead()?;
         }
     }
 
-    async fn cleared(&mut self, line: &str) -> Result<(Permit, After), Over> {
+    async fn cleared(&mut self, line: &[u8]) -> Result<(Permit, After), Over> {
         let place = &self.relay.session.place;
-        let (command, after) = self.shell.line(line.as_bytes(), &place.role, &place.host);
-        let permit = self.relay.clear(Arc::new(command)).await;
-        // What came while it was held is for later.
+        let (command, after) = self.shell.line(line, &place.role, &place.host);
+        Ok((self.relay.clear(Arc::new(command)).await?, after))
+    }
+
+    /// What came while nothing took it is for later.
+    fn take_ahead(&mut self) -> Result<(), Finish> {
         let Ahead { data, ended, .. } = std::mem::take(&mut self.relay.ahead);
-        self.typed.extend(data.into_iter().flatten());
-        self.ended |= ended;
-        Ok((permit?, after))
+        let to = (&*self.relay.session, self.relay.write.id().number());
+        Ok(self.typed.add_all((data, ended), to)?)
+    }
+
+    fn prompt(&self) -> Vec<u8> {
+        match &self.source {
+            Source::Terminal(discipline, _) => discipline.prompt(),
+            Source::Script(_) => Vec::new(),
+        }
     }
 
     /// The next whole command; `None`: there is none any more.
-    async fn next_line(&mut self) -> Result<Option<String>, Finish> {
+    async fn next_line(&mut self) -> Result<Option<Vec<u8>>, Finish> {
         loop {
-            while let Some(event) = self.events.pop_front() {
-                match event {
-                    Event::Echo(bytes) => self.show(bytes).await?,
-                    Event::Submit(line) => return Ok(Some(line)),
-                    Event::Interrupt => self.show(self.discipline.prompt()).await?,
-                    Event::End => return Ok(None),
-                }
-            }
-            if !self.typed.is_empty() {
-                let typed = self.keys();
-                self.events.extend(self.discipline.push(&typed));
-                continue;
-            }
-            if self.ended {
-                return Ok(None);
+            let found = match &mut self.source {
+                Source::Terminal(..) => self.entered().await?,
+                Source::Script(script) => match script.next(&mut self.typed.bytes, self.typed.ended) {
+                    Next::Command(command) => Some(Some(command)),
+                    Next::More => None,
+                    Next::End => Some(None),
+                    Next::TooLong => return Err(too_long().into()),
+                    Next::Unfinished => return Err(unfinished().into()),
+                },
+            };
+            self.typed.taken();
+            if let Some(found) = found {
+                return Ok(found);
             }
             tokio::select! {
-                message = self.relay.read.wait() => self.client(message)?,
+                message = self.relay.read.wait() => {
+                    // at a line that is edited, Ctrl-C is a key
+                    let to = (&*self.relay.session, self.relay.write.id().number());
+                    drop(self.typed.take(message, (to, false))?);
+                }
                 message = self.host.wait() => match message {
                     Some(ChannelMsg::Close) | None => return Err(Finish::Exited(None)),
                     Some(ChannelMsg::ExitStatus { exit_status }) => return Err(Finish::Exited(Some(exit_status))),
@@ -153,48 +171,45 @@ impl Lines {
         }
     }
 
-    /// What was typed, as keys: without a terminal of its own, a client ends lines by a newline.
-    fn keys(&mut self) -> Vec<u8> {
-        let mut typed = std::mem::take(&mut self.typed);
-        if self.relay.terminal.is_none() {
-            typed.iter_mut().filter(|byte| **byte == b'\n').for_each(|byte| *byte = b'\r');
-        }
-        typed
-    }
-
-    /// Takes a message of the client.
-    fn client(&mut self, message: Option<ChannelMsg>) -> Result<(), Finish> {
-        match message {
-            Some(ChannelMsg::Data { data }) => {
-                if self.typed.len().saturating_add(data.len()) <= self.relay.session.options.limits.held_bytes
-                {
-                    self.typed.extend_from_slice(&data);
+    /// The next command that was entered at the terminal; within: there is none any more. `None`: more keys are needed.
+    async fn entered(&mut self) -> Result<Option<Option<Vec<u8>>>, Finish> {
+        loop {
+            let Source::Terminal(discipline, events) = &mut self.source else { return Ok(None) };
+            let shown = match events.pop_front() {
+                Some(Event::Echo(bytes)) => bytes,
+                Some(Event::Submit(line)) => return Ok(Some(Some(line.into_bytes()))),
+                Some(Event::Interrupt) => discipline.prompt(),
+                Some(Event::End) => return Ok(Some(None)),
+                None if self.typed.bytes.is_empty() => return Ok(self.typed.ended.then_some(None)),
+                None => {
+                    let keys = self.typed.bytes.split_to(self.typed.bytes.len().min(KEYS_AT_ONCE));
+                    events.extend(discipline.push(&keys));
+                    continue;
                 }
-            }
-            Some(ChannelMsg::Eof) => self.ended = true,
-            Some(ChannelMsg::Close) | None => return Err(Finish::Gone),
-            Some(_) => {}
+            };
+            self.show(shown).await?;
         }
-        Ok(())
     }
 
     /// Has the host's shell run one command, and passes on what it says.
-    async fn execute(&mut self, line: &str, permit: Permit) -> Result<u32, Finish> {
-        let mut masker = OutputMasker::new(permit.masker().clone());
+    async fn execute(&mut self, line: &[u8], permit: Permit) -> Result<u32, Finish> {
+        let masker = permit.masker().clone();
+        let mut said = Said::new(&masker, self.word.as_bytes());
         let recorder = Recorder::new(Arc::clone(&self.relay.session), permit);
         let merged = if self.relay.terminal.is_some() { " 2>&1" } else { "" };
         let word = self.word.trim_start_matches('\u{1e}');
-        let asked = format!("{{ {line}\n}} </dev/null{merged}\nprintf '\\036%s %d\\036' '{word}' \"$?\"\n");
+        let behind = format!("\n}} </dev/null{merged}\nprintf '\\036%s %d\\036' '{word}' \"$?\"\n");
+        let asked = [&b"{ "[..], line, behind.as_bytes()].concat();
         self.to_host.data_bytes(Bytes::from(asked)).await.or(Err(Finish::Exited(None)))?;
-        let said = self.output(&recorder, &mut masker).await;
-        let mut rest = Vec::new();
-        masker.finish(&mut rest);
-        let status = match &said {
+        let ended = self.output(&recorder, &mut said).await;
+        let status = match &ended {
             Ok(status) | Err(Finish::Exited(Some(status))) => Some(*status),
             Err(Finish::Exited(None) | Finish::Ended | Finish::Gone | Finish::Refused(_)) => None,
         };
-        if !matches!(said, Err(Finish::Gone)) {
-            self.say(&recorder, Channel::STDOUT, rest).await?;
+        if !matches!(ended, Err(Finish::Gone)) {
+            for channel in [Channel::STDOUT, Channel::STDERR] {
+                self.say(&recorder, channel, said.rest(channel)).await?;
+            }
         }
         let outcome = match status {
             Some(0) => EndKind::Ok,
@@ -205,77 +220,86 @@ impl Lines {
             recorder.event(&StreamEvent::Exit(i32::try_from(status).unwrap_or(i32::MAX))).await?;
         }
         let status_code = status.map(|status| status.to_string());
-        let end = End { outcome, status_code, masked: masker.counts().clone(), ..End::default() };
+        let end = End { outcome, status_code, masked: said.counts(), ..End::default() };
         recorder.finish(end).await?;
-        said
+        ended
     }
 
     /// Passes on what a command says until the shell says the word.
-    async fn output(&mut self, recorder: &Recorder, masker: &mut OutputMasker) -> Result<u32, Finish> {
-        let mut pending = Vec::new();
+    async fn output(&mut self, recorder: &Recorder, said: &mut Said) -> Result<u32, Finish> {
         let mut exit = None;
         loop {
-            let mut out = Vec::new();
-            let mut status = None;
+            let wait = if said.status.is_some() { LATE } else { self.relay.session.options.limits.quiet };
+            let waits = said.status.is_some() || said.holds();
+            let mut out = (Channel::STDOUT, Vec::new());
             tokio::select! {
                 message = self.host.wait() => match message {
-                    Some(ChannelMsg::Data { data }) => {
-                        pending.extend_from_slice(&data);
-                        let (said, done) = until(&mut pending, self.word.as_bytes());
-                        masker.push(&said, &mut out);
-                        status = done;
-                    }
+                    Some(ChannelMsg::Data { data }) => out.1 = said.out(&data),
                     Some(ChannelMsg::ExtendedData { data, ext: STDERR }) => {
-                        // without a terminal only, and then line by line, as programs write errors
-                        let mut shown = Vec::new();
-                        masker.push(&data, &mut shown);
-                        masker.quiet(&mut shown);
-                        self.say(recorder, Channel::STDERR, shown).await?;
+                        out = (Channel::STDERR, said.err(&data));
                     }
                     Some(ChannelMsg::ExitStatus { exit_status }) => exit = Some(exit_status),
-                    Some(ChannelMsg::Close) | None => return Err(Finish::Exited(exit)),
+                    Some(ChannelMsg::Close) | None => return said.status.ok_or(Finish::Exited(exit)),
                     Some(_) => {}
                 },
-                message = self.relay.read.wait(), if !self.ended => {
-                    let interrupted = matches!(&message, Some(ChannelMsg::Data { data }) if data.contains(&INTERRUPT));
-                    self.client(message)?;
-                    if interrupted {
-                        self.typed.clear();
-                        self.to_host.signal(Sig::INT).await.or(Err(Finish::Exited(None)))?;
+                message = self.relay.read.wait() => {
+                    let to = (&*self.relay.session, self.relay.write.id().number());
+                    if let Some(signal) = self.typed.take(message, (to, self.relay.terminal.is_some()))? {
+                        recorder.event(&StreamEvent::Signal(signal_name(&signal))).await?;
+                        self.to_host.signal(signal).await.or(Err(Finish::Exited(None)))?;
                     }
                 }
-                () = tokio::time::sleep(self.relay.session.options.limits.quiet), if masker.holds() => {
-                    masker.quiet(&mut out);
+                why = self.typed.blocks(&self.relay.session) => return Err(why.into()),
+                () = tokio::time::sleep(wait), if waits => {
+                    if let Some(status) = said.status {
+                        return Ok(status);
+                    }
+                    for channel in [Channel::STDOUT, Channel::STDERR] {
+                        self.say(recorder, channel, said.quiet(channel)).await?;
+                    }
                 }
                 () = self.relay.session.ended.cancelled() => {
                     return Err(self.relay.session.reason().into());
                 }
             }
-            self.say(recorder, Channel::STDOUT, out).await?;
-            if let Some(status) = status {
+            self.say(recorder, out.0, out.1).await?;
+            if let Some(status) = said.status.filter(|_| self.relay.terminal.is_some()) {
                 return Ok(status);
             }
         }
     }
 
-    /// Records, then hands on.
-    async fn say(&self, recorder: &Recorder, channel: Channel, bytes: Vec<u8>) -> Result<(), Finish> {
+    /// Records, then hands on. What the client sends meanwhile is taken, as one that reads slowly stops nobody else.
+    async fn say(&mut self, recorder: &Recorder, channel: Channel, bytes: Vec<u8>) -> Result<(), Finish> {
         if bytes.is_empty() {
             return Ok(());
         }
-        let bytes = if self.relay.terminal.is_some() { on_terminal(&bytes) } else { bytes };
+        let terminal = self.relay.terminal.is_some();
+        let bytes = if terminal { on_terminal(&bytes) } else { bytes };
         recorder.output(channel, &bytes).await?;
-        let bytes = Bytes::from(bytes);
+        let Relay { session, read, write, .. } = &mut self.relay;
         let sending = async {
-            if channel == Channel::STDERR && self.relay.terminal.is_none() {
-                self.relay.write.extended_data_bytes(STDERR, bytes).await
+            if channel == Channel::STDERR && !terminal {
+                write.extended_data_bytes(STDERR, Bytes::from(bytes)).await
             } else {
-                self.relay.write.data_bytes(bytes).await
+                write.data_bytes(Bytes::from(bytes)).await
             }
         };
-        tokio::select! {
-            sent = sending => sent.or(Err(Finish::Gone)),
-            () = self.relay.session.ended.cancelled() => Err(self.relay.session.reason().into()),
+        tokio::pin!(sending);
+        let to = (&**session, write.id().number());
+        loop {
+            tokio::select! {
+                biased;
+                sent = &mut sending => return sent.or(Err(Finish::Gone)),
+                message = read.wait() => {
+                    if let Some(signal) = self.typed.take(message, (to, terminal))? {
+                        recorder.event(&StreamEvent::Signal(signal_name(&signal))).await?;
+                        self.to_host.signal(signal).await.or(Err(Finish::Exited(None)))?;
+                    }
+                }
+                why = self.typed.blocks(session) => return Err(why.into()),
+                () = session.ended.cancelled() => return Err(session.reason().into()),
+            }
         }
     }
 
@@ -318,23 +342,17 @@ impl Lines {
     }
 }
 
-/// Takes from `pending` what is not the word, nor may become it; and the status behind the word, once it is there.
-fn until(pending: &mut Vec<u8>, word: &[u8]) -> (Vec<u8>, Option<u32>) {
-    if let Some(at) = pending.windows(word.len()).position(|window| window == word) {
-        let behind = pending.get(at + word.len()..).unwrap_or_default();
-        let Some(end) = behind.iter().position(|byte| *byte == SEPARATOR) else {
-            let held = pending.split_off(at);
-            return (std::mem::replace(pending, held), None);
-        };
-        let status = behind.get(..end).and_then(|text| std::str::from_utf8(text).ok()?.trim().parse().ok());
-        pending.truncate(at);
-        return (std::mem::take(pending), Some(status.unwrap_or(1)));
-    }
-    let held = (1..word.len())
-        .rev()
-        .find(|length| word.get(..*length).is_some_and(|start| pending.ends_with(start)));
-    let kept = pending.split_off(pending.len() - held.unwrap_or(0));
-    (std::mem::replace(pending, kept), None)
+fn too_long() -> Refusal {
+    refusal(
+        RefusalKind::TooLarge,
+        "a command of the script is longer than 64 KiB; it is not run, nor what follows it",
+        "put what it does into a file, and run that",
+    )
+}
+
+fn unfinished() -> Refusal {
+    let message = "the script ends in the middle of a command, which is not run";
+    refusal(RefusalKind::Protocol, message, "end what it begins: quotes, here-documents, `if`, `{`")
 }
 
 /// A terminal in raw mode goes to a line's start only when it is told so.
@@ -351,30 +369,7 @@ fn on_terminal(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// What Ctrl-C sends.
-const INTERRUPT: u8 = 3;
-/// Stands before and behind the word.
-const SEPARATOR: u8 = 0x1e;
-
-#[cfg(test)]
-mod tests {
-    use super::until;
-
-    #[test]
-    fn the_word_is_found_however_it_is_cut_and_nothing_else_is_lost() {
-        let word = b"\x1eabc";
-        let stream = b"out\x1eab not\x1eabc 7\x1e";
-        for cut in 0..=stream.len() {
-            let (mut pending, mut said, mut status) = (Vec::new(), Vec::new(), None);
-            for part in [&stream[..cut], &stream[cut..]] {
-                if status.is_none() {
-                    pending.extend_from_slice(part);
-                    let (more, done) = until(&mut pending, word);
-                    said.extend(more);
-                    status = done;
-                }
-            }
-            assert_eq!((said.as_slice(), status), (&b"out\x1eab not"[..], Some(7)), "cut at {cut}");
-        }
-    }
-}
+/// So many keys are taken before what they show is shown.
+const KEYS_AT_ONCE: usize = 16 << 10;
+/// Errors may come as much later than the end of the output that they were written before.
+const LATE: Duration = Duration::from_millis(5);

@@ -84,6 +84,58 @@ async fn a_script_on_the_input_is_decided_line_by_line_too() {
     assert!(ran.err.contains("Ask the owners."), "{ran:?}");
 }
 
+/// Without a terminal nobody edits: what the host's shell gets is what came, however long and whatever bytes it holds.
+#[tokio::test]
+async fn a_script_on_the_input_is_run_byte_for_byte_or_not_at_all() {
+    let Some(gateway) = Gateway::start(LINES).await else { return };
+    let long = "x".repeat(8_000);
+    let script = format!(
+        "cat <<-E\n\ta\tb\x01\x15c\x08\x7f\x1b[Ad\n\tE\nsleep 0.2\nprintf %s {long} | wc -c\necho last"
+    );
+    let ran = typed(&gateway, &["-T"], script.as_bytes()).await;
+    assert_eq!(
+        (ran.code, ran.out.as_str()),
+        (Some(0), "a\tb\x01\x15c\x08\x7f\x1b[Ad\n8000\nlast\n"),
+        "{ran:?}"
+    );
+    for (script, why) in [
+        (format!("echo first\necho {}\necho after\n", long.repeat(9)), "longer than 64 KiB"),
+        ("echo first\ncat <<E\nafter\n".to_owned(), "in the middle of a command"),
+    ] {
+        let ran = typed(&gateway, &["-T"], script.as_bytes()).await;
+        assert_eq!((ran.code, ran.out.as_str()), (Some(126), "first\n"), "{ran:?}");
+        assert!(ran.err.contains(why), "{ran:?}");
+    }
+    let typed_long = format!("echo {}\recho still here\rexit\r", "x".repeat(5_000));
+    let ran = typed(&gateway, &["-tt"], typed_long.as_bytes()).await;
+    assert!(ran.out.contains("it is not run") && ran.out.contains("\nstill here\r\n"), "{ran:?}");
+    assert!(!ran.out.contains("\nxxxx"), "{ran:?}");
+}
+
+/// More than any buffer holds, behind a command that takes its time: the client waits, and nothing is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_script_waits_for_a_slow_command() {
+    let Some(gateway) = Gateway::start(LINES).await else { return };
+    let line = format!("{}\n", "y".repeat(9_999));
+    let document = format!("wc -c <<E\n{}E\n", line.repeat(6));
+    let script = format!("sleep 2\n{}echo last\n", document.repeat(80));
+    assert!(script.len() > 4 << 20);
+    let ran = typed(&gateway, &["-T"], script.as_bytes()).await;
+    assert_eq!((ran.code, ran.out), (Some(0), format!("{}last\n", "60000\n".repeat(80))), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn output_and_errors_of_a_line_are_masked_each_by_itself() {
+    let policy = format!("{LINES}masking:\n- {{detectors: [Secrets], with: {{type: Redact}}}}\n");
+    let slow =
+        |options: &mut proxy_ssh::options::Options| options.limits.quiet = std::time::Duration::from_secs(1);
+    let Some(gateway) = Gateway::start_with(&policy, slow).await else { return };
+    let script = "printf 'key AKIAQ3EG'; sleep 0.1; echo some error >&2; sleep 0.1; echo RJ5NLXVW7TZB\n";
+    let ran = typed(&gateway, &["-T"], script.as_bytes()).await;
+    assert!(ran.out.starts_with("key [MASKED:") && !ran.out.contains("RJ5N"), "{ran:?}");
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), "some error\n"), "{ran:?}");
+}
+
 #[tokio::test]
 async fn a_recorded_shell_is_a_terminal_of_the_host() {
     let policy = "

@@ -48,9 +48,8 @@ enum How {
 fn how(call: &Call<'_>) -> How {
     match call.name() {
         "mv" => How::Moved,
-        "link" => How::Linked,
         "ln" if any(call, "s", &["symbolic"]) && !any(call, "r", &["relative"]) => How::Symbolic,
-        "ln" => How::Linked,
+        "ln" | "link" => How::Linked,
         // for a symbolic link `cp` demands a path that leads there from here as well
         "cp" if any(call, "ls", &["link", "symbolic-link"]) => How::Linked,
         _ => How::Copied,
@@ -114,8 +113,7 @@ fn joined(dir: &Arg, name: &str, sort: Sort) -> Arg {
     let sort = match (dir.sort, sort) {
         (Sort::Open, _) | (_, Sort::Open) => Sort::Open,
         (Sort::Exact, Sort::AnyNames) => Sort::Names,
-        (Sort::Exact, sort) => sort,
-        (sort, _) => sort,
+        (Sort::Exact, sort) | (sort, _) => sort,
     };
     Arg { text: format!("{}/{name}", dir.text), sort }
 }
