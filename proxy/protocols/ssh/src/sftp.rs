@@ -45,6 +45,9 @@ const HANDLE_MAX: usize = 256;
 /// What stands before the data in its packet, in bytes: length, kind, id, length of the data.
 const DATA_HEAD: usize = 13;
 
+/// `SSH_FX_EOF`.
+const END_OF_FILE: u32 = 1;
+
 /// Longest message of a refusal, in bytes.
 const MESSAGE_MAX: usize = 1_024;
 
@@ -62,8 +65,13 @@ pub enum Item {
     },
     /// Answer the client with these bytes: the request is none that is forwarded.
     Answer(Vec<u8>),
-    /// A file or directory could not be opened: [`Operation::opening`] of what asked for it.
-    NotOpened(u64),
+    /// The server has answered a request that was decided, and that has opened nothing.
+    Answered {
+        /// [`Operation::opening`] of what asked for it.
+        opening: u64,
+        /// The server's status: 0 for success.
+        status: u32,
+    },
     /// Bytes of a file, which follow to be forwarded. Only of [`Sftp::telling_contents`].
     Content(Content),
     /// A file or directory has been closed, or the session has ended with it open.
@@ -93,8 +101,8 @@ pub enum SftpError {
     /// Another version than 3.
     #[error("the server speaks sftp version {0}, and only version 3 can be understood")]
     Version(u32),
-    /// More requests or open files than are kept track of.
-    #[error("too many sftp requests at once, or too many open files")]
+    /// More requests than are kept track of.
+    #[error("too many sftp requests at once")]
     TooMany,
     /// An answer to nothing.
     #[error("the server answers what was not asked")]
@@ -110,6 +118,10 @@ enum Pending {
     Close(Vec<u8>),
     /// Data of a file, and which.
     Read(Vec<u8>, Window),
+    /// Data goes to a file.
+    Write(Vec<u8>),
+    /// Something that was decided, by its number.
+    Decided(u64),
     /// Anything else.
     Other,
 }
@@ -209,7 +221,7 @@ impl Sftp {
     /// The session has ended: what became of the files that were open.
     pub fn finish(&mut self) -> Vec<Transfer> {
         self.pending.clear();
-        self.handles.drain().map(|(_, transfer)| transfer).filter(Transfer::moved).collect()
+        self.handles.drain().map(|(_, transfer)| transfer).collect()
     }
 
     fn request(&mut self, packet: Vec<u8>, items: &mut Vec<Item>) -> Result<(), SftpError> {
@@ -220,13 +232,16 @@ impl Sftp {
             return Ok(());
         }
         let id = fields.u32()?;
-        let handles = if self.tells { HANDLES_TOLD } else { HANDLES_MAX };
-        if self.pending.len() >= PENDING_MAX || self.handles.len() >= handles {
+        if self.pending.len() >= PENDING_MAX {
             return Err(SftpError::TooMany);
         }
         if self.pending.contains_key(&id) {
             // which of the two an answer is for could not be told
             return Err(SftpError::Malformed);
+        }
+        if matches!(kind, kind::OPEN | kind::OPENDIR) && self.opens() >= self.handles_max() {
+            items.push(Item::Answer(status(id, 4, "portcullis: too many files are open; close some first")));
+            return Ok(());
         }
         let pending = match kind {
             kind::READ => return self.read(id, &mut fields, &packet, items),
@@ -238,7 +253,7 @@ impl Sftp {
                     transfer.written.seek(fields.u64()?);
                 }
                 self.writing.clone_from(&handle);
-                handle.map(|_| Pending::Other)
+                handle.map(Pending::Write)
             }
             kind::CLOSE => self.handle(&mut fields)?.map(Pending::Close),
             kind::FSTAT | kind::READDIR => self.handle(&mut fields)?.map(|_| Pending::Other),
@@ -249,7 +264,7 @@ impl Sftp {
                     operation.opening = self.openings;
                     let opens = operation.opens.clone();
                     let opened = opens.map(|path| Pending::Open(path, operation.opening));
-                    self.pending.insert(id, opened.unwrap_or(Pending::Other));
+                    self.pending.insert(id, opened.unwrap_or(Pending::Decided(operation.opening)));
                     items.push(Item::Ask { operation, packet });
                     return Ok(());
                 }
@@ -272,6 +287,16 @@ impl Sftp {
             None => items.push(Item::Answer(status(id, 4, "no such handle"))),
         }
         Ok(())
+    }
+
+    /// Files and directories that are open, or may be by the time the server has answered.
+    fn opens(&self) -> usize {
+        let opening = self.pending.values().filter(|pending| matches!(pending, Pending::Open(..)));
+        self.handles.len() + opening.count()
+    }
+
+    fn handles_max(&self) -> usize {
+        if self.tells { HANDLES_TOLD } else { HANDLES_MAX }
     }
 
     /// Passes on that data of an open file is asked for. Where it is looked at: that and what is around it.
@@ -357,18 +382,42 @@ impl Sftp {
                 transfer.read.add(data);
                 self.reading = Some(handle);
             }
-            (kind::STATUS, Pending::Open(_, opening)) => items.push(Item::NotOpened(opening)),
             (kind::HANDLE | kind::DATA, _) => return Err(SftpError::Unasked),
-            (kind::STATUS, Pending::Close(handle)) => {
-                pass(items, packet);
-                let closed = self.handles.remove(&handle);
-                items.extend(closed.map(|transfer| Item::Closed(Box::new(transfer))));
-                return Ok(());
+            (kind::STATUS, pending) => {
+                let status = fields.u32()?;
+                self.answered(pending, status, items);
             }
+            (_, Pending::Decided(opening)) => items.push(Item::Answered { opening, status: 0 }),
             _ => {}
         }
         pass(items, packet);
         Ok(())
+    }
+}
+
+impl Sftp {
+    /// The server has answered with a status.
+    fn answered(&mut self, pending: Pending, status: u32, items: &mut Vec<Item>) {
+        match pending {
+            Pending::Open(_, opening) | Pending::Decided(opening) => {
+                items.push(Item::Answered { opening, status });
+            }
+            Pending::Close(handle) => {
+                let closed = self.handles.remove(&handle);
+                items.extend(closed.map(|mut transfer| {
+                    transfer.closed(status);
+                    Item::Closed(Box::new(transfer))
+                }));
+            }
+            // the end of a file is none of its failures
+            Pending::Read(..) if status == END_OF_FILE => {}
+            Pending::Read(handle, _) | Pending::Write(handle) => {
+                if let Some(transfer) = self.handles.get_mut(&handle) {
+                    transfer.answered(status);
+                }
+            }
+            Pending::Other => {}
+        }
     }
 }
 

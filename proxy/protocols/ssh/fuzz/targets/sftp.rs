@@ -35,7 +35,7 @@ fuzz_target!(|data: &[u8]| {
                         }
                     }
                     Item::Answer(_) => changed = true,
-                    Item::NotOpened(opening) => assert!(opening > 0),
+                    Item::Answered { opening, .. } => assert!(opening > 0),
                     Item::Content(_) => assert!(tells, "nobody asked for it"),
                     Item::Closed(transfer) => assert!(transfer.opening > 0),
                 }

@@ -24,8 +24,8 @@ pub(super) struct Files {
     signals: Signals,
     sftp: Mutex<Sftp>,
     /// What the gateway says to the client itself, for between two packets of the host.
-    answers: mpsc::UnboundedSender<Said>,
-    /// What opened the files that are open, or may be by now, by its number.
+    answers: mpsc::Sender<Said>,
+    /// What is not answered yet, and what opened the files that are open, by its number.
     open: tokio::sync::Mutex<HashMap<u64, Opened>>,
     /// Masks what is recorded.
     masker: Masker,
@@ -52,8 +52,8 @@ impl Files {
         session: Arc<Session>,
         signals: Signals,
         masker: Masker,
-    ) -> (Arc<Self>, mpsc::UnboundedReceiver<Said>) {
-        let (answers, said) = mpsc::unbounded_channel();
+    ) -> (Arc<Self>, mpsc::Receiver<Said>) {
+        let (answers, said) = mpsc::channel(SAID_MAX);
         let mut sftp = Sftp::looking(masker.clone());
         if session.resource.recording.contents {
             sftp = sftp.telling_contents();
@@ -83,20 +83,20 @@ impl Files {
                     Ok(()) => packet,
                     Err(refusal) => {
                         let answer = self.sftp().refuse(&operation, &sentence(&refusal));
-                        self.say(Said::Packet(answer));
+                        self.say(Said::Packet(answer)).await;
                         continue;
                     }
                 },
                 Item::Answer(bytes) => {
-                    self.say(Said::Packet(bytes));
+                    self.say(Said::Packet(bytes)).await;
                     continue;
                 }
                 Item::Content(content) => {
                     self.content(&content).await?;
                     continue;
                 }
-                Item::NotOpened(opening) => {
-                    self.not_opened(opening).await?;
+                Item::Answered { opening, status } => {
+                    self.answered(opening, status).await?;
                     continue;
                 }
                 Item::Closed(transfer) => {
@@ -128,7 +128,7 @@ impl Files {
                     out.extend(bytes);
                 }
                 Item::Content(content) => self.content(&content).await?,
-                Item::NotOpened(opening) => self.not_opened(opening).await?,
+                Item::Answered { opening, status } => self.answered(opening, status).await?,
                 Item::Closed(transfer) => self.closed(&transfer).await?,
             }
         }
@@ -144,9 +144,11 @@ impl Files {
             }
         }
         let open = std::mem::take(&mut *self.open.lock().await);
-        for Opened { permit, contents } in open.into_values() {
-            if let Err(refusal) = self.end(permit, contents, None).await {
-                tracing::warn!(refusal = refusal.message, "record a file that was open");
+        for Opened { permit, .. } in open.into_values() {
+            // the host has not answered: whether it has done it nobody knows
+            let end = End { outcome: EndKind::Aborted, ..End::default() };
+            if let Err(refusal) = self.session.finish(permit, end).await {
+                tracing::warn!(refusal = refusal.message, "record an operation that was not answered");
             }
         }
     }
@@ -159,13 +161,11 @@ impl Files {
             Decision::Refused(refusal) => return Err(refusal),
             Decision::Held(held) => self.held(*held).await?,
         };
-        if operation.name != "open" {
-            return self.session.finish(permit, End::ok(0)).await;
-        }
         let path = operation.touches.first().map_or("", |touch| touch.name.as_str());
         let recording = self.session.resource.recording;
         let limit = recording.max_result_bytes;
-        let contents = recording.contents.then(|| Contents::new(path, &self.masker, limit));
+        let holds = recording.contents && operation.name == "open";
+        let contents = holds.then(|| Contents::new(path, &self.masker, limit));
         self.open.lock().await.insert(operation.opening, Opened { permit, contents });
         Ok(())
     }
@@ -173,7 +173,7 @@ impl Files {
     async fn held(&self, mut held: Held) -> Result<Permit, Refusal> {
         loop {
             let shown = held.notice();
-            self.say(Said::Notice(notice(&shown.message) + &notice(&shown.hint)));
+            self.say(Said::Notice(notice(&shown.message) + &notice(&shown.hint))).await;
             tokio::select! {
                 outcome = held.outcome() => return self.session.resume(held, outcome).await,
                 () = self.signals.over.cancelled() => break,
@@ -195,46 +195,45 @@ impl Files {
         self.session.record(permit, &frames, true).await
     }
 
-    /// The host did not open it.
-    async fn not_opened(&self, opening: u64) -> Result<(), Refusal> {
+    /// The host has answered: what was done, or not, is on record before the client hears of it.
+    async fn answered(&self, opening: u64, status: u32) -> Result<(), Refusal> {
         let Some(Opened { permit, .. }) = self.open.lock().await.remove(&opening) else { return Ok(()) };
-        self.session.finish(permit, End { outcome: EndKind::Error, ..End::default() }).await
+        let outcome = if status == 0 { EndKind::Ok } else { EndKind::Error };
+        let status_code = Some(status.to_string());
+        self.session.finish(permit, End { outcome, status_code, ..End::default() }).await
     }
 
     /// Puts a file that went through on record.
     async fn closed(&self, transfer: &Transfer) -> Result<(), Refusal> {
         let opened = self.open.lock().await.remove(&transfer.opening);
-        let Some(Opened { permit, contents }) = opened else { return Ok(()) };
-        self.end(permit, contents, Some(transfer)).await
-    }
-
-    async fn end(
-        &self,
-        mut permit: Permit,
-        contents: Option<Contents>,
-        transfer: Option<&Transfer>,
-    ) -> Result<(), Refusal> {
+        let Some(Opened { mut permit, contents }) = opened else { return Ok(()) };
         let mut end = End::ok(0);
-        let frames = match (contents, transfer) {
-            (Some(contents), transfer) => {
-                let ending = contents.end(transfer);
-                (end.masked, end.cut) = (ending.masked, ending.cut);
-                ending.frames
-            }
-            (None, Some(transfer)) => sizes(transfer),
-            (None, None) => Vec::new(),
+        let frames = if let Some(contents) = contents {
+            let ending = contents.end(Some(transfer));
+            (end.masked, end.cut) = (ending.masked, ending.cut);
+            ending.frames
+        } else {
+            sizes(transfer)
         };
         self.session.record(&mut permit, &frames, false).await?;
-        if let Some(name) = transfer.and_then(|transfer| transfer.withheld.as_ref()) {
+        end.status_code = transfer.status.map(|status| status.to_string());
+        if transfer.status.is_some_and(|status| status != 0) {
+            end.outcome = EndKind::Error;
+        }
+        if let Some(name) = &transfer.withheld {
             end.outcome = EndKind::Error;
             end.masked.add(name);
         }
         self.session.finish(permit, end).await
     }
 
-    fn say(&self, said: Said) {
-        if self.answers.send(said).is_err() {
-            tracing::debug!("nobody is there for an answer");
+    /// Waits while the client takes nothing of what was said before.
+    async fn say(&self, said: Said) {
+        tokio::select! {
+            sent = self.answers.send(said) => if sent.is_err() {
+                tracing::debug!("nobody is there for an answer");
+            },
+            () = self.signals.over.cancelled() => {}
         }
     }
 
@@ -293,6 +292,8 @@ impl Boundaries {
     }
 }
 
+/// So many answers of the gateway wait for the client to take them; then no more requests are read.
+const SAID_MAX: usize = 64;
 /// Length of a packet's length.
 const HEAD: usize = 4;
 

@@ -43,7 +43,7 @@ pub(super) struct Pump<'a> {
 /// The subsystem `sftp`, as the host's side of it goes.
 struct Subsystem {
     files: Arc<Files>,
-    said: mpsc::UnboundedReceiver<Said>,
+    said: mpsc::Receiver<Said>,
     at: Boundaries,
 }
 

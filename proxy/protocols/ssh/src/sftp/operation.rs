@@ -173,13 +173,15 @@ fn extended(
         }
         b"fsync@openssh.com" | b"fstatvfs@openssh.com" => return Ok(open_handles(fields, handles, 1)),
         b"copy-data" => {
-            // read handle, offset and length, write handle: both were opened for that
-            let read = fields.bytes()?;
-            let known = handles.contains_key(read);
+            // read handle, offset and length, write handle
+            let read = handles.get(fields.bytes()?);
             fields.u64()?;
             fields.u64()?;
-            let known = known && handles.contains_key(fields.bytes()?);
-            return Ok(if known { Asked::Passes } else { Asked::Unsupported });
+            let (Some(read), Some(written)) = (read, handles.get(fields.bytes()?)) else {
+                return Ok(Asked::Unsupported);
+            };
+            let touches = vec![touch(READS, read.path.clone()), touch(WRITES, written.path.clone())];
+            Operation { id, name: "copy-data", touches, opening: 0, opens: None }
         }
         b"limits@openssh.com"
         | b"expand-path@openssh.com"

@@ -39,7 +39,7 @@ fn feed(sftp: &mut Sftp, bytes: &[u8], step: usize, server: bool) -> (Vec<String
                     passed.extend(packet);
                 }
                 Item::Answer(bytes) => panic!("answered: {bytes:?}"),
-                Item::NotOpened(opening) => panic!("not opened: {opening}"),
+                Item::Answered { opening, status } => panic!("{opening} is answered: {status}"),
                 Item::Content(content) => panic!("nobody asked for {content:?}"),
                 Item::Closed(transfer) => closed.push(*transfer),
             }
@@ -62,7 +62,7 @@ fn told(sftp: &mut Sftp, bytes: &[u8], step: usize, server: bool) -> Vec<String>
                     let data = String::from_utf8_lossy(data);
                     told.push(format!("{opening} {written} {offset} {data}"));
                 }
-                Item::NotOpened(opening) => told.push(format!("{opening} is not opened")),
+                Item::Answered { opening, status } => told.push(format!("{opening} is answered {status}")),
                 Item::Closed(transfer) => told.push(format!("{} is closed", transfer.opening)),
                 Item::Pass(_) | Item::Ask { .. } | Item::Answer(_) => {}
             }
@@ -83,7 +83,7 @@ fn contents_are_told_before_they_pass_with_their_file_and_their_place_in_it() {
             packet(101, &[&id(2), &id(2), &text(b"no such file"), &text(b"")]),
             packet(102, &[&id(3), &text(b"h3")]),
         ];
-        assert_eq!(told(&mut sftp, &answers.concat(), 9, true), ["2 is not opened"]);
+        assert_eq!(told(&mut sftp, &answers.concat(), 9, true), ["2 is answered 2"]);
         let write = |handle: &[u8], offset: u64, data: &[u8]| {
             packet(6, &[&id(7), &text(handle), &offset.to_be_bytes(), &text(data)])
         };
@@ -314,4 +314,86 @@ fn a_file_with_nothing_to_hide_comes_whole_however_it_is_read() {
             assert!(got == content && !refused, "{length} bytes by {step}: {}", got.len());
         }
     }
+}
+
+fn answered(number: u32, status: u32) -> Vec<u8> {
+    packet(101, &[&id(number), &id(status), &text(b""), &text(b"")])
+}
+
+#[test]
+fn what_was_decided_is_told_with_the_answer_of_the_server() {
+    let mut sftp = Sftp::new();
+    let path = text(b"/a");
+    let requests = [
+        packet(13, &[&id(1), &path]),
+        packet(17, &[&id(2), &path]),
+        packet(14, &[&id(3), &path, &id(0)]),
+        packet(19, &[&id(4), &path]),
+    ];
+    assert_eq!(feed(&mut sftp, &requests.concat(), 5, false).0.len(), 4);
+    let answers = [
+        answered(3, 4),
+        packet(105, &[&id(2), &id(0)]),
+        answered(1, 0),
+        packet(104, &[&id(4), &id(1), &text(b"/b"), &text(b"/b"), &id(0)]),
+    ];
+    let expected = ["3 is answered 4", "2 is answered 0", "1 is answered 0", "4 is answered 0"];
+    assert_eq!(told(&mut sftp, &answers.concat(), 7, true), expected);
+}
+
+#[test]
+fn a_file_that_the_server_could_not_write_is_told_as_that() {
+    for (write, close, expected) in [(0, 0, 0), (0, 4, 4), (4, 0, 4), (4, 3, 4)] {
+        let mut sftp = Sftp::new();
+        feed(&mut sftp, &packet(3, &[&id(1), &text(b"/a"), &id(0x1a), &id(0)]), 100, false);
+        feed(&mut sftp, &packet(102, &[&id(1), &text(b"h")]), 100, true);
+        feed(
+            &mut sftp,
+            &packet(6, &[&id(2), &text(b"h"), &0_u64.to_be_bytes(), &text(b"12345")]),
+            100,
+            false,
+        );
+        feed(&mut sftp, &packet(4, &[&id(3), &text(b"h")]), 100, false);
+        let (.., closed) = feed(&mut sftp, &[answered(2, write), answered(3, close)].concat(), 100, true);
+        assert_eq!(closed[0].status, Some(expected), "{write} {close}");
+    }
+}
+
+#[test]
+fn what_the_server_copies_itself_is_an_operation() {
+    let mut sftp = Sftp::new();
+    for (number, path, flags) in [(1, b"/a", 1), (2, b"/b", 0x1a)] {
+        feed(&mut sftp, &packet(3, &[&id(number), &text(path), &id(flags), &id(0)]), 100, false);
+        feed(&mut sftp, &packet(102, &[&id(number), &text(path)]), 100, true);
+    }
+    let zero = 0_u64.to_be_bytes();
+    let copy = packet(200, &[&id(3), &text(b"copy-data"), &text(b"/a"), &zero, &zero, &text(b"/b"), &zero]);
+    assert_eq!(feed(&mut sftp, &copy, 100, false).0, ["Read /a, Write /b"]);
+    assert_eq!(told(&mut sftp, &answered(3, 0), 100, true), ["3 is answered 0"]);
+}
+
+/// At the limit one more is refused, and everything else goes on: closing makes room again.
+#[test]
+fn the_last_file_that_may_be_open_can_be_closed() {
+    let mut sftp = Sftp::new();
+    let open = |number: u32| packet(3, &[&id(number), &text(b"/a"), &id(1), &id(0)]);
+    let handle = |number: u32| format!("h{number}").into_bytes();
+    let most = u32::try_from(HANDLES_MAX).unwrap();
+    for number in 1..=most {
+        assert_eq!(feed(&mut sftp, &open(number), 100, false).0, ["Read /a"], "{number}");
+        // the last answers are on their way
+        if number < most - 10 {
+            feed(&mut sftp, &packet(102, &[&id(number), &text(&handle(number))]), 100, true);
+        }
+    }
+    let mut items = Vec::new();
+    sftp.client(&[open(5_000), packet(11, &[&id(5_001), &text(b"/a")])].concat(), &mut items).unwrap();
+    let [Item::Answer(first), Item::Answer(second)] = items.as_slice() else { panic!("{items:?}") };
+    for answer in [first, second] {
+        assert!(String::from_utf8_lossy(answer).contains("close some first"));
+    }
+    feed(&mut sftp, &packet(8, &[&id(5_002), &text(&handle(1))]), 100, false);
+    feed(&mut sftp, &packet(4, &[&id(5_003), &text(&handle(1))]), 100, false);
+    assert_eq!(feed(&mut sftp, &[answered(5_002, 4), answered(5_003, 0)].concat(), 100, true).2.len(), 1);
+    assert_eq!(feed(&mut sftp, &open(5_004), 100, false).0, ["Read /a"]);
 }

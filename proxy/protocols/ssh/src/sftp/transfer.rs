@@ -18,6 +18,8 @@ pub struct Transfer {
     pub written: Flow,
     /// Name of what the policy hides in it, and which therefore was not read.
     pub withheld: Option<String>,
+    /// The server's first status about it that was no success, or else that of its closing.
+    pub status: Option<u32>,
     /// Where the last part ends that the client asked for.
     pub(super) asked: u64,
 }
@@ -37,7 +39,7 @@ impl Transfer {
     /// Of a file that has just been opened.
     pub(super) fn of(path: String, opening: u64) -> Self {
         let (read, written) = (Flow::default(), Flow::default());
-        Self { path, opening, read, written, withheld: None, asked: 0 }
+        Self { path, opening, read, written, withheld: None, status: None, asked: 0 }
     }
 
     /// What is about to be read of it, where it is told of.
@@ -52,9 +54,16 @@ impl Transfer {
         Item::Content(Content { opening, written: true, offset, data: data.to_vec() })
     }
 
-    /// Whether anything went through it, or was kept from that.
-    pub fn moved(&self) -> bool {
-        self.read.bytes > 0 || self.written.bytes > 0 || self.withheld.is_some()
+    /// The server has answered a request on it with this status.
+    pub(super) fn answered(&mut self, status: u32) {
+        if status != 0 {
+            self.status.get_or_insert(status);
+        }
+    }
+
+    /// The server has closed it, with this status.
+    pub(super) fn closed(&mut self, status: u32) {
+        self.status.get_or_insert(status);
     }
 
     /// Looks at the data of a window. From the first piece with something that must be hidden on, nothing more of the

@@ -70,6 +70,39 @@ async fn an_operation_that_is_refused_costs_nothing_else() {
     assert!(denied >= 3, "{denied}");
 }
 
+/// What the record says of an operation is what the host made of it.
+#[tokio::test]
+async fn an_operation_ends_as_the_host_answered_it() {
+    let policy =
+        POLICY.replace("Read, Write, List, Attributes", "Read, Write, List, Attributes, Remove, Rename");
+    let Some(gateway) = Gateway::start(&policy).await else { return };
+    std::fs::write(gateway.path().join("there"), "content").unwrap();
+    let batch = "-rm {0}/nothing\n-mkdir {0}/there\n-rename {0}/there {0}/moved\n-get {0}/there {0}/got\n"
+        .replace("{0}", &gateway.path().display().to_string());
+    std::fs::write(gateway.path().join("batch"), batch).unwrap();
+    let mut sftp = gateway.program("sftp");
+    sftp.args(["-oBatchMode=no", "-b"]).arg(gateway.path().join("batch")).arg("deploy@127.0.0.1");
+    let ran = ran(sftp.output().await.unwrap());
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let records = gateway.records();
+    let ended = |name: &str| {
+        let line = |record: &&proxy_audit::record::Record| {
+            record.text(key::COMMAND_LINE).is_some_and(|line| line.starts_with(name))
+        };
+        let number = records.iter().find(line).and_then(|record| record.int(key::COMMAND)).unwrap();
+        let end = records
+            .iter()
+            .rfind(|record| record.int(key::COMMAND) == Some(number) && record.text(key::OUTCOME).is_some());
+        end.map(|end| (end.text(key::OUTCOME).unwrap().to_owned(), end.int(key::EXIT_CODE)))
+    };
+    let is = |outcome: &str, status: i64| Some((outcome.to_owned(), Some(status)));
+    assert_eq!(ended("mkdir "), is("error", 4));
+    assert_eq!(ended("posix-rename"), is("ok", 0));
+    assert!(gateway.path().join("moved").exists() && !gateway.path().join("got").exists());
+    // of what is not there the client asks first, which the host has answered as well
+    assert_eq!(ended("lstat "), is("error", 2));
+}
+
 /// A mask would move all that follows it, and clients ask for files by offset: a file with a secret is not given out,
 /// others are as they are.
 #[tokio::test]
