@@ -32,6 +32,24 @@ pub(super) enum Item {
     Signalled(Sig),
 }
 
+impl Item {
+    /// What it takes to keep it, in bytes: a signal is not let in through any window.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Data(data) => ITEM_BYTES.saturating_add(data.len()),
+            Self::Signalled(Sig::Custom(name)) => ITEM_BYTES.saturating_add(name.len()),
+            Self::Resized(_) | Self::Signalled(_) => ITEM_BYTES,
+            // there is one, and it may have to be said to one who takes nothing
+            Self::Ended => 0,
+        }
+    }
+
+    /// The room that it takes.
+    fn room(&self) -> u32 {
+        u32::try_from(self.bytes()).unwrap_or(u32::MAX).min(INPUT_BYTES)
+    }
+}
+
 /// How the two directions of a channel tell each other.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Signals {
@@ -73,31 +91,31 @@ pub(super) struct Aside {
 }
 
 impl Aside {
-    /// Adds to the end; small pieces become larger ones.
+    /// Adds to the end; small pieces become larger ones, and of sizes only the last counts.
     fn push(&mut self, item: Item) {
-        let Item::Data(data) = item else { return self.items.push_back(item) };
-        self.bytes = self.bytes.saturating_add(data.len());
-        match self.items.back_mut() {
-            Some(Item::Data(last)) if last.len().saturating_add(data.len()) <= PIECE_BYTES => {
+        match (self.items.back_mut(), &item) {
+            (Some(Item::Data(last)), Item::Data(data))
+                if last.len().saturating_add(data.len()) <= PIECE_BYTES =>
+            {
+                self.bytes = self.bytes.saturating_add(data.len());
                 *last = [&last[..], &data[..]].concat().into();
             }
-            _ => self.items.push_back(Item::Data(data)),
+            (Some(Item::Resized(last)), Item::Resized(size)) => *last = *size,
+            _ => {
+                self.bytes = self.bytes.saturating_add(item.bytes());
+                self.items.push_back(item);
+            }
         }
     }
 
     /// The room that the first one needs.
     fn needs(&self) -> Option<u32> {
-        match self.items.front()? {
-            Item::Data(data) => Some(room_for(data)),
-            Item::Ended | Item::Resized(_) | Item::Signalled(_) => Some(0),
-        }
+        self.items.front().map(Item::room)
     }
 
     fn pop(&mut self) -> Option<Item> {
         let item = self.items.pop_front();
-        if let Some(Item::Data(data)) = &item {
-            self.bytes = self.bytes.saturating_sub(data.len());
-        }
+        self.bytes = self.bytes.saturating_sub(item.as_ref().map_or(0, Item::bytes));
         if self.items.is_empty() {
             self.full = None;
         }
@@ -191,11 +209,6 @@ impl Reader {
     }
 }
 
-/// The room that data takes.
-fn room_for(data: &Bytes) -> u32 {
-    u32::try_from(data.len()).unwrap_or(u32::MAX).min(INPUT_BYTES)
-}
-
 /// Gives it to the host.
 pub(super) struct Writer<'a> {
     pub(super) recorder: &'a Recorder,
@@ -232,9 +245,7 @@ impl Writer<'_> {
                 self.signals.fail(refusal);
                 return;
             }
-            if let Item::Data(data) = item {
-                self.room.add_permits(room_for(&data) as usize);
-            }
+            self.room.add_permits(item.room() as usize);
         }
     }
 }
@@ -293,8 +304,38 @@ pub(super) const INPUT_BYTES: u32 = 2 << 20;
 /// send when it is let send no more, and for hours what comes through the least of windows.
 const ASIDE_BYTES: usize = 8 << 20;
 
+/// What each takes beside its data.
+const ITEM_BYTES: usize = 64;
+
 /// Pieces that are laid aside are joined up to so many bytes.
 const PIECE_BYTES: usize = 4 << 10;
 
 /// The client's half, as the rest of this room names it.
 pub(super) type ClientWrite = ChannelWriteHalf<Msg>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_is_laid_aside_counts_and_of_sizes_the_last() {
+        let size = |columns| Item::Resized(Size { columns, rows: 24, width: 0, height: 0 });
+        let mut aside = Aside::default();
+        for columns in 0..10_000 {
+            aside.push(size(columns));
+        }
+        assert_eq!((aside.items.len(), aside.bytes), (1, ITEM_BYTES));
+        for _ in 0..1_000 {
+            aside.push(Item::Signalled(Sig::INT));
+            aside.push(Item::Data(Bytes::new()));
+        }
+        aside.push(Item::Data(Bytes::from_static(b"abc")));
+        aside.push(Item::Signalled(Sig::Custom("x".repeat(100))));
+        assert_eq!(aside.bytes, ITEM_BYTES * 2_002 + 103);
+        assert!(aside.needs().is_some_and(|room| room as usize == ITEM_BYTES));
+        let Some(Item::Resized(last)) = aside.pop() else { panic!("sizes come first") };
+        assert_eq!(last.columns, 9_999);
+        while aside.pop().is_some() {}
+        assert_eq!(aside.bytes, 0);
+    }
+}
