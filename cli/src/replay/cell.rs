@@ -10,6 +10,7 @@ mod number;
 
 use crate::output::printable;
 use postgres_types::{Kind, Type};
+use unicode_width::UnicodeWidthStr as _;
 
 /// Type of a column, as far as showing it needs.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -46,9 +47,34 @@ impl CellType {
         } else {
             std::str::from_utf8(value).ok().map(str::to_owned)
         };
-        text.map_or_else(|| hexadecimal(value), |text| printable(&text))
+        text.map_or_else(|| hexadecimal(value), |text| escaped(&text))
     }
 }
+
+/// A text as psql shows it in a table: what moves the cursor is written out. What would only change the order in which
+/// the text is read psql lets through, and is replaced here.
+pub(super) fn escaped(text: &str) -> String {
+    let (mut shown, mut column) = (String::new(), 0);
+    for c in text.chars() {
+        let start = shown.len();
+        match c {
+            '\n' => shown.push('\n'),
+            '\r' => shown.push_str("\\r"),
+            '\t' => shown.extend(std::iter::repeat_n(' ', TAB - column % TAB)),
+            c if c.is_ascii_control() => shown.extend([format!("\\x{:02X}", u32::from(c))]),
+            c if c.is_control() => shown.extend([format!("\\u{:04X}", u32::from(c))]),
+            c => shown.push(c),
+        }
+        column = match (c, shown.get(start..)) {
+            ('\n', _) | (_, None) => 0,
+            (_, Some(added)) => column + added.width(),
+        };
+    }
+    printable(&shown)
+}
+
+/// Columns from one tab to the next.
+const TAB: usize = 8;
 
 /// A binary value as the server writes it; nothing of another type, or of what is no such value.
 fn binary(kind: &Type, value: &[u8]) -> Option<String> {

@@ -4,14 +4,16 @@
 //! record: they are parsed as carefully as if an enemy had written them.
 
 mod descriptions;
+mod report;
 
 pub(crate) use descriptions::Descriptions;
 
 use crate::output::printable;
-use crate::replay::cell::CellType;
+use crate::replay::cell::{CellType, escaped};
 use crate::replay::renderer::{Part, Renderer};
 use crate::replay::table::{Head, Table};
 use descriptions::Column;
+use report::report;
 
 /// What one command's frames have said so far.
 #[derive(Debug, Default)]
@@ -22,6 +24,8 @@ pub(crate) struct Transcript {
     pending: Vec<u8>,
     columns: Option<Vec<Column>>,
     rows: Vec<Vec<String>>,
+    /// It copies to the client.
+    copies: bool,
     /// The command's text, and what was told of it and others before.
     text: String,
     descriptions: Descriptions,
@@ -37,7 +41,7 @@ impl Transcript {
 impl Renderer for Transcript {
     fn begin(&mut self, text: &str) -> (String, String) {
         self.pending.clear();
-        self.columns = None;
+        (self.columns, self.copies) = (None, false);
         self.rows.clear();
         text.clone_into(&mut self.text);
         let text = printable(text.trim_end());
@@ -90,9 +94,10 @@ impl Transcript {
                 self.rows.push(row);
             }
             b'C' => self.complete(&cstring(body), parts),
-            b'E' | b'N' => parts.push(Part::Text(report(body))),
+            b'E' | b'N' => parts.push(Part::Text(report(body, &self.text))),
             b'A' => parts.push(Part::Text(notification(body))),
             b'd' => parts.push(Part::Text(printable(&String::from_utf8_lossy(body)))),
+            b'H' => self.copies = true,
             b's' => parts.push(Part::Table(self.table())),
             _ => {}
         }
@@ -128,7 +133,7 @@ impl Transcript {
         row
     }
 
-    /// psql prints the tag, but not of a command that shows rows and changes nothing.
+    /// psql prints the tag, but not of a command that shows rows and changes nothing, and not behind what was copied.
     fn complete(&mut self, tag: &str, parts: &mut Vec<Part>) {
         self.recall(None);
         let shows_rows = self.columns.is_some() || !self.rows.is_empty();
@@ -136,7 +141,8 @@ impl Transcript {
             parts.push(Part::Table(self.table()));
         }
         let changes = ["INSERT", "UPDATE", "DELETE", "MERGE"].iter().any(|word| tag.starts_with(word));
-        if !shows_rows || changes {
+        let copied = std::mem::take(&mut self.copies) && tag.starts_with("COPY");
+        if (!shows_rows || changes) && !copied {
             parts.push(Part::Text(format!("{}\n", printable(tag))));
         }
     }
@@ -147,7 +153,7 @@ impl Transcript {
         let heads: Vec<Head> = match self.columns.take() {
             Some(columns) => columns
                 .into_iter()
-                .map(|(name, kind)| Head { name: printable(&name), right: kind.is_number() })
+                .map(|(name, kind)| Head { name: escaped(&name), right: kind.is_number() })
                 .collect(),
             // Described to the client where the record does not reach, or not at all.
             None => {
@@ -222,27 +228,6 @@ fn row_description(body: &[u8]) -> Option<Vec<Column>> {
         columns.push((name, CellType { oid, binary: fields.u16()? == 1 }));
     }
     Some(columns)
-}
-
-/// An error or notice in psql's default verbosity.
-fn report(body: &[u8]) -> String {
-    let mut fields = Fields(body);
-    let (mut severity, mut message, mut rest) = (String::new(), String::new(), String::new());
-    let mut is_error = false;
-    while let Some(&[code]) = fields.take(1) {
-        let Some(text) = fields.cstring().filter(|_| code != 0) else { break };
-        let text = printable(&text);
-        match code {
-            b'S' => severity = text,
-            b'V' => is_error = text == "ERROR" || text == "FATAL" || text == "PANIC",
-            b'M' => message = text,
-            b'D' => rest.extend(["DETAIL:  ", &text, "\n"]),
-            b'H' => rest.extend(["HINT:  ", &text, "\n"]),
-            b'W' if is_error => rest.extend(["CONTEXT:  ", &text, "\n"]),
-            _ => {}
-        }
-    }
-    format!("{severity}:  {message}\n{rest}")
 }
 
 fn notification(body: &[u8]) -> String {

@@ -25,6 +25,9 @@ impl Table {
 }
 
 fn aligned(heads: &[Head], rows: &[Vec<String>]) -> String {
+    if heads.is_empty() {
+        return format!("--\n{}", format_count(rows.len()));
+    }
     let widths: Vec<usize> =
         heads.iter().enumerate().map(|(number, head)| width(head, number, rows)).collect();
     let mut out = String::new();
@@ -101,6 +104,11 @@ mod tests {
         ];
         let expected = " id | name  | note  \n----+-------+-------\n  1 | Alice | \n 20 | Bö    | two  +\n    |       | lines\n(2 rows)\n\n";
         assert_eq!(aligned(&heads, &rows), expected);
+    }
+
+    #[test]
+    fn rows_without_columns_are_counted() {
+        assert_eq!(aligned(&[], &[vec![]]), "--\n(1 row)\n\n");
     }
 
     #[test]

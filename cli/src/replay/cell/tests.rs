@@ -77,6 +77,8 @@ proptest! {
 
 #[test]
 fn escape_sequences_do_not_reach_the_terminal() {
-    assert_eq!(CellType::default().show(b"a\x1b[2J"), "a\u{fffd}[2J");
-    assert_eq!(binary_cell(Type::TEXT.oid()).show(b"a\x1b[2J"), "a\u{fffd}[2J");
+    assert_eq!(CellType::default().show(b"a\x1b[2J"), "a\\x1B[2J");
+    assert_eq!(binary_cell(Type::TEXT.oid()).show(b"a\x1b[2J"), "a\\x1B[2J");
+    assert_eq!(CellType::default().show("é\r\u{9b}\u{202e}".as_bytes()), "é\\r\\u009B\u{fffd}");
+    assert_eq!(CellType::default().show(b"ab\tc\n\td"), "ab      c\n        d");
 }

@@ -94,7 +94,8 @@ fn errors_and_notices_read_as_in_psql() {
 fn copied_lines_and_notifications_are_shown() {
     let frames =
         [message(b'H', &[0, 0, 0]), message(b'd', b"1\ta\n"), message(b'c', &[]), complete("COPY 1")];
-    check(&frames, "1\ta\nCOPY 1\n");
+    check(&frames, "1\ta\n");
+    check(&[message(b'G', &[0, 0, 0]), complete("COPY 1")], "COPY 1\n");
     let expected =
         "Asynchronous notification \"jobs\" with payload \"7\" received from server process with PID 9.\n";
     check(&[message(b'A', b"\0\0\0\x09jobs\x007\0")], expected);
