@@ -45,6 +45,15 @@ enum Source {
     Script(Script),
 }
 
+impl Source {
+    /// Lines that were entered ahead of an interrupted command are given up with it, as a terminal does.
+    fn give_up(&mut self) {
+        if let Self::Terminal(_, events) = self {
+            events.clear();
+        }
+    }
+}
+
 /// Why a shell is over.
 enum Finish {
     /// The client closed its input, or said goodbye.
@@ -245,6 +254,7 @@ impl Lines {
                 message = self.relay.read.wait() => {
                     let to = (&*self.relay.session, self.relay.write.id().number());
                     if let Some(signal) = self.typed.take(message, (to, self.relay.terminal.is_some()))? {
+                        self.source.give_up();
                         recorder.event(&StreamEvent::Signal(signal_name(&signal))).await?;
                         self.to_host.signal(signal).await.or(Err(Finish::Exited(None)))?;
                     }
@@ -293,6 +303,7 @@ impl Lines {
                 sent = &mut sending => return sent.or(Err(Finish::Gone)),
                 message = read.wait() => {
                     if let Some(signal) = self.typed.take(message, (to, terminal))? {
+                        self.source.give_up();
                         recorder.event(&StreamEvent::Signal(signal_name(&signal))).await?;
                         self.to_host.signal(signal).await.or(Err(Finish::Exited(None)))?;
                     }

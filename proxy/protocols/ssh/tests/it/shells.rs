@@ -84,6 +84,28 @@ async fn a_script_on_the_input_is_decided_line_by_line_too() {
     assert!(ran.err.contains("Ask the owners."), "{ran:?}");
 }
 
+#[tokio::test]
+async fn an_interrupt_gives_up_what_was_typed_ahead() {
+    let Some(gateway) = Gateway::start(LINES).await else { return };
+    let mut ssh = gateway.program("ssh");
+    ssh.args(["-tt", "deploy@127.0.0.1"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = ssh.spawn().unwrap();
+    let mut keys = child.stdin.take().unwrap();
+    keys.write_all(b"sleep 3\recho ahead\r").await.unwrap();
+    // whether the host's `sshd` ends it depends on whom it runs as
+    let runs = || gateway.records().iter().any(|record| record.text(key::COMMAND_LINE) == Some("sleep 3"));
+    while !runs() {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    keys.write_all(b"\x03").await.unwrap();
+    let waiting = tokio::time::timeout(std::time::Duration::from_secs(20), child.wait_with_output());
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    drop(keys);
+    let ran = ran(waiting.await.expect("it ends").unwrap());
+    assert!(!ran.out.contains("ahead"), "{ran:?}");
+}
+
 /// Without a terminal nobody edits: what the host's shell gets is what came, however long and whatever bytes it holds.
 #[tokio::test]
 async fn a_script_on_the_input_is_run_byte_for_byte_or_not_at_all() {
