@@ -141,6 +141,11 @@ impl Walk<'_> {
         };
         let name = self.created_name(nodes);
         self.write(effect, object, &name);
+        let is_code = effect == effect::CREATE && matches!(object, "function" | "operator");
+        if is_code {
+            // It runs later, for a default, a trigger, an index, where nobody sees what it copies.
+            self.flow(super::scope::opaque(), format!("{name}.*"));
+        }
         Facts::of(StatementKind::Utility, operation)
     }
 
@@ -184,6 +189,7 @@ impl Walk<'_> {
             }
             NodeEnum::RuleStmt(rule) => {
                 self.attached(rule.relation.as_ref(), effect::CREATE, "rule", &rule.rulename);
+                self.rule(rule);
                 utility("CREATE RULE")
             }
             NodeEnum::CreatePolicyStmt(policy) => {

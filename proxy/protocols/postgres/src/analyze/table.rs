@@ -12,8 +12,9 @@ use super::walk::Walk;
 use crate::catalogue::{Column, Relation, RelationKind, Resolved};
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
-    AlterTableCmd, AlterTableStmt, AlterTableType, ColumnDef, CreateStmt, CreateTableAsStmt, DropStmt,
-    IndexStmt, IntoClause, Node, ObjectType, RangeVar, RenameStmt, ViewStmt,
+    AlterTableCmd, AlterTableStmt, AlterTableType, CmdType, ColumnDef, ConstrType, CreateStmt,
+    CreateTableAsStmt, DropStmt, IndexStmt, IntoClause, Node, ObjectType, RangeVar, RenameStmt, RuleStmt,
+    ViewStmt,
 };
 use proxy_policy::{Access, Provenance};
 use std::sync::{Arc, OnceLock};
@@ -137,7 +138,7 @@ impl Walk<'_> {
     }
 
     /// From now on only the server knows the columns of this relation.
-    fn forget_columns(&mut self, relation: &RangeVar) {
+    pub(super) fn forget_columns(&mut self, relation: &RangeVar) {
         if let Resolved::Known(known, _) =
             self.catalogue.resolve(&self.state, &relation.schemaname, &relation.relname)
         {
@@ -182,11 +183,19 @@ impl Walk<'_> {
     }
 
     fn column_definition(&mut self, column: &ColumnDef) {
-        self.derived(column.raw_default.as_deref());
+        let default = self.derived(column.raw_default.as_deref());
+        self.stored_by_default(&default, &column.colname);
         if let Some(name) = &column.type_name {
             self.type_used(name);
         }
         self.definition_parts(&column.constraints);
+    }
+
+    /// What a default computes is stored by whoever leaves the column out.
+    fn stored_by_default(&mut self, value: &Provenance, column: &str) {
+        if value.opaque {
+            self.flow(value.clone(), format!("default.{column}.*"));
+        }
     }
 
     pub(super) fn definition_parts(&mut self, nodes: &[Node]) {
@@ -198,7 +207,10 @@ impl Walk<'_> {
     fn definition_part(&mut self, node: &Node) {
         match node.node.as_ref() {
             Some(NodeEnum::Constraint(constraint)) => {
-                self.derived(constraint.raw_expr.as_deref());
+                let value = self.derived(constraint.raw_expr.as_deref());
+                if constraint.contype() == ConstrType::ConstrDefault {
+                    self.stored_by_default(&value, "");
+                }
                 self.derived(constraint.where_clause.as_deref());
                 if let Some(other) = &constraint.pktable {
                     self.touch_relation(other, effect::SELECT, Access::Read, false);
@@ -334,7 +346,11 @@ impl Walk<'_> {
         match part.node.as_ref() {
             Some(NodeEnum::ColumnDef(_) | NodeEnum::Constraint(_)) => self.definition_part(part),
             Some(NodeEnum::PartitionCmd(partition)) => self.altered(partition.name.as_ref()),
-            Some(NodeEnum::RangeVar(parent)) => self.altered(Some(parent)),
+            Some(NodeEnum::RangeVar(parent)) => {
+                self.altered(Some(parent));
+                // Whoever reads it reads this one as well from now on.
+                self.forget_columns(parent);
+            }
             Some(
                 NodeEnum::ReplicaIdentityStmt(_)
                 | NodeEnum::AtalterConstraint(_)
@@ -345,7 +361,10 @@ impl Walk<'_> {
                 | NodeEnum::List(_),
             ) => {}
             Some(_) => {
-                self.expression(part);
+                let value = self.expression(part);
+                if command.subtype() == AlterTableType::AtColumnDefault {
+                    self.stored_by_default(&value, &command.name);
+                }
             }
             None => self.give_up("a construct in ALTER TABLE that the analyser does not know"),
         }
@@ -389,6 +408,44 @@ impl Walk<'_> {
         }
     }
 
+    /// What a rule does whenever its relation is used. One that answers with rows of its own does so to statements that
+    /// have none, and one for `SELECT` makes a view of its table.
+    pub(super) fn rule(&mut self, rule: &RuleStmt) {
+        let Some(relation) = rule.relation.as_ref() else { return };
+        let (rows, _) = self.rows_by_name(relation);
+        self.enter(vec![("new".to_owned(), rows.clone()), ("old".to_owned(), rows)]);
+        self.derived(rule.where_clause.as_deref());
+        for action in &rule.actions {
+            match action.node.as_ref() {
+                Some(
+                    NodeEnum::InsertStmt(_)
+                    | NodeEnum::UpdateStmt(_)
+                    | NodeEnum::DeleteStmt(_)
+                    | NodeEnum::NotifyStmt(_),
+                ) if rule.event() != CmdType::CmdSelect => {
+                    drop(self.statement(action, ""));
+                }
+                Some(NodeEnum::SelectStmt(_)) if rule.event() == CmdType::CmdSelect => {
+                    drop(self.query_node(action));
+                }
+                _ => self.give_up("a rule that answers with rows of its own"),
+            }
+        }
+        self.leave();
+        if rule.event() == CmdType::CmdSelect {
+            self.forget_columns(relation);
+        }
+    }
+
+    /// Every relation of a renamed schema keeps its values under a name that no mask knows.
+    fn rename_schema(&mut self, schema: &str, name: &str) {
+        let relations = self.catalogue.relations.get(schema);
+        for relation in relations.into_iter().flatten().map(|(_, relation)| relation) {
+            let values = super::scope::column(format!("{}.*", relation.qualified()));
+            self.flow(values, format!("{name}.{}.*", relation.name));
+        }
+    }
+
     /// A renamed column or table keeps its values under a name that no mask knows: that is a flow.
     fn rename(&mut self, rename: &RenameStmt) {
         let Some(relation) = rename.relation.as_ref() else {
@@ -396,6 +453,9 @@ impl Walk<'_> {
             let name = rename.object.as_deref().map(|object| self.object_name(object, kind));
             let name = name.unwrap_or_else(|| rename.subname.clone());
             self.write(effect::ALTER, object_kind(kind), &name);
+            if kind == ObjectType::ObjectSchema {
+                self.rename_schema(&name, &rename.newname);
+            }
             return;
         };
         self.altered(Some(relation));
