@@ -52,7 +52,7 @@ impl<'a> Commands<'a> {
                 let command = Command::clone(&analysis.command);
                 Ok(Analyzed { command, unresolved: analysis.unresolved.clone() })
             }
-            Self::Ssh => Ok(known(proxy_ssh::analyze::analyze(text.as_bytes(), asker.role, asker.namespace))),
+            Self::Ssh => Ok(known(proxy_shell::analyze(text.as_bytes(), asker.role, asker.namespace))),
         }
     }
 }

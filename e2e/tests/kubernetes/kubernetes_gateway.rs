@@ -69,7 +69,7 @@ spec:
   - {name: reads, action: Allow, kubernetes: {verbs: [get, list, watch]}}
   - name: look-around
     action: Allow
-    kubernetes: {resources: [pods/exec], namespaces: [NAMESPACE], commands: [{name: cat}, {name: sh}]}
+    kubernetes: {resources: [pods/exec], namespaces: [NAMESPACE], commands: [{name: cat}, {name: sh}, {name: echo}, {name: id}]}
   - name: no-nodes
     action: Deny
     kubernetes: {verbs: [delete, deletecollection], resources: [nodes]}

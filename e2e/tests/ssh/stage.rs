@@ -120,8 +120,10 @@ impl Drop for Line {
 
 /// A file of the corpora that the rooms are tested with as well.
 pub(crate) fn corpus<T: serde::de::DeserializeOwned>(name: &str) -> Vec<T> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../proxy/protocols/ssh/tests/corpus");
-    serde_yaml_ng::from_str(&std::fs::read_to_string(directory.join(name)).unwrap()).unwrap()
+    let proxy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../proxy");
+    let rooms = ["shell/tests/corpus", "protocols/ssh/tests/corpus"].map(|room| proxy.join(room).join(name));
+    let found = rooms.iter().find(|file| file.exists()).unwrap();
+    serde_yaml_ng::from_str(&std::fs::read_to_string(found).unwrap()).unwrap()
 }
 
 /// A Policy of these rules.

@@ -2,7 +2,7 @@
 
 mod detail;
 
-pub use detail::{ApiRequest, Detail, Program};
+pub use detail::{ApiRequest, Detail, Program, Runs};
 
 use serde::Serialize;
 use std::borrow::Cow;

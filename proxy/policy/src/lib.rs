@@ -14,7 +14,7 @@ mod verdict;
 
 pub use command::{
     Access, ApiRequest, ColumnName, Command, Detail, Effects, Flow, Outputs, Program, Provenance, Reading,
-    Touch,
+    Runs, Touch,
 };
 pub use compile::{PolicySet, Problem, ResourceFacts, compile, selects};
 pub use crds::v1alpha1::{Detector, Mask, MaskType, OnDisconnect, PatternMask, ReviewerRequirement};

@@ -42,7 +42,9 @@ pub struct KubernetesMatch {
     #[serde(default, rename = "nonResourceURLs", skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub non_resource_urls: Vec<String>,
-    /// Command lines of `exec`; any of them. With it, other requests are not meant.
+    /// Programs that the command line of an `exec` runs: those that a shell or another program is given to run
+    /// (`sh -c`, `env`, `xargs`) are found as over SSH. An `Allow` must cover every one of them; a `Deny` or `Hold` is
+    /// about a line that runs any, or of which it cannot be told what it runs. With it, other requests are not meant.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128))]
     pub commands: Vec<ProgramPattern>,

@@ -51,6 +51,16 @@ impl Program {
     }
 }
 
+/// What a command line runs.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Runs {
+    /// Programs: the first word's, and those that shells and others are given to run.
+    pub programs: Vec<Program>,
+    /// It may run others: a shell that reads what to do from its input, a word that is computed.
+    pub unknown: bool,
+}
+
 /// One request to a Kubernetes API server, in canonical form: what the server would make of it, not what was sent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -75,6 +85,8 @@ pub struct ApiRequest {
     pub dry_run: bool,
     /// The command line of an `exec`.
     pub command: Vec<String>,
+    /// What this command line runs.
+    pub runs: Runs,
     /// Container of an `exec`, `attach` or `log`; empty where none is named.
     pub container: String,
     /// Standard input is passed.

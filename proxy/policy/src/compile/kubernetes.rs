@@ -5,7 +5,7 @@ use crds::v1alpha1::{KubernetesMatch, RuleAction};
 use super::Problems;
 use super::glob::Globs;
 use super::program::Programs;
-use crate::{ApiRequest, Touch};
+use crate::{ApiRequest, Program, Touch};
 
 /// A `kubernetes` stanza, compiled.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl KubernetesRule {
         let Some(request) = touch.detail.request() else { return self.open };
         met(&self.verbs, &request.verb)
             && self.matches_place(request, action)
-            && self.matches_exec(request)
+            && self.matches_exec(request, action)
             && (self.images.is_empty() || every_or_any(action, &self.images, &request.images))
             && self.matches_fields(request, action)
             && self.dry_run.is_none_or(|dry_run| dry_run == request.dry_run)
@@ -102,12 +102,22 @@ impl KubernetesRule {
             || (!request.name.is_empty() && self.names.matches(&request.name))
     }
 
-    fn matches_exec(&self, request: &ApiRequest) -> bool {
+    fn matches_exec(&self, request: &ApiRequest, action: RuleAction) -> bool {
         let streams = matches!(request.subresource.as_str(), "exec" | "attach");
         let is = |wanted: Option<bool>, given| wanted.is_none_or(|wanted| streams && wanted == given);
-        let command = self.commands.is_empty()
-            || request.command.split_first().is_some_and(|(word, args)| self.commands.matches(word, args));
-        command && is(self.stdin, request.stdin) && is(self.tty, request.tty)
+        self.matches_programs(request, action) && is(self.stdin, request.stdin) && is(self.tty, request.tty)
+    }
+
+    /// As with every list: an `Allow` must cover all that runs, and a `Deny` or `Hold` is about what may run as well.
+    fn matches_programs(&self, request: &ApiRequest, action: RuleAction) -> bool {
+        let runs = &request.runs;
+        let mut programs = runs.programs.iter();
+        let is_meant = |program: &Program| self.commands.matches(&program.word, &program.args);
+        self.commands.is_empty()
+            || match action {
+                RuleAction::Allow => !runs.unknown && !runs.programs.is_empty() && programs.all(is_meant),
+                RuleAction::Deny | RuleAction::Hold => runs.unknown || programs.any(is_meant),
+            }
     }
 
     fn matches_fields(&self, request: &ApiRequest, action: RuleAction) -> bool {

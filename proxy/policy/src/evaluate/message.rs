@@ -72,6 +72,9 @@ pub(super) fn masked_predicate(column: &str, policy: &str, command: &Command) ->
 fn named(touch: &Touch) -> String {
     match (touch.object, &touch.detail) {
         ("file" | "program" | "library", Detail::None) => touch.effect.to_owned(),
+        (_, Detail::Request(request)) if request.runs.unknown => {
+            format!("{touch}; what it runs cannot be told")
+        }
         _ => touch.to_string(),
     }
 }

@@ -5,7 +5,7 @@
 use crds::v1alpha1::Policy;
 use proxy_policy::{
     Access, ApiRequest, ColumnName, Command, Detail, Effects, Flow, Identity, Mask, OutputMask, Outputs,
-    PolicySet, Program, Provenance, Reading, ResourceFacts, Touch, Verdict, compile,
+    PolicySet, Program, Provenance, Reading, ResourceFacts, Runs, Touch, Verdict, compile,
 };
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -48,6 +48,9 @@ struct Request {
     name: String,
     path: String,
     command: String,
+    /// What its command line runs besides itself.
+    runs: Vec<String>,
+    runs_unknown: bool,
     stdin: bool,
     dry_run: bool,
     images: Vec<String>,
@@ -203,7 +206,14 @@ fn run(line: &str) -> Touch {
 fn request(given: &Request) -> Touch {
     let verb = given.verb.clone();
     let name = format!("{}{}/{}/{}", given.path, given.resource, given.subresource, given.name);
-    let words = given.command.split(' ').filter(|word| !word.is_empty());
+    let words = |line: &str| -> Vec<String> {
+        line.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    };
+    let lines = std::iter::once(&given.command).chain(&given.runs);
+    let programs = lines.filter_map(|line| {
+        let (word, args) = words(line).split_first().map(|(word, args)| (word.clone(), args.to_vec()))?;
+        Some(Program { word, args })
+    });
     Touch {
         effect: verb.clone().leak(),
         object: "request",
@@ -218,7 +228,8 @@ fn request(given: &Request) -> Touch {
             namespace: given.namespace.clone(),
             name: given.name.clone(),
             path: given.path.clone(),
-            command: words.map(str::to_owned).collect(),
+            command: words(&given.command),
+            runs: Runs { programs: programs.collect(), unknown: given.runs_unknown },
             stdin: given.stdin,
             dry_run: given.dry_run,
             images: given.images.clone(),

@@ -21,6 +21,7 @@ mod body;
 mod discovery;
 mod fields;
 pub(crate) mod json;
+mod programs;
 pub mod review;
 mod text;
 mod touches;

@@ -6,7 +6,7 @@
 
 use proxy_core::mask::Masker;
 use proxy_policy::{Detector, DetectorChoice, Mask, MaskType};
-use proxy_ssh::analyze::analyze;
+use proxy_shell::analyze;
 use proxy_ssh::mask::OutputMasker;
 use std::hint::black_box;
 use std::time::Instant;
@@ -40,8 +40,8 @@ fn main() {
 
 fn analyser() {
     for (name, corpus) in [
-        ("everyday", include_str!("../tests/corpus/everyday.yaml")),
-        ("destructive", include_str!("../tests/corpus/destructive.yaml")),
+        ("everyday", include_str!("../../../shell/tests/corpus/everyday.yaml")),
+        ("destructive", include_str!("../../../shell/tests/corpus/destructive.yaml")),
     ] {
         let lines: Vec<&str> = corpus.lines().filter(|line| line.starts_with("- ")).collect();
         let mut times: Vec<f64> = Vec::new();

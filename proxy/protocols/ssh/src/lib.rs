@@ -2,10 +2,9 @@
 //!
 //! The life of a connection: [`server`] accepts it, `door` finds out who it is and opens the gate, then every channel
 //! gets a task of its own in `relay`, and a connection of its own to the host in `upstream`. What a channel starts is
-//! a command that policies judge (`analyze`, `acts`); what it says is masked and recorded before the client gets it.
+//! a command that policies judge (`proxy-shell`, `acts`); what it says is masked and recorded before the client gets it.
 
 mod acts;
-pub mod analyze;
 mod authentication;
 mod certificate;
 mod display;

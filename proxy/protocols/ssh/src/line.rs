@@ -14,7 +14,6 @@ mod edit;
 mod keys;
 mod script;
 
-use crate::analyze;
 use crate::refusals::notice;
 use edit::Editor;
 use keys::{Key, Keys};
@@ -160,7 +159,7 @@ impl LineDiscipline {
             echo(events, &self.prompt());
             return;
         }
-        if !analyze::is_complete(&command) {
+        if !proxy_shell::is_complete(&command) {
             self.before = command + "\n";
             echo(events, CONTINUATION.as_bytes());
             return;

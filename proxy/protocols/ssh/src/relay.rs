@@ -14,7 +14,6 @@ mod recorder;
 mod trade;
 
 use crate::acts;
-use crate::analyze::analyze;
 use crate::display::{Display, Greeting};
 use crate::flow::Full;
 use crate::refusals::{EXIT_STATUS, lines, notice, refusal};
@@ -24,6 +23,7 @@ use bytes::Bytes;
 use proxy_core::gate::{Chain, Decision, End, EndKind, Permit};
 use proxy_core::refusal::{Refusal, RefusalKind};
 use proxy_policy::Command;
+use proxy_shell::analyze;
 use russh::server::Msg;
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Pty, Sig, client};
 use std::collections::VecDeque;

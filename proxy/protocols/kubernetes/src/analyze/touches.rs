@@ -5,8 +5,9 @@
 
 use super::body::Read;
 use super::fields::{Touched, segments};
+use super::programs;
 use crate::request::RequestInfo;
-use proxy_policy::{Access, ApiRequest, Detail, Touch};
+use proxy_policy::{Access, ApiRequest, Detail, Runs, Touch};
 use std::sync::Arc;
 
 /// RBAC's verbs, and the methods of other paths.
@@ -76,6 +77,11 @@ pub(super) fn own(info: &RequestInfo) -> ApiRequest {
     let text = |name: &str| info.parameter(name).unwrap_or_default().to_owned();
     let streams = info.is_connect() && info.subresource != "portforward";
     let is_exec = info.is_connect() && info.subresource == "exec";
+    let command: Vec<String> =
+        if is_exec { info.parameters("command").map(str::to_owned).collect() } else { Vec::new() };
+    // whoever writes to a program that is not known may have it do anything
+    let is_written_to = streams && info.subresource == "attach" && info.flag("stdin");
+    let runs = Runs { unknown: is_written_to, ..programs::of(&command) };
     ApiRequest {
         verb: info.rbac_verb().to_owned(),
         group: info.group.clone(),
@@ -85,7 +91,8 @@ pub(super) fn own(info: &RequestInfo) -> ApiRequest {
         namespace: info.namespace.clone(),
         name: info.name.clone(),
         path: if info.is_resource { String::new() } else { trimmed(&info.path) },
-        command: if is_exec { info.parameters("command").map(str::to_owned).collect() } else { Vec::new() },
+        command,
+        runs,
         container: if streams || info.subresource == "log" { text("container") } else { String::new() },
         stdin: streams && info.flag("stdin"),
         tty: streams && info.flag("tty"),
@@ -135,6 +142,7 @@ pub(super) fn implied(
         verb: verb.to_owned(),
         subresource: subresource.to_owned(),
         command: Vec::new(),
+        runs: Runs::default(),
         fields: None,
         images: Vec::new(),
         object: None,
@@ -224,13 +232,17 @@ fn proxy(info: &RequestInfo, whole: &dyn Fn(&str, &str) -> ApiRequest, out: &mut
         "containerLogs" => ("get", "log"),
         _ => return,
     };
-    let command = info.parameters("command").chain(info.parameters("cmd")).map(str::to_owned).collect();
+    let command: Vec<String> =
+        info.parameters("command").chain(info.parameters("cmd")).map(str::to_owned).collect();
+    let attached = Runs { unknown: subresource == "attach", ..Runs::default() };
+    let runs = if command.is_empty() { attached } else { programs::of(&command) };
     out.push(touch(
         ApiRequest {
             resource: "pods".to_owned(),
             namespace: namespace.clone(),
             name: pod.clone(),
             command,
+            runs,
             ..whole(verb, subresource)
         },
         false,

@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use proxy_policy::Effects;
-use proxy_ssh::analyze::{analyze, is_complete};
+use proxy_shell::{analyze, is_complete};
 
 fuzz_target!(|data: &[u8]| {
     let command = analyze(data, "deploy", "web1");

@@ -3,7 +3,6 @@
 //! Nothing is edited and nothing is shown. A command ends with the line that makes it whole, as it does for the shell.
 
 use super::COMMAND_MAX;
-use crate::analyze;
 use bytes::BytesMut;
 
 /// Cuts a script into its commands.
@@ -46,7 +45,7 @@ impl Script {
             }
             let command = waiting.get(..end).unwrap_or_default();
             // bytes that are no text are no syntax either
-            if analyze::is_complete(&String::from_utf8_lossy(command)) {
+            if proxy_shell::is_complete(&String::from_utf8_lossy(command)) {
                 let mut taken = waiting.split_to(newline.map_or(end, |end| end + 1));
                 taken.truncate(end);
                 self.looked = 0;

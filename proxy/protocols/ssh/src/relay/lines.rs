@@ -10,7 +10,6 @@ mod typed;
 
 use super::recorder::Recorder;
 use super::{Ahead, Over, Relay, Running, STDERR, signal_name};
-use crate::analyze::{After, Shell};
 use crate::line::{Event, LineDiscipline, Next, Script};
 use crate::refusals::{EXIT_STATUS, lines, refusal};
 use crate::upstream;
@@ -18,6 +17,7 @@ use bytes::Bytes;
 use proxy_audit::stream::{Channel, StreamEvent};
 use proxy_core::gate::{End, EndKind, Permit};
 use proxy_core::refusal::{Refusal, RefusalKind};
+use proxy_shell::{After, Shell};
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, client};
 use said::Said;
 use std::collections::VecDeque;

@@ -2,9 +2,7 @@
 
 #![cfg(test)]
 
-mod destructive;
-mod everyday;
-mod lines;
 mod output;
-mod properties;
 mod terminal;
+#[path = "../../../../shell/tests/it/victim.rs"]
+mod victim;

@@ -3,8 +3,8 @@
 //! Each case of `tests/corpus/terminal.yaml` is typed byte by byte. What was submitted is run with bash, as the shell
 //! behind the discipline would, in a directory where a tree may go: whenever it goes, one of the decisions was no.
 
-use crate::destructive::{destroys, is_refused};
-use proxy_ssh::analyze::Shell;
+use crate::victim::{destroys, is_refused};
+use proxy_shell::Shell;
 use proxy_ssh::line::{Event, LineDiscipline};
 use serde::Deserialize;
 

@@ -1,7 +1,7 @@
 //! Lines of one shell: each means what those before it made of its words (`tests/corpus/lines.yaml`).
 
 use proxy_policy::{Command, Effects};
-use proxy_ssh::analyze::Shell;
+use proxy_shell::Shell;
 use serde::Deserialize;
 
 #[derive(Debug, Deserialize)]

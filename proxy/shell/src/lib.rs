@@ -19,6 +19,7 @@ mod expand;
 mod found;
 mod masked;
 mod parse;
+pub mod paths;
 mod programs;
 mod shape;
 mod shell;

@@ -1,9 +1,9 @@
 //! The analyser answers every text, quickly, and the same way twice.
 
-use crate::{destructive, everyday};
+use crate::{everyday, victim};
 use proptest::prelude::*;
 use proxy_policy::Effects;
-use proxy_ssh::analyze::{analyze, is_complete};
+use proxy_shell::{analyze, is_complete};
 use std::time::Instant;
 
 /// Pieces that command lines are made of, and what trips parsers.
@@ -148,7 +148,7 @@ proptest! {
         let lines = everyday::commands();
         let line = line.get(&lines);
         let text = if before { format!("{line}{operator}rm -rf victim") } else { format!("rm -rf victim{operator}{line}") };
-        prop_assert!(destructive::is_refused(&analyze(text.as_bytes(), "deploy", "web1")), "{}", text);
+        prop_assert!(victim::is_refused(&analyze(text.as_bytes(), "deploy", "web1")), "{}", text);
     }
 }
 

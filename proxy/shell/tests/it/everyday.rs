@@ -2,7 +2,7 @@
 
 use crds::v1alpha1::Policy;
 use proxy_policy::{Effects, Identity, Moment, PolicySet, ResourceFacts, Verdict, compile};
-use proxy_ssh::analyze::analyze;
+use proxy_shell::analyze;
 use std::collections::BTreeMap;
 
 /// What an agent that operates a host may do.

@@ -1,0 +1,9 @@
+//! Command lines and what they do, over corpora of real cases.
+
+#![cfg(test)]
+
+mod destructive;
+mod everyday;
+mod lines;
+mod properties;
+mod victim;
