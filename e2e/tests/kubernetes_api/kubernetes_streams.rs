@@ -21,7 +21,7 @@ masking:
 "#;
 
 /// The same without a rule about programs.
-const ANYTHING: &str = r#"
+const ANYTHING: &str = "
 rules:
 - name: everything
   action: Allow
@@ -29,7 +29,7 @@ rules:
 masking:
 - detectors: [Secrets]
   with: {type: Redact}
-"#;
+";
 
 /// Shaped like a GitHub token, so that a detector finds it.
 const CANARY: &str = "ghp_x7Qz1xP0vB2nM4kL6jH8gF5dS3aQ9wE1rT0y";
