@@ -60,7 +60,11 @@ fn a_deleted_resource_lets_what_runs_finish_and_leaves_a_sealed_log() {
     let claim = Claim::new();
     let gateway = format!("{{drainSeconds: 200, spool: {SPOOL}}}");
     let Some(scene) = Scene::set_with("deletion", &gateway, &claim.manifests("deletion")) else { return };
-    let addresses: Vec<String> = scene.get("pods")["items"].as_array().unwrap().iter().map(address).collect();
+    // one may be in the making still
+    let addresses: Vec<String> = wait_until("every gateway has an address", || {
+        scene.get("pods")["items"].as_array()?.iter().map(address).collect()
+    })
+    .unwrap();
     let mut idle = Live::open(&scene, "readonly", "agent");
     let mut transaction = Live::open(&scene, "readonly", "agent");
     transaction.ask("begin");
@@ -124,6 +128,6 @@ fn sessions_that_outlive_the_drain_time_of_a_deleted_resource_are_ended() {
     sealed(&claim);
 }
 
-fn address(pod: &serde_json::Value) -> String {
-    pod["status"]["podIP"].as_str().unwrap().to_owned()
+fn address(pod: &serde_json::Value) -> Option<String> {
+    Some(pod["status"]["podIP"].as_str()?.to_owned())
 }
