@@ -82,7 +82,7 @@ fn kubernetes_exec_gives_output_error_and_exit_code_and_is_replayed() {
             &["sh", "-c", "$RUN"],
         ] {
             let answer = run(&pods, transport, &[&["exec", "web", "--"], words].concat());
-            assert_eq!(answer.code, Some(1), "{name}: {answer:?}");
+            assert_eq!(answer.code, Some(1), "{name}: {words:?}: {answer:?}");
             assert!(answer.err.contains("Do not remove what is not yours."), "{name}: {answer:?}");
         }
     }

@@ -90,9 +90,9 @@ impl Judgements {
         self.0.iter().find(|judgement| judgement.is_about(command)).map(Arc::clone)
     }
 
-    /// Keeps a judgement in mind, if it stays true.
+    /// Keeps a judgement in mind, if it stays true and is not large: many sessions may each keep some.
     pub(super) fn keep(&mut self, judgement: &Arc<Judgement>) {
-        if judgement.constant {
+        if judgement.constant && judgement.reading.masked_text.len() <= REMEMBERED_TEXT {
             self.0.truncate(REMEMBERED.saturating_sub(1));
             self.0.push_front(Arc::clone(judgement));
         }
@@ -105,3 +105,5 @@ impl Judgements {
 
 /// As many commands as the transaction of an ordinary program has.
 const REMEMBERED: usize = 8;
+/// Bytes of a text that an ordinary program sends again and again.
+const REMEMBERED_TEXT: usize = 16 * 1024;

@@ -81,7 +81,8 @@ pub(super) fn own(info: &RequestInfo) -> ApiRequest {
         if is_exec { info.parameters("command").map(str::to_owned).collect() } else { Vec::new() };
     // whoever writes to a program that is not known may have it do anything
     let is_written_to = streams && info.subresource == "attach" && info.flag("stdin");
-    let runs = Runs { unknown: is_written_to, ..programs::of(&command) };
+    let mut runs = programs::of(&command);
+    runs.unknown |= is_written_to;
     ApiRequest {
         verb: info.rbac_verb().to_owned(),
         group: info.group.clone(),
