@@ -225,6 +225,20 @@ impl Watch {
     }
 }
 
+impl Watch {
+    /// Reads the changes of what the slow watch, in order, to the last or to the watch's end: before which number that is.
+    /// One without a version begins with what is there, and the API server ends those that are too slow for it.
+    async fn all_changes(mut self) -> usize {
+        for number in FIRST_CHANGES - 1..FIRST_CHANGES + MANY_CHANGES {
+            match self.next().await {
+                Some(seen) => assert_eq!(seen, number),
+                None => return number,
+            }
+        }
+        FIRST_CHANGES + MANY_CHANGES
+    }
+}
+
 #[test]
 fn kubernetes_many_watches_see_every_change_in_order_beside_a_client_that_does_not_read() {
     let Some(scene) = Scene::start(RULES) else { return };
@@ -278,17 +292,7 @@ fn kubernetes_many_watches_see_every_change_in_order_beside_a_client_that_does_n
         let growth = memory.growth();
         println!("{growth} KiB more memory for {} KiB that nobody reads", SLOW * MANY_CHANGES * LARGE / 1024);
         assert!(growth < ROOM, "{growth} KiB more");
-        let seen = join_all(slow.into_iter().map(|mut watch| async move {
-            // A watch without a version begins with what is there; the API server ends those that are too slow for it.
-            for number in FIRST_CHANGES - 1..FIRST_CHANGES + MANY_CHANGES {
-                match watch.next().await {
-                    Some(seen) => assert_eq!(seen, number),
-                    None => return number,
-                }
-            }
-            FIRST_CHANGES + MANY_CHANGES
-        }));
-        let seen = seen.await;
+        let seen = join_all(slow.into_iter().map(Watch::all_changes)).await;
         println!("the slow have seen everything before {seen:?}");
         assert!(seen.iter().all(|number| *number > FIRST_CHANGES), "{seen:?}");
     });
