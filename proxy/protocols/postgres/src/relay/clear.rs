@@ -116,7 +116,7 @@ impl Relay {
                 return Ok(());
             }
         };
-        let running = Running::new(permit, analysis, self.copies);
+        let running = Running::new(permit, analysis, (self.copies, self.gate.masks_columns()));
         if let Some(refusal) = running.cannot_mask() {
             // The permit is dropped: what it allowed is on record as aborted.
             self.refuse(&intent, &refusal);

@@ -98,10 +98,12 @@ pub(crate) struct Running {
     pub(crate) copying_in: bool,
     /// How many ends of copying in the client had sent before it.
     pub(crate) copies: u64,
+    /// Columns are masked for the identity, be it none of this command.
+    pub(crate) masks_columns: bool,
 }
 
 impl Running {
-    pub(crate) fn new(permit: Permit, analysis: Arc<Analysis>, copies: u64) -> Self {
+    pub(crate) fn new(permit: Permit, analysis: Arc<Analysis>, (copies, masks_columns): (u64, bool)) -> Self {
         let mut running = Self {
             permit,
             portal: String::new(),
@@ -117,6 +119,7 @@ impl Running {
             result: 0,
             copying_in: false,
             copies,
+            masks_columns,
         };
         running.plan = running.plan_of(0);
         running
@@ -191,7 +194,14 @@ impl Running {
     fn plan_of(&self, result: usize) -> RowPlan {
         let mask = self.permit.mask();
         let detect = if self.permit.masker().has_detectors() { RowPlan::Detect } else { RowPlan::Clear };
+        let unforeseen = || {
+            let mask = Mask { type_: MaskType::Null, keep_last: None };
+            RowPlan::Whole(ColumnMask { mask, name: "unforeseen result".to_owned() })
+        };
+        let has_none = self.analysis.command.reading.outputs.get(result) == Some(&Outputs::None);
         match mask.outputs.get(result) {
+            // Rows all the same: of a rule on what it changes.
+            Some(OutputMask::Clear) if has_none && self.masks_columns => unforeseen(),
             Some(OutputMask::Clear) => detect,
             Some(OutputMask::Columns(masks)) => {
                 let named = masks.iter().enumerate().map(|(index, mask)| {
@@ -205,10 +215,7 @@ impl Running {
             }
             None if mask.outputs.is_empty() && !mask.tainted => detect,
             // A result that nobody foresaw, of a command that has masks.
-            None => {
-                let mask = Mask { type_: MaskType::Null, keep_last: None };
-                RowPlan::Whole(ColumnMask { mask, name: "unforeseen result".to_owned() })
-            }
+            None => unforeseen(),
         }
     }
 

@@ -402,6 +402,23 @@ const ELSEWHERE: &[&[&str]] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread")]
+async fn rows_that_nobody_foresaw_are_masked_as_a_whole() {
+    let rules = format!(
+        "{SCHEMA} create table t2(name text);
+        create rule r as on insert to t2 do also select name, ssn from customers;
+        create rule u as on update to t2 do instead select ssn from customers;"
+    );
+    let Some(gateway) = Gateway::start(POLICY, &rules).await else { return };
+    let insert = [Query("insert into t2 values ('a')")];
+    assert!(last(&gateway, "a rule on INSERT", &insert).await.contains("DD"));
+    let update = [Query("update t2 set name = 'b'")];
+    assert!(last(&gateway, "a rule on UPDATE", &update).await.contains("DD"));
+    // The server gives none of them to a portal.
+    let extended = [Pipeline(&["update t2 set name = 'b'"])];
+    assert_eq!(last(&gateway, "by the protocol", &extended).await, "12CZ");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_definition_leads_around_a_mask() {
     let mut in_clear = Vec::new();
     for texts in ELSEWHERE {
