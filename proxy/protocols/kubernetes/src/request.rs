@@ -184,6 +184,11 @@ impl RequestInfo {
         self.parameter(key).is_some_and(query::is_true)
     }
 
+    /// Whether the resource is of a group that the API server itself serves, in every cluster.
+    pub fn is_built_in(&self) -> bool {
+        OWN_GROUPS.contains(&self.group.as_str())
+    }
+
     /// Whether the answer is a stream of events: `watch`, or a named `get` that asks for one.
     pub fn is_watch(&self) -> bool {
         self.is_resource && (self.verb == "watch" || (self.verb == "get" && self.flag("watch")))
@@ -236,3 +241,29 @@ impl fmt::Display for RequestInfo {
         }
     }
 }
+
+/// Groups that the API server itself serves, in every cluster.
+const OWN_GROUPS: [&str; 22] = [
+    "",
+    "admissionregistration.k8s.io",
+    "apiextensions.k8s.io",
+    "apiregistration.k8s.io",
+    "apps",
+    "authentication.k8s.io",
+    "authorization.k8s.io",
+    "autoscaling",
+    "batch",
+    "certificates.k8s.io",
+    "coordination.k8s.io",
+    "discovery.k8s.io",
+    "events.k8s.io",
+    "flowcontrol.apiserver.k8s.io",
+    "internal.apiserver.k8s.io",
+    "networking.k8s.io",
+    "node.k8s.io",
+    "policy",
+    "rbac.authorization.k8s.io",
+    "resource.k8s.io",
+    "scheduling.k8s.io",
+    "storage.k8s.io",
+];

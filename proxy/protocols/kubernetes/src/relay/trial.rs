@@ -83,7 +83,7 @@ impl Trial {
 
     /// Whether the API server itself does it, and not one behind it that may never have heard of dry runs.
     async fn is_the_api_servers_own(&self, way: &Way<'_>) -> Result<bool, Why> {
-        if OWN_GROUPS.contains(&self.info.group.as_str()) {
+        if self.info.is_built_in() {
             return Ok(true);
         }
         let (version, group) = (&self.info.version, &self.info.group);
@@ -181,29 +181,3 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const NAMES: usize = 50;
 /// Most characters of the API server's own words.
 const MESSAGE_CHARACTERS: usize = 500;
-
-/// Groups that the API server itself serves, in every cluster.
-const OWN_GROUPS: [&str; 22] = [
-    "",
-    "admissionregistration.k8s.io",
-    "apiextensions.k8s.io",
-    "apiregistration.k8s.io",
-    "apps",
-    "authentication.k8s.io",
-    "authorization.k8s.io",
-    "autoscaling",
-    "batch",
-    "certificates.k8s.io",
-    "coordination.k8s.io",
-    "discovery.k8s.io",
-    "events.k8s.io",
-    "flowcontrol.apiserver.k8s.io",
-    "internal.apiserver.k8s.io",
-    "networking.k8s.io",
-    "node.k8s.io",
-    "policy",
-    "rbac.authorization.k8s.io",
-    "resource.k8s.io",
-    "scheduling.k8s.io",
-    "storage.k8s.io",
-];
