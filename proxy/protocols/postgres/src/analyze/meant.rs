@@ -164,10 +164,7 @@ impl Analysis {
         analysis.undoable &= unknown.is_empty() && touches.iter().all(super::run::is_undoable);
         let reading = Arc::make_mut(&mut command.reading);
         reading.changes |= !unknown.is_empty() || touches.iter().any(|touch| touch.access == Access::Write);
-        reading.effects = match unknown.first() {
-            None => Effects::Known(touches),
-            Some(_) => Effects::Unknown { why: unknown.join("; "), touches },
-        };
+        reading.effects = effects(touches, &unknown);
         (reading.reads, reading.predicates, reading.flows) = (reads, predicates, flows);
         if let Some(outputs) = reading.outputs.last_mut() {
             *outputs = rows;
@@ -178,6 +175,15 @@ impl Analysis {
     /// What its text does, to be remembered.
     pub(crate) fn meant(&self) -> Meant {
         Meant::of(&self.command.reading)
+    }
+}
+
+/// What is done, and why that may not be all.
+pub(super) fn effects(touches: Vec<Touch>, unknown: &[String]) -> Effects {
+    if unknown.is_empty() {
+        Effects::Known(touches)
+    } else {
+        Effects::Unknown { why: unknown.join("; "), touches }
     }
 }
 

@@ -138,10 +138,7 @@ fn assemble(subject: Subject<'_>, state: &SessionState, mut walk: Walk<'_>, fact
     let undoable = !walk.lasting && walk.unknown.is_empty() && touches.iter().all(is_undoable);
     let scanned = Scanned::of(subject.text());
     let canonical = canonical(scanned.as_ref(), subject.text(), &touches);
-    let effects = match walk.unknown.first() {
-        None => Effects::Known(touches),
-        Some(_) => Effects::Unknown { why: walk.unknown.join("; "), touches },
-    };
+    let effects = super::meant::effects(touches, &walk.unknown);
     let reading = Reading {
         operation,
         masked_text: scanned.map_or_else(|| unreadable(subject.text()), |scanned| scanned.masked()),

@@ -62,16 +62,22 @@ pub(super) struct Waiting {
 impl Relay {
     /// What a text means now.
     pub(super) async fn analyze(&mut self, source: &Source) -> Result<Arc<Analysis>, Refusal> {
-        if let Source::Text(text) = source
-            && says_execute(text.as_bytes())
-        {
-            for (name, statement) in &mut self.names.statements {
-                if !name.is_empty() && !std::mem::replace(&mut statement.told, true) {
-                    self.meaning.state.prepare(name, &statement.text, statement.made.analysis.meant());
-                }
-            }
+        if let Source::Text(text) | Source::Made { text, .. } = source {
+            self.tell(text);
         }
         self.meaning.analyze(source).await
+    }
+
+    /// Tells the analyser of the statements that the protocol has prepared, if a text may name one.
+    pub(super) fn tell(&mut self, text: &str) {
+        if !says_execute(text.as_bytes()) {
+            return;
+        }
+        for (name, statement) in &mut self.names.statements {
+            if !name.is_empty() && !std::mem::replace(&mut statement.told, true) {
+                self.meaning.state.prepare(name, &statement.text, statement.made.analysis.meant());
+            }
+        }
     }
 
     /// Asks the gate, and acts on its answer.

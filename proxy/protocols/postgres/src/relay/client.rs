@@ -136,6 +136,7 @@ impl Relay {
             self.refuse(&Intent::Prepare, &refusal);
             return Ok(());
         }
+        self.tell(&text);
         let made = match self.meaning.make(&text, None).await {
             Ok(made) => made,
             Err(refusal) => {

@@ -202,6 +202,8 @@ async fn sql_runs_statements_with_any_meaning_that_they_had() {
     assert_eq!(last(&gateway, "planned again to be explained", &by_explain).await, "TDDCZ");
     let by_protocol = [Query(FIRST), Parse("s"), Query(HIDE), Query("execute s")];
     assert_eq!(last(&gateway, "prepared by protocol", &by_protocol).await, "TDDCZ");
+    let within_protocol = [Query(FIRST), Parse("s"), Query(HIDE), Pipeline(&["execute s"])];
+    assert_eq!(last(&gateway, "run by SQL in the protocol", &within_protocol).await, "12DDCZ");
     let by_both = [
         Query(FIRST),
         Query("set search_path = elsewhere"),
