@@ -27,6 +27,7 @@ mod names;
 mod parse;
 mod query;
 mod relation;
+mod rename;
 mod run;
 mod scope;
 mod setting;
