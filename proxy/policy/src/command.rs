@@ -2,7 +2,7 @@
 
 mod detail;
 
-pub use detail::{ApiRequest, Detail, Program, Runs};
+pub use detail::{ApiRequest, Arguments, Detail, Program, Runs};
 
 use serde::Serialize;
 use std::borrow::Cow;
@@ -94,6 +94,9 @@ pub struct Touch {
     /// Kind of effect, in the words of the protocol's own CRD enum: `Select`, `Drop`, `Connect`.
     pub effect: &'static str,
     /// Kind of object: `relation`, `function`, `database`, `role`, `setting`, `file`, `transaction`, …
+    ///
+    /// Of `files` and a `tree` the name is a word of a shell that stands for any that it may become; with a `tree` goes
+    /// everything below it.
     pub object: &'static str,
     /// Canonical name: `public.orders`, `pg_catalog.pg_sleep`. Empty where the object has none.
     pub name: String,

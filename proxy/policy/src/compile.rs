@@ -9,6 +9,7 @@ pub(crate) mod condition;
 pub(crate) mod glob;
 mod kubernetes;
 pub(crate) mod masking;
+mod paths;
 mod postgresql;
 mod program;
 pub(crate) mod rule;

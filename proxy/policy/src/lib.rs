@@ -13,8 +13,8 @@ mod test_support;
 mod verdict;
 
 pub use command::{
-    Access, ApiRequest, ColumnName, Command, Detail, Effects, Flow, Outputs, Program, Provenance, Reading,
-    Runs, Touch,
+    Access, ApiRequest, Arguments, ColumnName, Command, Detail, Effects, Flow, Outputs, Program, Provenance,
+    Reading, Runs, Touch,
 };
 pub use compile::{PolicySet, Problem, ResourceFacts, compile, selects};
 pub use crds::v1alpha1::{Detector, Mask, MaskType, OnDisconnect, PatternMask, ReviewerRequirement};

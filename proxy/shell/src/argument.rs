@@ -39,6 +39,11 @@ impl Arg {
         (self.sort == Sort::Exact).then_some(self.text.as_str())
     }
 
+    /// It stands for what its text may become.
+    pub(super) fn is_pattern(&self) -> bool {
+        matches!(self.sort, Sort::Names | Sort::AnyNames | Sort::Tree | Sort::Shaped)
+    }
+
     /// It may be an option, and if so nobody knows which.
     pub(super) fn may_be_option(&self) -> bool {
         matches!(self.sort, Sort::Open | Sort::AnyNames)

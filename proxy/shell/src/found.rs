@@ -1,7 +1,8 @@
 //! What an analysis has found so far.
 
+use super::argument::{Arg, Sort};
 use super::effect;
-use proxy_policy::{Access, Detail, Program, Touch};
+use proxy_policy::{Access, Arguments, Detail, Program, Touch};
 use std::sync::Arc;
 
 /// So many touches are told apart; more are not known.
@@ -35,20 +36,35 @@ pub(super) struct FileEffect {
     pub(super) effect: &'static str,
     pub(super) access: Access,
     pub(super) unbounded: bool,
+    /// And to all that is below it.
+    pub(super) tree: bool,
 }
 
 impl FileEffect {
-    pub(super) const READ: Self = Self { effect: effect::READ, access: Access::Read, unbounded: false };
-    pub(super) const LIST: Self = Self { effect: effect::LIST, access: Access::Read, unbounded: false };
-    pub(super) const WRITE: Self = Self { effect: effect::WRITE, access: Access::Write, unbounded: false };
-    pub(super) const REMOVE: Self = Self { effect: effect::REMOVE, access: Access::Write, unbounded: false };
-    pub(super) const RENAME: Self = Self { effect: effect::RENAME, access: Access::Write, unbounded: false };
-    pub(super) const ATTRIBUTES: Self =
-        Self { effect: effect::ATTRIBUTES, access: Access::Write, unbounded: false };
+    pub(super) const READ: Self = Self::new(effect::READ, Access::Read);
+    pub(super) const LIST: Self = Self::new(effect::LIST, Access::Read);
+    pub(super) const WRITE: Self = Self::new(effect::WRITE, Access::Write);
+    pub(super) const REMOVE: Self = Self::new(effect::REMOVE, Access::Write);
+    pub(super) const RENAME: Self = Self::new(effect::RENAME, Access::Write);
+    pub(super) const ATTRIBUTES: Self = Self::new(effect::ATTRIBUTES, Access::Write);
 
-    /// The same for a whole tree or device if `whole`.
+    const fn new(effect: &'static str, access: Access) -> Self {
+        Self { effect, access, unbounded: false, tree: false }
+    }
+
+    /// The same without bounds, for a whole tree, if `whole`.
     pub(super) fn whole(self, whole: bool) -> Self {
+        Self { unbounded: self.unbounded || whole, tree: self.tree || whole, ..self }
+    }
+
+    /// The same for a whole device, which nothing is below, if `whole`.
+    pub(super) fn device(self, whole: bool) -> Self {
         Self { unbounded: self.unbounded || whole, ..self }
+    }
+
+    /// The same for all that is below a directory as well, if `below`.
+    pub(super) fn below(self, below: bool) -> Self {
+        Self { tree: self.tree || below, ..self }
     }
 }
 
@@ -65,26 +81,58 @@ impl Found {
         self.why.get_or_insert(why);
     }
 
-    /// A program is run. Whether that changes something is told by [`Found::changes`] alone.
-    pub(super) fn program(&mut self, program: &Arc<Program>, changes: bool) {
+    /// A program is run with these arguments. Whether that changes something is told by [`Found::changes`] alone.
+    pub(super) fn program(&mut self, program: &Arc<Program>, args: &[Arg], changes: bool) {
         self.changes |= changes;
         let access = if changes { Access::Write } else { Access::Read };
+        let patterns: Vec<usize> =
+            args.iter().enumerate().filter(|(_, arg)| arg.is_pattern()).map(|(at, _)| at).collect();
         self.touch(Touch {
             effect: effect::EXECUTE,
             object: "program",
             name: program.word.clone(),
             access,
             unbounded: false,
-            detail: Detail::Program(Arc::clone(program)),
+            detail: if patterns.is_empty() {
+                Detail::Program(Arc::clone(program))
+            } else {
+                let arguments = Arguments { patterns, files: Vec::new() };
+                Detail::Given(Arc::clone(program), Arc::new(arguments))
+            },
         });
     }
 
-    /// Something is done to a file: by a program, or by the shell itself.
-    pub(super) fn file(&mut self, done: FileEffect, name: String, by: Option<&Arc<Program>>) {
+    /// Nobody knows what the program, which was told last, does to the files that its arguments may name.
+    pub(super) fn given(&mut self, program: &Arc<Program>, files: Vec<String>) {
+        if files.is_empty() {
+            return;
+        }
+        let own = |touch: &&mut Touch| {
+            touch.effect == effect::EXECUTE && touch.detail.program() == Some(&**program)
+        };
+        let Some(touch) = self.touches.iter_mut().rev().find(own) else { return };
+        let mut arguments = match &touch.detail {
+            Detail::Given(_, arguments) => Arguments::clone(arguments),
+            Detail::None | Detail::Program(_) | Detail::Request(_) => Arguments::default(),
+        };
+        // the same program may have run elsewhere
+        arguments
+            .files
+            .extend(files.into_iter().filter(|file| !arguments.files.contains(file)).collect::<Vec<_>>());
+        touch.detail = Detail::Given(Arc::clone(program), Arc::new(arguments));
+    }
+
+    /// Something is done to a file, or to all that the name of this sort stands for: by a program, or by the shell
+    /// itself.
+    pub(super) fn file(&mut self, done: FileEffect, (name, sort): (String, Sort), by: Option<&Arc<Program>>) {
         self.changes |= done.access == Access::Write;
         self.touch(Touch {
             effect: done.effect,
-            object: "file",
+            object: match sort {
+                _ if done.tree => "tree",
+                Sort::Names | Sort::AnyNames | Sort::Tree | Sort::Shaped => "files",
+                Sort::Exact | Sort::Open => "file",
+            },
             name,
             access: done.access,
             unbounded: done.unbounded,

@@ -11,6 +11,7 @@ mod copies;
 mod files;
 pub(super) mod find;
 mod git;
+mod given;
 mod interpreters;
 mod options;
 mod readers;
@@ -67,12 +68,11 @@ impl Call<'_> {
 pub(super) fn run(walk: &mut Walk, call: &Call<'_>) {
     let trusted = !call.program.word.contains('/') || readers::is_system_path(&call.program.word);
     let changes = !(trusted && readers::only_reads(call.name()));
-    walk.found.program(call.program, changes);
-    let rooms: [fn(&mut Walk, &Call<'_>) -> bool; 13] = [
+    walk.found.program(call.program, call.args, changes);
+    let rooms: [fn(&mut Walk, &Call<'_>) -> bool; 10] = [
         builtins::run,
         wrappers::run,
         shells::run,
-        interpreters::run,
         find::run,
         scripts::run,
         copies::run,
@@ -80,10 +80,15 @@ pub(super) fn run(walk: &mut Walk, call: &Call<'_>) {
         removers::run,
         writers::run,
         git::run,
-        containers::run,
-        clients::run,
     ];
-    let known = rooms.iter().any(|room| room(walk, call)) || readers::run(walk, call);
+    let in_part: [fn(&mut Walk, &Call<'_>) -> bool; 3] = [interpreters::run, containers::run, clients::run];
+    let whole = rooms.iter().any(|room| room(walk, call)) || readers::run(walk, call);
+    let known = whole || in_part.iter().any(|room| room(walk, call));
+    let elsewhere = call.name() == "git" && git::reads_any_file(call);
+    if (!whole || elsewhere) && !readers::only_tells(call.name()) {
+        let files = given::files(walk, call);
+        walk.found.given(call.program, files);
+    }
     if walk.known.is_function(&call.program.word) {
         // what its body does was told where it is defined; here it may have changed the directory
         walk.place.enter(&Arg::open(""));

@@ -12,6 +12,8 @@ pub enum Detail {
     None,
     /// A program that is run.
     Program(Arc<Program>),
+    /// A program, and what is not certain of its arguments.
+    Given(Arc<Program>, Arc<Arguments>),
     /// A request to a Kubernetes API server.
     Request(Arc<ApiRequest>),
 }
@@ -21,17 +23,35 @@ impl Detail {
     pub fn request(&self) -> Option<&ApiRequest> {
         match self {
             Self::Request(request) => Some(request),
-            Self::None | Self::Program(_) => None,
+            Self::None | Self::Program(_) | Self::Given(..) => None,
         }
     }
 
     /// The program, if it is one; that of an exec request is in its `command`.
     pub fn program(&self) -> Option<&Program> {
         match self {
-            Self::Program(program) => Some(program),
+            Self::Program(program) | Self::Given(program, _) => Some(program),
             Self::None | Self::Request(_) => None,
         }
     }
+
+    /// What is not certain of the program's arguments.
+    pub(crate) fn arguments(&self) -> Option<&Arguments> {
+        match self {
+            Self::Given(_, arguments) => Some(arguments),
+            Self::None | Self::Program(_) | Self::Request(_) => None,
+        }
+    }
+}
+
+/// What is not certain of a program's arguments.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Arguments {
+    /// Places, counted from 0, of those that are no values: each stands for whatever it becomes as a word of a shell.
+    pub patterns: Vec<usize>,
+    /// Files and trees that the arguments may name, of a program of which nobody knows what it does with them.
+    pub files: Vec<String>,
 }
 
 /// A program and its arguments.

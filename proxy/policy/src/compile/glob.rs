@@ -1,5 +1,9 @@
 //! The one wildcard of this API: `*` stands for any characters, dots included. Case-sensitive.
 
+mod word;
+
+pub(crate) use word::Word;
+
 /// A pattern of literal parts with `*` between them. Matching neither allocates nor backtracks.
 #[derive(Clone, Debug)]
 pub(crate) struct Glob {
@@ -72,6 +76,16 @@ impl Globs {
 
     pub(crate) fn matches(&self, text: &str) -> bool {
         self.0.iter().any(|glob| glob.matches(text))
+    }
+
+    /// Whether a word may become what some pattern matches.
+    pub(crate) fn may_match(&self, word: &Word) -> bool {
+        self.0.iter().any(|glob| glob.may_match(word))
+    }
+
+    /// Whether some pattern matches whatever a word becomes.
+    pub(crate) fn covers(&self, word: &Word) -> bool {
+        self.0.iter().any(|glob| glob.covers(word))
     }
 }
 

@@ -1,9 +1,16 @@
 //! Patterns over a program and its arguments.
+//!
+//! An argument that is no value may become others, and more or fewer than one. A rule that denies or holds is about a
+//! program that may get what it names, a rule that allows about one that can get nothing else.
 
-use crds::v1alpha1::ProgramPattern;
+mod given;
+
+use crds::v1alpha1::{ProgramPattern, RuleAction};
 
 use super::Problems;
 use super::glob::Glob;
+use crate::Program;
+use given::Given;
 
 /// What takes any further words at the end of an `argv`.
 const REST: &str = "**";
@@ -44,9 +51,18 @@ impl Programs {
         self.0.is_empty()
     }
 
-    /// Whether some pattern is about this command word and these arguments.
+    /// Whether some pattern is about this command word and these arguments, all of them values.
     pub(crate) fn matches(&self, word: &str, args: &[String]) -> bool {
-        self.0.iter().any(|pattern| pattern.matches(word, args))
+        self.match_given(word, &Given::values(args), RuleAction::Allow)
+    }
+
+    /// The same of a program of whose arguments those at these places are no values.
+    pub(crate) fn are_about(&self, program: &Program, patterns: &[usize], action: RuleAction) -> bool {
+        self.match_given(&program.word, &Given::all(&program.args, patterns), action)
+    }
+
+    fn match_given(&self, word: &str, given: &[Given<'_>], action: RuleAction) -> bool {
+        self.0.iter().any(|pattern| pattern.matches(word, given, action))
     }
 }
 
@@ -69,16 +85,16 @@ impl Pattern {
         }
     }
 
-    fn matches(&self, word: &str, args: &[String]) -> bool {
+    fn matches(&self, word: &str, args: &[Given<'_>], action: RuleAction) -> bool {
         match self {
             Self::Named { name, whole_word, args: wanted } => {
                 let program = if *whole_word { word } else { word.rsplit('/').next().unwrap_or(word) };
-                name.matches(program) && wanted.iter().all(|wanted| wanted.is_met_by(args))
+                name.matches(program) && wanted.iter().all(|wanted| wanted.is_met_by(args, action))
             }
             Self::Exact { words, open } => {
-                let mut given = std::iter::once(word).chain(args.iter().map(String::as_str));
-                words.iter().all(|glob| given.next().is_some_and(|word| glob.matches(word)))
-                    && (*open || given.next().is_none())
+                words.split_first().is_some_and(|(first, words)| {
+                    first.matches(word) && given::are(args, words, *open, action)
+                }) || words.is_empty() && *open
             }
         }
     }
@@ -89,11 +105,14 @@ impl Argument {
         letters(pattern).map_or_else(|| Self::Any(Glob::new(pattern)), Self::Letters)
     }
 
-    fn is_met_by(&self, args: &[String]) -> bool {
+    fn is_met_by(&self, args: &[Given<'_>], action: RuleAction) -> bool {
         match self {
-            Self::Any(glob) => args.iter().any(|arg| glob.matches(arg)),
+            Self::Any(glob) => args.iter().any(|arg| arg.is(glob, action)),
             Self::Letters(wanted) => wanted.iter().all(|letter| {
-                args.iter().filter_map(|arg| short_options(arg)).any(|given| given.contains(*letter))
+                args.iter().any(|arg| match arg {
+                    Given::Value(text) => short_options(text).is_some_and(|given| given.contains(*letter)),
+                    Given::Words(..) => action != RuleAction::Allow && arg.may_be_option(*letter),
+                })
             }),
         }
     }
@@ -125,6 +144,54 @@ mod tests {
         let mut words = line.split(' ').map(str::to_owned);
         let word = words.next().unwrap();
         programs.matches(&word, &words.collect::<Vec<_>>())
+    }
+
+    /// The same where an argument with a wildcard is one of the shell's.
+    fn are_about(pattern: &str, line: &str, action: RuleAction) -> bool {
+        let pattern: ProgramPattern = serde_json::from_str(pattern).unwrap();
+        let mut list = Vec::new();
+        let mut problems = Problems { policy: "p", list: &mut list };
+        let programs = Programs::compile("commands", &[pattern], &mut problems);
+        let mut words = line.split(' ').map(str::to_owned);
+        let program = Program { word: words.next().unwrap(), args: words.collect() };
+        let wild = |(at, arg): (usize, &String)| arg.contains(['*', '?', '[', '$']).then_some(at);
+        let patterns: Vec<usize> = program.args.iter().enumerate().filter_map(wild).collect();
+        programs.are_about(&program, &patterns, action)
+    }
+
+    #[test]
+    fn a_denial_is_about_arguments_that_may_come() {
+        for (pattern, line, expected) in [
+            (r#"{"name": "cat", "args": ["/etc/passwd"]}"#, "cat /srv/x /etc/pass*", true),
+            (r#"{"name": "cat", "args": ["/etc/passwd"]}"#, "cat /srv/pass*", false),
+            (r#"{"name": "rm", "args": ["-rf"]}"#, "rm *", true),
+            (r#"{"name": "rm", "args": ["-rf"]}"#, "rm /srv/*", false),
+            (r#"{"argv": ["cp", "/etc/shadow", "/tmp/x"]}"#, "cp /etc/sh* /tmp/x", true),
+            (r#"{"argv": ["cp", "/etc/shadow", "/tmp/x"]}"#, "cp /*/*", true),
+            (r#"{"argv": ["cp", "/etc/shadow", "/tmp/x"]}"#, "cp /etc/*", false),
+            (r#"{"argv": ["cat", "/etc/a", "/etc/b"]}"#, "cat /etc/?", true),
+            (r#"{"argv": ["cat", "/etc/a", "/srv/b"]}"#, "cat /etc/?", false),
+            (r#"{"argv": ["cat", "/etc/a", "**"]}"#, "cat /etc/? x", true),
+            (r#"{"argv": ["cat", "/etc/a"]}"#, "cat /etc/? x", false),
+        ] {
+            assert_eq!(are_about(pattern, line, RuleAction::Deny), expected, "{pattern}, {line}");
+        }
+    }
+
+    #[test]
+    fn an_allowance_is_about_arguments_that_can_only_be_its_own() {
+        for (pattern, line, expected) in [
+            (r#"{"argv": ["tail", "/var/log/*"]}"#, "tail /var/log/app.log", true),
+            (r#"{"argv": ["tail", "/var/log/*"]}"#, "tail /var/log/*.log", false),
+            (r#"{"argv": ["tail", "**"]}"#, "tail /var/log/*.log", true),
+            (r#"{"argv": ["tail", "-n5", "**"]}"#, "tail -n5 *", true),
+            (r#"{"argv": ["tail", "-*", "**"]}"#, "tail * x", false),
+            (r#"{"name": "tail", "args": ["/var/log/*"]}"#, "tail /var/log/*.log", true),
+            (r#"{"name": "tail", "args": ["/var/log/*"]}"#, "tail /var/l*/x", false),
+            (r#"{"name": "rm", "args": ["-i"]}"#, "rm -*", false),
+        ] {
+            assert_eq!(are_about(pattern, line, RuleAction::Allow), expected, "{pattern}, {line}");
+        }
     }
 
     #[test]

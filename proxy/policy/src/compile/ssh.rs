@@ -4,6 +4,7 @@ use crds::v1alpha1::{RuleAction, ShellMode, SshEffect, SshMatch};
 
 use super::Problems;
 use super::glob::Globs;
+use super::paths::Paths;
 use super::program::Programs;
 use crate::{Command, Touch};
 
@@ -12,7 +13,7 @@ use crate::{Command, Touch};
 pub(crate) struct SshRule {
     effects: Vec<SshEffect>,
     commands: Programs,
-    paths: Globs,
+    paths: Paths,
     subsystems: Globs,
     variables: Globs,
     destinations: Globs,
@@ -27,7 +28,7 @@ impl SshRule {
         Self {
             effects: stanza.effects.clone(),
             commands: Programs::compile(&format!("{path}.commands"), &stanza.commands, problems),
-            paths: Globs::new(&stanza.paths),
+            paths: Paths::new(&stanza.paths),
             subsystems: Globs::new(&stanza.subsystems),
             variables: Globs::new(&stanza.variables),
             destinations: Globs::new(&stanza.destinations),
@@ -40,18 +41,29 @@ impl SshRule {
     /// Whether the rule is about a touch. Whether it may be about what cannot be told is the caller's question.
     pub(super) fn matches(&self, touch: &Touch, command: &Command, action: RuleAction) -> bool {
         let effect = effect_named(touch.effect);
+        if self.may_be_given(touch, command, action) {
+            return true;
+        }
         (self.effects.is_empty() || effect.is_some_and(|effect| self.effects.contains(&effect)))
             && (self.hosts.is_empty() || self.hosts.matches(&command.namespace))
             && self.unbounded.is_none_or(|unbounded| unbounded == touch.unbounded)
-            && self.matches_object(touch, effect)
+            && self.matches_object(touch, effect, action)
             && self.matches_shell(touch, effect, action)
     }
 
+    /// Whether a program of which nobody knows what it does to files is given one that must not be touched.
+    fn may_be_given(&self, touch: &Touch, command: &Command, action: RuleAction) -> bool {
+        action != RuleAction::Allow
+            && (self.hosts.is_empty() || self.hosts.matches(&command.namespace))
+            && touch.detail.arguments().is_some_and(|given| self.paths.may_be_among(&given.files))
+    }
+
     /// Each of these fields is about its own kinds of act, and then about no other. With several, each about its own.
-    fn matches_object(&self, touch: &Touch, effect: Option<SshEffect>) -> bool {
-        let narrowed = [&self.paths, &self.subsystems, &self.variables, &self.destinations]
+    fn matches_object(&self, touch: &Touch, effect: Option<SshEffect>, action: RuleAction) -> bool {
+        let narrowed = [&self.subsystems, &self.variables, &self.destinations]
             .into_iter()
             .any(|patterns| !patterns.is_empty())
+            || !self.paths.is_empty()
             || !self.commands.is_empty()
             || !self.shells.is_empty();
         if !narrowed {
@@ -60,7 +72,11 @@ impl SshRule {
         match effect {
             Some(SshEffect::Execute) => {
                 let program = touch.detail.program();
-                program.is_some_and(|program| self.commands.matches(&program.word, &program.args))
+                program.is_some_and(|program| {
+                    let arguments = touch.detail.arguments();
+                    let patterns = arguments.map_or(&[][..], |arguments| &arguments.patterns);
+                    self.commands.are_about(program, patterns, action)
+                })
             }
             Some(
                 SshEffect::Attributes
@@ -69,7 +85,7 @@ impl SshRule {
                 | SshEffect::Remove
                 | SshEffect::Rename
                 | SshEffect::Write,
-            ) => self.paths.matches(&touch.name),
+            ) => self.paths.are_about(touch, action),
             Some(SshEffect::Subsystem) => self.subsystems.matches(&touch.name),
             Some(SshEffect::Environment) => self.variables.matches(&touch.name),
             Some(SshEffect::ForwardLocal | SshEffect::ForwardRemote | SshEffect::ForwardSocket) => {

@@ -62,7 +62,8 @@ fn engine(walk: &mut Walk, call: &Call<'_>) {
 
 fn removed(walk: &mut Walk, call: &Call<'_>, whole: bool) {
     let what = call.args.iter().map(|arg| arg.text.as_str()).collect::<Vec<_>>().join(" ");
-    walk.found.file(FileEffect::REMOVE.whole(whole), format!("{}: {what}", call.name()), Some(call.program));
+    let name = (format!("{}: {what}", call.name()), Sort::Exact);
+    walk.found.file(FileEffect::REMOVE.device(whole), name, Some(call.program));
 }
 
 fn exec(walk: &mut Walk, call: &Call<'_>, args: &[Arg]) {

@@ -103,7 +103,9 @@ fn source(walk: &mut Walk, call: &Call<'_>, file: &Arg, (target, how, whole): (&
     };
     for file in &leads {
         for done in done {
-            walk.file_touch(file, done.whole(whole), Some(call.program));
+            // a name of a directory is one of everything below it
+            let done = done.whole(whole).below(how == How::Symbolic);
+            walk.file_touch(file, done, Some(call.program));
         }
     }
 }

@@ -26,7 +26,30 @@ fn any(call: &Call<'_>, letters: &str, values: &str, longs: &[&str]) -> bool {
     })
 }
 
-#[expect(clippy::too_many_lines, reason = "the ways of one program")]
+/// The directories that `tar` changes to, wherever it does.
+fn directories(call: &Call<'_>) -> Vec<Arg> {
+    let mut dirs = Vec::new();
+    for at in 0..call.args.len() {
+        let here = call.args.get(at..).and_then(|args| args.get(..args.len().min(2))).unwrap_or_default();
+        let dir = value_of(here.get(..1).unwrap_or_default(), 'C', "directory", "fTXbgHKLNIV")
+            .or_else(|| value_of(here, 'C', "directory", "fTXbgHKLNIV"));
+        dirs.extend(dir.filter(|dir| !dirs.contains(dir)));
+    }
+    dirs
+}
+
+/// What `tar` may mean with a name: it is one of a directory that it has changed to, which may be one of another's.
+fn below(dirs: &[Arg], file: &Arg) -> Vec<Arg> {
+    if dirs.is_empty() || file.text.starts_with(['/', '~']) || file.sort == Sort::Open {
+        return vec![file.clone()];
+    }
+    let sort = |dir: &Arg| match (dir.sort, file.sort) {
+        (Sort::Open, _) => Sort::Open,
+        (Sort::Exact, sort) | (sort, _) => sort,
+    };
+    dirs.iter().map(|dir| Arg { text: format!("{}/{}", dir.text, file.text), sort: sort(dir) }).collect()
+}
+
 fn tar(walk: &mut Walk, call: &Call<'_>) {
     let cluster = call
         .args
@@ -60,13 +83,11 @@ fn tar(walk: &mut Walk, call: &Call<'_>) {
     if archive.as_ref().is_some_and(|archive| archive.text.contains(':')) {
         call.doubt(walk, "may reach another host for its archive");
     }
-    let dir = value_of(call.args, 'C', "directory", "fTXbgHKLNIV").unwrap_or_else(|| Arg::exact("."));
-    let files: Vec<Arg> = operands(call.args, values)
-        .into_iter()
-        .skip(usize::from(old))
-        .filter(|arg| **arg != dir)
-        .cloned()
-        .collect();
+    let dirs = directories(call);
+    let dir = dirs.first().cloned().unwrap_or_else(|| Arg::exact("."));
+    let named = operands(call.args, values).into_iter().skip(usize::from(old));
+    let files: Vec<Arg> =
+        named.filter(|arg| !dirs.contains(arg)).flat_map(|file| below(&dirs, file)).collect();
     if any(call, "x", "fCTXbgHKLNIV", &["extract", "get"]) {
         walk.file_touch(&dir, FileEffect::WRITE.whole(true), Some(call.program));
     }
@@ -225,7 +246,23 @@ fn fetch(walk: &mut Walk, call: &Call<'_>) {
     if let Some(file) = upload {
         walk.file_touch(&file, FileEffect::READ, Some(call.program));
     }
+    for file in call.args.iter().filter_map(|arg| sent(&arg.text)) {
+        walk.file_touch(&Arg::exact(file), FileEffect::READ, Some(call.program));
+    }
+    for long in ["post-file", "body-file"].iter().filter(|_| call.name() == "wget") {
+        if let Some(file) = value_of(call.args, '\0', long, "") {
+            walk.file_touch(&file, FileEffect::READ, Some(call.program));
+        }
+    }
     for url in call.args.iter().filter_map(|arg| arg.text.strip_prefix("file://")) {
         walk.file_touch(&Arg::exact(url), FileEffect::READ, Some(call.program));
     }
+}
+
+/// The file that `curl` is told to send: `@file`, `name=@file`, `name=<file`, `name@file`.
+fn sent(text: &str) -> Option<&str> {
+    let (before, file) = text.split_once('@').or_else(|| text.split_once("=<"))?;
+    let plain = before.is_empty() || before.ends_with('=') || before.starts_with('-') || !text.contains('@');
+    let file = file.split([';', ',']).next()?;
+    (plain || file.starts_with(['/', '~', '.'])).then_some(file).filter(|file| !matches!(*file, "" | "-"))
 }

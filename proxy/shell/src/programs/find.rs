@@ -12,7 +12,7 @@ pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> bool {
     }
     let (paths, at) = starts(call.args);
     for path in &paths {
-        walk.file_touch(path, FileEffect::LIST, Some(call.program));
+        walk.file_touch(path, FileEffect::LIST.below(true), Some(call.program));
     }
     let expression = call.args.get(at..).unwrap_or_default();
     if let Some(arg) = expression.iter().chain(&paths).find(|arg| arg.may_be_option()) {

@@ -228,3 +228,12 @@ fn runs_programs(arg: &Arg) -> bool {
         || arg.text.starts_with("-O")
         || arg.text.starts_with("-x")
 }
+/// Whether it may read files that are in no repository.
+pub(super) fn reads_any_file(call: &Call<'_>) -> bool {
+    call.args.iter().any(|arg| {
+        matches!(
+            arg.text.as_str(),
+            "hash-object" | "--no-index" | "-F" | "apply" | "am" | "config" | "bundle"
+        ) || is_long(arg, "file", 3)
+    })
+}

@@ -1,10 +1,10 @@
 //! Programs that only read, and what they read.
 
-use super::super::argument::Arg;
+use super::super::argument::{Arg, has_short, is_long};
 use super::super::found::FileEffect;
 use super::super::walk::Walk;
 use super::Call;
-use super::options::operands;
+use super::options::{operands, value_of};
 
 /// Directories whose programs are what their names say.
 pub(super) fn is_system_path(word: &str) -> bool {
@@ -15,6 +15,11 @@ pub(super) fn is_system_path(word: &str) -> bool {
 /// A program of this name changes nothing, whatever its arguments are; the shell may, by a redirection.
 pub(super) fn only_reads(name: &str) -> bool {
     FILES.contains(&name) || LISTS.contains(&name) || TELLS.contains(&name)
+}
+
+/// A program of this name tells of the system, or says what it is given.
+pub(super) fn only_tells(name: &str) -> bool {
+    TELLS.contains(&name)
 }
 
 /// Programs that read the files that they are given.
@@ -151,10 +156,8 @@ pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> bool {
             "cut" => "dfcb",
             _ => "",
         };
-        let whole = call.args.iter().any(|arg| {
-            super::super::argument::has_short(arg, 'r', values)
-                || super::super::argument::has_short(arg, 'R', values)
-        });
+        reads_more(walk, call, values);
+        let whole = call.args.iter().any(|arg| has_short(arg, 'r', values) || has_short(arg, 'R', values));
         for file in operands(call.args, values).into_iter().skip(usize::from(pattern)) {
             walk.file_touch(
                 file,
@@ -169,8 +172,11 @@ pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> bool {
             let files = operands(call.args, if name == "stat" { "c" } else { "" });
             let here = Arg::exact(".");
             let files = if files.is_empty() { vec![&here] } else { files };
+            let below = matches!(name, "du" | "tree")
+                || matches!(name, "ls" | "dir" | "vdir" | "lsattr" | "getfacl" | "getfattr")
+                    && call.args.iter().any(|arg| has_short(arg, 'R', "") || is_long(arg, "recursive", 3));
             for file in files {
-                walk.file_touch(file, FileEffect::LIST, Some(call.program));
+                walk.file_touch(file, FileEffect::LIST.below(below), Some(call.program));
             }
         }
         return true;
@@ -180,5 +186,18 @@ pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> bool {
         "echo" | "printf" | "true" | "false" | ":" | "test" | "[" | "sleep" | "expr" | "basename"
         | "dirname" | "seq" | "pwd" | "which" => true,
         _ => false,
+    }
+}
+
+/// Files that are named in options.
+fn reads_more(walk: &mut Walk, call: &Call<'_>, values: &str) {
+    if call.args.iter().any(|arg| is_long(arg, "files0-from", 3)) {
+        call.doubt(walk, "reads which files it reads from a file");
+    }
+    if call.name().ends_with("grep") {
+        let before: String = values.chars().filter(|c| *c != 'f').collect();
+        if let Some(file) = value_of(call.args, 'f', "file", &before) {
+            walk.file_touch(&file, FileEffect::READ, Some(call.program));
+        }
     }
 }

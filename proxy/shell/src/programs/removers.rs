@@ -104,8 +104,8 @@ fn worded(walk: &mut Walk, call: &Call<'_>) {
     if removes {
         let what = call.args.iter().map(|arg| arg.text.as_str()).collect::<Vec<_>>().join(" ");
         walk.found.file(
-            FileEffect::REMOVE.whole(true),
-            format!("{}: {what}", call.name()),
+            FileEffect::REMOVE.device(true),
+            (format!("{}: {what}", call.name()), Sort::Exact),
             Some(call.program),
         );
     }

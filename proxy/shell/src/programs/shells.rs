@@ -107,11 +107,12 @@ pub(super) fn script(walk: &mut Walk, call: &Call<'_>, path: &Arg) {
         call.doubt(walk, &format!("runs `{}`, which the command line writes", path.text));
     }
     let after = call.args.iter().position(|arg| arg == path).map_or(call.args.len(), |at| at + 1);
-    let args = call.args.get(after..).unwrap_or_default().iter().map(|arg| arg.text.clone()).collect();
-    let program = Arc::new(Program { word: path.text.clone(), args });
-    walk.found.program(&program, true);
+    let args = call.args.get(after..).unwrap_or_default();
+    let texts = args.iter().map(|arg| arg.text.clone()).collect();
+    let program = Arc::new(Program { word: path.text.clone(), args: texts });
+    walk.found.program(&program, args, true);
     walk.file_touch(path, FileEffect::READ, Some(&program));
-    if let Some(arg) = call.args.get(after..).unwrap_or_default().iter().find(|arg| arg.sort == Sort::Open) {
+    if let Some(arg) = args.iter().find(|arg| arg.sort == Sort::Open) {
         call.doubt(walk, &format!("gives `{}` the argument `{}`, which is not literal", path.text, arg.text));
     }
 }

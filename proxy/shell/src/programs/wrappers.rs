@@ -76,6 +76,7 @@ fn wrapped(walk: &mut Walk, call: &Call<'_>, wrapper: Wrapper) {
     }
     let interactive =
         given.iter().any(|option| matches!(option.name.as_str(), "i" | "s" | "login" | "shell"));
+    elsewhere(walk, call, &given, call.args.get(at..).unwrap_or_default());
     at += wrapper.operands;
     while wrapper.assignments && set_variable(walk, call.args.get(at)) {
         at += 1;
@@ -92,6 +93,30 @@ fn wrapped(walk: &mut Walk, call: &Call<'_>, wrapper: Wrapper) {
         call.doubt(walk, "starts a shell whose commands are not known");
     } else if !lists {
         // `sudo -l`, `taskset -p`, `nice` alone: they tell
+    }
+}
+
+/// Programs that run another one in another directory, or show it other files under the same names.
+fn elsewhere(walk: &mut Walk, call: &Call<'_>, given: &[options::Given], operands: &[Arg]) {
+    let has = |names: &[&str]| given.iter().any(|option| names.contains(&option.name.as_str()));
+    let moved = match call.name() {
+        "sudo" => has(&["D", "chdir", "i", "login"]),
+        "unshare" => has(&["w", "wd"]),
+        "systemd-run" => !has(&["scope", "same-dir", "d"]),
+        _ => false,
+    };
+    if moved {
+        walk.place.enter(&Arg::open(""));
+    }
+    let hidden = match call.name() {
+        "chroot" => operands.first().is_some_and(|root| root.value() != Some("/")),
+        "sudo" => has(&["R", "chroot"]),
+        "unshare" => has(&["R", "root"]),
+        "nsenter" => has(&["a", "all", "m", "mount", "r", "w"]),
+        _ => false,
+    };
+    if hidden {
+        call.doubt(walk, "shows a program other files under the same names");
     }
 }
 
@@ -158,39 +183,43 @@ fn env(walk: &mut Walk, call: &Call<'_>) {
     inner(walk, call, args.get(skip..).unwrap_or_default());
 }
 
+/// Options of `xargs`.
+const XARGS: Spec = Spec {
+    flags: "0oprtxe",
+    values: "adEILnPs",
+    long_flags: &[
+        "null",
+        "no-run-if-empty",
+        "verbose",
+        "exit",
+        "open-tty",
+        "interactive",
+        "help",
+        "version",
+        "show-limits",
+    ],
+    long_values: &[
+        "arg-file",
+        "delimiter",
+        "max-args",
+        "max-procs",
+        "max-chars",
+        "replace",
+        "max-lines",
+        "process-slot-var",
+    ],
+};
+
 fn xargs(walk: &mut Walk, call: &Call<'_>) {
-    let spec = Spec {
-        flags: "0oprtxe",
-        values: "adEILnPs",
-        long_flags: &[
-            "null",
-            "no-run-if-empty",
-            "verbose",
-            "exit",
-            "open-tty",
-            "interactive",
-            "help",
-            "version",
-            "show-limits",
-        ],
-        long_values: &[
-            "arg-file",
-            "delimiter",
-            "max-args",
-            "max-procs",
-            "max-chars",
-            "replace",
-            "max-lines",
-            "process-slot-var",
-        ],
-    };
-    let Some((given, at)) = options::leading(call.args, spec) else {
+    let Some((given, at)) = options::leading(call.args, XARGS) else {
         call.doubt(walk, "runs a program behind options that are not analysed");
         return;
     };
     let has = |names: [&str; 2]| given.iter().any(|option| names.contains(&option.name.as_str()));
     let replaced = given.iter().find(|option| matches!(option.name.as_str(), "I" | "replace"));
     let rest = call.args.get(at..).unwrap_or_default();
+    let listed = given.iter().filter(|option| matches!(option.name.as_str(), "a" | "arg-file"));
+    listed.filter_map(|option| option.value.as_ref()).for_each(|file| read(walk, call, file));
     let from_find = has(["0", "null"]) && !has(["a", "arg-file"]);
     let read: Vec<Arg> = match call.input {
         Input::Paths(paths) if from_find => paths.clone(),
@@ -215,6 +244,10 @@ fn xargs(walk: &mut Walk, call: &Call<'_>) {
         args.extend(read);
     }
     walk.run(args, &Input::Computed);
+}
+
+fn read(walk: &mut Walk, call: &Call<'_>, file: &Arg) {
+    walk.file_touch(file, FileEffect::READ, Some(call.program));
 }
 
 fn su(walk: &mut Walk, call: &Call<'_>) {

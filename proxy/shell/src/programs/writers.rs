@@ -28,6 +28,7 @@ pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> bool {
         "patch" => {
             if call.demands_literals(walk) {
                 walk.file_touch(&Arg::exact("."), FileEffect::WRITE.whole(true), Some(call.program));
+                write(walk, call, "BDdFgipVYz");
             }
         }
         _ => return false,
@@ -46,9 +47,26 @@ fn attributes(walk: &mut Walk, call: &Call<'_>) {
         .args
         .iter()
         .any(|arg| has_short(arg, 'R', "") || is_long(arg, "recursive", 3) || arg.may_be_option());
-    let by_reference = call.args.iter().any(|arg| is_long(arg, "reference", 3));
-    for file in operands(call.args, "mxnvs").into_iter().skip(usize::from(!by_reference)) {
+    let values = match call.name() {
+        "setfacl" => "mxMX",
+        "setfattr" => "nvx",
+        "chcon" => "lrtu",
+        _ => "",
+    };
+    let files = operands(call.args, values);
+    for file in files.into_iter().skip(usize::from(says_what_first(call))) {
         walk.file_touch(file, FileEffect::ATTRIBUTES.whole(whole), Some(call.program));
+    }
+}
+
+/// Whether the first operand says what becomes of the others; it may be an option (`chmod -x`), or in a file.
+fn says_what_first(call: &Call<'_>) -> bool {
+    let mode = |arg: &Arg| arg.is_option() && arg.text.chars().all(|c| "-rwxXstugo,+=".contains(c));
+    match call.name() {
+        "chmod" if call.args.iter().any(mode) => false,
+        "chattr" => !call.args.first().is_some_and(Arg::is_option),
+        "setfacl" | "setfattr" | "restorecon" => false,
+        _ => !call.args.iter().any(|arg| is_long(arg, "reference", 3)),
     }
 }
 
@@ -112,7 +130,7 @@ fn crontab(walk: &mut Walk, call: &Call<'_>) {
         return;
     }
     if flags('r') {
-        walk.found.file(FileEffect::REMOVE, "crontab".to_owned(), Some(call.program));
+        walk.found.file(FileEffect::REMOVE, ("crontab".to_owned(), Sort::Exact), Some(call.program));
         return;
     }
     call.doubt(walk, "installs commands that run later");

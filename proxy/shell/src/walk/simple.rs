@@ -163,11 +163,9 @@ impl Walk {
             return;
         }
         let device = path.text.starts_with("/dev/");
-        let done = done.whole(
-            path.sort == Sort::Open
-                || path.sort == Sort::Tree
-                || (device && done.effect == FileEffect::WRITE.effect),
-        );
+        let done = done
+            .whole(path.sort == Sort::Open || path.sort == Sort::Tree)
+            .device(device && done.effect == FileEffect::WRITE.effect);
         self.doubt_path(path);
         let names = match path.sort {
             Sort::Open => vec![anywhere(&path.text)],
@@ -178,7 +176,7 @@ impl Walk {
             if done.effect == FileEffect::WRITE.effect {
                 self.written.insert(name.clone());
             }
-            self.found.file(done, name, by);
+            self.found.file(done, (name, path.sort), by);
         }
     }
 

@@ -21,6 +21,11 @@ pub(crate) fn commands() -> Vec<String> {
 }
 
 fn policy() -> PolicySet {
+    compiled(POLICY)
+}
+
+/// A policy of these YAML lines of its `spec`.
+pub(crate) fn compiled(spec: &str) -> PolicySet {
     let facts = ResourceFacts {
         namespace: "shop".to_owned(),
         name: "web".to_owned(),
@@ -28,12 +33,12 @@ fn policy() -> PolicySet {
         protocol: "ssh".to_owned(),
         roles: vec!["deploy".to_owned()],
     };
-    let mut policy = Policy::new("agents", serde_yaml_ng::from_str(POLICY).unwrap());
+    let mut policy = Policy::new("agents", serde_yaml_ng::from_str(spec).unwrap());
     policy.metadata.namespace = Some("shop".to_owned());
     compile(&facts, &[policy]).unwrap()
 }
 
-fn judged(policy: &PolicySet, line: &str) -> Verdict {
+pub(crate) fn judged(policy: &PolicySet, line: &str) -> Verdict {
     let identity = Identity {
         issuer: "https://idp.example".to_owned(),
         subject: "agent".to_owned(),

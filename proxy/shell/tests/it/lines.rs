@@ -31,7 +31,11 @@ fn last(lines: &[String]) -> Command {
 /// What is done to files, without the programs that do it.
 fn files(command: &Command) -> Vec<String> {
     let (Effects::Known(touches) | Effects::Unknown { touches, .. }) = &command.reading.effects;
-    touches.iter().filter(|touch| touch.object == "file").map(ToString::to_string).collect()
+    touches
+        .iter()
+        .filter(|touch| matches!(touch.object, "file" | "files" | "tree"))
+        .map(ToString::to_string)
+        .collect()
 }
 
 #[test]

@@ -5,5 +5,6 @@
 mod destructive;
 mod everyday;
 mod lines;
+mod paths;
 mod properties;
 mod victim;

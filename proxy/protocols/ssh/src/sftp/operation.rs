@@ -117,6 +117,10 @@ fn symlink(id: u32, fields: &mut Fields<'_>) -> Result<Asked, SftpError> {
         touches.push(touch(WRITES, there.clone()));
     }
     touches.push(touch(READS, there));
+    // a name of a directory is one of everything below it
+    for touch in touches.iter_mut().filter(|touch| touch.name != link) {
+        touch.object = "tree";
+    }
     Ok(Asked::Operation(Operation { id, name: "symlink", touches, opening: 0, opens: None }))
 }
 

@@ -44,6 +44,37 @@ async fn an_allowed_command_runs_masked_and_is_recorded_as_the_client_saw_it() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_denied_is_denied_by_every_name_that_the_hosts_shell_would_find_it_by() {
+    let Some(gateway) = Gateway::start(POLICY).await else { return };
+    let (dir, rules) = (gateway.path().display(), POLICY.replace("masking:", ""));
+    let rules = rules.split("- {detectors").next().unwrap();
+    gateway.put_in_force(&format!(
+        "{rules}- {{name: secret, action: Deny, ssh: {{paths: ['{dir}/secret', '{dir}/d/**']}}}}\n"
+    ));
+    std::fs::write(gateway.path().join("secret"), "what nobody reads\n").unwrap();
+    std::fs::write(gateway.path().join("plain"), "what anybody reads\n").unwrap();
+    std::fs::create_dir(gateway.path().join("d")).unwrap();
+    std::fs::write(gateway.path().join("d/secret"), "what nobody reads\n").unwrap();
+    for line in [
+        format!("cat {dir}/secr*"),
+        format!("cat {dir}/[s]ecre?"),
+        format!("cat {dir}/{{plain,secret}}"),
+        format!("cat {dir}/?/*"),
+        format!("cat /proc/self/root{dir}/secret"),
+        format!("grep -r . {dir}"),
+        format!("cd {dir} && tail *"),
+        format!("xxd {dir}/s*"),
+        format!("rm -r {dir}/d*"),
+    ] {
+        let ran = gateway.run(&line).await;
+        assert_eq!((ran.code, ran.out.as_str()), (Some(126), ""), "{line}: {ran:?}");
+        assert!(ran.err.contains("by rule secret"), "{line}: {ran:?}");
+    }
+    let ran = gateway.run(&format!("cat {dir}/plai?")).await;
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), "what anybody reads\n"), "{ran:?}");
+}
+
+#[tokio::test]
 async fn a_denied_command_never_reaches_the_host_and_names_its_rule() {
     let Some(gateway) = Gateway::start(POLICY).await else { return };
     let kept = gateway.path().join("kept");

@@ -1,0 +1,81 @@
+//! The arguments that a program is given.
+
+use crds::v1alpha1::RuleAction;
+
+use crate::compile::glob::{Glob, Word};
+
+/// One word of a command line behind the program's.
+#[derive(Debug)]
+pub(super) enum Given<'a> {
+    /// This argument.
+    Value(&'a str),
+    /// One argument or more, each of which is one of these; the text, if there is no such file.
+    Words(&'a str, Vec<Word>),
+}
+
+impl<'a> Given<'a> {
+    pub(super) fn values(args: &'a [String]) -> Vec<Self> {
+        args.iter().map(|arg| Self::Value(arg)).collect()
+    }
+
+    pub(super) fn all(args: &'a [String], patterns: &[usize]) -> Vec<Self> {
+        let given = |(at, arg): (usize, &'a String)| {
+            if patterns.contains(&at) { Self::Words(arg, Word::pattern(arg)) } else { Self::Value(arg) }
+        };
+        args.iter().enumerate().map(given).collect()
+    }
+
+    /// Whether an argument may be what the pattern matches; for an `Allow`, whether each is.
+    pub(super) fn is(&self, glob: &Glob, action: RuleAction) -> bool {
+        match (self, action) {
+            (Self::Value(text), _) => glob.matches(text),
+            (Self::Words(text, words), RuleAction::Allow) => {
+                glob.matches(text) && words.iter().all(|word| glob.covers(word))
+            }
+            (Self::Words(text, words), RuleAction::Deny | RuleAction::Hold) => {
+                glob.matches(text) || words.iter().any(|word| glob.may_match(word))
+            }
+        }
+    }
+
+    /// Whether it may be a cluster of short options with this letter.
+    pub(super) fn may_be_option(&self, letter: char) -> bool {
+        self.is(&Glob::new(&format!("-*{letter}*")), RuleAction::Deny)
+            && !matches!(self, Self::Words(text, _) if text.starts_with("--"))
+    }
+}
+
+/// Whether the arguments may be these words; for an `Allow`, whether they can be no others. `open`: more may follow.
+pub(super) fn are(given: &[Given<'_>], words: &[Glob], open: bool, action: RuleAction) -> bool {
+    // so many of the words may have been given
+    let mut reached = vec![false; words.len() + 1];
+    if let Some(first) = reached.first_mut() {
+        *first = true;
+    }
+    for arg in given {
+        let mut next = vec![false; reached.len()];
+        if let (Some(all), Some(reached)) = (next.last_mut(), reached.last()) {
+            *all = open && *reached;
+        }
+        let several = match (arg, action) {
+            // how many there are is not known
+            (Given::Words(..), RuleAction::Allow) => {
+                reached = next;
+                continue;
+            }
+            (Given::Words(..), RuleAction::Deny | RuleAction::Hold) => true,
+            (Given::Value(_), _) => false,
+        };
+        for (at, word) in words.iter().enumerate() {
+            let from = |places: &[bool]| places.get(at).copied().unwrap_or(false);
+            if (from(&reached) || several && from(&next))
+                && arg.is(word, action)
+                && let Some(place) = next.get_mut(at + 1)
+            {
+                *place = true;
+            }
+        }
+        reached = next;
+    }
+    reached.last().copied().unwrap_or(false)
+}
