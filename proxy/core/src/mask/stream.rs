@@ -1,4 +1,4 @@
-//! Masking of a stream whose pieces end anywhere: COPY data, later terminals.
+//! Masking of a stream whose pieces end anywhere: COPY data, terminals.
 //!
 //! A line is released when it has ended; of a line that does not end, all but what a finding could still reach. A
 //! private key is held until its end, and hidden without end if it is longer than any key. What comes out depends on
@@ -35,12 +35,30 @@ pub struct StreamMasker {
     /// How many bytes of `held` are released.
     released: usize,
     state: State,
+    /// What ends a line.
+    ends: &'static [u8],
 }
+
+/// What a terminal sends for Enter (`\r`), for `\n` that is pasted, and for the keys that have what was typed so far
+/// read as well: `^D`, and `^O` of readline.
+const TYPED: &[u8] = b"\r\n\x04\x0f";
 
 impl StreamMasker {
     /// A stream masked by the detectors of `masker`.
     pub fn new(masker: Masker) -> Self {
-        Self { masker, counts: MaskCounts::default(), held: Vec::new(), released: 0, state: State::Lines }
+        Self {
+            masker,
+            counts: MaskCounts::default(),
+            held: Vec::new(),
+            released: 0,
+            state: State::Lines,
+            ends: b"\n",
+        }
+    }
+
+    /// What is typed at a terminal, masked by the detectors of `masker`: there Enter ends a line.
+    pub fn of_terminal(masker: Masker) -> Self {
+        Self { ends: TYPED, ..Self::new(masker) }
     }
 
     /// What was masked so far.
@@ -58,7 +76,7 @@ impl StreamMasker {
         while !rest.is_empty() {
             let room = LINE_LIMIT.saturating_sub(self.held.len() - self.released).max(1);
             let near = rest.get(..room).unwrap_or(rest);
-            let length = near.iter().position(|b| *b == b'\n').map_or(near.len(), |at| at + 1);
+            let length = near.iter().position(|b| self.ends.contains(b)).map_or(near.len(), |at| at + 1);
             let (piece, after) = rest.split_at(length);
             rest = after;
             self.held.extend_from_slice(piece);
@@ -92,15 +110,15 @@ impl StreamMasker {
     }
 
     fn settle(&mut self, out: &mut Vec<u8>) {
-        let is_line = self.held.last() == Some(&b'\n');
+        let end = self.held.last().copied().filter(|last| self.ends.contains(last));
         match self.state {
-            State::Lines if is_line => self.line(out),
+            State::Lines if end.is_some() => self.line(out),
             State::Lines if self.held.len() - self.released >= LINE_LIMIT => self.part(out),
             State::Lines => {}
             State::Key => self.key(),
             State::Line => {
-                if is_line {
-                    out.push(b'\n');
+                if let Some(end) = end {
+                    out.push(end);
                     self.state = State::Lines;
                 }
                 self.forget();

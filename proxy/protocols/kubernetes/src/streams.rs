@@ -92,6 +92,16 @@ impl Context {
     }
 }
 
+/// Puts input on record that waits for the end of its line, time and again. Ends only where it cannot be recorded.
+async fn stills(tape: &tokio::sync::Mutex<&mut tape::Tape>) -> StreamError {
+    loop {
+        tokio::time::sleep(tape::STILL).await;
+        if let Err(refusal) = tape.lock().await.still().await {
+            return refusal.into();
+        }
+    }
+}
+
 /// How long the other side may take once one has gone.
 const PARTING: Duration = Duration::from_secs(5);
 
@@ -179,7 +189,7 @@ where
         is_interactive: false,
         message_bytes: 1 << 20,
     };
-    let mut tape = tape::Tape::new(session, permit);
+    let mut tape = tape::Tape::new(session, permit, tape::Typed::Elsewhere);
     tape.copies_on(proxy_audit::stream::Channel::STDIN);
     let relayed = match wire {
         Wire::WebSocket => {

@@ -18,6 +18,28 @@ fn key(lines: usize) -> String {
     format!("-----BEGIN PRIVATE KEY-----\n{body}-----END PRIVATE KEY-----\n")
 }
 
+#[test]
+fn enter_ends_a_line_that_is_typed_and_none_of_a_key_that_is_pasted() {
+    let mut stream = StreamMasker::of_terminal(everything());
+    let mut out = Vec::new();
+    stream.push(b"ls -l", &mut out);
+    assert_eq!(out, b"");
+    stream.push(b"\rmail ann@example.com\x04", &mut out);
+    assert_eq!(out, b"ls -l\rmail [MASKED:email]\x04");
+    for ends in ["\r", "\r\n", "\n"] {
+        let pasted = format!("cat >key{ends}{}exit{ends}", key(3).replace('\n', ends));
+        for step in [1, 7, pasted.len()] {
+            let (mut stream, mut out) = (StreamMasker::of_terminal(everything()), Vec::new());
+            for piece in pasted.as_bytes().chunks(step) {
+                stream.push(piece, &mut out);
+            }
+            stream.finish(&mut out);
+            let out = String::from_utf8(out).expect("UTF-8");
+            assert_eq!(out, format!("cat >key{ends}[MASKED:private-key]{ends}exit{ends}"));
+        }
+    }
+}
+
 fn inputs() -> Vec<String> {
     vec![
         "1\tann@example.com\t4111 1111 1111 1111\n2\tbob@example.org\t\\N\n".into(),

@@ -11,7 +11,7 @@ mod frame;
 mod up;
 
 use super::tape::Tape;
-use super::{Context, Quiet, Role, StreamError};
+use super::{Context, Quiet, Role, StreamError, stills};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use tokio::io::{AsyncRead, AsyncWrite, BufReader};
@@ -43,6 +43,7 @@ where
             ended = &mut down => ended,
             // what the API server still says, nobody hears
             ended = &mut up => ended,
+            unrecorded = stills(&tape) => Err(unrecorded),
             () = context.running.over().cancelled() => Err(StreamError::Ended),
         }
     };

@@ -8,8 +8,9 @@ use proxy_audit::stream::{Channel, StreamEncoder, StreamEvent};
 use proxy_core::gate::{End, EndKind, Permit};
 use proxy_core::mask::{MaskCounts, Masker, StreamMasker};
 use proxy_core::refusal::Refusal;
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio_util::task::TaskTracker;
 
 /// The recording of one command. What it takes is on record before it returns.
@@ -25,10 +26,23 @@ pub(super) struct Tape {
     failed: bool,
     /// Of a copy: on which channel its archive goes through.
     archive: Option<(Channel, Archive)>,
+    /// What is sent on as it is, by the stream's number on the wire and its channel. They are the tape's own, so that
+    /// what they hold is on record however the stream ends.
+    copies: BTreeMap<(u32, Channel), Copy>,
+    typed: Typed,
+}
+
+/// Where input comes from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Typed {
+    /// Somebody's terminal, which sends `\r` for Enter.
+    AtTerminal,
+    /// Any other place.
+    Elsewhere,
 }
 
 impl Tape {
-    pub(super) fn new(session: Arc<Session>, permit: Permit) -> Self {
+    pub(super) fn new(session: Arc<Session>, permit: Permit, typed: Typed) -> Self {
         Self {
             session,
             permit,
@@ -39,6 +53,8 @@ impl Tape {
             exit: None,
             failed: false,
             archive: None,
+            copies: BTreeMap::new(),
+            typed,
         }
     }
 
@@ -115,11 +131,67 @@ impl Tape {
         }
     }
 
+    /// Records a masked copy of bytes that are sent on as they are.
+    ///
+    /// # Errors
+    /// They cannot be recorded.
+    pub(super) async fn copy(&mut self, stream: u32, channel: Channel, bytes: &[u8]) -> Result<(), Refusal> {
+        self.follow(channel, bytes);
+        let (masker, typed) = (self.permit.masker(), self.typed);
+        let copy = self.copies.entry((stream, channel)).or_insert_with(|| Copy::new(masker, typed));
+        let out = copy.push(bytes);
+        self.data(channel, &out).await
+    }
+
+    /// Nothing more comes on a channel of a stream.
+    ///
+    /// # Errors
+    /// What was held of it cannot be recorded.
+    pub(super) async fn copied(&mut self, stream: u32, channel: Channel) -> Result<(), Refusal> {
+        self.settle(|key, copy| if *key == (stream, channel) { copy.finish() } else { Vec::new() }).await?;
+        self.copies.remove(&(stream, channel));
+        Ok(())
+    }
+
+    /// Nothing more comes on any channel of these streams.
+    ///
+    /// # Errors
+    /// What was held of them cannot be recorded.
+    pub(super) async fn forget(&mut self, is_over: impl Fn(u32) -> bool) -> Result<(), Refusal> {
+        self.settle(|(stream, _), copy| if is_over(*stream) { copy.finish() } else { Vec::new() }).await?;
+        self.copies.retain(|(stream, _), _| !is_over(*stream));
+        Ok(())
+    }
+
+    /// Records what has waited for the end of its line for [`STILL`]. What is typed waits on: people pause within a
+    /// word, and nothing is run before Enter.
+    ///
+    /// # Errors
+    /// It cannot be recorded.
+    pub(super) async fn still(&mut self) -> Result<(), Refusal> {
+        match self.typed {
+            Typed::AtTerminal => Ok(()),
+            Typed::Elsewhere => self.settle(|_, copy| copy.still()).await,
+        }
+    }
+
+    /// Records what copies give out.
+    async fn settle(&mut self, give: impl Fn(&(u32, Channel), &mut Copy) -> Vec<u8>) -> Result<(), Refusal> {
+        for (key, copy) in &mut self.copies {
+            let out = give(key, copy);
+            if !out.is_empty() {
+                self.encoder.data(self.since.elapsed(), key.1, &out, &mut self.frames);
+            }
+        }
+        if self.frames.is_empty() { Ok(()) } else { self.write().await }
+    }
+
     /// Records how it ended.
     ///
     /// # Errors
     /// That cannot be recorded.
     pub(super) async fn finish(mut self, whole: bool, tasks: &TaskTracker) -> Result<(), Failure> {
+        self.forget(|_| true).await?;
         if let Some((channel, mut archive)) = self.archive.take()
             && let Some(file) = archive.finish()
         {
@@ -149,36 +221,42 @@ impl Tape {
 
 /// A masked copy of what is sent on as it is.
 #[derive(Debug)]
-pub(super) struct Copy {
-    channel: Channel,
+struct Copy {
     masker: StreamMasker,
-    out: Vec<u8>,
+    /// When something came last.
+    last: Instant,
 }
 
+/// After so long without more, input that has no end of line is put on record as it is: a program may act on it.
+pub(super) const STILL: Duration = Duration::from_secs(1);
+
 impl Copy {
-    pub(super) fn new(channel: Channel, masker: Masker) -> Self {
-        Self { channel, masker: StreamMasker::new(masker), out: Vec::new() }
+    fn new(masker: &Masker, typed: Typed) -> Self {
+        let masker = match typed {
+            Typed::AtTerminal => StreamMasker::of_terminal(masker.clone()),
+            Typed::Elsewhere => StreamMasker::new(masker.clone()),
+        };
+        Self { masker, last: Instant::now() }
     }
 
-    /// # Errors
-    /// It cannot be recorded.
-    pub(super) async fn push(&mut self, bytes: &[u8], tape: &mut Tape) -> Result<(), Refusal> {
-        tape.follow(self.channel, bytes);
-        self.masker.push(bytes, &mut self.out);
-        self.write(tape).await
+    fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
+        self.last = Instant::now();
+        let mut out = Vec::new();
+        self.masker.push(bytes, &mut out);
+        out
     }
 
-    /// The stream has ended.
-    ///
-    /// # Errors
-    /// That cannot be recorded.
-    pub(super) async fn finish(&mut self, tape: &mut Tape) -> Result<(), Refusal> {
-        self.masker.finish(&mut self.out);
-        self.write(tape).await
+    fn still(&mut self) -> Vec<u8> {
+        let mut out = Vec::new();
+        if self.masker.holds() && self.last.elapsed() >= STILL {
+            self.masker.quiet(&mut out);
+        }
+        out
     }
 
-    async fn write(&mut self, tape: &mut Tape) -> Result<(), Refusal> {
-        let out = std::mem::take(&mut self.out);
-        tape.data(self.channel, &out).await
+    fn finish(&mut self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.masker.finish(&mut out);
+        out
     }
 }

@@ -1,7 +1,7 @@
 //! Leaving HTTP: which upgrades are spoken, the 101s of both sides, and the task that relays what follows.
 
 use super::channels::Channels;
-use super::tape::Tape;
+use super::tape::{Tape, Typed};
 use super::{Context, PARTING, archive, events, spdy, websocket};
 use crate::connection::Connection;
 use crate::mask::Masks;
@@ -130,7 +130,8 @@ pub(crate) async fn open(
     let tasks = connection.streams.clone();
     let is_program = info.subresource == "exec";
     connection.streams.spawn(async move {
-        let mut tape = Tape::new(session, permit);
+        let typed = if info.flag("tty") { Typed::AtTerminal } else { Typed::Elsewhere };
+        let mut tape = Tape::new(session, permit, typed);
         let command: Vec<&str> = info.parameters("command").collect();
         if let Some(channel) = archive::copied_on(&command).filter(|_| is_program) {
             tape.copies_on(channel);

@@ -2,8 +2,8 @@
 
 use super::channels::{CLOSE, Channels};
 use super::output::{self, Output, QUIET};
-use super::tape::{Copy, Tape};
-use super::{Context, PARTING, Quiet, Role, StreamError};
+use super::tape::Tape;
+use super::{Context, PARTING, Quiet, Role, StreamError, stills};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{Sink, SinkExt as _, StreamExt as _};
@@ -57,7 +57,7 @@ where
     let (mut to_client, from_client) = accepted(client, context.message_bytes).await.split();
     let (to_server, from_server) = connected(server, context.message_bytes).await.split();
     let (tape, quiet) = (Mutex::new(tape), Quiet::default());
-    let mut down = Down { channels, tape: &tape, outputs: BTreeMap::new(), copies: BTreeMap::new() };
+    let mut down = Down { channels, tape: &tape, outputs: BTreeMap::new() };
     let ended = {
         let up = upwards(from_client, to_server, channels, (&tape, &quiet));
         let down = downwards(from_server, &mut to_client, &mut down, (context.is_interactive, &quiet));
@@ -69,6 +69,7 @@ where
                 Ok(()) => tokio::time::timeout(PARTING, down).await.unwrap_or(Ok(())),
                 Err(error) => Err(error),
             },
+            unrecorded = stills(&tape) => Err(unrecorded),
             () = context.running.over().cancelled() => Err(StreamError::Ended),
         }
     };
@@ -106,19 +107,13 @@ where
     C: AsyncRead + AsyncWrite + Unpin,
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut copies: BTreeMap<u8, Copy> = BTreeMap::new();
-    match send_on(&mut from, &mut to, channels, (tape, &mut copies, quiet)).await {
+    match send_on(&mut from, &mut to, channels, (tape, quiet)).await {
         Err(StreamError::Unheard(error)) => {
             tracing::debug!(error = %Chain(&error), "the client speaks on after the API server has gone");
             while !matches!(from.next().await, None | Some(Ok(Message::Close(_)) | Err(_))) {}
         }
         ended => ended?,
     }
-    let mut tape = tape.lock().await;
-    for copy in copies.values_mut() {
-        copy.finish(&mut tape).await?;
-    }
-    drop(tape);
     part(&mut to).await;
     Ok(())
 }
@@ -127,7 +122,7 @@ async fn send_on<C, S>(
     from: &mut SplitStream<WebSocketStream<C>>,
     to: &mut SplitSink<WebSocketStream<S>, Message>,
     channels: Channels,
-    (tape, copies, quiet): (&Mutex<&mut Tape>, &mut BTreeMap<u8, Copy>, &Quiet),
+    (tape, quiet): (&Mutex<&mut Tape>, &Quiet),
 ) -> Result<(), StreamError>
 where
     C: AsyncRead + AsyncWrite + Unpin,
@@ -154,19 +149,15 @@ where
         let Some((channel, payload)) = data.split_first() else { continue };
         let mut tape = tape.lock().await;
         match channels.of_client(*channel) {
-            Some(Role::Input) => copy(copies, 0, Channel::STDIN, &tape).push(payload, &mut tape).await?,
-            Some(Role::Tunnel(own)) => {
-                copy(copies, *channel, own, &tape).push(payload, &mut tape).await?;
-            }
+            Some(Role::Input) => tape.copy(0, Channel::STDIN, payload).await?,
+            Some(Role::Tunnel(own)) => tape.copy(u32::from(*channel), own, payload).await?,
             Some(Role::Resize) => {
                 if let Some(size) = output::size(payload) {
                     tape.event(&size).await?;
                 }
             }
             None if *channel == CLOSE => {
-                for copy in copies.values_mut() {
-                    copy.finish(&mut tape).await?;
-                }
+                tape.copied(0, Channel::STDIN).await?;
                 let closed = payload.first().copied().unwrap_or_default();
                 tape.event(&StreamEvent::End(Channel(closed))).await?;
             }
@@ -180,16 +171,11 @@ where
     Ok(())
 }
 
-fn copy<'a>(copies: &'a mut BTreeMap<u8, Copy>, key: u8, channel: Channel, tape: &Tape) -> &'a mut Copy {
-    copies.entry(key).or_insert_with(|| Copy::new(channel, tape.masker().clone()))
-}
-
 /// The way to the client.
 struct Down<'a, 't> {
     channels: Channels,
     tape: &'a Mutex<&'t mut Tape>,
     outputs: BTreeMap<u8, Output>,
-    copies: BTreeMap<u8, Copy>,
 }
 
 async fn downwards<C, S>(
@@ -250,7 +236,7 @@ impl Down<'_, '_> {
             }
             Some(Role::Tunnel(own)) => {
                 let mut tape = self.tape.lock().await;
-                copy(&mut self.copies, *channel, own, &tape).push(payload, &mut tape).await?;
+                tape.copy(u32::from(*channel), own, payload).await?;
                 Bytes::copy_from_slice(payload)
             }
             // "closed", of v5: what it is about is whole
@@ -300,12 +286,7 @@ impl Down<'_, '_> {
     where
         W: Sink<Message, Error = Error> + Unpin,
     {
-        self.release(to, |_| true).await?;
-        let mut tape = self.tape.lock().await;
-        for copy in self.copies.values_mut() {
-            copy.finish(&mut tape).await?;
-        }
-        Ok(())
+        self.release(to, |_| true).await
     }
 }
 

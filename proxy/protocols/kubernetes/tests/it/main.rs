@@ -6,6 +6,7 @@ mod blocking;
 mod exec;
 mod gateway;
 mod holds;
+mod inputs;
 mod partings;
 mod reads;
 mod request_oracle;

@@ -14,13 +14,13 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 
 pub(crate) const ALLOW: &str = "rules: [{name: all, action: Allow, kubernetes: {}}]\nmasking: [{detectors: [Secrets], with: {type: \
                      Redact}}]";
-const NONE: &str = "rules: [{name: none, action: Deny}]";
+pub(crate) const NONE: &str = "rules: [{name: none, action: Deny}]";
 pub(crate) const SUCCESS: &[u8] = b"\x03{\"metadata\":{},\"status\":\"Success\"}";
 
 pub(crate) type Socket = WebSocketStream<Handed>;
 
 /// Both ends of a stream through the gateway.
-async fn ends(
+pub(crate) async fn ends(
     gateway: &Gateway,
     subresource: &str,
     query: &str,
@@ -106,16 +106,13 @@ async fn attach_gives_what_comes_and_records_the_terminals_sizes() {
     server.close(None).await.unwrap();
     assert_eq!(hear(&mut client, 3).await, SUCCESS[1..]);
     gateway.wait_for_log("ok: create pods/attach").await;
-    let sizes: Vec<_> = gateway
-        .recorded()
-        .into_iter()
-        .filter(|event| matches!(event, StreamEvent::Resize { .. } | StreamEvent::Exit(_)))
-        .collect();
     assert_eq!(
-        sizes,
+        gateway.recorded(),
         [
             StreamEvent::Resize { columns: 80, rows: 24 },
             StreamEvent::Resize { columns: 99, rows: 50 },
+            StreamEvent::Data { channel: Channel::STDOUT, bytes: Bytes::from_static(b"/ # ") },
+            StreamEvent::Data { channel: Channel::STDIN, bytes: Bytes::from_static(b"exit\r") },
             StreamEvent::Exit(0),
         ]
     );
@@ -205,7 +202,7 @@ async fn a_session_that_ends_while_its_client_reads_nothing_does_not_stay() {
 }
 
 /// Opens the two streams of a connection through a forwarded port.
-async fn forward(client: &mut Side<Handed>, server: &mut Side<Handed>, first: u32) {
+pub(crate) async fn forward(client: &mut Side<Handed>, server: &mut Side<Handed>, first: u32) {
     let id = first.to_string();
     for (stream, kind) in [(first, "error"), (first + 2, "data")] {
         let headers = [("streamtype", kind), ("port", "80"), ("requestid", id.as_str())];

@@ -4,7 +4,7 @@ use super::frame::{self, FIN, Head, Writer};
 use super::{From, Quiet, Role, StreamError, Streams};
 use crate::streams::headers::Inflater;
 use crate::streams::output::{self, Output, QUIET};
-use crate::streams::tape::{Copy, Tape};
+use crate::streams::tape::Tape;
 use proxy_audit::stream::Channel;
 use proxy_core::mask::MaskCounts;
 use std::borrow::Cow;
@@ -17,7 +17,6 @@ pub(super) struct Down<'a, 't, W> {
     streams: &'a Streams,
     tape: &'a Mutex<&'t mut Tape>,
     outputs: HashMap<u32, Output>,
-    copies: HashMap<u32, Copy>,
     inflater: Inflater,
     /// What came on the error stream so far.
     outcome: Vec<u8>,
@@ -36,7 +35,6 @@ impl<'a, 't, W: AsyncWrite + Unpin> Down<'a, 't, W> {
             streams,
             tape,
             outputs: HashMap::new(),
-            copies: HashMap::new(),
             inflater: Inflater::new(),
             outcome: Vec::new(),
             is_interactive,
@@ -85,6 +83,7 @@ impl<'a, 't, W: AsyncWrite + Unpin> Down<'a, 't, W> {
                 let stream = frame::stream(payload)?;
                 self.end(stream, 0).await?;
                 self.streams.reset(stream);
+                self.tape.lock().await.forget(|id| id == stream).await?;
                 Ok(())
             }
             // settings, pings; and after a GOAWAY, the streams that are open go on
@@ -139,10 +138,7 @@ impl<'a, 't, W: AsyncWrite + Unpin> Down<'a, 't, W> {
                 if released.is_empty() { Ok(()) } else { self.to.data(stream, 0, &released).await }
             }
             Some(Role::Tunnel(Channel(channel))) => {
-                let own = Channel(channel.saturating_add(1));
-                let masker = tape.masker().clone();
-                let copy = self.copies.entry(stream).or_insert_with(|| Copy::new(own, masker));
-                copy.push(piece, &mut tape).await?;
+                tape.copy(stream, answering(channel), piece).await?;
                 drop(tape);
                 self.to.data(stream, 0, piece).await
             }
@@ -169,10 +165,8 @@ impl<'a, 't, W: AsyncWrite + Unpin> Down<'a, 't, W> {
                 Some(mut output) => output.finish(*self.tape.lock().await).await?,
                 None => Vec::new(),
             },
-            Some(Role::Tunnel(_)) => {
-                if let Some(mut copy) = self.copies.remove(&stream) {
-                    copy.finish(*self.tape.lock().await).await?;
-                }
+            Some(Role::Tunnel(Channel(channel))) => {
+                self.tape.lock().await.copied(stream, answering(channel)).await?;
                 Vec::new()
             }
             Some(Role::Input | Role::Resize) | None => Vec::new(),
@@ -202,10 +196,7 @@ impl<'a, 't, W: AsyncWrite + Unpin> Down<'a, 't, W> {
         let streams = self.streams;
         let is_gone = |id: &u32| !matches!(streams.get(*id), Ok(Some(_)));
         self.outputs.retain(|id, _| !is_gone(id));
-        for (_, mut copy) in self.copies.extract_if(|id, _| is_gone(id)) {
-            copy.finish(*self.tape.lock().await).await?;
-        }
-        Ok(())
+        Ok(self.tape.lock().await.forget(|id| is_gone(&id)).await?)
     }
 
     /// Gives out what is held back, says how it ended where the API server did not, and closes.
@@ -226,12 +217,13 @@ impl<'a, 't, W: AsyncWrite + Unpin> Down<'a, 't, W> {
                 self.to.data(*stream, 0, &released).await?;
             }
         }
-        let mut tape = self.tape.lock().await;
-        for copy in self.copies.values_mut() {
-            copy.finish(&mut tape).await?;
-        }
         Ok(())
     }
+}
+
+/// What a port answers on: the channel behind the one that it is asked on.
+const fn answering(channel: u8) -> Channel {
+    Channel(channel.saturating_add(1))
 }
 
 /// Most bytes of an outcome.

@@ -5,10 +5,10 @@ use super::{From, Quiet, Role, StreamError, Streams};
 use crate::streams::channels::tunnel;
 use crate::streams::headers::Inflater;
 use crate::streams::output;
-use crate::streams::tape::{Copy, Tape};
+use crate::streams::tape::Tape;
 use proxy_audit::stream::{Channel, StreamEvent};
 use proxy_core::gate::Chain;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio::sync::Mutex;
 
@@ -17,7 +17,6 @@ pub(super) struct Up<'a, 't, W> {
     streams: &'a Streams,
     tape: &'a Mutex<&'t mut Tape>,
     inflater: Inflater,
-    copies: HashMap<u32, Copy>,
     quiet: &'a Quiet,
     /// Pings that wait until it is quiet, the oldest first.
     pings: VecDeque<([u8; 8], Vec<u8>)>,
@@ -25,15 +24,7 @@ pub(super) struct Up<'a, 't, W> {
 
 impl<'a, 't, W: AsyncWrite + Unpin> Up<'a, 't, W> {
     pub(super) fn new(to: W, streams: &'a Streams, tape: &'a Mutex<&'t mut Tape>, quiet: &'a Quiet) -> Self {
-        Self {
-            to: Writer::new(to),
-            streams,
-            tape,
-            inflater: Inflater::new(),
-            copies: HashMap::new(),
-            quiet,
-            pings: VecDeque::new(),
-        }
+        Self { to: Writer::new(to), streams, tape, inflater: Inflater::new(), quiet, pings: VecDeque::new() }
     }
 
     /// Relays until the client closes.
@@ -48,11 +39,6 @@ impl<'a, 't, W: AsyncWrite + Unpin> Up<'a, 't, W> {
             }
             ended => ended?,
         }
-        let mut tape = self.tape.lock().await;
-        for copy in self.copies.values_mut() {
-            copy.finish(&mut tape).await?;
-        }
-        drop(tape);
         self.to.close().await;
         Ok(())
     }
@@ -112,9 +98,7 @@ impl<'a, 't, W: AsyncWrite + Unpin> Up<'a, 't, W> {
             frame::RST_STREAM => {
                 let stream = frame::stream(payload)?;
                 self.streams.reset(stream);
-                if let Some(mut copy) = self.copies.remove(&stream) {
-                    copy.finish(*self.tape.lock().await).await?;
-                }
+                self.tape.lock().await.forget(|id| id == stream).await?;
                 Ok(())
             }
             // settings, pings, goodbyes
@@ -167,11 +151,9 @@ impl<'a, 't, W: AsyncWrite + Unpin> Up<'a, 't, W> {
             // the API server wants nothing more of it
             None => return Ok(false),
         };
-        let copy = self.copies.entry(stream).or_insert_with(|| Copy::new(channel, tape.masker().clone()));
-        copy.push(piece, &mut tape).await?;
+        tape.copy(stream, channel, piece).await?;
         if is_last {
-            copy.finish(&mut tape).await?;
-            self.copies.remove(&stream);
+            tape.copied(stream, channel).await?;
             tape.event(&StreamEvent::End(channel)).await?;
         }
         Ok(true)

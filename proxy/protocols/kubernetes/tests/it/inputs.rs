@@ -1,0 +1,99 @@
+//! Input on its way to a pod: what of it is on record, and when.
+
+use crate::gateway::Gateway;
+use crate::spdy::{FIN, Heard, Side};
+use crate::streams::{ALLOW, NONE, SUCCESS, binary, ends, forward, program, sockets, spdy};
+use bytes::Bytes;
+use futures_util::{SinkExt as _, StreamExt as _};
+use proxy_audit::stream::{Channel, StreamEvent};
+
+/// What was recorded, by channel.
+fn recorded(gateway: &Gateway) -> Vec<(Channel, Bytes)> {
+    let data =
+        |event| if let StreamEvent::Data { channel, bytes } = event { Some((channel, bytes)) } else { None };
+    gateway.recorded().into_iter().filter_map(data).collect()
+}
+
+fn recorded_on(gateway: &Gateway, wanted: Channel) -> String {
+    let all = recorded(gateway).into_iter();
+    let bytes: Vec<Bytes> = all.filter(|(channel, _)| *channel == wanted).map(|(_, bytes)| bytes).collect();
+    String::from_utf8(bytes.concat()).unwrap()
+}
+
+#[tokio::test]
+async fn what_is_typed_is_on_record_before_its_enter_goes_on_and_whatever_ends_the_stream() {
+    for end in ["the program", "the policy", "the client"] {
+        let gateway = Gateway::start(ALLOW).await;
+        let query = "command=sh&stdin=true&stdout=true&tty=true";
+        let (mut client, mut server) = sockets(&gateway, "exec", query).await;
+        for key in ["r", "m", " ", "f", "\r"] {
+            client.send(binary(&[b"\0", key.as_bytes()].concat())).await.unwrap();
+            server.next().await.unwrap().unwrap();
+        }
+        assert_eq!(recorded_on(&gateway, Channel::STDIN), "rm f\r", "{end}");
+        client.send(binary(b"\0:q")).await.unwrap();
+        server.next().await.unwrap().unwrap();
+        match end {
+            "the program" => {
+                server.send(binary(SUCCESS)).await.unwrap();
+                server.close(None).await.unwrap();
+            }
+            "the policy" => gateway.put_in_force(NONE),
+            _ => client.close(None).await.unwrap(),
+        }
+        drop((client, server));
+        let outcome = if end == "the program" { "ok" } else { "aborted" };
+        gateway.wait_for_log(&format!("{outcome}: create pods/exec")).await;
+        assert_eq!(recorded_on(&gateway, Channel::STDIN), "rm f\r:q", "{end}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_typed_over_spdy_is_on_record_before_its_enter_goes_on() {
+    let gateway = Gateway::start(ALLOW).await;
+    let query = "command=sh&stdin=true&stdout=true&tty=true";
+    let headers = [("upgrade", "SPDY/3.1"), ("x-stream-protocol-version", "v4.channel.k8s.io")];
+    let (client, server) = ends(&gateway, "exec", query, &headers).await;
+    let (mut client, mut server) = (Side::new(client), Side::new(server));
+    program(&mut client, &mut server).await;
+    client.data(3, 0, b"rm f\r").await;
+    assert_eq!(server.hear().await, Some(Heard::Data(3, 0, b"rm f\r".to_vec())));
+    assert_eq!(recorded_on(&gateway, Channel::STDIN), "rm f\r");
+    client.data(3, 0, b":q").await;
+    assert_eq!(server.hear().await, Some(Heard::Data(3, 0, b":q".to_vec())));
+    server.data(1, FIN, &SUCCESS[1..]).await;
+    drop(server);
+    assert_eq!(client.read(1, usize::MAX).await, SUCCESS[1..]);
+    gateway.wait_for_log("ok: create pods/exec").await;
+    assert_eq!(recorded_on(&gateway, Channel::STDIN), "rm f\r:q");
+}
+
+#[tokio::test]
+async fn input_without_an_end_of_line_is_on_record_before_long() {
+    let gateway = Gateway::start(ALLOW).await;
+    let (mut client, _server) = sockets(&gateway, "exec", "command=sh&stdin=true&stdout=true").await;
+    client.send(binary(b"\0head of a script")).await.unwrap();
+    for _ in 0..500 {
+        if recorded_on(&gateway, Channel::STDIN) == "head of a script" {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("it never was");
+}
+
+#[tokio::test]
+async fn what_went_through_a_port_is_on_record_when_the_pod_closes() {
+    let gateway = Gateway::start(ALLOW).await;
+    let (mut client, mut server) = spdy(&gateway, "portforward", "portforward.k8s.io").await;
+    forward(&mut client, &mut server, 1).await;
+    client.data(3, 0, b"no line").await;
+    assert_eq!(server.hear().await, Some(Heard::Data(3, 0, b"no line".to_vec())));
+    server.data(3, 0, b"an answer").await;
+    assert_eq!(client.hear().await, Some(Heard::Data(3, 0, b"an answer".to_vec())));
+    server.leave().await;
+    assert_eq!(client.hear().await, None);
+    gateway.wait_for_log("ok: create pods/portforward").await;
+    let data: Vec<Bytes> = recorded(&gateway).into_iter().map(|(_, bytes)| bytes).collect();
+    assert_eq!(data, [b"no line".as_slice(), b"an answer"]);
+}
