@@ -10,7 +10,7 @@ use anyhow::Result;
 use std::process::Command;
 use tempfile::TempDir;
 
-/// A Collector. It acknowledges a record when the backend has it.
+/// A Collector. It acknowledges a record when the backend has it, unless it has a queue.
 #[derive(Debug)]
 pub struct Collector {
     folder: TempDir,
@@ -33,9 +33,22 @@ impl Collector {
     /// # Errors
     /// It cannot be built or does not start; with what was printed.
     pub fn start(backend: &Backend) -> Result<Self> {
+        Self::start_with("{ enabled: false }", backend)
+    }
+
+    /// As [`Collector::start`], with a queue in memory: it acknowledges what a crash then loses.
+    ///
+    /// # Errors
+    /// As [`Collector::start`].
+    pub fn start_with_queue(backend: &Backend) -> Result<Self> {
+        Self::start_with("{ enabled: true }", backend)
+    }
+
+    fn start_with(queue: &str, backend: &Backend) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let (grpc, http) = (tools::free_port()?, tools::free_port()?);
-        std::fs::write(folder.path().join("config.yaml"), configuration(grpc, http, backend.port()))?;
+        let configuration = configuration((grpc, http), queue, backend.port());
+        std::fs::write(folder.path().join("config.yaml"), configuration)?;
         let process = spawn(&folder)?;
         Ok(Self { folder, process, grpc, http })
     }
@@ -78,7 +91,7 @@ fn spawn(folder: &TempDir) -> Result<Process> {
     Ok(process)
 }
 
-fn configuration(grpc: u16, http: u16, backend: u16) -> String {
+fn configuration((grpc, http): (u16, u16), queue: &str, backend: u16) -> String {
     format!(
         "receivers:
   otlp:
@@ -89,7 +102,7 @@ exporters:
   otlp_http:
     endpoint: http://127.0.0.1:{backend}
     compression: none
-    sending_queue: {{ enabled: false }}
+    sending_queue: {queue}
 service:
   telemetry: {{ metrics: {{ level: none }} }}
   pipelines:

@@ -1,12 +1,16 @@
-//! What is behind the Collector: takes OTLP by HTTP and keeps the records.
+//! What is behind the Collector: takes OTLP by HTTP and keeps the records, unless it is told otherwise.
 
 use anyhow::{Result, ensure};
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::post;
-use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
+use opentelemetry_proto::tonic::collector::logs::v1::{
+    ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse,
+};
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use prost::Message as _;
 use proxy_audit::event::{EventName, key};
 use proxy_audit::record::Record;
@@ -29,8 +33,12 @@ struct Kept {
     records: BTreeMap<String, Vec<Record>>,
     /// Requests or records that could not be read.
     strangers: Vec<String>,
-    /// Every request, in OTLP's JSON form.
+    /// What was taken of every request, in OTLP's JSON form.
     requests: Vec<String>,
+    /// Takes nothing for now.
+    away: bool,
+    /// Refuses records whose sequence is a multiple of this.
+    refuses_every: Option<u64>,
 }
 
 impl Backend {
@@ -49,6 +57,26 @@ impl Backend {
             .with_state(Arc::clone(&kept));
         runtime.spawn(async move { axum::serve(listener, service).await });
         Ok(Self { port, kept, _runtime: runtime })
+    }
+
+    /// Takes nothing from now on, as one that is overloaded.
+    pub fn go_away(&self) {
+        locked(&self.kept).away = true;
+    }
+
+    /// Takes what comes again.
+    pub fn come_back(&self) {
+        locked(&self.kept).away = false;
+    }
+
+    /// Refuses, within requests that it takes, every record whose sequence is a multiple of this.
+    pub fn refuse_every(&self, nth: u64) {
+        locked(&self.kept).refuses_every = Some(nth);
+    }
+
+    /// How many records came more than once.
+    pub fn repeated(&self) -> usize {
+        locked(&self.kept).records.values().filter(|copies| copies.len() > 1).count()
     }
 
     /// Its port.
@@ -102,6 +130,39 @@ impl Backend {
 }
 
 impl Kept {
+    /// Keeps what it does not refuse; gives how many it does.
+    fn keep(&mut self, mut request: ExportLogsServiceRequest) -> i64 {
+        let mut refused = 0;
+        for scope in request.resource_logs.iter_mut().flat_map(|resource| &mut resource.scope_logs) {
+            scope.log_records.retain(|log_record| {
+                let taken = self.take(log_record);
+                refused += i64::from(!taken);
+                taken
+            });
+        }
+        match serde_json::to_string(&request) {
+            Ok(json) => self.requests.push(json),
+            Err(error) => self.strangers.push(error.to_string()),
+        }
+        refused
+    }
+
+    fn take(&mut self, log_record: &LogRecord) -> bool {
+        // Evidence about records, and none itself.
+        if log_record.event_name == EventName::Checkpoint.as_str() {
+            return true;
+        }
+        // The hash that the chain has, of the bytes as this backend has them.
+        match Record::from_log_record(log_record) {
+            Ok(record) if self.refuses_every.is_some_and(|nth| record.sequence().is_multiple_of(nth)) => {
+                return false;
+            }
+            Ok(record) => self.records.entry(id(&record).to_owned()).or_default().push(record),
+            Err(error) => self.strangers.push(format!("{error}: {log_record:?}")),
+        }
+        true
+    }
+
     fn summary(&self) -> String {
         let name =
             |copies: &Vec<Record>| copies.first().map(|copy| (copy.sequence(), copy.name().to_owned()));
@@ -120,27 +181,19 @@ fn locked(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
 
 async fn take(State(kept): State<Arc<Mutex<Kept>>>, body: Bytes) -> impl IntoResponse {
     let mut kept = locked(&kept);
-    match ExportLogsServiceRequest::decode(body) {
-        Err(error) => kept.strangers.push(error.to_string()),
-        Ok(request) => {
-            match serde_json::to_string(&request) {
-                Ok(json) => kept.requests.push(json),
-                Err(error) => kept.strangers.push(error.to_string()),
-            }
-            let scopes = request.resource_logs.into_iter().flat_map(|resource| resource.scope_logs);
-            for log_record in scopes.flat_map(|scope| scope.log_records) {
-                // Evidence about records, and none itself.
-                if log_record.event_name == EventName::Checkpoint.as_str() {
-                    continue;
-                }
-                // The hash that the chain has, of the bytes as this backend has them.
-                match Record::from_log_record(&log_record) {
-                    Ok(record) => kept.records.entry(id(&record).to_owned()).or_default().push(record),
-                    Err(error) => kept.strangers.push(format!("{error}: {log_record:?}")),
-                }
-            }
+    let (status, refused) = match ExportLogsServiceRequest::decode(body) {
+        _ if kept.away => (StatusCode::SERVICE_UNAVAILABLE, 0),
+        Ok(request) => (StatusCode::OK, kept.keep(request)),
+        Err(error) => {
+            kept.strangers.push(error.to_string());
+            (StatusCode::OK, 0)
         }
-    }
+    };
     // all of it was taken: the empty response
-    ([(CONTENT_TYPE, "application/x-protobuf")], ExportLogsServiceResponse::default().encode_to_vec())
+    let partial = (refused > 0).then(|| ExportLogsPartialSuccess {
+        rejected_log_records: refused,
+        error_message: "a multiple".to_owned(),
+    });
+    let response = ExportLogsServiceResponse { partial_success: partial };
+    (status, [(CONTENT_TYPE, "application/x-protobuf")], response.encode_to_vec())
 }

@@ -1,5 +1,7 @@
 //! A real OpenTelemetry Collector gets every record of the log, also when it crashes in between.
 
+mod hostile;
+
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
