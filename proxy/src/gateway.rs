@@ -82,6 +82,7 @@ pub struct Gateway {
     draining: BTreeMap<ResourceKey, Arc<Live>>,
     leaving: tokio_util::task::TaskTracker,
     accounts: watch::Sender<Accounts>,
+    log_failed: CancellationToken,
 }
 
 #[derive(Debug)]
@@ -111,7 +112,14 @@ impl Gateway {
             draining: BTreeMap::new(),
             leaving: tokio_util::task::TaskTracker::new(),
             accounts: watch::Sender::default(),
+            log_failed: CancellationToken::new(),
         }
+    }
+
+    /// Fires when the disk of a log has failed: that log takes no record any more, and this process begins no other for
+    /// its Resource.
+    pub fn log_failed(&self) -> CancellationToken {
+        self.log_failed.clone()
     }
 
     /// Takes a configuration over.
@@ -270,6 +278,12 @@ impl Gateway {
         let live = Live::new(key.clone(), spool, Arc::clone(&config.policies));
         let started = live.follow(&self.shared);
         started.map_err(|message| config.place.problem("", message))?;
+        let (log, failed) = (live.spool().clone(), self.log_failed.clone());
+        tokio::spawn(async move {
+            if log.failed().await {
+                failed.cancel();
+            }
+        });
         Ok(Arc::new(live))
     }
 

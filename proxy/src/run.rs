@@ -63,6 +63,10 @@ pub enum RunError {
     /// The threads for sessions cannot be started.
     #[error("start threads")]
     Threads(#[source] std::io::Error),
+    /// The disk of an audit log failed while the gateway ran. Whoever supervises the gateway starts it again, which closes
+    /// that log and begins the next.
+    #[error("the disk of an audit log failed: see the log above, and start the gateway again")]
+    LogFailed,
     /// Signals cannot be received, so the gateway could not be told to stop.
     #[error("receive signals")]
     Signals(#[source] std::io::Error),
@@ -81,9 +85,15 @@ pub async fn run(args: Args) -> Result<(), RunError> {
     let mut obstacle = source.obstacle();
     let mut process = Process::start(&args, &mut source, metrics).await?;
     let mut accounts = process.gateway.accounts();
-    loop {
+    let (log_failed, hurry) = (process.gateway.log_failed(), CancellationToken::new());
+    let outcome = loop {
         tokio::select! {
-            () = signals.stop() => break,
+            () = signals.stop() => break Ok(()),
+            () = log_failed.cancelled() => {
+                // there is nothing that its sessions may still do
+                hurry.cancel();
+                break Err(RunError::LogFailed);
+            }
             offer = source.next() => {
                 let outcome = process.take_over(offer).await;
                 source.settled(outcome.as_ref().copied());
@@ -98,10 +108,10 @@ pub async fn run(args: Args) -> Result<(), RunError> {
             () = change(&mut accounts) => source.accounts(&accounts.borrow_and_update()),
         }
         process.tell(obstacle.borrow_and_update().clone());
-    }
-    process.drain(&mut source, signals).await;
+    };
+    process.drain(&mut source, signals, hurry).await;
     source.finish().await;
-    Ok(())
+    outcome
 }
 
 /// Waits for a change. Cancel safe. A source that never changes it may have dropped its end.
@@ -224,10 +234,9 @@ impl Process {
     }
 
     /// Sessions that go on for a while go on under the newest policies.
-    async fn drain(mut self, source: &mut Source, signals: Signals) {
-        tracing::info!("told to stop: draining; a second signal ends at once");
+    async fn drain(mut self, source: &mut Source, signals: Signals, hurry: CancellationToken) {
+        tracing::info!("draining; a signal from now on ends at once");
         self.status.send_modify(|status| status.draining = true);
-        let hurry = CancellationToken::new();
         self.gateway.drain(&hurry);
         let hurried = hurried(signals, hurry.clone());
         tokio::pin!(hurried);

@@ -9,6 +9,7 @@ mod crash;
 mod encryption;
 mod first_session;
 mod forensics;
+mod full_disk;
 mod identity;
 mod policy_reload;
 mod retention;

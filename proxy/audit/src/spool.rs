@@ -117,6 +117,9 @@ pub enum SpoolError {
         /// What is wrong, and where.
         what: String,
     },
+    /// The disk has no room for the record. Records are taken again as soon as it has.
+    #[error("the disk of the audit spool is full: free or add space on it, or set recording.retention")]
+    DiskFull,
     /// A key occurs twice on one record.
     #[error("attribute {key} occurs twice on one record")]
     DuplicateKey {
@@ -126,10 +129,10 @@ pub enum SpoolError {
     /// An earlier failure; nothing is known of what the disk holds since.
     #[error("audit spool failed earlier and takes no more records")]
     Failed,
-    /// The spool reached `max_bytes`, or the disk is full.
+    /// The spool reached `max_bytes`. Records are taken again as soon as segments are gone.
     #[error("audit spool is full ({limit} bytes): give it more, or set recording.retention")]
     Full {
-        /// The limit, or what the spool takes when the disk is full.
+        /// The limit.
         limit: u64,
     },
     /// The disk failed; the spool takes no more records until it is opened again.
@@ -206,7 +209,7 @@ impl Spool {
         let Some(frames) = event.take_frames() else { return Ok(event) };
         self.0.shared.check_room(frames.len() as u64)?;
         let sealed = vault.seal(id, &frames).map_err(|error| match error {
-            error if writer::is_full(&error) => SpoolError::Full { limit: frames.len() as u64 },
+            error if writer::is_full(&error) => SpoolError::DiskFull,
             error => SpoolError::Io(error),
         })?;
         self.0.shared.attach(&sealed);
@@ -221,6 +224,14 @@ impl Spool {
     /// The disk failed: the record may or may not survive.
     pub async fn synced(&self, receipt: Receipt) -> Result<(), SpoolError> {
         self.0.shared.synced(receipt.sequence + 1).await
+    }
+
+    /// Waits until the disk fails (`true`): then nothing is taken any more, and only another log can help. Or until the
+    /// log is closed (`false`). A disk that is only full has not failed.
+    ///
+    /// Cancel safe.
+    pub async fn failed(&self) -> bool {
+        self.0.shared.failed().await
     }
 
     /// Writes a last checkpoint and closes the log; later records are refused.

@@ -146,6 +146,13 @@ impl Shared {
         if reached.durable >= size { Ok(()) } else { Err(SpoolError::Failed) }
     }
 
+    /// Waits until the disk fails (`true`) or the log is closed (`false`).
+    pub(super) async fn failed(&self) -> bool {
+        let mut progress = self.progress.subscribe();
+        let end = progress.wait_for(|progress| progress.failed || progress.closed).await;
+        end.is_ok_and(|progress| progress.failed)
+    }
+
     pub(super) fn durable(&self) -> Durable {
         Durable(Some(self.progress.subscribe()))
     }

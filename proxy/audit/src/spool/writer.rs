@@ -196,7 +196,7 @@ impl Writer {
             Err(error) => {
                 let judged = self.judge(error);
                 // A part of the frame may be there; the log must stay whole for readers and for the next record.
-                if matches!(judged, SpoolError::Full { .. })
+                if matches!(judged, SpoolError::DiskFull)
                     && let Err(error) = self.tail.file.set_len(self.tail.offset)
                 {
                     self.status = Status::Failed;
@@ -230,7 +230,7 @@ impl Writer {
     /// A full disk can be emptied; after any other error nothing is known.
     fn judge(&mut self, error: io::Error) -> SpoolError {
         if is_full(&error) {
-            return SpoolError::Full { limit: self.total_bytes };
+            return SpoolError::DiskFull;
         }
         tracing::error!(error = %error, directory = %self.limits.directory.display(), "write audit spool");
         self.status = Status::Failed;
