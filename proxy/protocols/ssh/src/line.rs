@@ -86,6 +86,11 @@ impl LineDiscipline {
         shown
     }
 
+    /// The prompt alone, for keys that came before and are shown behind it as they were typed.
+    pub fn bare_prompt(&self) -> Vec<u8> {
+        self.prompt.as_bytes().to_vec()
+    }
+
     /// Takes what the client typed.
     pub fn push(&mut self, bytes: &[u8]) -> Vec<Event> {
         let mut events = Vec::new();

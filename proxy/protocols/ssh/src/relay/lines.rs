@@ -5,21 +5,25 @@
 //! A command has no input of its own, for that is where the next command comes from; programs that need a terminal
 //! (editors, pagers, password prompts) see that they have none.
 
+mod aside;
+mod refused;
 mod said;
 mod typed;
 
 use super::recorder::Recorder;
 use super::{Ahead, Over, Relay, Running, STDERR, signal_name};
 use crate::line::{Event, LineDiscipline, Next, Script};
-use crate::refusals::{EXIT_STATUS, lines, refusal};
+use crate::refusals::{EXIT_STATUS, lines};
 use crate::upstream;
 use bytes::Bytes;
 use proxy_audit::stream::{Channel, StreamEvent};
 use proxy_core::gate::{End, EndKind, Permit};
-use proxy_core::refusal::{Refusal, RefusalKind};
+use proxy_core::mask::MaskCounts;
+use proxy_core::refusal::Refusal;
 use proxy_shell::{After, Shell};
+use refused::{runs_nothing, stops, too_long, unfinished};
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, client};
-use said::Said;
+use said::{Said, Streams};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +39,14 @@ pub(super) struct Lines {
     source: Source,
     typed: Typed,
     word: String,
+    /// The record of the shell itself: of what is said while none of its commands runs.
+    own: Arc<Recorder>,
+    aside: Streams,
+    masked: MaskCounts,
+    /// The last command's status.
+    status: u32,
+    /// The shell's, once it has one.
+    exit: Option<u32>,
 }
 
 /// What makes lines of what the client sends.
@@ -93,29 +105,47 @@ impl Lines {
             Source::Script(Script::default())
         };
         let word = format!("\u{1e}{:032x}", rand::random::<u128>());
-        let mut shell =
-            Self { relay, host, to_host, shell: Shell::new(), source, typed: Typed::default(), word };
-        let finish = shell.serve().await.err().unwrap_or(Finish::Ended);
-        shell.finish(permit, finish).await;
+        let aside = Streams::new(permit.masker());
+        let own = Arc::new(Recorder::new(Arc::clone(&relay.session), permit));
+        let mut shell = Self {
+            relay,
+            host,
+            to_host,
+            shell: Shell::new(),
+            source,
+            typed: Typed::default(),
+            word,
+            own,
+            aside,
+            masked: MaskCounts::default(),
+            status: 0,
+            exit: None,
+        };
+        let served = shell.serve().await;
+        let finish = served.err().unwrap_or(Finish::Ended);
+        let finish = shell.last_words().await.err().unwrap_or(finish);
+        shell.finish(finish).await;
         if let Some(connection) = connection {
             upstream::hang_up(&connection).await;
         }
     }
 
     async fn serve(&mut self) -> Result<(), Finish> {
+        self.to_shell(format!("exec {OWN}>&1\n").into_bytes()).await?;
         self.take_ahead()?;
         loop {
             self.show(self.prompt()).await?;
-            let Some(line) = self.next_line().await? else { return Ok(()) };
+            let Some(line) = self.next_line().await? else { return self.leave().await };
             if line.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
             match self.cleared(&line).await {
                 Ok((permit, after)) => {
-                    let status = self.execute(&line, permit).await?;
-                    self.shell.ran(after, Some(status));
+                    self.status = self.execute(&line, permit).await?;
+                    self.shell.ran(after, Some(self.status));
                 }
                 Err(Over::Refused(refusal)) if !self.relay.session.ended.is_cancelled() => {
+                    self.status = EXIT_STATUS;
                     let text = lines(&refusal);
                     self.relay.tell(&text).await.or(Err(Finish::Gone))?;
                 }
@@ -128,6 +158,9 @@ impl Lines {
     async fn cleared(&mut self, line: &[u8]) -> Result<(Permit, After), Over> {
         let place = &self.relay.session.place;
         let (command, after) = self.shell.line(line, &place.role, &place.host);
+        if stops(&command) {
+            return Err(runs_nothing().into());
+        }
         Ok((self.relay.clear(Arc::new(command)).await?, after))
     }
 
@@ -140,7 +173,8 @@ impl Lines {
 
     fn prompt(&self) -> Vec<u8> {
         match &self.source {
-            Source::Terminal(discipline, _) => discipline.prompt(),
+            Source::Terminal(discipline, events) if events.is_empty() => discipline.prompt(),
+            Source::Terminal(discipline, _) => discipline.bare_prompt(),
             Source::Script(_) => Vec::new(),
         }
     }
@@ -162,21 +196,7 @@ impl Lines {
             if let Some(found) = found {
                 return Ok(found);
             }
-            tokio::select! {
-                message = self.relay.read.wait() => {
-                    // at a line that is edited, Ctrl-C is a key
-                    let to = (&*self.relay.session, self.relay.write.id().number());
-                    drop(self.typed.take(message, (to, false))?);
-                }
-                message = self.host.wait() => match message {
-                    Some(ChannelMsg::Close) | None => return Err(Finish::Exited(None)),
-                    Some(ChannelMsg::ExitStatus { exit_status }) => return Err(Finish::Exited(Some(exit_status))),
-                    Some(_) => {}
-                },
-                () = self.relay.session.ended.cancelled() => {
-                    return Err(self.relay.session.reason().into());
-                }
-            }
+            self.idle().await?;
         }
     }
 
@@ -187,7 +207,8 @@ impl Lines {
             let shown = match events.pop_front() {
                 Some(Event::Echo(bytes)) => bytes,
                 Some(Event::Submit(line)) => return Ok(Some(Some(line.into_bytes()))),
-                Some(Event::Interrupt) => discipline.prompt(),
+                Some(Event::Interrupt) if events.is_empty() => discipline.prompt(),
+                Some(Event::Interrupt) => discipline.bare_prompt(),
                 Some(Event::End) => return Ok(Some(None)),
                 None if self.typed.bytes.is_empty() => return Ok(self.typed.ended.then_some(None)),
                 None => {
@@ -203,13 +224,14 @@ impl Lines {
     /// Has the host's shell run one command, and passes on what it says.
     async fn execute(&mut self, line: &[u8], permit: Permit) -> Result<u32, Finish> {
         let masker = permit.masker().clone();
+        self.settle(&masker).await?;
         let mut said = Said::new(&masker, self.word.as_bytes());
         let recorder = Recorder::new(Arc::clone(&self.relay.session), permit);
-        let merged = if self.relay.terminal.is_some() { " 2>&1" } else { "" };
+        let merged = if self.relay.terminal.is_some() { format!(" 2>&{OWN}") } else { String::new() };
         let word = self.word.trim_start_matches('\u{1e}');
-        let behind = format!("\n}} </dev/null{merged}\nprintf '\\036%s %d\\036' '{word}' \"$?\"\n");
-        let asked = [&b"{ "[..], line, behind.as_bytes()].concat();
-        self.to_host.data_bytes(Bytes::from(asked)).await.or(Err(Finish::Exited(None)))?;
+        let behind =
+            format!("\n}} </dev/null{merged} {OWN}>&-\nprintf '\\036%s %d\\036' '{word}' \"$?\" >&{OWN}\n");
+        self.to_shell([&b"{ "[..], line, behind.as_bytes()].concat()).await?;
         let ended = self.output(&recorder, &mut said).await;
         let status = match &ended {
             Ok(status) | Err(Finish::Exited(Some(status))) => Some(*status),
@@ -229,8 +251,12 @@ impl Lines {
             recorder.event(&StreamEvent::Exit(i32::try_from(status).unwrap_or(i32::MAX))).await?;
         }
         let status_code = status.map(|status| status.to_string());
-        let end = End { outcome, status_code, masked: said.counts(), ..End::default() };
+        let end = End { outcome, status_code, masked: said.streams.counts(), ..End::default() };
         recorder.finish(end).await?;
+        if ended.is_ok() {
+            let shown = self.aside.push(Channel::STDOUT, &said.behind);
+            self.say(&Arc::clone(&self.own), Channel::STDOUT, shown).await?;
+        }
         ended
     }
 
@@ -239,13 +265,13 @@ impl Lines {
         let mut exit = None;
         loop {
             let wait = if said.status.is_some() { LATE } else { self.relay.session.options.limits.quiet };
-            let waits = said.status.is_some() || said.holds();
+            let waits = said.status.is_some() || said.streams.holds();
             let mut out = (Channel::STDOUT, Vec::new());
             tokio::select! {
                 message = self.host.wait() => match message {
                     Some(ChannelMsg::Data { data }) => out.1 = said.out(&data),
                     Some(ChannelMsg::ExtendedData { data, ext: STDERR }) => {
-                        out = (Channel::STDERR, said.err(&data));
+                        out = (Channel::STDERR, said.streams.push(Channel::STDERR, &data));
                     }
                     Some(ChannelMsg::ExitStatus { exit_status }) => exit = Some(exit_status),
                     Some(ChannelMsg::Close) | None => return said.status.ok_or(Finish::Exited(exit)),
@@ -265,7 +291,7 @@ impl Lines {
                         return Ok(status);
                     }
                     for channel in [Channel::STDOUT, Channel::STDERR] {
-                        self.say(recorder, channel, said.quiet(channel)).await?;
+                        self.say(recorder, channel, said.streams.quiet(channel)).await?;
                     }
                 }
                 () = self.relay.session.ended.cancelled() => {
@@ -322,7 +348,7 @@ impl Lines {
         self.relay.write.data_bytes(Bytes::from(bytes)).await.or(Err(Finish::Gone))
     }
 
-    async fn finish(&self, permit: Permit, finish: Finish) {
+    async fn finish(&self, finish: Finish) {
         let (outcome, status) = match &finish {
             Finish::Ended => (EndKind::Ok, Some(0)),
             Finish::Exited(status) => (EndKind::Ok, *status),
@@ -330,8 +356,8 @@ impl Lines {
             Finish::Refused(_) => (EndKind::Aborted, Some(EXIT_STATUS)),
         };
         let status_code = status.map(|status| status.to_string());
-        let recorded =
-            self.relay.session.finish(permit, End { outcome, status_code, ..End::default() }).await;
+        let end = End { outcome, status_code, masked: self.masked.clone(), ..End::default() };
+        let recorded = self.own.finish(end).await;
         let refusal = match (finish, recorded) {
             (Finish::Refused(refusal), _) | (_, Err(refusal)) => Some(refusal),
             (Finish::Ended | Finish::Exited(_) | Finish::Gone, Ok(())) => None,
@@ -353,19 +379,6 @@ impl Lines {
     }
 }
 
-fn too_long() -> Refusal {
-    refusal(
-        RefusalKind::TooLarge,
-        "a command of the script is longer than 64 KiB; it is not run, nor what follows it",
-        "put what it does into a file, and run that",
-    )
-}
-
-fn unfinished() -> Refusal {
-    let message = "the script ends in the middle of a command, which is not run";
-    refusal(RefusalKind::Protocol, message, "end what it begins: quotes, here-documents, `if`, `{`")
-}
-
 /// A terminal in raw mode goes to a line's start only when it is told so.
 fn on_terminal(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
@@ -380,6 +393,8 @@ fn on_terminal(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
+/// The descriptor on which the shell says that a command has ended: one that every shell can name.
+const OWN: u8 = 8;
 /// So many keys are taken before what they show is shown.
 const KEYS_AT_ONCE: usize = 16 << 10;
 /// Errors may come as much later than the end of the output that they were written before.

@@ -280,6 +280,14 @@ impl Gateway {
             .collect()
     }
 
+    /// Whether this was recorded as the output of some command of the newest session.
+    pub(crate) fn has_said(&self, wanted: &str) -> bool {
+        let began =
+            self.records().iter().any(|record| record.text(proxy_audit::event::key::SESSION_ID).is_some());
+        let said = |number| crate::exec::said(&self.stream(number), proxy_audit::stream::Channel::STDOUT);
+        began && (1..16).any(|number| said(number).contains(wanted))
+    }
+
     /// Everything in the log's files, byte for byte where it is text.
     pub(crate) fn log(&self) -> String {
         let files = std::fs::read_dir(self.directory.path().join("log")).unwrap();

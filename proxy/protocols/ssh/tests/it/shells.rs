@@ -84,6 +84,96 @@ async fn a_script_on_the_input_is_decided_line_by_line_too() {
     assert!(ran.err.contains("Ask the owners."), "{ran:?}");
 }
 
+/// Where the shell's own output goes is a line's affair; that the line has ended is heard all the same.
+#[tokio::test]
+async fn a_shell_goes_on_wherever_a_line_has_sent_its_output() {
+    let Some(gateway) = Gateway::start(LINES).await else { return };
+    let dir = gateway.path().display();
+    for (line, expected) in [
+        (format!("exec >{dir}/out"), ""),
+        (format!("exec 2>&1 >{dir}/out"), ""),
+        (format!("exec <{dir}/token; read x"), "here\n"),
+        ("exec 8>&-".to_owned(), "here\n"),
+        (format!("exec 8>{dir}/eight"), "here\n"),
+        ("exec >&- 2>&-".to_owned(), ""),
+    ] {
+        let script = format!("{line}\necho here\ntrue\nexit 5\n");
+        let ran = typed(&gateway, &["-T"], script.as_bytes()).await;
+        assert_eq!((ran.code, ran.out.as_str()), (Some(5), expected), "{line}: {ran:?}");
+        let ran = typed(&gateway, &["-tt"], script.replace('\n', "\r").as_bytes()).await;
+        assert_eq!(
+            (ran.code, ran.out.contains("\nhere\r\n")),
+            (Some(5), !expected.is_empty()),
+            "{line}: {ran:?}"
+        );
+    }
+    assert_eq!(std::fs::read_to_string(gateway.path().join("out")).unwrap(), "here\n");
+}
+
+#[tokio::test]
+async fn a_line_that_has_the_shell_run_nothing_any_more_is_refused() {
+    let Some(gateway) = Gateway::start(LINES).await else { return };
+    for line in ["set -n", "set -eno pipefail", "set -o noexec"] {
+        let ran = typed(&gateway, &["-T"], format!("{line}\necho here\n").as_bytes()).await;
+        assert_eq!((ran.code, ran.out.as_str()), (Some(0), "here\n"), "{line}: {ran:?}");
+        assert!(ran.err.contains("run nothing"), "{line}: {ran:?}");
+    }
+}
+
+/// What a job says while no command runs reaches the client, masked, and the shell's own record.
+#[tokio::test]
+async fn what_a_job_says_between_commands_is_shown_and_recorded() {
+    let policy = format!("{LINES}masking:\n- {{detectors: [Secrets], with: {{type: Redact}}}}\n");
+    let Some(gateway) = Gateway::start(&policy).await else { return };
+    let mut ssh = gateway.program("ssh");
+    ssh.args(["-tt", "deploy@127.0.0.1"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = ssh.spawn().unwrap();
+    let mut keys = child.stdin.take().unwrap();
+    let job = format!(
+        "(until test -e {}/go; do sleep 0.1; done; echo late AKIAQ3EG''RJ5NLXVW7TZB; echo worse >&2) &\r",
+        gateway.path().display()
+    );
+    keys.write_all(job.as_bytes()).await.unwrap();
+    keys.write_all(b"echo ready\recho typ").await.unwrap();
+    let until = |wanted: &'static str| {
+        let gateway = &gateway;
+        async move {
+            while !gateway.has_said(wanted) {
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        }
+    };
+    let minute = std::time::Duration::from_mins(1);
+    tokio::time::timeout(minute, until("ready")).await.expect("a command runs");
+    std::fs::write(gateway.path().join("go"), "").unwrap();
+    tokio::time::timeout(minute, until("worse")).await.expect("the job has said it all");
+    keys.write_all(b"ed\rexit 3\r").await.unwrap();
+    let ran = ran(tokio::time::timeout(minute, child.wait_with_output()).await.expect("it ends").unwrap());
+    assert_eq!(ran.code, Some(3), "{ran:?}");
+    assert!(ran.out.contains("late [MASKED:") && ran.out.contains("\r\ntyped\r\n"), "{ran:?}");
+    assert!(!ran.out.contains("AKIAQ3EGR") && !gateway.log().contains("AKIAQ3EGR"), "{ran:?}");
+    assert!(
+        ran.out.contains("\r\nweb1$ echo ready\r\nready\r\n"),
+        "keys typed ahead are shown in order: {ran:?}"
+    );
+    let own = crate::exec::said(&gateway.stream(2), proxy_audit::stream::Channel::STDOUT);
+    assert!(own.starts_with("late [MASKED:") && own.ends_with("worse\r\n"), "{own:?}");
+}
+
+#[tokio::test]
+async fn a_script_ends_as_its_shell_does() {
+    let Some(gateway) = Gateway::start(LINES).await else { return };
+    let ran =
+        typed(&gateway, &["-T"], b"(sleep 0.5; echo late; echo worse >&2) &\necho first\n(exit 7)").await;
+    assert_eq!(
+        (ran.code, ran.out.as_str(), ran.err.as_str()),
+        (Some(7), "first\nlate\n", "worse\n"),
+        "{ran:?}"
+    );
+    let ran = typed(&gateway, &["-T"], b"echo first\nrm -rf /nowhere").await;
+    assert_eq!((ran.code, ran.out.as_str()), (Some(126), "first\n"), "{ran:?}");
+}
+
 #[tokio::test]
 async fn an_interrupt_gives_up_what_was_typed_ahead() {
     let Some(gateway) = Gateway::start(LINES).await else { return };
