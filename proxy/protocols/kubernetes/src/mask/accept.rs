@@ -7,6 +7,7 @@
 use super::Masks;
 use super::rules::Rules;
 use crate::request::{Refused, RequestInfo};
+use std::fmt;
 
 /// Asked for where a client does not say what it wants.
 const ANYTHING: &str = "application/json";
@@ -22,12 +23,14 @@ pub fn negotiate(info: &RequestInfo, accept: Option<&str>, masks: &Masks) -> Res
     }
     let Some(accept) = accept else { return Ok(ANYTHING.to_owned()) };
     let hides_columns = Rules::hides_columns(masks, info);
-    let ranges: Vec<_> = accept
-        .split(',')
-        .map(str::trim)
-        .filter(|range| is_readable(range, info.is_watch()) && !(hides_columns && is_table(range)))
+    let all: Vec<Range> = accept.split(',').filter_map(Range::read).collect();
+    let asks_for_table = all.iter().any(Range::is_table);
+    let ranges: Vec<String> = all
+        .iter()
+        .filter(|range| range.is_readable(info.is_watch()) && !(hides_columns && range.is_table()))
+        .map(ToString::to_string)
         .collect();
-    match (ranges.is_empty(), hides_columns && accept.split(',').any(is_table)) {
+    match (ranges.is_empty(), hides_columns && asks_for_table) {
         (false, _) => Ok(ranges.join(",")),
         // kubectl prints whatever object it gets
         (true, true) => Ok(ANYTHING.to_owned()),
@@ -39,22 +42,62 @@ pub fn negotiate(info: &RequestInfo, accept: Option<&str>, masks: &Masks) -> Res
     }
 }
 
-/// The media type of a range or of a `Content-Type`, in lower case, without parameters.
+/// One range of an `Accept` header, read as the API server's own reader does (`munnerz/goautoneg`): it trims around
+/// every name and value, takes the last of a parameter that is there twice, and skips what it does not understand. It
+/// goes upstream as it was read.
+struct Range {
+    media_type: String,
+    parameters: Vec<(String, String)>,
+}
+
+impl Range {
+    /// `None`: the API server would skip it.
+    fn read(text: &str) -> Option<Self> {
+        let mut parts = text.split(';');
+        let media_type = parts.next()?.trim().to_ascii_lowercase();
+        let media_type = match media_type.split('/').map(str::trim).collect::<Vec<_>>()[..] {
+            ["*"] => "*/*".to_owned(),
+            [main, sub] if !sub.is_empty() => format!("{main}/{sub}"),
+            _ => return None,
+        };
+        let mut parameters: Vec<(String, String)> = Vec::new();
+        for (name, value) in parts.filter_map(|parameter| parameter.split_once('=')) {
+            if !value.is_empty() && !value.contains('=') {
+                parameters.retain(|(earlier, _)| earlier != name.trim());
+                parameters.push((name.trim().to_owned(), value.trim().to_owned()));
+            }
+        }
+        Some(Self { media_type, parameters })
+    }
+
+    /// Whether what is asked for is a Table.
+    fn is_table(&self) -> bool {
+        let is_as = |name: &str| name.eq_ignore_ascii_case("as");
+        self.parameters.iter().any(|(name, value)| is_as(name) && value.eq_ignore_ascii_case("table"))
+    }
+
+    /// Whether answers of that range can be masked. A wildcard is answered with JSON.
+    fn is_readable(&self, is_watch: bool) -> bool {
+        match self.media_type.as_str() {
+            "application/json" | "*/*" | "application/*" | "text/plain" | "text/*" => true,
+            // no stream of events is written in it
+            "application/yaml" => !is_watch,
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.media_type)?;
+        for (name, value) in &self.parameters {
+            write!(f, ";{name}={value}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The media type of a `Content-Type`, in lower case, without parameters.
 pub(super) fn essence(range: &str) -> String {
     range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
-}
-
-/// Whether what is asked for is a Table.
-fn is_table(range: &str) -> bool {
-    range.split(';').skip(1).any(|parameter| parameter.trim().eq_ignore_ascii_case("as=table"))
-}
-
-/// Whether answers of that range can be masked. A wildcard is answered with JSON.
-fn is_readable(range: &str, is_watch: bool) -> bool {
-    match essence(range).as_str() {
-        "application/json" | "*/*" | "application/*" | "text/plain" | "text/*" => true,
-        // no stream of events is written in it
-        "application/yaml" => !is_watch,
-        _ => false,
-    }
 }
