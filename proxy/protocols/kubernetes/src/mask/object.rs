@@ -3,19 +3,23 @@
 //! Walked once: fields are masked on the way, and the texts that detectors must see are gathered into one piece for
 //! their prefilter. Only where that cannot rule a finding out is each text looked at.
 
+mod covers;
+mod managed;
+mod texts;
+
 use super::header;
-use super::rules::{Field, LAST_APPLIED, Rules};
+use super::rules::{Rules, Withholds};
 use super::scan::{Scanner, Span};
-use super::search::{Text, Texts};
+use super::search::Texts;
 use super::telling::{is_flag, is_free_map, is_telling, is_word};
 use super::{Masks, Unmaskable, value};
+use covers::{Cover, Start};
 use proxy_core::mask::MaskCounts;
-use std::sync::Arc;
+use texts::Nested;
 
 /// Deepest nesting. The API server's own decoder allows 10,000; no object that is of use comes near.
 const DEPTH_LIMIT: usize = 200;
-/// So many annotations of one object inside the other are looked into.
-const NESTING_LIMIT: usize = 4;
+
 /// What a value is within the answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Place {
@@ -47,8 +51,12 @@ pub(super) fn mask(
 /// Nothing in it can be masked, whatever it is: only a Secret could be, and the word is nowhere, annotations included.
 fn is_clear(text: &str, masks: &Masks, rules: &Rules) -> bool {
     let lacks = |word: &[u8]| memchr::memmem::find(text.as_bytes(), word).is_none();
-    !masks.masker.has_detectors() && !rules.any() && !rules.withholds && lacks(b"Secret")
+    let is_quiet = rules.withholds == Withholds::Nothing || lacks(STATUS);
+    !masks.masker.has_detectors() && !rules.any() && is_quiet && lacks(b"Secret")
 }
+
+/// The kind of what says how a request went.
+const STATUS: &[u8] = b"\"Status\"";
 
 /// Appends `text` with edits, in order, made.
 fn apply(text: &str, edits: Vec<Edit>, out: &mut Vec<u8>) {
@@ -69,38 +77,24 @@ struct Edit {
     with: Vec<u8>,
 }
 
-/// How the values below a node are masked.
-#[derive(Clone, Debug)]
-enum Cover {
-    /// By detectors.
-    Open,
-    /// As this field.
-    Field(Arc<[Field]>, usize),
-    /// An error's text: withheld.
-    Message,
-}
-
-/// Where an object begins: how much of the path is outside it, and its rules.
-#[derive(Debug)]
-struct Start {
-    offset: usize,
-    kind: Kind,
-}
-
-#[derive(Clone, Debug)]
-enum Kind {
-    Fields(Arc<[Field]>),
-    /// A `Status` whose messages may quote what is masked.
-    Status,
-}
-
 /// What the members of one object have to do with each other.
 #[derive(Debug)]
 struct Siblings {
     /// People choose their names.
     are_free: bool,
+    /// They are annotations, which may hold whole objects.
+    are_annotations: bool,
     /// The value of the member `name` that came before: `{name: PASSWORD, value: …}`.
     named: Option<Span>,
+}
+
+/// What a text stands in that is an object by itself.
+#[derive(Clone, Copy, Debug, Default)]
+struct Within {
+    /// So many annotations, one inside the other.
+    annotations: usize,
+    /// A Secret: what the text says of data is the Secret's.
+    secret: bool,
 }
 
 struct Walk<'a> {
@@ -119,15 +113,17 @@ struct Walk<'a> {
     edits: Vec<Edit>,
     texts: Texts,
     /// Objects inside annotations: decoded and masked as such.
-    nested: Vec<Span>,
+    nested: Vec<Nested>,
     detects: bool,
-    nesting: usize,
+    within: Within,
+    /// In managed fields: the path of the field that they name.
+    managed: Option<String>,
 }
 
 impl<'a> Walk<'a> {
     fn new(text: &'a str, masks: &'a Masks, rules: &'a Rules, counts: &'a mut MaskCounts) -> Self {
         let has = |needle: &[u8]| memchr::memmem::find(text.as_bytes(), needle).is_some();
-        let asks = has(b"\"Secret\"") || (rules.withholds && has(b"\"Status\""));
+        let asks = has(b"\"Secret\"") || (rules.withholds != Withholds::Nothing && has(STATUS));
         Self {
             text,
             scanner: Scanner::new(text),
@@ -143,20 +139,21 @@ impl<'a> Walk<'a> {
             texts: Texts::default(),
             nested: Vec::new(),
             detects: masks.masker.has_detectors(),
-            nesting: 0,
+            within: Within::default(),
+            managed: None,
         }
     }
 
     fn run(mut self, place: Place) -> Result<Vec<Edit>, Unmaskable> {
-        let is_start = match place {
-            Place::Document | Place::Item => true,
-            Place::Row => {
-                self.path.push_str("rows");
-                false
+        // a list of some kind, or one object with a field of that name
+        self.begin();
+        match place {
+            Place::Document => {}
+            Place::Item => {
+                self.path.push_str("items");
+                self.begin();
             }
-        };
-        if is_start {
-            self.begin();
+            Place::Row => self.path.push_str("rows"),
         }
         self.value(&Cover::Open, None, "")?;
         if self.scanner.peek().is_some() {
@@ -165,12 +162,6 @@ impl<'a> Walk<'a> {
         self.detect()?;
         self.edits.sort_by_key(|edit| edit.start);
         Ok(self.edits)
-    }
-
-    /// An object of the request begins here.
-    fn begin(&mut self) {
-        self.starts
-            .push(Start { offset: self.path.len(), kind: Kind::Fields(Arc::clone(&self.rules.fields)) });
     }
 
     /// `name` is that of the member which the value is, or which the list is that it stands in.
@@ -204,7 +195,8 @@ impl<'a> Walk<'a> {
         }
         self.scanner.expect(b'{')?;
         let length = self.path.len();
-        let mut siblings = Siblings { are_free: is_free_map(name), named: None };
+        let mut siblings =
+            Siblings { are_free: is_free_map(name), are_annotations: name == "annotations", named: None };
         if !self.scanner.eat(b'}') {
             loop {
                 self.scanner.peek();
@@ -225,15 +217,16 @@ impl<'a> Walk<'a> {
     /// One member of an object.
     fn member(&mut self, key: Span, cover: &Cover, siblings: &mut Siblings) -> Result<(), Unmaskable> {
         let name = self.scanner.decode(key)?;
-        if self.detects && !is_word(&name) {
+        let starts = self.starts.len();
+        let managed = self.managed.as_ref().map(String::len);
+        let covered = if self.tracks { self.enter(&name, cover) } else { Cover::Open };
+        let is_masked = self.tracks && self.manage(&name, key);
+        if self.detects && !is_masked && !is_word(&name) {
             self.gather(key, None)?;
         }
-        let starts = self.starts.len();
-        let covered = if self.tracks { self.enter(&name, cover) } else { Cover::Open };
         let is_string = self.scanner.peek() == Some(b'"');
-        if is_string && name == LAST_APPLIED && matches!(covered, Cover::Open) {
-            let span = self.scanner.string()?;
-            self.nested.push(span);
+        if is_string && matches!(covered, Cover::Open) && self.may_nest(&name, siblings)? {
+            self.nest(&name)?;
         } else if is_string && name == "name" {
             siblings.named = Some(self.peek_string()?);
             self.value(&covered, None, &name)?;
@@ -245,19 +238,8 @@ impl<'a> Walk<'a> {
             self.value(&covered, context, &name)?;
         }
         self.starts.truncate(starts);
+        self.unmanage(managed);
         Ok(())
-    }
-
-    /// Goes down to a member: its path, its rules, what covers it.
-    fn enter(&mut self, name: &str, cover: &Cover) -> Cover {
-        if !self.path.is_empty() {
-            self.path.push('.');
-        }
-        self.path.push_str(name);
-        if self.is_embedded(name) {
-            self.begin();
-        }
-        self.cover(cover)
     }
 
     fn array(&mut self, cover: &Cover, name: &str) -> Result<(), Unmaskable> {
@@ -293,12 +275,15 @@ impl<'a> Walk<'a> {
 
     fn string(&mut self, span: Span, cover: &Cover, context: Option<Span>) -> Result<(), Unmaskable> {
         match cover {
-            Cover::Open => self.gather(span, context),
-            Cover::Message => {
-                self.counts.add("message");
-                self.replace(span, Some("[MASKED:message]"));
+            Cover::Withheld(name) => {
+                self.counts.add(name);
+                self.replace(span, Some(&format!("[MASKED:{name}]")));
                 Ok(())
             }
+            Cover::Quoting if texts::quotes_object(&self.scanner.decode(span)?) => {
+                self.string(span, &Cover::Withheld("message"), None)
+            }
+            Cover::Open | Cover::Quoting => self.gather(span, context),
             Cover::Field(fields, index) => {
                 let Some(field) = fields.get(*index) else { return Err(Unmaskable::Malformed) };
                 let value = self.scanner.decode(span)?;
@@ -312,8 +297,8 @@ impl<'a> Walk<'a> {
     /// Numbers and the like below a masked field: typed clients read NULL as nothing, and text not at all.
     fn scalar(&mut self, start: usize, cover: &Cover) {
         let name = match cover {
-            Cover::Open => return,
-            Cover::Message => "message",
+            Cover::Open | Cover::Quoting => return,
+            Cover::Withheld(name) => name,
             Cover::Field(fields, index) => fields.get(*index).map_or("field", |field| field.name.as_str()),
         };
         let is_null = self.text.get(start..self.scanner.at()) == Some("null");
@@ -327,97 +312,5 @@ impl<'a> Walk<'a> {
     fn replace(&mut self, span: Span, value: Option<&str>) {
         let with = value.map_or_else(|| b"null".to_vec(), value::quoted);
         self.edits.push(Edit { start: span.start.saturating_sub(1), end: span.end + 1, with });
-    }
-
-    /// What covers the member that the path has come to.
-    fn cover(&self, cover: &Cover) -> Cover {
-        if !matches!(cover, Cover::Open) {
-            return cover.clone();
-        }
-        for start in &self.starts {
-            let path = self.path.get(start.offset..).unwrap_or_default();
-            let path = path.strip_prefix('.').unwrap_or(path);
-            match &start.kind {
-                Kind::Status if matches!(path, "message" | "details.causes.message") => {
-                    return Cover::Message;
-                }
-                Kind::Status => {}
-                Kind::Fields(fields) => {
-                    if let Some(index) = fields.iter().position(|field| field.matches(path)) {
-                        return Cover::Field(Arc::clone(fields), index);
-                    }
-                }
-            }
-        }
-        Cover::Open
-    }
-
-    /// The path within the innermost object.
-    fn relative(&self) -> &str {
-        let offset = self.starts.last().map_or(0, |start| start.offset);
-        let path = self.path.get(offset..).unwrap_or_default();
-        path.strip_prefix('.').unwrap_or(path)
-    }
-
-    /// Whether the member `name` is an object in its own right: of an event, or of a Table's row.
-    fn is_embedded(&self, name: &str) -> bool {
-        name == "object" && matches!(self.relative(), "object" | "rows.object")
-    }
-
-    /// Asks the object that is next what it is.
-    fn ask(&mut self) -> Result<(), Unmaskable> {
-        let header = header::read(self.scanner.clone())?;
-        let kind = match header.kind.as_ref() {
-            "Secret" => Kind::Fields(Arc::clone(&self.rules.secrets)),
-            "Status" if self.rules.withholds && !header.is_plain() => Kind::Status,
-            _ => return Ok(()),
-        };
-        self.starts.push(Start { offset: self.path.len(), kind });
-        Ok(())
-    }
-
-    /// Notes a text for the detectors.
-    fn gather(&mut self, span: Span, context: Option<Span>) -> Result<(), Unmaskable> {
-        if self.detects { self.texts.note(&self.scanner, span, context) } else { Ok(()) }
-    }
-
-    fn detect(&mut self) -> Result<(), Unmaskable> {
-        for span in std::mem::take(&mut self.nested) {
-            self.nested(span)?;
-        }
-        for text in self.texts.suspects(&self.masks.masker) {
-            self.detect_text(text)?;
-        }
-        Ok(())
-    }
-
-    fn detect_text(&mut self, text: Text) -> Result<(), Unmaskable> {
-        let value = self.scanner.decode(text.span)?;
-        let context = text.context.map(|context| self.scanner.decode(context)).transpose()?;
-        if let Some(masked) = value::text(self.masks, context.as_deref(), &value, self.counts) {
-            self.replace(text.span, Some(&masked));
-        }
-        Ok(())
-    }
-
-    /// An object kept as text in an annotation.
-    fn nested(&mut self, span: Span) -> Result<(), Unmaskable> {
-        let value = self.scanner.decode(span)?;
-        let mut out = Vec::with_capacity(value.len());
-        let mut walk = Walk::new(&value, self.masks, self.rules, self.counts);
-        walk.nesting = self.nesting + 1;
-        let edits =
-            if walk.nesting > NESTING_LIMIT { Err(Unmaskable::TooDeep) } else { walk.run(Place::Item) };
-        let Ok(edits) = edits else {
-            self.counts.add("last-applied");
-            self.replace(span, Some("[MASKED:last-applied]"));
-            return Ok(());
-        };
-        if edits.is_empty() {
-            return Ok(());
-        }
-        apply(&value, edits, &mut out);
-        self.replace(span, Some(&String::from_utf8_lossy(&out)));
-        Ok(())
     }
 }

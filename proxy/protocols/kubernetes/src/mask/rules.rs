@@ -1,6 +1,6 @@
 //! Which fields of which objects are masked, and how.
 
-use super::Masks;
+use super::{Masks, embed};
 use crate::request::RequestInfo;
 use proxy_policy::{FieldChoice, Mask, MaskType};
 use std::sync::Arc;
@@ -47,8 +47,22 @@ pub(crate) struct Rules {
     pub(super) fields: Arc<[Field]>,
     /// Of Secrets, wherever one is embedded.
     pub(super) secrets: Arc<[Field]>,
-    /// Error messages may quote masked values.
-    pub(super) withholds: bool,
+    /// What of error messages is withheld.
+    pub(super) withholds: Withholds,
+    /// The request is about Secrets.
+    pub(super) is_of_secrets: bool,
+    /// Columns of a Table may show what is masked.
+    pub(super) hides_cells: bool,
+}
+
+/// What error messages may quote that is masked elsewhere.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Withholds {
+    Nothing,
+    /// Whole objects, a Secret perhaps.
+    Objects,
+    /// Any value.
+    Values,
 }
 
 impl Rules {
@@ -60,23 +74,25 @@ impl Rules {
             format!("{}.{}", info.resource, info.group)
         };
         let mut fields = chosen(&masks.fields, &resource);
-        let built_in = built_in(&resource, &info.subresource);
-        let withholds = !fields.is_empty() || !built_in.is_empty();
-        fields.extend(built_in);
+        let is_of_secrets = resource == "secrets";
+        // their own columns count keys, and show none
+        let hides_cells = !is_of_secrets && resource != "configmaps" && !fields.is_empty();
+        fields.extend(built_in(&resource, &info.subresource));
+        let withholds = if !fields.is_empty() {
+            Withholds::Values
+        } else if info.is_resource && embed::may_hold_objects(info) {
+            Withholds::Objects
+        } else {
+            Withholds::Nothing
+        };
         let mut secrets = chosen(&masks.fields, "secrets");
-        secrets.extend(self::built_in("secrets", ""));
-        Self { fields: fields.into(), secrets: secrets.into(), withholds }
+        secrets.extend(built_in("secrets", ""));
+        Self { fields: fields.into(), secrets: secrets.into(), withholds, is_of_secrets, hides_cells }
     }
 
     /// Whether the author of a policy masks fields of it, whose values a Table may show in any column.
     pub(super) fn hides_columns(masks: &Masks, info: &RequestInfo) -> bool {
-        let resource = if info.group.is_empty() {
-            info.resource.clone()
-        } else {
-            format!("{}.{}", info.resource, info.group)
-        };
-        // their own columns count keys, and show none
-        !matches!(resource.as_str(), "secrets" | "configmaps") && !chosen(&masks.fields, &resource).is_empty()
+        Self::of(masks, info).hides_cells
     }
 
     /// Whether some field of an object of the request is masked.
@@ -86,8 +102,13 @@ impl Rules {
 
     /// Whether the value at `path` is masked, by itself or with what it is in.
     pub(crate) fn covers(&self, path: &str) -> bool {
+        self.field(path).is_some()
+    }
+
+    /// The field that masks the value at `path`, or what it is in.
+    pub(super) fn field(&self, path: &str) -> Option<&Field> {
         let above = path.match_indices('.').filter_map(|(dot, _)| path.get(..dot));
-        above.chain([path]).any(|path| self.fields.iter().any(|field| field.matches(path)))
+        above.chain([path]).find_map(|path| self.fields.iter().find(|field| field.matches(path)))
     }
 
     /// Whether the value at `path`, or anything that may be below it, is masked: then it may be neither compared nor
@@ -199,7 +220,13 @@ mod tests {
     #[test]
     fn a_guarded_path_is_one_that_holds_or_is_held_by_a_masked_one() {
         let fields: Arc<[Field]> = built_in("secrets", "").into();
-        let rules = Rules { fields: Arc::clone(&fields), secrets: fields, withholds: true };
+        let rules = Rules {
+            fields: Arc::clone(&fields),
+            secrets: fields,
+            withholds: Withholds::Values,
+            is_of_secrets: true,
+            hides_cells: false,
+        };
         for (path, guarded) in [
             ("data", true),
             ("data.a", true),

@@ -1,5 +1,7 @@
 //! The masker of bodies, by form.
 
+mod embedded;
+
 use super::rules::LAST_APPLIED;
 use super::*;
 use crate::request::RequestInfo;
