@@ -13,7 +13,7 @@ use crds::v1alpha1::{Mask, MaskType};
 
 use super::message;
 use crate::compile::masking::ColumnMask;
-use crate::{ColumnName, Command, Effects, MaskPlan, OutputMask, Outputs, PolicySet, Provenance};
+use crate::{ColumnName, Command, Effects, Flow, MaskPlan, OutputMask, Outputs, PolicySet, Provenance};
 
 /// The default of `keepLast`.
 const KEEP_LAST: i32 = 4;
@@ -68,7 +68,7 @@ impl<'a> Masking<'a> {
             .reading
             .flows
             .iter()
-            .find(|flow| self.mask(&flow.from).is_some() && !self.is_covered(&flow.into))?;
+            .find(|flow| self.mask(&flow.from).is_some_and(|mask| !self.hides(flow, &mask)))?;
         let masked = flow.from.sources.iter().find(|source| self.is_masked(source));
         let from = masked
             .map_or("a value that may be masked".to_owned(), |column| format!("{column}, which is masked,"));
@@ -123,8 +123,18 @@ impl<'a> Masking<'a> {
         self.hits(column).next().is_some()
     }
 
-    fn is_covered(&self, column: &ColumnName) -> bool {
-        self.set.masks.covers(&column.0).any(|mask| self.applies(mask))
+    /// Whether what a value is stored in hides it as its own mask does. A mask that shows something of its values, or
+    /// makes equal ones equal, does so only with a whole value: `repeat('x', 20) || left(email, 4)` under a mask that
+    /// keeps the last four characters shows the first four.
+    fn hides(&self, flow: &Flow, mask: &Mask) -> bool {
+        let covers = self.set.masks.covers(&flow.into.0).filter(|mask| self.applies(mask));
+        covers.map(|cover| &cover.mask).min_by_key(|cover| rank(cover)).is_some_and(|cover| {
+            match cover.type_ {
+                MaskType::Null | MaskType::Redact => true,
+                // the value's own mask is weaker than redacting only if the value is a whole column's
+                MaskType::Hash | MaskType::Token | MaskType::Partial => rank(mask) >= rank(cover),
+            }
+        })
     }
 
     fn applies(&self, mask: &ColumnMask) -> bool {

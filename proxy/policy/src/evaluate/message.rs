@@ -54,8 +54,8 @@ pub(super) fn no_policy(command: &Command, resource: &str) -> String {
 
 pub(super) fn masked_copy(from: &str, into: &str, command: &Command) -> String {
     format!(
-        "{} is denied by built-in rule masked-copy: it would copy {from} into {into}, which no mask covers; \
-         leave that column out",
+        "{} is denied by built-in rule masked-copy: it would copy {from} into {into}, which no mask covers \
+         that hides as much; leave that column out",
         command.reading.operation
     )
 }
