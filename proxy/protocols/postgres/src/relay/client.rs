@@ -5,7 +5,7 @@ use super::ending::Ending;
 use super::expect::Expect;
 use super::meaning::Source;
 use super::names::{Portal, Statement};
-use super::{HIGH_WATER, QUEUE_MAX, Relay};
+use super::{HIGH_WATER, Next, QUEUE_MAX, Relay};
 use crate::analyze::Analysis;
 use crate::frame;
 use crate::frontend::refusal;
@@ -37,7 +37,9 @@ impl Relay {
             if self.must_wait(kind) {
                 break;
             }
-            if self.client.input.len() < header.length {
+            let Some(frame) = self.client.input.get(..header.length) else { break };
+            if !self.discarding && self.is_undecided(kind, frame)? {
+                self.next = Next::Named;
                 break;
             }
             let frame = self.client.input.split_to(header.length).freeze();
@@ -51,13 +53,13 @@ impl Relay {
     fn must_wait(&mut self, kind: Frontend) -> bool {
         let full = self.queue.len() >= QUEUE_MAX;
         if self.changing == 0 && !full {
-            self.flushed = false;
+            self.next = Next::Taken;
             return false;
         }
         let waits = full || self.waits_for_changes(kind);
-        if waits && !self.flushed {
+        if waits && self.next != Next::Flushed {
             send::flush(&mut self.upstream.output);
-            self.flushed = true;
+            self.next = Next::Flushed;
         }
         waits
     }
@@ -79,6 +81,50 @@ impl Relay {
             | Frontend::CopyDone
             | Frontend::CopyFail => false,
         }
+    }
+
+    /// A message names what was sent to be made and is not yet, and a `Sync` came after that: should it fail, the server
+    /// goes on behind the `Sync`, where the name stands for whatever it stood for before. Behind no `Sync`, the server
+    /// would skip the message too.
+    fn is_undecided(&self, kind: Frontend, frame: &[u8]) -> Result<bool, Ending> {
+        if !self.queue.iter().any(|expected| matches!(expected, Expect::Sync { .. })) {
+            return Ok(false);
+        }
+        let body = frame::body(frame);
+        let (object, name) = match kind {
+            Frontend::Bind => (b'S', messages::bind(body)?.statement),
+            Frontend::Describe => messages::portal_or_statement(body)?,
+            Frontend::Execute => (b'P', Body::new(body).text()?),
+            Frontend::Query
+            | Frontend::Parse
+            | Frontend::Close
+            | Frontend::Sync
+            | Frontend::Flush
+            | Frontend::CopyData
+            | Frontend::CopyDone
+            | Frontend::CopyFail
+            | Frontend::FunctionCall
+            | Frontend::Terminate => return Ok(false),
+        };
+        let makes = |expected: &Expect| match expected {
+            Expect::Parse { name: parsed, .. } => object == b'S' && parsed == name,
+            Expect::Bind { name: bound, .. } => object == b'P' && bound == name,
+            Expect::Close { .. }
+            | Expect::Describe { .. }
+            | Expect::Execute(_)
+            | Expect::Query(_)
+            | Expect::Sync { .. }
+            | Expect::Poison(_)
+            | Expect::Answer { .. } => false,
+        };
+        let mut synced = false;
+        for expected in self.queue.iter().rev() {
+            if makes(expected) {
+                return Ok(synced);
+            }
+            synced |= matches!(expected, Expect::Sync { .. });
+        }
+        Ok(false)
     }
 
     async fn message(&mut self, kind: Frontend, frame: Bytes) -> Result<(), Ending> {

@@ -165,11 +165,7 @@ impl Relay {
             ended = self.copies > running.copies;
             running.copying_in = !ended;
             let copies = running.copies;
-            let mut first = true;
-            self.queue.retain(|expected| {
-                let ignored = matches!(expected, Expect::Sync { copies: at } if *at == copies);
-                !ignored || (std::mem::replace(&mut first, false) && ended)
-            });
+            self.queue.retain(|expected| !matches!(expected, Expect::Sync { copies: at } if *at == copies));
         }
         if !ended {
             self.discarding = false;

@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod analyze_corpus;
+mod believed;
 mod catalogue_blocking;
 mod catalogue_masking;
 mod client;

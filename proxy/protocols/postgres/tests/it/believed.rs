@@ -1,0 +1,187 @@
+//! What is believed before the server has said it, and what is not: names that are made anew across a `Sync`, settings
+//! that are not set after all, rows that an error quotes.
+
+use crate::client::{Message, field, tags};
+use crate::gateway::Gateway;
+
+const CANARY: &str = "078-05-1120";
+const POLICY: &str = "
+rules:
+- {name: work, action: Allow, postgresql: {effects: [Select, Insert, Update], relations: ['public.*', 'tenant.*', 'pg_catalog.*']}}
+- {name: session, action: Allow, postgresql: {effects: [Connect, Set, Transaction]}}
+- {name: removal, action: Deny, postgresql: {effects: [Delete]}}
+masking:
+- {columns: [public.customers.ssn]}
+- {columns: [public.customers.phone], with: {type: Partial, keepLast: 4}}
+";
+const SCHEMA: &str = "
+create table customers(id int primary key, name text not null, ssn text, phone text, ref int);
+create table parents(id int primary key);
+insert into parents values (1);
+insert into customers values (1, 'ada', '078-05-1120', '0123456789', null), (2, 'bob', '078-05-1120', '9876543210', null);
+create table children(parent int not null references parents on delete set null, secret text);
+create schema tenant; create table tenant.payroll(pay int);
+create schema hidden; create table hidden.payroll(pay int); insert into hidden.payroll values (666);
+";
+
+fn in_clear(messages: &[Message], canary: &str) -> bool {
+    messages
+        .iter()
+        .any(|message| message.body.windows(canary.len()).any(|window| window == canary.as_bytes()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_is_taken_keeps_its_meaning_behind_a_sync() {
+    let Some(gateway) = Gateway::start(POLICY, SCHEMA).await else { return };
+    let mut raw = gateway.raw().await;
+    raw.parse("s", "select ssn from customers where id = 1").sync().send().await;
+    assert_eq!(tags(&raw.answer().await), "1Z");
+    // the second Parse fails, and what is behind its Sync runs the first text
+    raw.parse("s", "select name from customers where id = 1").sync();
+    raw.bind("", "s").execute("").sync().send().await;
+    assert_eq!(field(&raw.answer().await, 'E', 'C'), "42P05");
+    let rows = raw.answer().await;
+    assert_eq!(tags(&rows), "2DCZ");
+    assert!(!in_clear(&rows, CANARY), "{rows:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_failed_message_had_skipped_is_not_what_runs_behind_the_sync() {
+    let Some(gateway) = Gateway::start(POLICY, SCHEMA).await else { return };
+    let mut raw = gateway.raw().await;
+    raw.parse("", "select ssn from customers where id = 1").sync().send().await;
+    assert_eq!(tags(&raw.answer().await), "1Z");
+    // its Bind fails, so that its Parse is skipped
+    raw.bind("", "nope").parse("", "select name from customers where id = 1").sync();
+    raw.bind("", "").execute("").sync().send().await;
+    assert_eq!(field(&raw.answer().await, 'E', 'C'), "26000");
+    let rows = raw.answer().await;
+    assert_eq!(tags(&rows), "2DCZ");
+    assert!(!in_clear(&rows, CANARY), "{rows:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_portal_whose_bind_failed_is_not_what_runs_behind_the_sync() {
+    let Some(gateway) = Gateway::start(POLICY, SCHEMA).await else { return };
+    let mut raw = gateway.raw().await;
+    raw.query("begin").query("declare p cursor with hold for select ssn from customers").query("commit");
+    raw.send().await;
+    for _ in 0..3 {
+        raw.answer().await;
+    }
+    raw.parse("s", "select name from customers").bind("p", "s").sync().execute("p").sync().send().await;
+    assert_eq!(field(&raw.answer().await, 'E', 'C'), "42P03");
+    let rows = raw.answer().await;
+    assert_eq!(tags(&rows), "DDCZ");
+    assert!(!in_clear(&rows, CANARY), "{rows:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pipelines_whose_names_are_their_own_wait_for_nothing() {
+    let Some(gateway) = Gateway::start(POLICY, SCHEMA).await else { return };
+    let mut raw = gateway.raw().await;
+    for _ in 0..20 {
+        raw.extended("select id from customers where id = 1").sync();
+    }
+    raw.parse("named", "select 1").sync().bind("", "named").execute("").sync();
+    raw.send().await;
+    for _ in 0..20 {
+        assert_eq!(tags(&raw.answer().await), "12DCZ");
+    }
+    assert_eq!(tags(&raw.answer().await), "1Z");
+    assert_eq!(tags(&raw.answer().await), "2DCZ");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_is_believed_only_where_it_is_set() {
+    let Some(gateway) = Gateway::start(POLICY, SCHEMA).await else { return };
+    let not_set = [
+        "select set_config('search_path', 'tenant', true)",
+        "select set_config('search_path', 'tenant', false) where false",
+        "select set_config('search_path', 'tenant', false) limit 0",
+        "select coalesce('x', set_config('search_path', 'tenant', false))",
+        "prepare p as select set_config('search_path', 'tenant', false)",
+        "explain select set_config('search_path', 'tenant', false)",
+        "with q as (select set_config('search_path', 'tenant', false)) select 1",
+    ];
+    for text in not_set {
+        let mut raw = gateway.raw().await;
+        raw.query("set search_path = hidden").query(text).query("select * from payroll").send().await;
+        assert_eq!(tags(&raw.answer().await), "CZ");
+        raw.answer().await;
+        let rows = raw.answer().await;
+        assert_eq!(field(&rows, 'E', 'C'), "42501", "{text}: {rows:?}");
+    }
+    let mut raw = gateway.raw().await;
+    raw.query("set search_path = hidden").query("select set_config('search_path', 'tenant', false)");
+    raw.query("select * from payroll").send().await;
+    for expected in ["CZ", "TDCZ", "TCZ"] {
+        assert_eq!(tags(&raw.answer().await), expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_error_quotes_a_row_with_masked_columns() {
+    let Some(gateway) = Gateway::start(POLICY, SCHEMA).await else { return };
+    let mut raw = gateway.raw().await;
+    let quoting = [
+        "update customers set name = null where id = 1",
+        "insert into customers as c values (1, 'x') on conflict (id) do update set name = null",
+        "update customers set id = 2 where id = 1",
+        "insert into customers(id, name) values (1, 'x')",
+    ];
+    for text in quoting {
+        raw.query(text).send().await;
+        let answer = raw.answer().await;
+        assert!(field(&answer, 'E', 'C').starts_with("23"), "{answer:?}");
+        assert!(!in_clear(&answer, CANARY), "{text}: {answer:?}");
+        // programs tell by it what happened, and people
+        assert!(in_clear(&answer, "constraint"), "{text}: {answer:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mask_that_shows_a_part_shows_no_other_part() {
+    let Some(gateway) = Gateway::start(POLICY, SCHEMA).await else { return };
+    let mut raw = gateway.raw().await;
+    for text in [
+        "update customers set phone = repeat('x', 20) || left(phone, 4)",
+        "update customers set phone = ssn",
+        "update customers set phone = substr(ssn, 1, 4)",
+    ] {
+        raw.query(text).send().await;
+        let answer = raw.answer().await;
+        assert_eq!(field(&answer, 'E', 'C'), "42501", "{text}: {answer:?}");
+        assert!(field(&answer, 'E', 'M').contains("masked-copy"), "{answer:?}");
+    }
+    for text in ["update customers set ssn = left(phone, 4)", "update customers set phone = '5550000000'"] {
+        raw.query(text).send().await;
+        assert_eq!(tags(&raw.answer().await), "CZ", "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_judged_in_time_is_refused_in_time() {
+    let Some(gateway) = Gateway::start(POLICY, SCHEMA).await else { return };
+    let relations: Vec<String> = (0..40).map(|n| format!("pg_catalog.pg_class r{n}")).collect();
+    let chain: Vec<String> = (0..2000)
+        .map(|n| format!("r{}.c{}::text = r{}.c{}::text", n % 40, n / 40, (n + 1) % 40, (n + 1) / 40))
+        .collect();
+    let mut raw = gateway.raw().await;
+    raw.query(&format!("select 1 from {} where {}", relations.join(", "), chain.join(" and "))).send().await;
+    let answer = raw.answer().await;
+    assert_eq!(field(&answer, 'E', 'C'), "42501", "{answer:?}");
+    assert!(field(&answer, 'E', 'M').contains("too large to be judged"), "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_whose_sync_comes_too_early_leaves_the_session_in_step() {
+    let Some(gateway) = Gateway::start(POLICY, SCHEMA).await else { return };
+    let mut raw = gateway.raw().await;
+    raw.extended("copy tenant.payroll from stdin").sync();
+    postgres_protocol::message::frontend::CopyData::new(&b"1\n"[..]).unwrap().write(&mut raw.out);
+    postgres_protocol::message::frontend::copy_done(&mut raw.out);
+    raw.sync().query("select * from tenant.payroll").send().await;
+    assert_eq!(tags(&raw.answer().await), "12GCZ");
+    assert_eq!(tags(&raw.answer().await), "TDCZ");
+}
