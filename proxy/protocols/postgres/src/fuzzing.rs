@@ -3,7 +3,7 @@
 
 use crate::cancel::UpstreamKey;
 use crate::catalogue::Catalogue;
-use crate::mask::{self, ColumnMask, CopyFormat, RowMasker, RowPlan, Shape, Texts};
+use crate::mask::{self, ColumnMask, CopyFormat, RowMasker, RowPlan, Shape, Texts, Withhold};
 use crate::messages::{self, Malformed};
 use crate::options::{Credentials, Options};
 use crate::session::Postgres;
@@ -147,6 +147,7 @@ pub fn texts(frame: &[u8], masker: &Masker, withhold: bool) -> [Option<Vec<u8>>;
     let ways: [Rebuild; 3] = [mask::report, mask::notification, mask::parameter_status];
     ways.map(|rebuild| {
         let (mut counts, mut out) = (MaskCounts::default(), BytesMut::new());
+        let withhold = Withhold::values(withhold);
         let texts = Texts { masker, counts: &mut counts, withhold };
         rebuild(frame, texts, &mut out).ok().map(|()| out.to_vec())
     })

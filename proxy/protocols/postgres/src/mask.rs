@@ -15,7 +15,7 @@ mod texts;
 
 pub(crate) use copy::CopyFormat;
 pub(crate) use description::{bound, description, format_of};
-pub(crate) use texts::{Texts, notification, parameter_status, report};
+pub(crate) use texts::{Texts, Withhold, notification, parameter_status, report};
 
 use crate::messages::{Body, Malformed};
 use bytes::{BufMut, BytesMut};

@@ -4,7 +4,7 @@ use crate::analyze::{Analyzer, SessionState};
 use crate::cancel::{Cancelled, Registry};
 use crate::frame;
 use crate::frontend::{self, refusal};
-use crate::mask::{self, Texts};
+use crate::mask::{self, Texts, Withhold};
 use crate::options::{Credentials, Options};
 use crate::relay::{Meaning, Parts, Relay};
 use crate::snapshot::Snapshots;
@@ -300,7 +300,8 @@ fn put_parameters(mut parameters: &[u8], gate: &Gate, out: &mut BytesMut) {
     while let Ok(Some(header)) = frame::header(parameters, usize::MAX)
         && let Some((parameter, rest)) = parameters.split_at_checked(header.length)
     {
-        let texts = Texts { masker: gate.masker(), counts: &mut MaskCounts::default(), withhold: false };
+        let texts =
+            Texts { masker: gate.masker(), counts: &mut MaskCounts::default(), withhold: Withhold::Findings };
         let start = out.len();
         if mask::parameter_status(parameter, texts, out).is_err() {
             out.truncate(start);

@@ -1,6 +1,6 @@
 //! Names of result columns.
 
-use super::{Texts, patch_length};
+use super::{Texts, Withhold, patch_length};
 use crate::messages::{Body, Malformed};
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -10,7 +10,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 /// # Errors
 /// The message cannot be read; then nothing of it may pass.
 pub(crate) fn description(frame: &[u8], mut texts: Texts<'_>, out: &mut BytesMut) -> Result<(), Malformed> {
-    if !texts.withhold && !texts.masker.has_detectors() {
+    if texts.withhold != Withhold::Values && !texts.masker.has_detectors() {
         out.put_slice(frame);
         return Ok(());
     }
@@ -22,7 +22,7 @@ pub(crate) fn description(frame: &[u8], mut texts: Texts<'_>, out: &mut BytesMut
     out.put_u16(u16::try_from(count).unwrap_or(u16::MAX));
     for _ in 0..count {
         let name = body.cstring()?;
-        if texts.withhold {
+        if texts.withhold == Withhold::Values {
             // What PostgreSQL itself calls a column without a name.
             out.put_slice(b"?column?");
         } else {

@@ -10,13 +10,35 @@ use proxy_core::mask::{MaskCounts, Masker};
 pub(crate) struct Texts<'a> {
     pub(crate) masker: &'a Masker,
     pub(crate) counts: &'a mut MaskCounts,
-    /// Texts may carry the value of a masked column: nothing that the server made of values passes.
-    pub(crate) withhold: bool,
+    pub(crate) withhold: Withhold,
+}
+
+/// What of a text does not pass.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Withhold {
+    /// Findings alone.
+    Findings,
+    /// Columns are masked, be it none that the command names: a constraint quotes whole rows in the details of its error,
+    /// those of other tables too, to which a foreign key or a trigger leads; and what functions say is their own.
+    Rows,
+    /// The text may carry the value of a masked column: nothing that the server made of values passes.
+    Values,
+}
+
+impl Withhold {
+    /// What may be quoted where columns are masked.
+    pub(crate) const fn values(masked: bool) -> Self {
+        if masked { Self::Values } else { Self::Findings }
+    }
+
+    const fn is_values(self) -> bool {
+        matches!(self, Self::Values)
+    }
 }
 
 /// Appends an `ErrorResponse` or `NoticeResponse` (`tag`) with its texts masked or withheld.
 ///
-/// Withheld: only severity, SQLSTATE, position, and where in the server's source it arose are kept; a message that
+/// Withheld as values: only severity, SQLSTATE, position, and where in the server's source it arose are kept; a message that
 /// could quote a value is replaced, its details are dropped
 /// (<https://www.postgresql.org/docs/18/protocol-error-fields.html>). The message of a mistake in the statement's own
 /// text is kept: it quotes names that the client wrote.
@@ -42,6 +64,12 @@ fn put_report(frame: &[u8], mut texts: Texts<'_>, out: &mut BytesMut) -> Result<
     out.put_u32(0);
     let code = crate::upstream::sqlstate(crate::frame::body(frame));
     let quotes_the_text = quotes_the_text(crate::frame::body(frame), &code);
+    let withholds_details = texts.withhold != Withhold::Findings && !quotes_the_text;
+    let withholds_message = match texts.withhold {
+        Withhold::Findings => false,
+        Withhold::Rows => fields(crate::frame::body(frame)).any(|field| field == b'W'),
+        Withhold::Values => !quotes_the_text,
+    };
     loop {
         let field = body.u8()?;
         if field == 0 {
@@ -51,12 +79,19 @@ fn put_report(frame: &[u8], mut texts: Texts<'_>, out: &mut BytesMut) -> Result<
         match field {
             // severity, severity in English, SQLSTATE, position, source file, line, routine
             b'S' | b'V' | b'C' | b'P' | b'F' | b'L' | b'R' => put_field(field, value, out),
-            b'M' if texts.withhold && !quotes_the_text => {
-                let message =
-                    format!("message withheld: the command touches masked columns (SQLSTATE {code})");
-                put_field(field, message.as_bytes(), out);
+            b'M' if withholds_message => {
+                let why = if texts.withhold.is_values() {
+                    "the command touches masked columns"
+                } else {
+                    "columns are masked, and it comes from within a function"
+                };
+                put_field(field, format!("message withheld: {why} (SQLSTATE {code})").as_bytes(), out);
             }
-            _ if texts.withhold && field != b'M' => {}
+            // names of what the error is about: programs look at them
+            b's' | b't' | b'c' | b'd' | b'n' if texts.withhold == Withhold::Rows && !withholds_message => {
+                put_field(field, &texts.text(value), out);
+            }
+            _ if field != b'M' && (withholds_details || texts.withhold.is_values()) => {}
             _ => put_field(field, &texts.text(value), out),
         }
     }
@@ -74,9 +109,13 @@ const MISTAKES: &[&str] =
 /// made of values (in functions, `DO`, `EXECUTE`) fail with a context or a place in an internal query instead, and
 /// values that name something (`ssn::regclass`) without any place.
 fn quotes_the_text(body: &[u8], code: &str) -> bool {
-    let mut fields = body.split(|byte| *byte == 0).filter_map(|field| field.first());
-    let within = |field: &u8| matches!(field, b'W' | b'p' | b'q');
-    MISTAKES.contains(&code) && fields.clone().any(|field| *field == b'P') && !fields.any(within)
+    let within = |field: u8| matches!(field, b'W' | b'p' | b'q');
+    MISTAKES.contains(&code) && fields(body).any(|field| field == b'P') && !fields(body).any(within)
+}
+
+/// The fields of a report.
+fn fields(body: &[u8]) -> impl Iterator<Item = u8> {
+    body.split(|byte| *byte == 0).filter_map(|field| field.first().copied())
 }
 
 /// Appends a `NotificationResponse` with its payload masked or withheld.
@@ -94,7 +133,7 @@ pub(crate) fn notification(frame: &[u8], mut texts: Texts<'_>, out: &mut BytesMu
     out.put_i32(process);
     out.put_slice(&without_nul(&texts.text(channel)));
     out.put_u8(0);
-    if texts.withhold && !payload.is_empty() {
+    if texts.withhold.is_values() && !payload.is_empty() {
         out.put_slice(b"[MASKED:notification]");
         texts.counts.0.entry("notification".to_owned()).and_modify(|count| *count += 1).or_insert(1);
     } else {
@@ -136,7 +175,7 @@ pub(crate) fn parameter_status(
     out.put_u32(0);
     out.put_slice(name);
     out.put_u8(0);
-    if texts.withhold && !CLOSED.contains(&name) {
+    if texts.withhold.is_values() && !CLOSED.contains(&name) {
         out.put_slice(b"[MASKED:setting]");
     } else {
         out.put_slice(&without_nul(&texts.text(value)));
@@ -169,7 +208,7 @@ fn without_nul(text: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Texts, report};
+    use super::{Texts, Withhold, report};
     use bytes::BytesMut;
     use proxy_core::mask::{MaskCounts, Masker};
 
@@ -180,7 +219,7 @@ mod tests {
         frame.extend_from_slice(b"\0\0");
         super::patch_length(0, &mut frame).unwrap();
         let mut out = BytesMut::new();
-        let texts = Texts { masker: &masker, counts: &mut counts, withhold: true };
+        let texts = Texts { masker: &masker, counts: &mut counts, withhold: Withhold::Values };
         report(&frame, texts, &mut out).unwrap();
         String::from_utf8_lossy(&out).replace('\0', "|")
     }
@@ -204,7 +243,7 @@ mod tests {
     fn nothing_is_left_of_a_report_that_cannot_be_read() {
         let (masker, mut counts) = (Masker::new(&[], &[0; 32]), MaskCounts::default());
         let mut out = BytesMut::from("before");
-        let texts = Texts { masker: &masker, counts: &mut counts, withhold: false };
+        let texts = Texts { masker: &masker, counts: &mut counts, withhold: Withhold::Findings };
         assert!(report(b"N\0\0\0\x0cSERROR\0M", texts, &mut out).is_err());
         assert_eq!(out, "before");
     }

@@ -5,7 +5,7 @@ use super::meaning::Made;
 use super::names::Portal;
 use crate::analyze::{Analysis, StatementKind};
 use crate::frontend::refusal;
-use crate::mask::{ColumnMask, CopyFormat, RowPlan, Shape};
+use crate::mask::{ColumnMask, CopyFormat, RowPlan, Shape, Withhold};
 use crate::messages::{Column, Malformed};
 use bytes::{Bytes, BytesMut};
 use proxy_core::gate::Permit;
@@ -179,6 +179,15 @@ impl Running {
             self.format = Some(format.ok_or(Malformed("the copy has options that are not known"))?);
         }
         Ok(())
+    }
+
+    /// What of the server's words about it does not pass.
+    pub(crate) fn withholds(&self) -> Withhold {
+        match (self.permit.mask().tainted, self.masks_columns) {
+            (true, _) => Withhold::Values,
+            (false, true) => Withhold::Rows,
+            (false, false) => Withhold::Findings,
+        }
     }
 
     /// It has a statement that copies in.

@@ -7,7 +7,7 @@ use super::names::{Portal, Statement};
 use super::{HIGH_WATER, Relay};
 use crate::analyze::{Analysis, StateChange};
 use crate::frame;
-use crate::mask::{self, RowPlan, Shape, Texts};
+use crate::mask::{self, RowPlan, Shape, Texts, Withhold};
 use crate::messages::{self, Backend, Body, Malformed};
 use crate::upstream::sqlstate;
 use bytes::{Bytes, BytesMut};
@@ -165,12 +165,12 @@ impl Relay {
         match self.queue.front_mut() {
             Some(Expect::Describe { withhold, .. }) => {
                 let (masker, counts) = (self.gate.masker(), &mut MaskCounts::default());
-                let texts = Texts { masker, counts, withhold: *withhold };
+                let texts = Texts { masker, counts, withhold: Withhold::values(*withhold) };
                 mask::description(frame, texts, &mut out).map_err(malformed)?;
             }
             Some(Expect::Query(running) | Expect::Execute(running)) => {
                 running.describe(&columns);
-                let withhold = matches!(running.plan, RowPlan::Whole(_));
+                let withhold = Withhold::values(matches!(running.plan, RowPlan::Whole(_)));
                 let texts = Texts { masker: running.permit.masker(), counts: &mut running.counts, withhold };
                 mask::description(frame, texts, &mut out).map_err(malformed)?;
                 return self.release_after_completion(&out.freeze());
@@ -220,7 +220,7 @@ impl Relay {
     fn notice(&mut self, frame: &Bytes) -> Result<(), Ending> {
         let mut out = BytesMut::new();
         if let Some(Expect::Execute(running) | Expect::Query(running)) = self.queue.front_mut() {
-            let withhold = running.permit.mask().tainted;
+            let withhold = running.withholds();
             let texts = Texts { masker: running.permit.masker(), counts: &mut running.counts, withhold };
             mask::report(frame, texts, &mut out).map_err(malformed)?;
             self.release(&out)
@@ -228,7 +228,7 @@ impl Relay {
             let texts = Texts {
                 masker: self.gate.masker(),
                 counts: &mut MaskCounts::default(),
-                withhold: self.gate.masks_columns(),
+                withhold: Withhold::values(self.gate.masks_columns()),
             };
             mask::report(frame, texts, &mut self.client.output).map_err(malformed)
         }
@@ -238,7 +238,7 @@ impl Relay {
         let texts = Texts {
             masker: self.gate.masker(),
             counts: &mut MaskCounts::default(),
-            withhold: self.gate.masks_columns(),
+            withhold: Withhold::values(self.gate.masks_columns()),
         };
         mask::notification(frame, texts, &mut self.client.output).map_err(malformed)
     }
@@ -262,7 +262,7 @@ impl Relay {
         let texts = Texts {
             masker: self.gate.masker(),
             counts: &mut MaskCounts::default(),
-            withhold: self.meaning.unseen && self.gate.masks_columns(),
+            withhold: Withhold::values(self.meaning.unseen && self.gate.masks_columns()),
         };
         mask::parameter_status(frame, texts, &mut self.client.output).map_err(malformed)
     }
@@ -303,7 +303,7 @@ impl Relay {
                 let texts = Texts {
                     masker: self.gate.masker(),
                     counts: &mut MaskCounts::default(),
-                    withhold: may_quote && self.gate.masks_columns(),
+                    withhold: Withhold::values(may_quote && self.gate.masks_columns()),
                 };
                 mask::report(frame, texts, &mut self.client.output).map_err(malformed)?;
                 self.may_be_taken_in();
@@ -426,7 +426,7 @@ impl Relay {
 }
 
 fn report(running: &mut Running, frame: &[u8], out: &mut BytesMut) -> Result<(), Ending> {
-    let withhold = running.permit.mask().tainted;
+    let withhold = running.withholds();
     let texts = Texts { masker: running.permit.masker(), counts: &mut running.counts, withhold };
     mask::report(frame, texts, out).map_err(malformed)
 }
