@@ -38,6 +38,7 @@ impl Walk<'_> {
                 .extend(unknown.iter().flat_map(|relation| column(format!("{relation}.{name}")).sources));
         }
         self.reads.extend(from.sources.iter().cloned());
+        self.spend(from.sources.len());
         from
     }
 
@@ -60,6 +61,9 @@ impl Walk<'_> {
         let (count, open) = (rows.columns.len(), rows.rest.is_some());
         let mut from = Provenance::default();
         for column in 0..count {
+            if self.is_spent() {
+                return opaque();
+            }
             absorb(&mut from, &self.take(Key { level, source, column }, ""));
         }
         if open {
@@ -156,20 +160,24 @@ impl Walk<'_> {
 
     fn qualified_column(&mut self, schema: &str, alias: &str, name: &str) -> Provenance {
         let found = self.sources_named(schema, alias);
-        let mut keys: Vec<Key> = Vec::new();
+        let (mut keys, mut known): (Vec<Key>, bool) = (Vec::new(), false);
         for (level, source) in &found {
             let Some(rows) = self.levels.get(*level).and_then(|l| l.sources.get(*source)).map(|s| &s.rows)
             else {
                 continue;
             };
             let matching = rows.columns.iter().enumerate().filter(|(_, column)| column.name == name);
+            let before = keys.len();
             keys.extend(matching.map(|(column, _)| Key { level: *level, source: *source, column }));
+            known |= keys.len() > before;
             if rows.rest.is_some() {
                 keys.push(Key { level: *level, source: *source, column: REST });
             }
         }
         if !keys.is_empty() {
-            return self.union_of(&keys, &[], name);
+            let from = self.union_of(&keys, &[], name);
+            // `c.f` is also a way to write `f(c)`, where `c` has no column of that name.
+            return if known { from } else { self.field_or_function(name, from) };
         }
         if found.is_empty() {
             return self.not_found(&format!("{alias}.{name}"));
@@ -177,7 +185,6 @@ impl Walk<'_> {
         if SYSTEM_COLUMNS.contains(&name) {
             return Provenance::default();
         }
-        // `c.f` is also a way to write `f(c)`.
         let row = self.whole_of(schema, alias);
         self.named_function("", name, 1, row)
     }

@@ -14,6 +14,9 @@ use std::collections::BTreeSet;
 /// Rounds after which atoms that still change each other are left: each round reaches one comparison further.
 const ROUNDS: usize = 64;
 
+/// What telling one column of another costs, beside a step of the walk.
+const COST: usize = 4;
+
 impl Walk<'_> {
     /// Takes in a condition of the innermost level: `WHERE`, `ON`, `HAVING`.
     pub(super) fn condition(&mut self, node: &Node) {
@@ -49,12 +52,13 @@ impl Walk<'_> {
                 for key in &atom.keys {
                     changed |= self.tell(*key, &told);
                 }
+                self.spend(told.from.sources.len().saturating_mul(atom.keys.len()).saturating_mul(COST));
             }
             for (source, keys) in &links {
                 let told = self.told(keys, &Provenance::default(), true);
                 changed |= self.tell_source(*source, &told);
             }
-            if !changed {
+            if !changed || self.is_spent() {
                 break;
             }
         }

@@ -3,10 +3,12 @@
 use super::StatementKind;
 use super::effect;
 use super::names;
+use super::scope::Rowset;
 use super::statement::Facts;
 use super::walk::Walk;
 use pg_query::NodeEnum;
 use pg_query::protobuf::{Node, ObjectType, RangeVar};
+use proxy_policy::Provenance;
 
 /// Name of a kind of object in touches. Whatever can stand in `FROM` is a `relation`.
 pub(super) fn object_kind(kind: ObjectType) -> &'static str {
@@ -100,9 +102,13 @@ impl Walk<'_> {
                 ("CREATE", effect::CREATE, object_kind(define.kind()), &define.defnames)
             }
             NodeEnum::CreateDomainStmt(create) => {
+                self.of_a_value(&create.constraints);
                 ("CREATE DOMAIN", effect::CREATE, "type", &create.domainname)
             }
-            NodeEnum::AlterDomainStmt(alter) => ("ALTER DOMAIN", effect::ALTER, "type", &alter.type_name),
+            NodeEnum::AlterDomainStmt(alter) => {
+                self.of_a_value(alter.def.as_deref().map(std::slice::from_ref).unwrap_or_default());
+                ("ALTER DOMAIN", effect::ALTER, "type", &alter.type_name)
+            }
             NodeEnum::CreateEnumStmt(create) => ("CREATE TYPE", effect::CREATE, "type", &create.type_name),
             NodeEnum::AlterEnumStmt(alter) => ("ALTER TYPE", effect::ALTER, "type", &alter.type_name),
             NodeEnum::CreateRangeStmt(create) => ("CREATE TYPE", effect::CREATE, "type", &create.type_name),
@@ -185,6 +191,9 @@ impl Walk<'_> {
             }
             NodeEnum::CreateTrigStmt(create) => {
                 self.attached(create.relation.as_ref(), effect::CREATE, "trigger", &create.trigname);
+                self.conditions(create.relation.as_ref(), &[create.when_clause.as_deref()]);
+                // Whatever function it calls may copy any column, PostgreSQL's own `tsvector_update_trigger` too.
+                self.flow(super::scope::opaque(), format!("trigger.{}.*", create.trigname));
                 utility("CREATE TRIGGER")
             }
             NodeEnum::RuleStmt(rule) => {
@@ -194,10 +203,18 @@ impl Walk<'_> {
             }
             NodeEnum::CreatePolicyStmt(policy) => {
                 self.attached(policy.table.as_ref(), effect::CREATE, "policy", &policy.policy_name);
+                self.conditions(
+                    policy.table.as_ref(),
+                    &[policy.qual.as_deref(), policy.with_check.as_deref()],
+                );
                 utility("CREATE POLICY")
             }
             NodeEnum::AlterPolicyStmt(policy) => {
                 self.attached(policy.table.as_ref(), effect::ALTER, "policy", &policy.policy_name);
+                self.conditions(
+                    policy.table.as_ref(),
+                    &[policy.qual.as_deref(), policy.with_check.as_deref()],
+                );
                 utility("ALTER POLICY")
             }
             NodeEnum::DropRoleStmt(drop) => {
@@ -264,6 +281,25 @@ impl Walk<'_> {
             self.write(effect, object, &format!("{table}.{name}"));
             self.write(effect::ALTER, "relation", &table);
         }
+    }
+
+    /// Conditions on the rows of a relation, which a definition keeps.
+    fn conditions(&mut self, relation: Option<&RangeVar>, conditions: &[Option<&Node>]) {
+        let Some(relation) = relation else { return };
+        let (rows, _) = self.rows_by_name(relation);
+        let names = [relation.relname.as_str(), "new", "old"];
+        self.enter(names.map(|name| (name.to_owned(), rows.clone())).into());
+        for condition in conditions {
+            self.derived(*condition);
+        }
+        self.leave();
+    }
+
+    /// Constraints of a domain: conditions on a value that has no name but `VALUE`.
+    fn of_a_value(&mut self, constraints: &[Node]) {
+        self.enter(vec![(String::new(), Rowset::open(Provenance::default()))]);
+        self.definition_parts(constraints);
+        self.leave();
     }
 
     /// Canonical name of an object in `COMMENT`, `DROP` and their kin.

@@ -13,7 +13,9 @@ use proxy_policy::Provenance;
 impl Walk<'_> {
     /// The value of an expression. What is not an expression that a statement can hold is unknown.
     pub(super) fn expression(&mut self, node: &Node) -> Provenance {
-        self.deeper(|walk| walk.expression_here(node))
+        let from = self.deeper(|walk| walk.expression_here(node));
+        self.spend(from.sources.len());
+        from
     }
 
     fn expression_here(&mut self, node: &Node) -> Provenance {
@@ -180,7 +182,9 @@ impl Walk<'_> {
         }
         let mut from = self.derived(part.arg.as_deref());
         for step in &part.indirection {
-            if matches!(step.node, Some(NodeEnum::AIndices(_))) {
+            if let Some(field) = names::string(step) {
+                from = self.field_or_function(field, from);
+            } else if matches!(step.node, Some(NodeEnum::AIndices(_))) {
                 absorb(&mut from, &self.expression(step));
             }
         }

@@ -3,7 +3,7 @@
 use super::effect;
 use super::names;
 use super::scope::{absorb, opaque};
-use super::walk::Walk;
+use super::walk::{Certain, Walk};
 use crate::catalogue::{Judgement, builtin_function, information_schema_function};
 use pg_query::NodeEnum;
 use pg_query::protobuf::{FuncCall, Node};
@@ -12,6 +12,7 @@ use proxy_policy::Provenance;
 impl Walk<'_> {
     /// The value of a call, and its touches.
     pub(super) fn function_call(&mut self, call: &FuncCall) -> Provenance {
+        let certain = std::mem::take(&mut self.certain);
         if let Some(from) = self.field_of_row(call) {
             return from;
         }
@@ -22,7 +23,9 @@ impl Walk<'_> {
             absorb(&mut from, &self.window(window));
         }
         let (schema, name) = names::qualified(&call.funcname);
+        self.certain = certain;
         let special = self.special_function(&schema, &name, &call.args);
+        self.certain = Certain::Nothing;
         if let Some(special) = special {
             absorb(&mut from, &special);
             return from;
@@ -73,6 +76,22 @@ impl Walk<'_> {
         from
     }
 
+    /// `(value).name`: a field of it, or another way to write `name(value)` if there is such a function that does more
+    /// than compute.
+    pub(super) fn field_or_function(&mut self, name: &str, from: Provenance) -> Provenance {
+        let computes = match builtin_function(name) {
+            Some(own) => own.judgement == Judgement::Harmless && !own.returns_set && !ACTING.contains(&name),
+            None => true,
+        };
+        if !computes || !self.catalogue.user_functions(&self.state, "", name, 1).is_empty() {
+            let mut from = self.named_function("", name, 1, from);
+            // what it acts on is named by a value
+            from.opaque |= !computes;
+            return from;
+        }
+        from
+    }
+
     fn function_candidates(&self, schema: &str, name: &str) -> Vec<String> {
         if !schema.is_empty() {
             return vec![format!("{schema}.{name}")];
@@ -93,7 +112,9 @@ impl Walk<'_> {
         };
         let parts = names::strings(&reference.fields);
         let [alias] = parts.as_slice() else { return None };
-        if builtin_function(field).is_some() || !self.is_row_of(alias, field) {
+        let is_function = builtin_function(field).is_some()
+            || !self.catalogue.user_functions(&self.state, "", field, 1).is_empty();
+        if is_function || !self.is_row_of(alias, field) {
             return None;
         }
         let fields = [alias.as_str(), field].map(names::string_node).to_vec();
@@ -121,20 +142,7 @@ impl Walk<'_> {
         let literal = args.first().and_then(names::constant_string).map(str::to_owned);
         match name {
             "set_config" => {
-                self.literal_sensitive = true;
-                let value = args.get(1).and_then(names::constant_string).map(str::to_owned);
-                match literal {
-                    Some(setting) if value.is_some() => self.set_setting(&setting, value.as_deref(), false),
-                    // asyncpg turns `jit` off around its own questions, and back to what it was.
-                    Some(setting) if is_plain_setting(&setting) => {
-                        self.write(effect::SET, "setting", &setting.to_ascii_lowercase());
-                        self.stored_in_setting(args);
-                    }
-                    Some(_) | None => {
-                        self.give_up("set_config with a computed name or value");
-                        self.stored_in_setting(args);
-                    }
-                }
+                self.set_config(literal, args);
                 Some(Provenance::default())
             }
             "nextval" | "setval" => {
@@ -150,6 +158,15 @@ impl Walk<'_> {
                     }
                     None => self.write(effect::CALL, "function", &format!("pg_catalog.{name}")),
                 }
+                // Where a sequence stands tells what it was set to, and how often it was asked.
+                let mut told = self.all_of(args);
+                told.sources.extend(self.reads.iter().cloned());
+                self.flow(told, "the place of a sequence".to_owned());
+                Some(Provenance::default())
+            }
+            "setseed" => {
+                let seed = self.all_of(args);
+                self.flow(seed, "the seed of random".to_owned());
                 Some(Provenance::default())
             }
             "current_setting" => {
@@ -171,12 +188,67 @@ impl Walk<'_> {
 }
 
 impl Walk<'_> {
+    fn set_config(&mut self, literal: Option<String>, args: &[Node]) {
+        self.literal_sensitive = true;
+        let setting = literal.or_else(|| self.setting.clone().filter(|_| names_setting(args.first())));
+        let value = args.get(1).and_then(names::constant_string).map(str::to_owned);
+        let local = match args {
+            [_, _, local] => names::constant_text(local).and_then(|local| truth(&local)),
+            _ => None,
+        };
+        match setting {
+            // What later names mean depends on whether it runs.
+            Some(setting)
+                if gives_meaning(&setting) && (self.certain != Certain::Call || local.is_none()) =>
+            {
+                let why = format!("set_config of {setting} where it may not run, or run with another value");
+                self.give_up(&why);
+            }
+            Some(setting) if value.is_some() => {
+                self.set_setting(&setting, value.as_deref(), local == Some(true));
+            }
+            // asyncpg turns `jit` off around its own questions, and back to what it was.
+            Some(setting) if is_plain_setting(&setting) => {
+                self.write(effect::SET, "setting", &setting.to_ascii_lowercase());
+                self.stored_in_setting(args);
+            }
+            Some(_) | None => {
+                self.give_up("set_config with a computed name or value");
+                self.stored_in_setting(args);
+            }
+        }
+    }
+
     /// Whoever reads settings sees what is in them, numbers too. The name has no dots, so that no mask covers it.
     fn stored_in_setting(&mut self, args: &[Node]) {
         let stored = args.get(1).map(|value| self.expression(value)).unwrap_or_default();
         self.flow(stored, "a setting".to_owned());
     }
 }
+
+/// Names and roles depend on these.
+fn gives_meaning(setting: &str) -> bool {
+    ["search_path", "role", "session_authorization"].iter().any(|one| one.eq_ignore_ascii_case(setting))
+}
+
+fn truth(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "t" | "on" | "yes" | "1" => Some(true),
+        "false" | "f" | "off" | "no" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+/// `name`, which is a column of `pg_settings`.
+fn names_setting(node: Option<&Node>) -> bool {
+    match node.and_then(|node| node.node.as_ref()) {
+        Some(NodeEnum::ColumnRef(reference)) => names::strings(&reference.fields) == ["name"],
+        _ => false,
+    }
+}
+
+/// Functions of [`Walk::special_function`] that take one argument: it says what they act on.
+const ACTING: &[&str] = &["current_setting", "nextval", "setseed"];
 
 /// Settings that are numbers or switches and change no statement's meaning, so that it does not matter to what they are
 /// set, and none of them can hold a text.

@@ -3,7 +3,8 @@
 use super::effect;
 use super::names;
 use super::scope::{OutColumn, Rowset, absorb, opaque};
-use super::walk::{Cte, Walk};
+use super::setting::one_setting;
+use super::walk::{Certain, Cte, Walk};
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
     AConst, CommonTableExpr, LockingClause, Node, ResTarget, SelectStmt, SetOperation, WithClause, a_const,
@@ -83,6 +84,7 @@ impl Walk<'_> {
 
     /// One `SELECT … FROM …` without set operations.
     fn plain(&mut self, select: &SelectStmt) -> Rowset {
+        let certain = std::mem::take(&mut self.certain);
         self.enter(Vec::new());
         for item in &select.from_clause {
             let slots = self.from_item(item);
@@ -96,7 +98,10 @@ impl Walk<'_> {
         }
         self.close();
         self.windows(&select.window_clause);
+        self.certain = certain;
+        let around = std::mem::replace(&mut self.setting, one_setting(select));
         let mut rows = self.targets(&select.target_list);
+        (self.certain, self.setting) = (Certain::Nothing, around);
         for node in
             select.group_clause.iter().chain(&select.distinct_clause).filter(|node| node.node.is_some())
         {
@@ -150,7 +155,12 @@ impl Walk<'_> {
             _ => {
                 let name =
                     if target.name.is_empty() { names::output_name(value) } else { target.name.clone() };
+                let certain = std::mem::take(&mut self.certain);
+                if certain == Certain::Targets && matches!(value.node, Some(NodeEnum::FuncCall(_))) {
+                    self.certain = Certain::Call;
+                }
                 let from = self.expression(value);
+                self.certain = certain;
                 rows.columns.push(OutColumn { name, from });
             }
         }

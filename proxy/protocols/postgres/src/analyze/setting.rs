@@ -7,7 +7,8 @@ use super::scope::{OutColumn, Rowset, opaque};
 use super::state::StateChange;
 use super::statement::Facts;
 use super::walk::Walk;
-use pg_query::protobuf::{VariableSetKind, VariableSetStmt};
+use pg_query::NodeEnum;
+use pg_query::protobuf::{AExprKind, SelectStmt, VariableSetKind, VariableSetStmt};
 use proxy_policy::Provenance;
 
 impl Walk<'_> {
@@ -86,6 +87,22 @@ impl Walk<'_> {
             names.iter().map(|name| OutColumn { name: (*name).to_owned(), from: from.clone() }).collect();
         Facts::rows(StatementKind::Query, "SHOW", Rowset { columns, ..Rowset::default() })
     }
+}
+
+/// `… FROM pg_settings WHERE name = 'literal'`: which setting it is about, as `pg_dump` asks for those that an older server
+/// may not have.
+pub(super) fn one_setting(select: &SelectStmt) -> Option<String> {
+    let [from] = select.from_clause.as_slice() else { return None };
+    let Some(NodeEnum::RangeVar(table)) = from.node.as_ref() else { return None };
+    let own = table.relname == "pg_settings" && matches!(table.schemaname.as_str(), "" | "pg_catalog");
+    let condition = select.where_clause.as_deref()?.node.as_ref()?;
+    let NodeEnum::AExpr(condition) = condition else { return None };
+    let equals = condition.kind() == AExprKind::AexprOp
+        && names::strings(&condition.name) == ["="]
+        && matches!(condition.lexpr.as_deref()?.node.as_ref()?, NodeEnum::ColumnRef(column)
+            if names::strings(&column.fields) == ["name"]);
+    let setting = names::constant_string(condition.rexpr.as_deref()?)?;
+    (own && equals).then(|| setting.to_owned())
 }
 
 fn is_utf8(name: &str) -> bool {

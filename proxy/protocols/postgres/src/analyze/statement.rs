@@ -5,7 +5,7 @@ use super::effect;
 use super::names;
 use super::scope::{OutColumn, Rowset, opaque};
 use super::state::{Cursor, Prepared, StateChange};
-use super::walk::Walk;
+use super::walk::{Certain, Walk};
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
     DeclareCursorStmt, DiscardMode, ExecuteStmt, ExplainStmt, FetchStmt, Node, PrepareStmt, SelectStmt,
@@ -85,6 +85,7 @@ impl Walk<'_> {
     }
 
     fn top_select(&mut self, select: &SelectStmt) -> Facts {
+        self.certain = certain(select);
         let rows = self.select(select);
         if let Some(into) = leftmost(select).into_clause.as_deref() {
             self.create_from(into, rows, false);
@@ -173,6 +174,7 @@ impl Walk<'_> {
     /// Without `ANALYZE` nothing runs, and what would be changed is only read about.
     fn explain(&mut self, explain: &ExplainStmt, text: &str) -> Facts {
         let before = (std::mem::take(&mut self.touches), std::mem::take(&mut self.flows), self.changes.len());
+        let reads = std::mem::take(&mut self.reads);
         let state = self.state.clone();
         if let Some(query) = explain.query.as_deref() {
             self.deeper(|walk| drop(Some(walk.statement(query, text))));
@@ -195,7 +197,12 @@ impl Walk<'_> {
             self.add(touch);
         }
         self.flows.extend(before.1);
-        let from = if told { opaque() } else { Provenance::default() };
+        let mut from = if told { opaque() } else { Provenance::default() };
+        if analyze {
+            // How many rows each step had: with `generate_series(1, ascii(ssn))` that is a character of it.
+            from.sources.extend(self.reads.iter().cloned());
+        }
+        self.reads.extend(reads);
         let columns = vec![OutColumn { name: "QUERY PLAN".to_owned(), from }];
         let operation = if analyze { "EXPLAIN ANALYZE" } else { "EXPLAIN" };
         Facts::rows(StatementKind::Query, operation, Rowset { columns, ..Rowset::default() })
@@ -206,7 +213,11 @@ impl Walk<'_> {
         let name = prepare.name.clone();
         if let Some(query) = prepare.query.as_deref() {
             let mark = self.mark_depth();
+            let (state, changes) = (self.state.clone(), self.changes.len());
             let meant = self.finding(|walk| walk.kept(query));
+            // it has not run
+            self.state = state;
+            self.forget_changes(changes);
             drop(self.does(&meant));
             if self.depth_since(mark) > KEPT_DEPTH_MAX {
                 self.give_up("too deep to be prepared");
@@ -254,6 +265,9 @@ impl Walk<'_> {
     }
 
     fn kept(&mut self, statement: &Node) -> Option<Rowset> {
+        if let Some(NodeEnum::SelectStmt(select)) = statement.node.as_ref() {
+            self.certain = certain(select);
+        }
         let rows = self.query_node(statement);
         let returns = match statement.node.as_ref() {
             Some(NodeEnum::InsertStmt(insert)) => insert.returning_clause.is_some(),
@@ -302,6 +316,32 @@ fn runs(option: &Node) -> bool {
     let off = option.arg.as_deref().and_then(names::constant_text);
     let off = off.is_some_and(|value| matches!(value.to_ascii_lowercase().as_str(), "false" | "off" | "0"));
     option.defname == "analyze" && !off
+}
+
+/// Of nothing but a list of calls and constants each runs once, if the statement does.
+fn certain(select: &SelectStmt) -> Certain {
+    let runs = |target: &Node| match target.node.as_ref() {
+        Some(NodeEnum::ResTarget(target)) => {
+            match target.val.as_deref().and_then(|value| value.node.as_ref()) {
+                Some(NodeEnum::FuncCall(call)) => names::qualified(&call.funcname).1 == "set_config",
+                Some(NodeEnum::AConst(_)) => true,
+                _ => false,
+            }
+        }
+        _ => false,
+    };
+    let SelectStmt { target_list, from_clause, where_clause, having_clause, group_clause, .. } = select;
+    let is_bare = select.with_clause.is_none()
+        && select.limit_count.is_none()
+        && select.limit_offset.is_none()
+        && select.into_clause.is_none()
+        && select.larg.is_none()
+        && select.distinct_clause.is_empty()
+        && select.values_lists.is_empty()
+        && (from_clause.is_empty() && group_clause.is_empty())
+        && (where_clause.is_none() && having_clause.is_none())
+        && target_list.iter().all(runs);
+    if is_bare { Certain::Targets } else { Certain::Nothing }
 }
 
 /// The part of a set operation that an `INTO` stands in.

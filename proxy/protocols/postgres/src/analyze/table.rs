@@ -342,6 +342,15 @@ impl Walk<'_> {
             _ => {}
         }
         let Some(part) = command.def.as_deref() else { return };
+        if let Some(NodeEnum::ColumnDef(column)) = part.node.as_ref()
+            && command.subtype() == AlterTableType::AtAlterColumnType
+        {
+            // `USING`: every row's value is computed anew
+            let value = self.derived(column.raw_default.as_deref());
+            for name in &names {
+                self.flow(value.clone(), format!("{name}.{}", command.name));
+            }
+        }
         match part.node.as_ref() {
             Some(NodeEnum::ColumnDef(_) | NodeEnum::Constraint(_)) => self.definition_part(part),
             Some(NodeEnum::PartitionCmd(partition)) => self.altered(partition.name.as_ref()),

@@ -7,7 +7,7 @@ use super::scope::{OutColumn, Rowset};
 use super::statement::Facts;
 use super::walk::Walk;
 use pg_query::NodeEnum;
-use pg_query::protobuf::{CopyStmt, GrantStmt, Node, ObjectType, RangeVar};
+use pg_query::protobuf::{CopyStmt, DropBehavior, GrantStmt, Node, ObjectType, RangeVar};
 use proxy_policy::Access;
 
 impl Walk<'_> {
@@ -100,6 +100,9 @@ impl Walk<'_> {
             }
             NodeEnum::TruncateStmt(truncate) => {
                 self.each_relation(&truncate.relations, effect::TRUNCATE, true);
+                if truncate.behavior() == DropBehavior::DropCascade {
+                    self.give_up("TRUNCATE … CASCADE empties every table that refers to these as well");
+                }
                 utility("TRUNCATE")
             }
             NodeEnum::VacuumStmt(vacuum) => {

@@ -11,11 +11,25 @@ const DEPTH_MAX: u32 = 1_500;
 /// Nodes visited, repeated ones counted again, after which a statement is too much to judge.
 const BUDGET: u32 = 2_000_000;
 
+const TOO_MUCH: &str = "too deep or too large to be judged";
+
 /// A common table expression in scope.
 #[derive(Debug)]
 pub(super) struct Cte {
     pub(super) name: String,
     pub(super) rows: Rowset,
+}
+
+/// What runs for sure, and once, if the statement does.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Certain {
+    /// Nothing that is known.
+    #[default]
+    Nothing,
+    /// The targets of the query that comes next.
+    Targets,
+    /// The call that comes next.
+    Call,
 }
 
 /// One walk.
@@ -38,6 +52,10 @@ pub(super) struct Walk<'a> {
     pub(super) literal_sensitive: bool,
     /// It changes something that no rollback undoes, although its effects do not say so.
     pub(super) lasting: bool,
+    /// What runs for sure.
+    pub(super) certain: Certain,
+    /// The one setting whose row of `pg_settings` the innermost query reads.
+    pub(super) setting: Option<String>,
     /// Changes to the session so far.
     pub(super) changes: Vec<super::state::StateChange>,
     /// Something that the catalogue holds was created, altered or dropped.
@@ -64,6 +82,8 @@ impl<'a> Walk<'a> {
             open_definitions: Vec::new(),
             literal_sensitive: false,
             lasting: false,
+            certain: Certain::Nothing,
+            setting: None,
             changes: Vec::new(),
             catalogue_changed: false,
             depth: 0,
@@ -75,7 +95,7 @@ impl<'a> Walk<'a> {
     /// Runs a step one level deeper; at the limit the step is left out and the statement is unknown.
     pub(super) fn deeper<T: Default>(&mut self, step: impl FnOnce(&mut Self) -> T) -> T {
         if self.depth >= DEPTH_MAX || self.spent >= BUDGET {
-            self.give_up("too deep or too large to be judged");
+            self.give_up(TOO_MUCH);
             return T::default();
         }
         self.depth += 1;
@@ -84,6 +104,20 @@ impl<'a> Walk<'a> {
         let result = step(self);
         self.depth -= 1;
         result
+    }
+
+    /// Counts work that is more than a step: so many names of columns handed on.
+    pub(super) fn spend(&mut self, names: usize) {
+        self.spent = self.spent.saturating_add(u32::try_from(names).unwrap_or(u32::MAX));
+    }
+
+    /// The statement is too much to be judged.
+    pub(super) fn is_spent(&mut self) -> bool {
+        let spent = self.spent >= BUDGET;
+        if spent {
+            self.give_up(TOO_MUCH);
+        }
+        spent
     }
 
     /// Starts to measure how deep a part of the statement is.

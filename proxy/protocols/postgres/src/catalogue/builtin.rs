@@ -102,6 +102,7 @@ const REVEALING: &[&str] = &[
     "pg_options_to_table",
     "pg_show_all_settings",
     "pg_get_functiondef",
+    "pg_get_partition_constraintdef",
     "pg_get_function_sqlbody",
     "pg_stat_get_wal_senders",
     "pg_stat_get_wal_receiver",

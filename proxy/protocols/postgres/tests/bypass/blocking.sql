@@ -279,3 +279,23 @@ select set_config('client_encoding', 'BIG5', false)
 SET standard_conforming_strings=off; select 'a\'; delete from victim; --'
 --- Q105 set_config computed | refused
 select set_config(lower('CLIENT_ENCODING'), 'SJIS', false)
+--- Q106 a function by a field's syntax | refused, touch:Call public.fc
+select (1).fc
+--- Q107 the same in a condition | refused, touch:Call public.fc
+select id from victim where (id).fc is not null
+--- Q108 the same in COPY | refused, touch:Call public.fc
+copy (select (1).fc) to stdout
+--- Q109 set_config that does not run | refused
+select set_config('search_path', 'other', false) where false
+--- Q110 set_config in an expression | refused
+select case when false then set_config('role', 'postgres', false) end
+--- Q111 set_config that runs | touch:Set search_path
+select set_config('search_path', 'other', true)
+--- Q112 truncate cascade | refused
+truncate log cascade
+--- Q113 a condition of a domain | refused, touch:Call public.fd
+create domain d as int check (fd() = value)
+--- Q114 a condition of a policy | refused, touch:Call public.fd
+create policy p on victim using (fd() = 1)
+--- Q115 a condition of a trigger | refused, touch:Call public.fd
+create trigger t2 before update on victim for each row when (fd() = new.id) execute function tf()

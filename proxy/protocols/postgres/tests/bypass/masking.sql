@@ -350,3 +350,31 @@ create temp table mine as select id, total from orders; select * from mine
 select distinct name from customers order by name limit 10 offset 5
 --- O025 explain | clear
 explain select ssn from customers where id = 1
+--- M301 a function by a field's syntax | tainted, refused
+select (1).getssn
+--- M302 of a column without a known type | tainted, refused
+select n.getssn from unnest(array[1]) n
+--- M303 of a subquery's column | tainted, refused
+select (q.i).getssn from (select 1 as i) q
+--- M304 a function that runs text, by a field's syntax | tainted, refused
+select (('select to_tsvector(''simple'', ssn) from public.customers'::text).ts_stat).*
+--- M305 of a parenthesised whole row | clear
+select (o).total from orders o
+--- M306 a sequence set to a masked value | refused
+select setval('seq', (select replace(ssn, '-', '')::bigint from customers where id = 1)); select last_value from seq
+--- M307 the seed of random | tainted
+select setseed(ascii(substr(ssn, 1, 1)) / 256.0) from customers where id = 1; select random()
+--- M308 a sequence that counts | refused
+select case when g <= ascii(ssn) then nextval('seq') end from customers, generate_series(1, 255) g where customers.id = 1; select last_value from seq
+--- M309 explain of what runs | tainted
+explain (analyze, costs off, timing off) select generate_series(1, ascii(ssn)) from customers where id = 1
+--- M310 a row in an error of a constraint | refused
+update customers set id = null where id = 1
+--- M311 another row in one | refused
+insert into customers(id) values (1) on conflict (id) do update set id = null
+--- M312 a column of another type | tainted, refused
+alter table customers alter column name type text using ssn; select name from customers
+--- M313 a partition's bounds | tainted
+select pg_get_partition_constraintdef('customers_old'::regclass)
+--- M314 a trigger that copies | tainted, refused
+alter table customers add column words tsvector; create trigger w before update on customers for each row execute function tsvector_update_trigger(words, 'pg_catalog.simple', ssn); update customers set id = id; select words from customers

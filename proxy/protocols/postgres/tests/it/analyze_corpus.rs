@@ -62,6 +62,7 @@ pub(crate) fn catalogue() -> Catalogue {
     let others = [
         function("getssn", 1),
         function("fd", 0),
+        function("fc", 1),
         function("hstore", 1),
         function("drop_everything", 0),
         Row::Operator { schema: "public".into(), name: "===".into() },
