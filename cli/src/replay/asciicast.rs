@@ -7,7 +7,7 @@ use crate::replay::screen::MAX_MICROS;
 use crate::replay::{masks, sealed};
 use jiff::Timestamp;
 use proxy_audit::query::SessionDetail;
-use proxy_audit::replay::{Step, StepKind};
+use proxy_audit::replay::{Refusal, Step, StepKind};
 use proxy_audit::stream::{Channel, StreamEvent};
 use serde_json::json;
 use std::time::Duration;
@@ -77,7 +77,7 @@ impl Cast<'_> {
         match &step.kind {
             StepKind::Start { .. } => Ok(()),
             StepKind::Command { operation, .. } if operation.eq_ignore_ascii_case("connect") => Ok(()),
-            StepKind::Command { text, verdict, rule, .. } => {
+            StepKind::Command { text, verdict, rule, refusal, .. } => {
                 self.began = step.time;
                 let (prompt, text) = self.renderer.begin(text);
                 self.event(step.time, "m", &inline(&format!("{verdict}: {text}")))?;
@@ -85,12 +85,14 @@ impl Cast<'_> {
                 if verdict == "allow" {
                     Ok(())
                 } else {
-                    self.remark(step.time, &format!("{verdict} by {rule}"))
+                    self.remark(step.time, &format!("{verdict} by {rule}"))?;
+                    self.refused(step, refusal.as_ref())
                 }
             }
-            StepKind::Approval { text, approvers, verdict } => {
+            StepKind::Approval { text, approvers, verdict, refusal } => {
                 self.event(step.time, "m", &inline(&format!("approval: {verdict}")))?;
-                self.remark(step.time, &format!("{text} {}", approvers.join(", ")))
+                self.remark(step.time, &format!("{text} {}", approvers.join(", ")))?;
+                self.refused(step, refusal.as_ref())
             }
             StepKind::Output { frames } => {
                 let parts = self.renderer.feed(frames);
@@ -110,6 +112,11 @@ impl Cast<'_> {
             StepKind::Error { text } => self.remark(step.time, &format!("error: {text}")),
             StepKind::End { reason } => self.remark(step.time, &format!("session ended: {reason}")),
         }
+    }
+
+    fn refused(&mut self, step: &Step, refusal: Option<&Refusal>) -> anyhow::Result<()> {
+        let said = refusal.map(|refusal| self.renderer.refused(refusal));
+        said.map_or(Ok(()), |said| self.text(step.time, &said))
     }
 
     fn parts(&mut self, time: Timestamp, parts: &[Part]) -> anyhow::Result<()> {

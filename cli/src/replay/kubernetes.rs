@@ -8,9 +8,10 @@
 mod answer;
 mod request;
 
-use crate::output::printable;
+use crate::output::{inline, printable};
 use crate::replay::renderer::{Part, Renderer};
 use answer::Answer;
+use proxy_audit::replay::Refusal;
 use request::Request;
 
 /// Most bytes of an answer that are held to be shown; what is beyond is on record only.
@@ -57,6 +58,11 @@ impl Renderer for Transcript {
     }
 
     /// What is an answer only as a whole; and what was recorded of one that has no end.
+    fn refused(&self, refusal: &Refusal) -> String {
+        let hint = if refusal.hint.is_empty() { String::new() } else { format!("; {}", refusal.hint) };
+        format!("Error from server (Forbidden): {}\n", inline(&(refusal.message.clone() + &hint)))
+    }
+
     fn finish(&mut self) -> Vec<Part> {
         let rest = std::mem::take(&mut self.pending);
         let text = String::from_utf8_lossy(&rest);

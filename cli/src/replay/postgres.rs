@@ -8,11 +8,12 @@ mod report;
 
 pub(crate) use descriptions::Descriptions;
 
-use crate::output::printable;
+use crate::output::{inline, printable};
 use crate::replay::cell::{CellType, escaped};
 use crate::replay::renderer::{Part, Renderer};
 use crate::replay::table::{Head, Table};
 use descriptions::Column;
+use proxy_audit::replay::Refusal;
 use report::report;
 
 /// What one command's frames have said so far.
@@ -34,7 +35,7 @@ pub(crate) struct Transcript {
 impl Transcript {
     /// An empty one; the prompt is psql's for this database.
     pub(crate) fn new(database: &str, descriptions: Descriptions) -> Self {
-        Self { prompt: format!("{}=> ", printable(database)), descriptions, ..Self::default() }
+        Self { prompt: format!("{}=> ", inline(database)), descriptions, ..Self::default() }
     }
 }
 
@@ -70,6 +71,16 @@ impl Renderer for Transcript {
         }
         self.pending = rest.to_vec();
         parts
+    }
+
+    fn refused(&self, refusal: &Refusal) -> String {
+        let by = match refusal.rule.split_once('/') {
+            Some((policy, rule)) => format!("policy {policy}, rule {rule}"),
+            None => format!("built-in rule {}", refusal.rule),
+        };
+        let lines = [("ERROR", &refusal.message), ("DETAIL", &by), ("HINT", &refusal.hint)];
+        let said = lines.iter().filter(|(_, text)| !text.is_empty());
+        said.map(|(what, text)| [what, ":  ", &printable(text), "\n"].concat()).collect()
     }
 
     /// Rows whose end was not recorded.

@@ -5,7 +5,7 @@ use crate::replay::postgres::{Descriptions, Transcript};
 use crate::replay::stream::Stream;
 use crate::replay::table::Table;
 use proxy_audit::query::SessionDetail;
-use proxy_audit::replay::{Step, StepKind};
+use proxy_audit::replay::{Refusal, Step, StepKind};
 use proxy_audit::stream::{MAGIC, StreamFrame};
 use std::collections::HashMap;
 
@@ -19,6 +19,9 @@ pub(crate) trait Renderer {
 
     /// Takes bytes of `portcullis.result.frames`, cut anywhere; gives what they show.
     fn feed(&mut self, frames: &[u8]) -> Vec<Part>;
+
+    /// The command was refused: gives what its client saw of that.
+    fn refused(&self, refusal: &Refusal) -> String;
 
     /// The command is over: gives what is left.
     fn finish(&mut self) -> Vec<Part>;
@@ -111,7 +114,14 @@ struct Sniffing {
 impl Renderer for Sniffing {
     fn begin(&mut self, text: &str) -> (String, String) {
         (self.stream, self.begun) = (None, false);
-        self.own.begin(text)
+        let (prompt, text) = self.own.begin(text);
+        // A line of a command must not look like one that a replay adds: they have a prompt too, as psql's and shells'.
+        let next = prompt.strip_suffix("=> ").map_or_else(|| "> ".to_owned(), |place| format!("{place}-> "));
+        (prompt, text.replace('\n', &format!("\n{next}")))
+    }
+
+    fn refused(&self, refusal: &Refusal) -> String {
+        self.own.refused(refusal)
     }
 
     fn feed(&mut self, frames: &[u8]) -> Vec<Part> {

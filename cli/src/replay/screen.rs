@@ -1,6 +1,6 @@
 //! Prints a session, step by step.
 
-use crate::output::{Output, inline, judged, printable, utc};
+use crate::output::{Output, inline, judged, utc};
 use crate::replay::Clock;
 use crate::replay::plain::Plain;
 use crate::replay::renderer::{Part, Renderer, Renderers};
@@ -8,7 +8,7 @@ use crate::replay::{masks, sealed};
 use jiff::Timestamp;
 use owo_colors::OwoColorize as _;
 use proxy_audit::query::SessionSummary;
-use proxy_audit::replay::{Step, StepKind};
+use proxy_audit::replay::{Refusal, Step, StepKind};
 use proxy_audit::stream::{Channel, StreamEvent, StreamFrame};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -49,11 +49,11 @@ impl<'a> Screen<'a> {
 
     pub(super) fn head(&mut self, session: &SessionSummary) -> anyhow::Result<()> {
         let user = crate::sessions::user(session);
-        self.remark(&format!("session {} of {user}", printable(&session.id)))?;
+        self.remark(&format!("session {} of {user}", inline(&session.id)))?;
         self.remark(&format!(
             "{} as {}, {}",
-            printable(&format!("{}/{}", session.namespace, session.resource)),
-            printable(&session.role),
+            inline(&format!("{}/{}", session.namespace, session.resource)),
+            inline(&session.role),
             utc(session.start)
         ))
     }
@@ -74,17 +74,21 @@ impl<'a> Screen<'a> {
                 if verdict == "allow" {
                     Ok(())
                 } else {
-                    self.remark(&format!("{}: {}", judged(verdict), printable(text)))
+                    self.remark(&format!("{}: {}", judged(&inline(verdict)), inline(text)))
                 }
             }
-            StepKind::Command { text, verdict, rule, .. } => self.command(step, text, verdict, rule),
-            StepKind::Approval { text, approvers, .. } => {
+            StepKind::Command { text, verdict, rule, refusal, .. } => {
+                self.command(step, text, verdict, rule)?;
+                self.refused(step, refusal.as_ref())
+            }
+            StepKind::Approval { text, approvers, refusal, .. } => {
                 let by = if approvers.is_empty() {
                     String::new()
                 } else {
                     format!(" by {}", approvers.join(", "))
                 };
-                self.remark(&format!("{}{}", printable(text), printable(&by)))
+                self.remark(&format!("{}{}", inline(text), inline(&by)))?;
+                self.refused(step, refusal.as_ref())
             }
             StepKind::Output { frames } => {
                 let mut running = self.take(step);
@@ -101,8 +105,8 @@ impl<'a> Screen<'a> {
                 masks(masked).map_or(Ok(()), |masks| self.remark(&inline(&masks)))
             }
             StepKind::Sealed { bytes } => self.remark(&sealed(*bytes)),
-            StepKind::Error { text } => self.remark(&format!("error: {}", printable(text))),
-            StepKind::End { reason } => self.remark(&format!("session ended: {}", printable(reason))),
+            StepKind::Error { text } => self.remark(&format!("error: {}", inline(text))),
+            StepKind::End { reason } => self.remark(&format!("session ended: {}", inline(reason))),
         }
     }
 
@@ -114,8 +118,18 @@ impl<'a> Screen<'a> {
         self.output.line(&format!("{}{text}", prompt.bold()))?;
         match verdict {
             "allow" => Ok(()),
-            _ => self.remark(&format!("{} by {}", judged(verdict), printable(rule))),
+            _ => self.remark(&format!("{} by {}", judged(&inline(verdict)), inline(rule))),
         }
+    }
+
+    /// What the client saw of a refusal.
+    fn refused(&mut self, step: &Step, refusal: Option<&Refusal>) -> anyhow::Result<()> {
+        let Some(refusal) = refusal else { return Ok(()) };
+        let mut running = self.take(step);
+        running.answered = true;
+        self.print(&running.renderer.refused(refusal))?;
+        self.running.insert(step.command, running);
+        Ok(())
     }
 
     fn result(
@@ -134,7 +148,7 @@ impl<'a> Screen<'a> {
             return Ok(());
         }
         let code = status_code.map(|code| format!(" {code}")).unwrap_or_default();
-        self.remark(&format!("{}{}", judged(outcome), printable(&code)))
+        self.remark(&format!("{}{}", judged(&inline(outcome)), inline(&code)))
     }
 
     fn parts(&mut self, running: &mut Running, parts: &[Part], time: Timestamp) -> anyhow::Result<()> {
@@ -166,17 +180,17 @@ impl<'a> Screen<'a> {
                 self.print(&text)
             }
             StreamEvent::Exit(code) => self.remark(&format!("exit code {code}")),
-            StreamEvent::ExitSignal(name) => self.remark(&format!("ended by signal {}", printable(name))),
-            StreamEvent::Signal(name) => self.remark(&format!("the client sent signal {}", printable(name))),
+            StreamEvent::ExitSignal(name) => self.remark(&format!("ended by signal {}", inline(name))),
+            StreamEvent::Signal(name) => self.remark(&format!("the client sent signal {}", inline(name))),
             StreamEvent::Omitted { bytes, .. } => {
                 self.remark(&format!("{bytes} bytes are on record by their digest only"))
             }
             StreamEvent::File { bytes, digest, path, .. } => {
                 let digest = const_hex::encode(digest);
-                self.remark(&format!("file {}: {bytes} bytes, SHA-256 {digest}", printable(path)))
+                self.remark(&format!("file {}: {bytes} bytes, SHA-256 {digest}", inline(path)))
             }
             StreamEvent::Part { offset, path, .. } => {
-                self.remark(&format!("file {}, from byte {offset}", printable(path)))
+                self.remark(&format!("file {}, from byte {offset}", inline(path)))
             }
         }
     }

@@ -1,7 +1,8 @@
 //! Recorded terminals and exec streams, of any protocol that records them.
 
-use crate::output::printable;
+use crate::output::{inline, printable};
 use crate::replay::renderer::{Part, Renderer};
+use proxy_audit::replay::Refusal;
 use proxy_audit::stream::StreamDecoder;
 
 /// Shows recorded streams; bytes that are none are shown as text.
@@ -27,6 +28,11 @@ impl Renderer for Stream {
         }
         self.foreign = true;
         vec![Part::Text(printable(&String::from_utf8_lossy(frames)))]
+    }
+
+    fn refused(&self, refusal: &Refusal) -> String {
+        let lines = [&refusal.message, &refusal.hint].into_iter().filter(|text| !text.is_empty());
+        lines.map(|text| ["portcullis: ", &inline(text), "\n"].concat()).collect()
     }
 
     fn finish(&mut self) -> Vec<Part> {

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
 use proxy_audit::query::{Command, SessionDetail};
-use proxy_audit::replay::{Step, StepKind};
+use proxy_audit::replay::{Refusal, Step, StepKind};
 use proxy_audit::stream::{Channel, StreamEvent, StreamFrame};
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -134,8 +134,11 @@ impl Items<'_> {
             StepKind::Start { text } => self.note(step, "", text.clone()),
             StepKind::End { reason } => self.note(step, "", format!("session ended: {reason}")),
             StepKind::Error { text } => self.note(step, "error", text.clone()),
-            StepKind::Command { text, .. } => self.command(step, text),
-            StepKind::Approval { verdict, text, approvers } => {
+            StepKind::Command { text, refusal, .. } => {
+                self.command(step, text);
+                self.refused(step, refusal.as_ref());
+            }
+            StepKind::Approval { verdict, text, approvers, refusal } => {
                 let text = if approvers.is_empty() {
                     text.clone()
                 } else {
@@ -145,6 +148,7 @@ impl Items<'_> {
                     Some(item) => item.approvals.push((step.time, verdict.clone(), text)),
                     None => self.note(step, "hold", text),
                 }
+                self.refused(step, refusal.as_ref());
             }
             StepKind::Output { frames } => {
                 let mut left = self.left;
@@ -192,6 +196,16 @@ impl Items<'_> {
             cut: false,
             renderer,
         })));
+    }
+
+    /// What the client saw of a refusal.
+    fn refused(&mut self, step: &Step, refusal: Option<&Refusal>) {
+        let mut left = self.left;
+        if let (Some(item), Some(refusal)) = (self.open(step), refusal) {
+            let said = item.renderer.refused(refusal);
+            item.add(vec![Part::Text(said)], &mut left);
+        }
+        self.left = left;
     }
 
     fn open(&mut self, step: &Step) -> Option<&mut CommandItem> {

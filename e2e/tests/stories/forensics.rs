@@ -78,7 +78,7 @@ fn an_agents_day(scene: &Scene) -> String {
 }
 
 /// Statements whose answers psql shows in many ways: tables, masked ones, tags, copies, warnings and errors.
-const SHOWN: [&str; 14] = [
+const SHOWN: [&str; 15] = [
     "select 1 as n, null as nothing, 'ünï 漢字' as text, 3.50::numeric as price, true as yes",
     "select id, note from orders where id < 0 order by id",
     "select id, user_id, amount, note from orders order by id",
@@ -92,6 +92,7 @@ const SHOWN: [&str; 14] = [
     "select broken",
     "select id, user_id, amount, note, id, user_id, amount, note, missing, id, user_id, amount, note from orders",
     "select 1 / 0",
+    "drop\n-- approved by dba\ntable orders",
     "select",
 ];
 
@@ -110,7 +111,9 @@ fn forensics_replay_shows_what_psql_printed_byte_for_byte() {
     let mut received = String::new();
     printed.read_to_string(&mut received).unwrap();
     assert!(!received.contains(CANARY) && received.contains("漢字"), "{received}");
-    for part in ["WARNING:  ", "LINE 1: ...", "1\tAda\t", "id,note\n"] {
+    for part in
+        ["WARNING:  ", "LINE 1: ...", "1\tAda\t", "id,note\n", "DETAIL:  policy agents, rule ", "HINT:  see"]
+    {
         assert!(received.contains(part), "{part:?}: {received}");
     }
     let id = wait_until("the session's end", || {
@@ -124,9 +127,11 @@ fn forensics_replay_shows_what_psql_printed_byte_for_byte() {
     // All that a replay adds are the commands behind their prompts, and lines of its own.
     let (mut shown, mut commands) = (String::new(), 0);
     for line in replayed.split_inclusive('\n') {
+        // What stands on the second line of a command cannot pass for a remark.
+        assert!(!line.starts_with("-- approved"), "{replayed}");
         if line.starts_with("shop=> ") {
             commands += 1;
-        } else if !line.starts_with("-- ") {
+        } else if !line.starts_with("shop-> ") && !line.starts_with("-- ") {
             shown.push_str(line);
         }
     }

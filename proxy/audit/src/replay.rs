@@ -35,6 +35,9 @@ pub enum StepKind {
         text: String,
         /// Who decided.
         approvers: Vec<String>,
+        /// What the client was told, where that was the end of its command.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        refusal: Option<Refusal>,
     },
     /// A command and the verdict on it.
     Command {
@@ -46,6 +49,9 @@ pub enum StepKind {
         rule: String,
         /// Operation.
         operation: String,
+        /// What the client was told instead of an answer. Absent from records of older gateways.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        refusal: Option<Refusal>,
     },
     /// The session's end.
     End {
@@ -90,6 +96,29 @@ pub enum StepKind {
     },
 }
 
+/// What the client of a refused command was told, in no protocol's words.
+#[derive(Clone, Debug, Serialize)]
+pub struct Refusal {
+    /// What was refused, and why.
+    pub message: String,
+    /// What to do next; may be empty.
+    pub hint: String,
+    /// `policy/rule`.
+    pub rule: String,
+}
+
+impl Refusal {
+    fn of(record: &Record) -> Option<Self> {
+        let hint = record.text(key::REFUSAL_HINT).unwrap_or_default().to_owned();
+        Some(Self { message: record.text(key::REFUSAL_MESSAGE)?.to_owned(), hint, rule: rule(record) })
+    }
+}
+
+fn rule(record: &Record) -> String {
+    let text = |key| record.text(key).unwrap_or_default();
+    format!("{}/{}", text(key::POLICY_NAME), text(key::RULE)).trim_matches('/').to_owned()
+}
+
 /// The steps of the one session whose identifier begins so.
 ///
 /// # Errors
@@ -117,14 +146,13 @@ fn kind(record: &Record) -> Option<StepKind> {
     let text = |key| record.text(key).unwrap_or_default().to_owned();
     let body = record.body().to_owned();
     Some(if is(record, EventName::Statement) {
-        let rule = format!("{}/{}", text(key::POLICY_NAME), text(key::RULE));
-        let rule = rule.trim_matches('/').to_owned();
         let operation = record.operation().to_owned();
         StepKind::Command {
             text: record.command_text().to_owned(),
             verdict: text(key::VERDICT),
-            rule,
+            rule: rule(record),
             operation,
+            refusal: Refusal::of(record),
         }
     } else if is(record, EventName::Result) {
         StepKind::Result {
@@ -136,7 +164,8 @@ fn kind(record: &Record) -> Option<StepKind> {
         }
     } else if is(record, EventName::Approval) {
         let approvers = record.list(key::APPROVERS).into_iter().map(str::to_owned).collect();
-        StepKind::Approval { verdict: text(key::APPROVAL_VERDICT), text: body, approvers }
+        let refusal = Refusal::of(record);
+        StepKind::Approval { verdict: text(key::APPROVAL_VERDICT), text: body, approvers, refusal }
     } else if is(record, EventName::SessionStart) {
         StepKind::Start { text: body }
     } else if is(record, EventName::SessionEnd) {

@@ -177,9 +177,8 @@ impl Gate {
         if let Some(refusal) = self.invalid() {
             return Judged::Refused(refusal);
         }
-        let stale = stale::refusal(&self.resource.contact);
-        let judgement = match &stale {
-            Some(refusal) => self.judgement(&command, stale::evaluation(refusal)),
+        let judgement = match stale::refusal(&self.resource.contact) {
+            Some(refusal) => self.judgement(&command, stale::evaluation(&refusal), Some(refusal)),
             None => self.evaluate(&command),
         };
         let number = self.next_command(judgement.said.word());
@@ -200,9 +199,7 @@ impl Gate {
         self.resource.metrics.decision_seconds.observe(arrived.elapsed().as_secs_f64());
         match &judgement.said {
             Said::Allow(clearance) => Judged::Permit(self.permit(number, command, Arc::clone(clearance))),
-            Said::Deny { rule, message } => {
-                Judged::Refused(stale.unwrap_or_else(|| Refusal::denied(rule.clone(), message.clone())))
-            }
+            Said::Deny { refusal, .. } => Judged::Refused(refusal.clone()),
             Said::Hold { rule, terms, message } => {
                 let held = Held::new(number, command, rule.clone(), terms.clone(), message.clone());
                 let facts = self.facts(number, held.command());
@@ -239,8 +236,9 @@ impl Gate {
         outcome: Result<Outcome, ApprovalError>,
     ) -> Result<Permit, Refusal> {
         self.resource.metrics.approval_wait_seconds.observe(held.waited().as_secs_f64());
-        self.write(record::approval(&held, &outcome), true).await?;
-        if let Some(refusal) = held.refusal(outcome) {
+        let refusal = held.refusal(&outcome);
+        self.write(record::approval(&held, &outcome, refusal.as_ref(), &self.masker), true).await?;
+        if let Some(refusal) = refusal {
             return Err(refusal);
         }
         self.adopt_policies();
@@ -347,7 +345,7 @@ impl Gate {
     pub fn denial(&mut self, command: &Command) -> Option<Refusal> {
         self.adopt_policies();
         match &self.evaluate(command).said {
-            Said::Deny { rule, message } => Some(Refusal::denied(rule.clone(), message.clone())),
+            Said::Deny { refusal, .. } => Some(refusal.clone()),
             Said::Allow(_) | Said::Hold { .. } => None,
         }
     }
@@ -415,13 +413,14 @@ impl Gate {
             return known;
         }
         let identity = self.session.identity.identity();
-        let judgement = self.judgement(command, self.policies.evaluate(identity, command, Timestamp::now()));
+        let evaluation = self.policies.evaluate(identity, command, Timestamp::now());
+        let judgement = self.judgement(command, evaluation, None);
         self.judgements.keep(&judgement);
         judgement
     }
 
-    fn judgement(&self, command: &Command, evaluation: Evaluation) -> Arc<Judgement> {
-        Arc::new(Judgement::new(command, evaluation, &self.masker, self.resource.wording))
+    fn judgement(&self, command: &Command, evaluation: Evaluation, stale: Option<Refusal>) -> Arc<Judgement> {
+        Arc::new(Judgement::new(command, evaluation, stale, &self.masker, self.resource.wording))
     }
 
     fn facts<'a>(&'a self, number: u64, command: &'a Arc<Command>) -> record::Facts<'a> {

@@ -143,6 +143,10 @@ keys! {
     pub const MASKED: &str = "portcullis.masked";
     /// Microseconds from the permit to the end.
     pub const DURATION_US: &str = "portcullis.duration_us";
+    /// What the client of a refused command was told: what and why.
+    pub const REFUSAL_MESSAGE: &str = "portcullis.refusal.message";
+    /// The same: what to do next.
+    pub const REFUSAL_HINT: &str = "portcullis.refusal.hint";
     /// Why something ended or failed.
     pub const REASON: &str = "portcullis.reason";
     /// Name of the `ApprovalRequest`.

@@ -78,6 +78,8 @@ pub const EVENTS: &[EventSchema] = &[
             key::RULE,
             key::POLICY_DIGEST,
             key::OBSERVED,
+            key::REFUSAL_MESSAGE,
+            key::REFUSAL_HINT,
         ],
     },
     EventSchema {
@@ -96,6 +98,8 @@ pub const EVENTS: &[EventSchema] = &[
             key::POLICY_GENERATION,
             key::RULE,
             key::REASON,
+            key::REFUSAL_MESSAGE,
+            key::REFUSAL_HINT,
         ],
     },
     EventSchema {

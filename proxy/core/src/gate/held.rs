@@ -142,7 +142,7 @@ impl Held {
     }
 
     /// What the client is told if the request did not end in an approval.
-    pub(super) fn refusal(&self, outcome: Result<Outcome, ApprovalError>) -> Option<Refusal> {
+    pub(super) fn refusal(&self, outcome: &Result<Outcome, ApprovalError>) -> Option<Refusal> {
         let name = self.name();
         let again = "send the command again to ask anew";
         let (kind, message, hint) = match outcome {
@@ -158,7 +158,7 @@ impl Held {
             Ok(Outcome::Withdrawn) => {
                 (RefusalKind::Withdrawn, format!("approval {name} was withdrawn"), again)
             }
-            Err(error) => (RefusalKind::Unavailable, lost(name, &error), "try again later; nothing was run"),
+            Err(error) => (RefusalKind::Unavailable, lost(name, error), "try again later; nothing was run"),
         };
         Some(Refusal { kind, rule: Some(self.rule.clone()), message, hint: hint.to_owned() })
     }

@@ -2,6 +2,7 @@
 
 use super::record;
 use crate::mask::Masker;
+use crate::refusal::Refusal;
 use crate::session::Wording;
 use proxy_audit::Common;
 use proxy_policy::{ApprovalTerms, Command, Evaluation, MaskPlan, Reading, RuleRef, Verdict};
@@ -25,8 +26,16 @@ pub(super) struct Judgement {
 #[derive(Debug)]
 pub(super) enum Said {
     Allow(Arc<Clearance>),
-    Deny { rule: RuleRef, message: String },
-    Hold { rule: RuleRef, terms: ApprovalTerms, message: String },
+    /// And what its client is told.
+    Deny {
+        rule: RuleRef,
+        refusal: Refusal,
+    },
+    Hold {
+        rule: RuleRef,
+        terms: ApprovalTerms,
+        message: String,
+    },
 }
 
 /// Under which rule a command runs, and what is masked in its results.
@@ -37,10 +46,20 @@ pub(super) struct Clearance {
 }
 
 impl Judgement {
-    pub(super) fn new(command: &Command, evaluation: Evaluation, masker: &Masker, wording: Wording) -> Self {
+    /// `stale`: the refusal that this is the verdict of, if no policy made it.
+    pub(super) fn new(
+        command: &Command,
+        evaluation: Evaluation,
+        stale: Option<Refusal>,
+        masker: &Masker,
+        wording: Wording,
+    ) -> Self {
         let said = match evaluation.verdict {
             Verdict::Allow { rule, mask } => Said::Allow(Arc::new(Clearance { rule, mask })),
-            Verdict::Deny { rule, message } => Said::Deny { rule, message },
+            Verdict::Deny { rule, message } => {
+                let refusal = stale.unwrap_or_else(|| Refusal::denied(rule.clone(), message));
+                Said::Deny { rule, refusal }
+            }
             Verdict::Hold { rule, terms, message, .. } => Said::Hold { rule, terms, message },
         };
         let common = record::common(command, &said, &evaluation.observed, masker, wording);

@@ -6,6 +6,7 @@ use super::permit::{End, EndKind};
 use crate::approval::{ApprovalError, Outcome};
 use crate::authn::recorded_claims;
 use crate::mask::{MaskCounts, Masker};
+use crate::refusal::Refusal;
 use crate::session::{ResourceContext, Session, Status, Wording};
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -152,6 +153,12 @@ pub(super) fn session_end(reason: &'static str, commands: u64, totals: &Totals) 
         .with(key::MASKED_COUNT, totals.masked)
 }
 
+/// What the client was told: the rule's author may have quoted the command, so it is masked as that is.
+fn told(refusal: &Refusal, masker: &Masker) -> [(&'static str, Value); 2] {
+    [(key::REFUSAL_MESSAGE, &refusal.message), (key::REFUSAL_HINT, &refusal.hint)]
+        .map(|(key, text)| (key, mask_line(masker, text.clone()).into()))
+}
+
 /// What the records of all statements with one reading and one verdict say alike.
 pub(super) fn common(
     command: &Command,
@@ -170,6 +177,9 @@ pub(super) fn common(
         (key::POLICY_GENERATION, rule.generation.into()),
         (key::RULE, rule.rule.as_str().into()),
     ];
+    if let Said::Deny { refusal, .. } = said {
+        attributes.extend(told(refusal, masker));
+    }
     if !observed.is_empty() {
         let observed =
             observed.iter().map(|one| format!("{} {}/{}", one.verdict, one.rule.policy, one.rule.rule));
@@ -210,7 +220,12 @@ pub(super) fn withdrawn(held: &Held, reason: &str) -> Event {
     approval_event(held, Severity::Warn, "withdrawn").with(key::REASON, reason)
 }
 
-pub(super) fn approval(held: &Held, outcome: &Result<Outcome, ApprovalError>) -> Event {
+pub(super) fn approval(
+    held: &Held,
+    outcome: &Result<Outcome, ApprovalError>,
+    refusal: Option<&Refusal>,
+    masker: &Masker,
+) -> Event {
     let (severity, verdict, approvers) = match outcome {
         Ok(Outcome::Approved { approvers }) => (Severity::Info, "approved", approvers.clone()),
         Ok(Outcome::Denied { approver }) => (Severity::Warn, "denied", vec![approver.clone()]),
@@ -219,9 +234,11 @@ pub(super) fn approval(held: &Held, outcome: &Result<Outcome, ApprovalError>) ->
         Err(_) => (Severity::Error, "lost", Vec::new()),
     };
     let waited = i64::try_from(held.waited().as_millis()).unwrap_or(i64::MAX);
-    approval_event(held, severity, verdict)
+    let event = approval_event(held, severity, verdict)
         .with(key::APPROVERS, approvers)
-        .with(key::APPROVAL_WAIT_MS, waited)
+        .with(key::APPROVAL_WAIT_MS, waited);
+    let told = refusal.into_iter().flat_map(|refusal| told(refusal, masker));
+    told.fold(event, |event, (key, text)| event.with(key, text))
 }
 
 fn approval_event(held: &Held, severity: Severity, verdict: &'static str) -> Event {

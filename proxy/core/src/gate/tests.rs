@@ -290,7 +290,11 @@ async fn every_other_end_of_a_request_is_a_refusal() {
             panic!("not held");
         };
         let outcome = held.outcome().await;
-        assert_eq!(gate.resume(*held, outcome).await.unwrap_err().kind, kind);
+        let refusal = gate.resume(*held, outcome).await.unwrap_err();
+        assert_eq!(refusal.kind, kind);
+        let records = bench.records();
+        let told = last(&records, "portcullis.approval").text(key::REFUSAL_MESSAGE);
+        assert_eq!(told, Some(&*refusal.message), "what the client was told");
     }
 }
 
@@ -317,7 +321,10 @@ async fn policies_out_of_date_beyond_their_limit_allow_nothing_and_that_is_on_re
     tokio::time::sleep(std::time::Duration::from_millis(250)).await;
     let decision = watched.decide(command("SELECT", "Select", "public.orders"), Standing::Alone).await;
     let Decision::Refused(refusal) = decision else { panic!("not refused: {decision:?}") };
-    assert_eq!((refusal.kind, &*refusal.rule.unwrap().rule), (RefusalKind::Unavailable, "policy-stale"));
+    assert_eq!(
+        (refusal.kind, &*refusal.rule.clone().unwrap().rule),
+        (RefusalKind::Unavailable, "policy-stale")
+    );
     assert!(watched.look().is_none(), "the session goes on");
     let records = bench.records();
     let statement = last(&records, "portcullis.statement");
@@ -325,6 +332,8 @@ async fn policies_out_of_date_beyond_their_limit_allow_nothing_and_that_is_on_re
         (statement.text(key::VERDICT), statement.text(key::RULE)),
         (Some("deny"), Some("policy-stale"))
     );
+    assert_eq!(statement.text(key::REFUSAL_MESSAGE), Some(&*refusal.message), "what the client was told");
+    assert_eq!(statement.text(key::REFUSAL_HINT), Some(&*refusal.hint));
     contact.made(tokio::time::Instant::now());
     for gate in [&mut watched, &mut gate] {
         let decision = gate.decide(command("SELECT", "Select", "public.orders"), Standing::Alone).await;
