@@ -1,7 +1,7 @@
 //! `portcullis commands`: what was done, across sessions.
 
 use crate::output::{Output, inline, judged, utc};
-use crate::rows::{Answerer, Columns, RowArguments, print};
+use crate::rows::{Answerer, Columns, RowArguments, WHOSE, print};
 use crate::sessions::user;
 use clap::Args;
 use proxy_audit::query::{self, CommandRow};
@@ -34,29 +34,23 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
 const COLUMNS: Columns<CommandRow> = Columns {
     header: &["TIME", "SESSION", "#", "USER", "RESOURCE", "VERDICT", "RULE", "OUTCOME", "ROWS", "COMMAND"],
     fields: &[
-        "session",
-        "user",
-        "user_name",
-        "groups",
-        "claims",
-        "namespace",
-        "resource",
-        "protocol",
-        "role",
-        "log",
-        "sequence",
-        "command",
-        "time",
-        "verdict",
-        "rule",
-        "operation",
-        "text",
-        "outcome",
-        "status_code",
-        "rows",
-        "bytes",
-        "duration_us",
-        "masked",
+        &["session"],
+        WHOSE,
+        &[
+            "sequence",
+            "command",
+            "time",
+            "verdict",
+            "rule",
+            "operation",
+            "text",
+            "outcome",
+            "status_code",
+            "rows",
+            "bytes",
+            "duration_us",
+            "masked",
+        ],
     ],
     cells: row,
     nothing: "no command fits",

@@ -2,7 +2,7 @@
 
 use crate::commands::shortened;
 use crate::output::{Output, inline, judged, utc};
-use crate::rows::{Answerer, Columns, RowArguments, print};
+use crate::rows::{Answerer, Columns, RowArguments, WHOSE, print};
 use crate::sessions::user;
 use clap::Args;
 use proxy_audit::query::{self, ApprovalRow};
@@ -35,24 +35,9 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
 const COLUMNS: Columns<ApprovalRow> = Columns {
     header: &["TIME", "SESSION", "#", "USER", "RESOURCE", "VERDICT", "BY", "RULE", "REQUEST", "COMMAND"],
     fields: &[
-        "session",
-        "user",
-        "user_name",
-        "groups",
-        "claims",
-        "namespace",
-        "resource",
-        "protocol",
-        "role",
-        "log",
-        "sequence",
-        "command",
-        "time",
-        "name",
-        "verdict",
-        "approvers",
-        "rule",
-        "text",
+        &["session"],
+        WHOSE,
+        &["sequence", "command", "time", "name", "verdict", "approvers", "rule", "text"],
     ],
     cells: row,
     nothing: "no approval fits",

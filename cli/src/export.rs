@@ -23,7 +23,8 @@ pub(crate) enum Command {
 
 /// Show for each log what was sent and archived, what is still to be, and what the receiver refused.
 ///
-/// From the disk alone; a gateway may be writing and sending. Exit codes: 0 all is delivered, 1 something is not (yet).
+/// From the disk alone; a gateway may be writing and sending. Exit codes: 0 all is delivered, 1 something is not
+/// (yet), 3 that cannot be told.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   portcullis export status

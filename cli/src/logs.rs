@@ -71,7 +71,8 @@ impl SourceArguments {
         match kinds.as_slice() {
             [Kind::Directory] => {
                 let logs = self.from.first().map(|path| proxy_audit::read::logs(path)).transpose()?;
-                Ok(Box::new(SpoolSource::new(logs.unwrap_or_default())))
+                let logs = logs.filter(|logs| !logs.is_empty()).context("no audit log in or below --from")?;
+                Ok(Box::new(SpoolSource::new(logs)))
             }
             [Kind::Bundle] => match self.from.first() {
                 Some(path) => Ok(Box::new(Bundle::open(path)?)),

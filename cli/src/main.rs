@@ -1,7 +1,7 @@
 //! The command line: approve, query, replay, verify, explain and test policies.
 //!
 //! One module per subcommand; each has its arguments and a `run` that returns the exit code. `output` knows how to
-//! print, `logs` where logs lie.
+//! print, `logs` where logs lie. A command line that makes no sense ends with 64, which is no command's answer.
 
 mod approvals;
 mod archive;
@@ -35,7 +35,7 @@ mod whereabouts;
 mod witness;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use output::{Format, Output};
+use output::{Format, Output, Usage};
 use std::process::ExitCode;
 
 /// Sees and decides what agents do behind a Portcullis gateway.
@@ -82,6 +82,12 @@ enum Command {
 }
 
 impl Command {
+    /// Exit code where it could not do its work: 1 says something else where the exit code is the answer.
+    const fn failure(&self) -> u8 {
+        let answers = matches!(self, Self::Export(_) | Self::Policy(_) | Self::Scan(_) | Self::Verify(_));
+        if answers { output::NO_ANSWER } else { output::FAILURE }
+    }
+
     /// Whether it prints a list of what is on record.
     const fn is_list(&self) -> bool {
         matches!(self, Self::Approvals(_) | Self::Commands(_) | Self::Sessions(_))
@@ -90,14 +96,31 @@ impl Command {
 
 fn main() -> ExitCode {
     let called = std::env::args_os().next();
-    let matches = plugin::named(Cli::command(), called.as_deref()).get_matches();
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let parsed = plugin::named(Cli::command(), called.as_deref()).try_get_matches();
+    let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come this way too. There is nowhere to say that they could not be printed.
+            error.print().ok();
+            return if error.use_stderr() { ExitCode::from(output::USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    match run(&cli) {
+        Ok(code) => code,
+        Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::complain(&error);
+            ExitCode::from(if error.is::<Usage>() { output::USAGE } else { cli.command.failure() })
+        }
+    }
+}
+
+fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     let mut output = Output::new(cli.output);
     if !cli.command.is_list() && matches!(cli.output, Format::Csv | Format::Ndjson) {
-        output::complain(&anyhow::anyhow!("-o csv and -o ndjson are for sessions, commands and approvals"));
-        return ExitCode::from(output::FAILURE);
+        return Err(Usage::error("-o csv and -o ndjson are for sessions, commands and approvals"));
     }
-    let result = match &cli.command {
+    match &cli.command {
         Command::Approvals(arguments) => decisions::run(arguments, &mut output),
         Command::Approve(arguments) => decide::approve(arguments, &mut output),
         Command::Commands(arguments) => commands::run(arguments, &mut output),
@@ -119,14 +142,6 @@ fn main() -> ExitCode {
         Command::SshConfig(arguments) => ssh::config(arguments, &mut output),
         Command::Verify(arguments) => verify::run(arguments, &mut output),
         Command::Witness(command) => witness::run(command, &mut output),
-    };
-    match result {
-        Ok(code) => code,
-        Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            output::complain(&error);
-            ExitCode::from(output::FAILURE)
-        }
     }
 }
 

@@ -8,8 +8,32 @@ use owo_colors::{AnsiColors, OwoColorize as _};
 use serde::Serialize;
 use std::io::{self, StdoutLock, Write};
 
-/// Exit code of a command that could not do its work. (`verify` has its own codes.)
+/// Exit code of a command that could not do its work, where 1 is no answer of its own.
 pub(crate) const FAILURE: u8 = 1;
+
+/// The same of one whose answer is its exit code: it has none.
+pub(crate) const NO_ANSWER: u8 = 3;
+
+/// Exit code of a command line that makes no sense: that of sysexits.h, which is no answer of any command.
+pub(crate) const USAGE: u8 = 64;
+
+/// What is wrong with a command line, where its grammar alone cannot tell.
+#[derive(Debug)]
+pub(crate) struct Usage(String);
+
+impl Usage {
+    pub(crate) fn error(problem: impl Into<String>) -> anyhow::Error {
+        Self(problem.into()).into()
+    }
+}
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
 
 /// How to print.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -71,7 +95,7 @@ impl Output {
 
     /// A value as JSON in one line.
     pub(crate) fn json_line(&mut self, value: &impl Serialize) -> anyhow::Result<()> {
-        writeln!(self.stream, "{}", serde_json::to_string(value)?)?;
+        writeln!(self.stream, "{}", escaped(&serde_json::to_string(value)?))?;
         Ok(())
     }
 
@@ -96,7 +120,7 @@ impl Output {
 
     /// A value as indented JSON.
     pub(crate) fn json(&mut self, value: &impl Serialize) -> anyhow::Result<()> {
-        writeln!(self.stream, "{}", serde_json::to_string_pretty(value)?)?;
+        writeln!(self.stream, "{}", escaped(&serde_json::to_string_pretty(value)?))?;
         Ok(())
     }
 
@@ -115,6 +139,20 @@ impl Output {
     }
 }
 
+/// JSON of the same value that is safe on a terminal: what JSON itself lets through unescaped are controls from `DEL` on
+/// and what reorders text, and these stand in strings only.
+fn escaped(json: &str) -> String {
+    let mut safe = String::with_capacity(json.len());
+    for c in json.chars() {
+        if (c.is_control() && c != '\n') || reorders(c) {
+            safe.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
 fn csv_cell(value: &serde_json::Value) -> String {
     match value {
         serde_json::Value::Null => String::new(),
@@ -125,10 +163,11 @@ fn csv_cell(value: &serde_json::Value) -> String {
 }
 
 /// A text of a record is whatever an agent sent: one that a spreadsheet would take for a formula gets an apostrophe
-/// before it (<https://owasp.org/www-community/attacks/CSV_Injection>).
+/// before it (<https://owasp.org/www-community/attacks/CSV_Injection>), and it may be shown on a terminal all the same.
 fn csv_text(text: &str) -> String {
     let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    let text = if formula { format!("'{text}") } else { text.to_owned() };
+    let text = printable(text);
+    let text = if formula { format!("'{text}") } else { text };
     if text.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
 }
 
@@ -192,6 +231,14 @@ mod tests {
     use serde_json::json;
 
     #[test]
+    fn json_holds_the_same_and_nothing_that_a_terminal_obeys() {
+        let value = json!({"a\u{9b}": "\u{7f}\u{202e}\u{1b}[2J\nü漢"});
+        let text = escaped(&serde_json::to_string_pretty(&value).unwrap());
+        assert!(text.chars().all(|c| c == '\n' || !(c.is_control() || reorders(c))), "{text:?}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+    }
+
+    #[test]
     fn times_say_their_zone() {
         assert_eq!(utc("2026-11-30T09:15:02.9+01:00".parse().unwrap()), "2026-11-30 08:15:02Z");
     }
@@ -200,6 +247,7 @@ mod tests {
     fn cells_are_quoted_and_formulas_disarmed() {
         assert_eq!(csv_cell(&json!("a,b \"c\"\nd")), "\"a,b \"\"c\"\"\nd\"");
         assert_eq!(csv_cell(&json!("=HYPERLINK(1)")), "'=HYPERLINK(1)");
+        assert_eq!(csv_cell(&json!("\u{1b}[2Ja\rb")), "\u{fffd}[2Ja\u{fffd}b");
         assert_eq!(csv_cell(&json!(-7)), "-7");
         assert_eq!(csv_cell(&json!(null)), "");
         assert_eq!(csv_cell(&json!(["x", "y"])), "\"[\"\"x\"\",\"\"y\"\"]\"");

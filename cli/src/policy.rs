@@ -27,7 +27,7 @@ enum Command {
     Test(expect::Arguments),
 }
 
-/// Exit codes: 0, or 1 when an expectation is not met; problems of the input are errors.
+/// Exit codes: 0, 1 when an expectation is not met, 3 when the input has problems.
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<ExitCode> {
     match &arguments.command {
         Command::Explain(arguments) => explain::run(arguments, output),

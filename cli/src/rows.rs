@@ -2,8 +2,7 @@
 
 use crate::index::Index;
 use crate::logs::SourceArguments;
-use crate::output::{Format, Output, warn};
-use anyhow::bail;
+use crate::output::{Format, Output, Usage, warn};
 use clap::Args;
 use jiff::{SpanRelativeTo, Timestamp};
 use proxy_audit::query::{Filter, Found, Order, Query};
@@ -76,7 +75,7 @@ impl RowArguments {
     pub(crate) fn demand_verdict(&self, known: &[&str]) -> anyhow::Result<()> {
         match &self.verdict {
             Some(verdict) if !known.contains(&verdict.as_str()) => {
-                bail!("--verdict {verdict}: one of {}", known.join(", "))
+                Err(Usage::error(format!("--verdict {verdict}: one of {}", known.join(", "))))
             }
             Some(_) | None => Ok(()),
         }
@@ -111,12 +110,16 @@ impl RowArguments {
     }
 }
 
+/// Fields that every row has: whose session it is of, with what, and where that is on record.
+pub(crate) const WHOSE: &[&str] =
+    &["user", "user_name", "groups", "claims", "namespace", "resource", "protocol", "role", "log"];
+
 /// How a list looks as a table.
 pub(crate) struct Columns<T> {
     /// Header.
     pub(crate) header: &'static [&'static str],
-    /// The fields of its JSON form, as CSV has them.
-    pub(crate) fields: &'static [&'static str],
+    /// The fields of its JSON form, as CSV has them, in their order.
+    pub(crate) fields: &'static [&'static [&'static str]],
     /// The cells of one row.
     pub(crate) cells: fn(&T) -> Vec<String>,
     /// What is said when nothing fits.
@@ -133,7 +136,7 @@ pub(crate) fn print<T: Serialize>(
     match output.form() {
         Format::Json => output.json(&found.rows)?,
         Format::Ndjson => found.rows.iter().try_for_each(|row| output.json_line(row))?,
-        Format::Csv => output.csv(columns.fields, &found.rows)?,
+        Format::Csv => output.csv(&columns.fields.concat(), &found.rows)?,
         Format::Table if found.rows.is_empty() => output.line(columns.nothing)?,
         Format::Table => output.table(columns.header, cells().collect())?,
     }

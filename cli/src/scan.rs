@@ -11,7 +11,7 @@ mod search;
 
 use crate::identities::IdentityArguments;
 use crate::logs::SourceArguments;
-use crate::output::{Output, warn};
+use crate::output::{Output, Usage, warn};
 use answer::Answer;
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -38,8 +38,8 @@ const MAX_VALUES_BYTES: u64 = 16 << 20;
 /// Every record is searched, and every result as a whole, also where it was cut into several records. Values are
 /// looked for in all forms they may hide in. What is found is named by the line of its value and by its place, never
 /// shown. With --file, logs, metrics and whatever else is on disk is searched too. Exit codes: 0 nothing found, 1
-/// something found, 2 nothing found, but results are encrypted for auditors and were not searched (--identity). Results
-/// that were erased nobody can read any more: they are counted, and change no exit code.
+/// something found, 2 nothing found, but results are encrypted for auditors and were not searched (--identity), 3 nothing
+/// could be searched. Results that were erased nobody can read any more: they are counted, and change no exit code.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   portcullis scan
@@ -91,7 +91,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
     let values = values(&arguments.values)?;
     let (detectors, masker) = detectors(&arguments.detector);
     if values.is_empty() && detectors.is_empty() {
-        bail!("nothing to look for: give --values or --detector");
+        return Err(Usage::error("nothing to look for: give --values or --detector"));
     }
     let opened = arguments.identities.open_with_chunks(&arguments.source)?;
     let files = files::list(&arguments.file)?;

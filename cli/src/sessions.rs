@@ -1,7 +1,7 @@
 //! `portcullis sessions`: who was there.
 
-use crate::output::{Output, printable, utc};
-use crate::rows::{Answerer, Columns, RowArguments, print};
+use crate::output::{Output, inline, utc};
+use crate::rows::{Answerer, Columns, RowArguments, WHOSE, print};
 use clap::Args;
 use proxy_audit::query::{self, SessionSummary};
 use std::process::ExitCode;
@@ -33,25 +33,9 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
 const COLUMNS: Columns<SessionSummary> = Columns {
     header: &["SESSION", "USER", "RESOURCE", "ROLE", "START", "END", "COMMANDS", "DENIED", "HELD", "MASKED"],
     fields: &[
-        "id",
-        "user",
-        "user_name",
-        "groups",
-        "claims",
-        "namespace",
-        "resource",
-        "protocol",
-        "role",
-        "log",
-        "start",
-        "last",
-        "end",
-        "reason",
-        "statements",
-        "allowed",
-        "denied",
-        "held",
-        "masked",
+        &["id"],
+        WHOSE,
+        &["start", "last", "end", "reason", "statements", "allowed", "denied", "held", "masked"],
     ],
     cells: row,
     nothing: "no session fits",
@@ -59,19 +43,19 @@ const COLUMNS: Columns<SessionSummary> = Columns {
 
 /// The user's name, or the identifier where there is none.
 pub(crate) fn user(session: &SessionSummary) -> String {
-    printable(if session.user_name.is_empty() { &session.user } else { &session.user_name })
+    inline(if session.user_name.is_empty() { &session.user } else { &session.user_name })
 }
 
 fn row(session: &SessionSummary) -> Vec<String> {
     let end = match (&session.reason, session.end) {
-        (Some(reason), Some(_)) => printable(reason),
+        (Some(reason), Some(_)) => inline(reason),
         _ => "open".to_owned(),
     };
     vec![
-        printable(&session.id),
+        inline(&session.id),
         user(session),
-        printable(&format!("{}/{}", session.namespace, session.resource)),
-        printable(&session.role),
+        inline(&format!("{}/{}", session.namespace, session.resource)),
+        inline(&session.role),
         utc(session.start),
         end,
         session.statements.to_string(),

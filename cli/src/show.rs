@@ -1,7 +1,7 @@
 //! `portcullis show`: what one session did.
 
 use crate::logs::SourceArguments;
-use crate::output::{Document, Output, judged, printable, utc};
+use crate::output::{Document, Output, inline, judged, printable, utc};
 use clap::Args;
 use proxy_audit::query::{self, Command, SessionDetail};
 use std::process::ExitCode;
@@ -33,7 +33,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
                 }
             }
             for error in &detail.errors {
-                output.line(&format!("\n{} {}", judged("error"), printable(error)))?;
+                output.line(&format!("\n{} {}", judged("error"), inline(error)))?;
             }
         }
     }
@@ -43,26 +43,26 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
 fn head(detail: &SessionDetail) -> Vec<String> {
     let session = &detail.summary;
     let mut lines = vec![
-        format!("session   {}", session.id),
-        format!("user      {} ({})", printable(&session.user_name), printable(&session.user)),
-        format!("groups    {}", printable(&session.groups.join(", "))),
+        format!("session   {}", inline(&session.id)),
+        format!("user      {} ({})", inline(&session.user_name), inline(&session.user)),
+        format!("groups    {}", inline(&session.groups.join(", "))),
     ];
     for (name, value) in &session.claims {
-        lines.push(format!("claim     {} = {}", printable(name), printable(value)));
+        lines.push(format!("claim     {} = {}", inline(name), inline(value)));
     }
     lines.push(format!(
         "resource  {}/{} as {}",
-        session.namespace,
-        session.resource,
-        printable(&session.role)
+        inline(&session.namespace),
+        inline(&session.resource),
+        inline(&session.role)
     ));
     for (name, value) in &detail.opening {
-        lines.push(format!("          {name} = {}", printable(value)));
+        lines.push(format!("          {name} = {}", inline(value)));
     }
     lines.push(format!("start     {}", utc(session.start)));
     lines.push(match (session.end, &session.reason) {
         (Some(end), reason) => {
-            format!("end       {} ({})", utc(end), reason.as_deref().unwrap_or("no reason"))
+            format!("end       {} ({})", utc(end), inline(reason.as_deref().unwrap_or("no reason")))
         }
         (None, _) => "end       open".to_owned(),
     });
@@ -74,31 +74,35 @@ fn lines(command: &Command) -> Vec<String> {
         "#{} {}  {} by {}  (seq {})",
         command.number,
         utc(command.time),
-        judged(&command.verdict),
-        printable(&command.rule),
+        judged(&inline(&command.verdict)),
+        inline(&command.rule),
         command.sequence
     )];
     lines.extend(printable(&command.text).lines().map(|line| format!("    {line}")));
-    lines.extend(command.effects.iter().map(|effect| format!("  effect    {}", printable(effect))));
-    lines.extend(command.observed.iter().map(|verdict| format!("  observed  {}", printable(verdict))));
+    lines.extend(command.effects.iter().map(|effect| format!("  effect    {}", inline(effect))));
+    lines.extend(command.observed.iter().map(|verdict| format!("  observed  {}", inline(verdict))));
     for approval in &command.approvals {
         let by = if approval.approvers.is_empty() {
             String::new()
         } else {
             format!(" by {}", approval.approvers.join(", "))
         };
-        let (name, by) = (printable(&approval.name), printable(&by));
-        lines.push(format!("  approval  {} {name}{by}  {}", judged(&approval.verdict), utc(approval.time)));
+        let (name, by) = (inline(&approval.name), inline(&by));
+        lines.push(format!(
+            "  approval  {} {name}{by}  {}",
+            judged(&inline(&approval.verdict)),
+            utc(approval.time)
+        ));
     }
     lines.extend(command.outcome.as_ref().map(|outcome| format!("  result    {}", result(command, outcome))));
-    lines.extend(command.masked.iter().map(|masked| format!("  masked    {}", printable(masked))));
+    lines.extend(command.masked.iter().map(|masked| format!("  masked    {}", inline(masked))));
     lines
 }
 
 fn result(command: &Command, outcome: &str) -> String {
-    let mut line = judged(outcome);
+    let mut line = judged(&inline(outcome));
     if let Some(code) = &command.status_code {
-        line.extend([" ", &printable(code)]);
+        line.extend([" ", &inline(code)]);
     }
     for (measure, unit) in [(command.rows, "rows"), (command.bytes, "bytes"), (command.duration_us, "µs")] {
         line.extend(measure.map(|measure| format!(", {measure} {unit}")));

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Run expectations of policies; exit code 1 when one is not met
+/// Run expectations of policies; exit code 1 when one is not met, 3 when that cannot be told
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   portcullis policy test examples/standalone/tests/agents.yaml

@@ -225,7 +225,7 @@ async fn commands_are_listed_in_every_form_and_by_an_index_too() {
         assert_eq!(texts(&plain), texts(&indexed));
     }
     let (code, complaint) = code(&mut on(&state, &["commands", "--verdict", "maybe"]));
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(64));
     assert!(complaint.contains("allow, deny, hold"), "{complaint}");
     assert!(succeeds(&mut on(&state, &["approvals"])).contains("no approval fits"));
     assert!(super::fails(&mut on(&state, &["verify", "-o", "csv"])).contains("csv"));

@@ -4,6 +4,7 @@
 
 mod approvals;
 mod audit;
+mod command_line;
 mod dev_issuer;
 mod masks;
 mod policy;
