@@ -100,6 +100,7 @@ impl KubernetesRule {
         self.names.is_empty()
             || (request.name.is_empty() && action != RuleAction::Allow)
             || (!request.name.is_empty() && self.names.matches(&request.name))
+            || (action != RuleAction::Allow && self.names.matches(proxied(request)))
     }
 
     fn matches_exec(&self, request: &ApiRequest, action: RuleAction) -> bool {
@@ -128,6 +129,18 @@ impl KubernetesRule {
             None => action != RuleAction::Allow && request.may_touch_any_field(),
             Some(fields) => every_or_any(action, &self.fields, fields),
         }
+    }
+}
+
+/// The object behind a proxy, whatever port of it is meant: `name`, `name:port`, `scheme:name:port`.
+fn proxied(request: &ApiRequest) -> &str {
+    if request.subresource != "proxy" && request.verb != "proxy" {
+        return &request.name;
+    }
+    let mut parts = request.name.split(':');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(_), Some(name), Some(_)) | (Some(name), ..) => name,
+        (None, ..) => &request.name,
     }
 }
 
