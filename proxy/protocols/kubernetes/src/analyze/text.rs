@@ -1,6 +1,6 @@
 //! The words of a request for records, lists and digests.
 
-use super::body::Read;
+use super::body::{Form, Read};
 use crate::mask::Masks;
 use crate::request::RequestInfo;
 use serde_json::Value;
@@ -66,9 +66,11 @@ const KNOWN_SUBRESOURCES: [&str; 13] = [
     "token",
 ];
 
+/// Decides whose fields server-side apply takes away.
+const MANAGER: &str = "fieldManager";
 /// Parameters that do not change what a request does.
 const INCIDENTAL: [&str; 7] = [
-    "fieldManager",
+    MANAGER,
     "fieldValidation",
     "pretty",
     "resourceVersion",
@@ -77,12 +79,11 @@ const INCIDENTAL: [&str; 7] = [
     "timeoutSeconds",
 ];
 /// What the server or a clock writes into objects: where, and what.
-const VOLATILE: [(&[&str], &[&str]); 3] = [
+const VOLATILE: [(&[&str], &[&str]); 2] = [
     (
         &["metadata"],
         &["creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid"],
     ),
-    (&["metadata", "annotations"], &["kubectl.kubernetes.io/last-applied-configuration"]),
     (&["spec", "template", "metadata", "annotations"], &["kubectl.kubernetes.io/restartedAt"]),
 ];
 
@@ -155,8 +156,9 @@ fn quoted(word: &str) -> String {
 
 /// The effect in canonical form: the same for a repetition that a clock or another client wrote. Bodies are digested.
 pub(super) fn canonical(info: &RequestInfo, read: Option<&Read>, sent: super::Body<'_>) -> String {
-    let mut query: Vec<_> =
-        info.query.iter().filter(|(name, _)| !INCIDENTAL.contains(&name.as_str())).collect();
+    let applies = read.is_some_and(|read| read.form == Form::Apply);
+    let counts = |name: &str| !INCIDENTAL.contains(&name) || (applies && name == MANAGER);
+    let mut query: Vec<_> = info.query.iter().filter(|(name, _)| counts(name)).collect();
     // the order of the words of a command line matters; a stable sort keeps it
     query.sort_by(|a, b| a.0.cmp(&b.0));
     let mut out = format!("{} {}", info.rbac_verb(), info.path.trim_end_matches('/'));
