@@ -10,10 +10,10 @@
 //! | `create pods/eviction`, `deletecollection` | `delete` |
 //! | an update or patch that empties an object, or touches owners, finalizers (a patch), the time of deletion | `delete` |
 //! | `update namespaces/finalize` | `delete namespaces`, unbounded |
-//! | server-side apply | `create` |
+//! | server-side apply; an update of what that may create, which names no `uid` | `create` |
 //! | `get` of one object with `watch` | `watch` |
 //! | HTTP to a kubelet, whatever the method | `create nodes/proxy`, and `pods/exec`, `pods/log`, … where the path says so |
-//! | writing roles, bindings, approving signing requests | `escalate`, `bind` of the role, `approve` of the signer |
+//! | writing roles, bindings, approval and status of signing requests | `escalate`, `bind` of the role, `approve`, `sign` of a signer |
 //!
 //! Discovery, `OpenAPI`, version, health and self reviews have no touch, so that the policy's `no-effects` allows them.
 
@@ -21,6 +21,7 @@ mod body;
 mod discovery;
 mod fields;
 pub(crate) mod json;
+mod oracles;
 mod programs;
 pub mod review;
 mod text;
@@ -32,7 +33,7 @@ mod tests;
 pub use body::{Body, Forward};
 pub use discovery::{is_discovery, is_open, is_self_review};
 
-use crate::mask::{Masks, Rules, Unmaskable};
+use crate::mask::{Masks, Unmaskable};
 use crate::request::{Refused, RequestInfo};
 use body::{Form, Read};
 use proxy_policy::{ApiRequest, Command, Effects, Reading};
@@ -41,15 +42,6 @@ use std::sync::Arc;
 
 /// Largest body that is read, in bytes; the API server's own limit.
 pub const BODY_LIMIT: usize = 3 * 1024 * 1024;
-
-/// Fields with nothing below them that every client may compare: what a patch was made for.
-const PLAIN: [&str; 5] = [
-    "metadata.generation",
-    "metadata.name",
-    "metadata.namespace",
-    "metadata.resourceVersion",
-    "metadata.uid",
-];
 
 /// What a request means.
 #[derive(Clone, Debug)]
@@ -81,13 +73,13 @@ pub fn analyze(info: &RequestInfo, body: Body<'_>, masks: &Masks) -> Result<Anal
         return Err(too_large());
     }
     let rules = masks.rules(info);
-    selectors(info, &rules)?;
+    oracles::selectors(info, &rules)?;
     // what a proxied server is sent is between the client and it
     let is_read = !info.is_proxy() && (reads_body(info) || !body.bytes.is_empty());
     let read = if is_read { body::read(info, body)? } else { None };
     if let Some(read) = &read {
         fields::places(read)?;
-        oracles(read, &rules)?;
+        oracles::patches(info, read, &rules)?;
     }
     let masked = read.as_ref().map(|read| masked_body(info, read, masks)).transpose()?;
     let effects = effects(info, read.as_ref(), masked.as_ref())?;
@@ -145,7 +137,8 @@ fn effects(info: &RequestInfo, read: Option<&Read>, masked: Option<&Value>) -> R
 ///
 /// With a body, the API server reads the options of a delete from there and not from the query.
 fn dry_run(info: &RequestInfo, read: Option<&Read>) -> Result<bool, Refused> {
-    let is_tried = !info.is_connect() && !info.is_proxy() && info.subresource != "token";
+    let is_tried =
+        !info.is_connect() && !info.is_proxy() && info.subresource != "token" && may_be_a_definitions(info);
     let in_query = info.parameter("dryRun").is_some();
     if !info.is_resource || !info.method.changes() || !is_tried {
         return Ok(false);
@@ -169,6 +162,12 @@ fn dry_run(info: &RequestInfo, read: Option<&Read>) -> Result<bool, Refused> {
         ));
     }
     Ok(in_body || (in_query && !is_delete))
+}
+
+/// Whether the API server itself serves it, or may by a `CustomResourceDefinition`: such have these subresources alone.
+/// Another server behind it may never have heard of dry runs, and do what it is told.
+fn may_be_a_definitions(info: &RequestInfo) -> bool {
+    info.is_built_in() || matches!(info.subresource.as_str(), "" | "scale" | "status")
 }
 
 /// The body as it may be recorded and judged.
@@ -214,46 +213,4 @@ fn masked_below(
         masked = masked.get_mut(name).map(Value::take).unwrap_or_default();
     }
     Ok(masked)
-}
-
-/// A selector by a masked field tells whether a guess was right.
-fn selectors(info: &RequestInfo, rules: &Rules) -> Result<(), Refused> {
-    if !rules.any() {
-        return Ok(());
-    }
-    let selector = info.parameter("fieldSelector").unwrap_or_default();
-    for term in selector.split(',') {
-        let field = term.split(['=', '!']).next().unwrap_or_default();
-        if rules.covers(field) {
-            return Err(Refused::forbidden(format!("{field} is masked, so nothing can be selected by it")));
-        }
-    }
-    Ok(())
-}
-
-/// JSON patches can compare values and copy them to where no mask covers them.
-fn oracles(read: &Read, rules: &Rules) -> Result<(), Refused> {
-    if read.form != Form::JsonPatch || !rules.any() {
-        return Ok(());
-    }
-    for operation in read.value.as_array().into_iter().flatten() {
-        let text = |name: &str| operation.get(name).and_then(Value::as_str).unwrap_or_default();
-        let source = match text("op") {
-            "test" => text("path"),
-            "copy" | "move" => text("from"),
-            _ => continue,
-        };
-        let source = touches::dotted(source);
-        // annotations may hold the whole object
-        if PLAIN.contains(&source.as_str()) && !rules.covers(&source) {
-            continue;
-        }
-        let holds = source.is_empty() || source == "metadata" || source.starts_with("metadata.annotations");
-        if holds || rules.guards(&source) {
-            return Err(Refused::forbidden(
-                "a JSON patch may not test, copy or move what is masked: write the value itself",
-            ));
-        }
-    }
-    Ok(())
 }

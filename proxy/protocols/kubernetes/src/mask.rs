@@ -31,6 +31,7 @@ mod yaml;
 mod tests;
 
 pub use accept::negotiate;
+pub(crate) use embed::may_hold_objects;
 pub(crate) use rules::Rules;
 
 use crate::request::{Refused, RequestInfo};
@@ -126,7 +127,7 @@ impl Masks {
             return false;
         }
         self.masker.has_detectors()
-            || (info.is_resource && (embed::may_hold_objects(info) || Rules::of(self, info).any()))
+            || (info.is_resource && (may_hold_objects(info) || Rules::of(self, info).any()))
     }
 
     /// What masks the fields of a request's objects.

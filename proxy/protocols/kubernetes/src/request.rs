@@ -21,6 +21,7 @@ mod target;
 
 pub(crate) use headers::refuse_credentials;
 pub use headers::refuse_headers;
+pub(crate) use selector::label_keys;
 
 use std::fmt;
 

@@ -188,6 +188,23 @@ fn a_repetition_has_the_same_effect_and_anything_else_another() {
         )
     };
     assert_eq!(versioned(1), versioned(2));
+    // what was applied before, and by whom, decides what goes away
+    let applied = |query: &str| {
+        command_of(
+            &format!("{DEPLOYMENT}?{query}"),
+            "application/apply-patch+yaml",
+            r#"{"spec":{"replicas":1}}"#,
+        )
+        .canonical
+    };
+    assert_eq!(applied("fieldManager=a&pretty=true"), applied("fieldManager=a"));
+    assert_ne!(applied("fieldManager=a"), applied("fieldManager=b"));
+    assert_ne!(applied("fieldManager=a"), applied("fieldManager=a&force=true"));
+    let last_applied = |text: &str| {
+        let annotations = serde_json::json!({"kubectl.kubernetes.io/last-applied-configuration": text});
+        canonical(DEPLOYMENT, &serde_json::json!({"metadata": {"annotations": annotations}}).to_string())
+    };
+    assert_ne!(last_applied("{}"), last_applied(r#"{"spec":{}}"#));
     let exec = |query: &str| {
         command_of(&format!("POST /api/v1/namespaces/a/pods/b/exec?{query}"), JSON, "").canonical
     };
@@ -290,6 +307,13 @@ fn a_mask_of_any_value_leaves_names_and_versions_to_be_compared() {
     assert_eq!(run("GET /api/v1/pods?watch=1&fieldSelector=metadata.name%3Da", ""), Ok(()));
     assert_eq!(run("GET /apis/a.b/v1/c?fieldSelector=spec.value%3Da", ""), Err(403));
     assert_eq!(run("GET /apis/a.b/v1/c?fieldSelector=a%3Db,spec.value.x!%3Da", ""), Err(403));
+    let labels = "GET /api/v1/pods?labelSelector=";
+    assert_eq!(run(&format!("{labels}app%3Da,tier%20in%20(a,b)"), ""), Ok(()));
+    for selector in
+        ["a.value%3E5", "!%20a.value", "app%3Da,%20a.value%20notin%20(a,b)", "a.value!%3Da", "a.value"]
+    {
+        assert_eq!(run(&format!("{labels}{selector}"), ""), Err(403), "{selector}");
+    }
     let test = |path: &str| format!(r#"[{{"op":"test","path":"{path}","value":"1"}}]"#);
     assert_eq!(run(DEPLOYMENT, &test("/metadata/resourceVersion")), Ok(()));
     assert_eq!(run(DEPLOYMENT, &test("/spec")), Err(403));

@@ -84,6 +84,21 @@ pub(super) fn check_labels(selector: &str) -> Result<(), Refused> {
         .ok_or_else(refused)
 }
 
+/// The labels that a selector is about. `None`: it is not understood.
+pub(crate) fn label_keys(selector: &str) -> Option<Vec<String>> {
+    if selector.is_empty() {
+        return Some(Vec::new());
+    }
+    let all = requirements(selector)?;
+    all.iter().all(|one| is_requirement(one.trim())).then(|| {
+        let key = |one: &&str| {
+            let one = one.trim().trim_start_matches('!').trim_start();
+            one.split([' ', '\t', '=', '!', '<', '>', '(']).next().unwrap_or_default().to_owned()
+        };
+        all.iter().map(key).collect()
+    })
+}
+
 /// Requirements between commas that no parenthesis encloses.
 fn requirements(selector: &str) -> Option<Vec<&str>> {
     let mut inside = false;
