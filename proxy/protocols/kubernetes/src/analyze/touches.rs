@@ -3,7 +3,7 @@
 //! Rules are about every touch: a `Deny` of any of them refuses, and all must be allowed. So whoever may evict pods
 //! must be allowed to delete them, and a `Deny` of `delete` holds against whatever deletes.
 
-use super::body::Read;
+use super::body::{Form, Read};
 use super::fields::{Touched, segments};
 use super::programs;
 use crate::request::RequestInfo;
@@ -156,7 +156,8 @@ pub(super) fn implied(
         let name = exact_name(info);
         out.push(touch(ApiRequest { name, ..whole("delete", "") }, unbounded));
     }
-    if read.is_some_and(|read| read.form == super::body::Form::Apply) {
+    if read.is_some_and(|read| read.form == Form::Apply || (info.verb == "update" && may_create(info, read)))
+    {
         out.push(touch(
             ApiRequest {
                 object: own.object.clone(),
@@ -174,6 +175,31 @@ pub(super) fn implied(
     }
     out
 }
+
+/// Whether an update creates the object where there is none. The API server asks for `create` then, and takes a `uid` for
+/// that of an object which must be there.
+fn may_create(info: &RequestInfo, read: &Read) -> bool {
+    let uid = read.value.pointer("/metadata/uid").and_then(serde_json::Value::as_str).unwrap_or_default();
+    info.subresource.is_empty()
+        && uid.is_empty()
+        && CREATED_BY_UPDATES.contains(&(info.group.as_str(), info.resource.as_str()))
+}
+
+/// Resources whose strategy says `AllowCreateOnUpdate`.
+const CREATED_BY_UPDATES: [(&str, &str); 12] = [
+    ("", "endpoints"),
+    ("", "events"),
+    ("", "limitranges"),
+    ("", "services"),
+    ("coordination.k8s.io", "leasecandidates"),
+    ("coordination.k8s.io", "leases"),
+    ("events.k8s.io", "events"),
+    ("node.k8s.io", "runtimeclasses"),
+    (RBAC, "clusterrolebindings"),
+    (RBAC, "clusterroles"),
+    (RBAC, "rolebindings"),
+    (RBAC, "roles"),
+];
 
 /// A path of no resource with a trailing slash: a rule may be about what is below it.
 fn slash(info: &RequestInfo, out: &mut Vec<Touch>) {
@@ -278,12 +304,11 @@ fn grants(
             };
             out.push(touch(bound, false));
         }
-        ("certificatesigningrequests", "approval") => {
-            let signer = ApiRequest {
-                resource: "signers".to_owned(),
-                name: text("/spec/signerName"),
-                ..whole("approve", "")
-            };
+        // whose signer it is, the stored object says; what the body says of it the API server does not read
+        ("certificatesigningrequests", "approval" | "status") => {
+            let verb = if info.subresource == "approval" { "approve" } else { "sign" };
+            let signer =
+                ApiRequest { resource: "signers".to_owned(), name: String::new(), ..whole(verb, "") };
             out.push(touch(signer, false));
         }
         _ => {}

@@ -52,6 +52,13 @@ fn policy() -> PolicySet {
             {"verbs": ["get", "list", "watch"], "resources": ["secrets", "secrets/*"]}},
         {"name": "code", "action": "Deny", "kubernetes": {"resources": ["pods/exec", "nodes/proxy"]}},
         {"name": "rights", "action": "Deny", "kubernetes": {"verbs": ["escalate", "bind", "approve", "impersonate"]}},
+        {"name": "signer", "action": "Deny", "kubernetes":
+            {"verbs": ["sign"], "resources": ["signers"], "names": ["kubernetes.io/kube-apiserver-client"]}},
+        {"name": "vault", "action": "Deny", "kubernetes":
+            {"resources": ["services/proxy", "pods/proxy"], "names": ["vault"]}},
+        {"name": "leases", "action": "Deny", "kubernetes": {"verbs": ["create"], "resources": ["leases"]}},
+        {"name": "real", "action": "Deny", "kubernetes":
+            {"resources": ["virtualmachines", "virtualmachines/*", "orders", "orders/*"], "dryRun": false}},
         {"name": "rest", "action": "Allow"},
     ]);
     let policy = json!({"apiVersion": "portcullis.dev/v1alpha1", "kind": "Policy",
