@@ -1,6 +1,7 @@
 //! tokio-postgres, whose queries are pipelined when their futures are polled together.
 
 mod behaviours;
+mod replayed;
 mod tls;
 
 use anyhow::{Context as _, Result, ensure};

@@ -1,7 +1,8 @@
 //! A real Collector that is killed again and again under load and then stays away; and one that acknowledges what it then
 //! loses. The log is the truth: what did not arrive is sent again, or named.
 //!
-//! `PORTCULLIS_LONG=1` puts 100,000 records through it, and has it stay away for half an hour.
+//! `PORTCULLIS_LONG=1` puts 100,000 records through it, and has it stay away for half an hour, or for
+//! `PORTCULLIS_AWAY_SECONDS`.
 
 use super::{copies_verify, session};
 use crate::programs;
@@ -29,11 +30,12 @@ struct Size {
 }
 
 fn size() -> Size {
-    if std::env::var_os("PORTCULLIS_LONG").is_some() {
-        Size { records: 100_000, kills: 30, away: Duration::from_mins(30) }
-    } else {
-        Size { records: 4_000, kills: 4, away: Duration::from_secs(5) }
-    }
+    let (records, kills, away) = match std::env::var_os("PORTCULLIS_LONG") {
+        Some(_) => (100_000, 30, 30 * 60),
+        None => (4_000, 4, 5),
+    };
+    let given = std::env::var("PORTCULLIS_AWAY_SECONDS").ok().and_then(|text| text.parse().ok());
+    Size { records, kills, away: Duration::from_secs(given.unwrap_or(away)) }
 }
 
 /// What clients ask again and again: an answer, one with masked values, a write, a refusal.
@@ -67,8 +69,8 @@ fn load(stage: &Stage, begun: &AtomicUsize, statements: usize) -> Result<()> {
 fn under_load(stage: &Stage, records: usize, meanwhile: impl FnOnce() -> Result<()>) -> Result<()> {
     let begun = AtomicUsize::new(0);
     std::thread::scope(|scope| {
-        // a statement and its outcome are a record each
-        let client = || load(stage, &begun, records.div_ceil(2));
+        // a statement and its outcome are a record each, and what is refused has no outcome
+        let client = || load(stage, &begun, records.div_ceil(2 * ASKED.len() - 1) * ASKED.len());
         let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(client)).collect();
         meanwhile()?;
         for client in clients {

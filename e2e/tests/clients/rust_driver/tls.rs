@@ -1,9 +1,9 @@
-//! Verified TLS for tokio-postgres.
+//! Verified TLS for tokio-postgres, with what came through it.
 
 use std::io;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use anyhow::{Context as _, Result};
@@ -16,7 +16,13 @@ use tokio_rustls::TlsConnector;
 
 /// Verifies certificates against one authority, and offers PostgreSQL's protocol by ALPN.
 #[derive(Clone)]
-pub(super) struct Verified(Arc<ClientConfig>);
+pub(super) struct Verified {
+    config: Arc<ClientConfig>,
+    received: Received,
+}
+
+/// All that the client was sent, as it read it.
+type Received = Arc<Mutex<Vec<u8>>>;
 
 impl Verified {
     pub(super) fn new(authority: &Path) -> Result<Self> {
@@ -28,15 +34,20 @@ impl Verified {
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = vec![b"postgresql".to_vec()];
-        Ok(Self(Arc::new(config)))
+        Ok(Self { config: Arc::new(config), received: Received::default() })
+    }
+
+    /// All that was received so far.
+    pub(super) fn received(&self) -> Vec<u8> {
+        self.received.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 /// A connector for one name.
-pub(super) struct Named(TlsConnector, ServerName<'static>);
+pub(super) struct Named(TlsConnector, ServerName<'static>, Received);
 
 /// A TLS stream; without channel binding, which PostgreSQL's tokens do not use.
-pub(super) struct Encrypted<S>(tokio_rustls::client::TlsStream<S>);
+pub(super) struct Encrypted<S>(tokio_rustls::client::TlsStream<S>, Received);
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> MakeTlsConnect<S> for Verified {
     type Stream = Encrypted<S>;
@@ -44,7 +55,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> MakeTlsConnect<S> for V
     type Error = rustls::pki_types::InvalidDnsNameError;
 
     fn make_tls_connect(&mut self, domain: &str) -> Result<Named, Self::Error> {
-        Ok(Named(TlsConnector::from(Arc::clone(&self.0)), ServerName::try_from(domain.to_owned())?))
+        let name = ServerName::try_from(domain.to_owned())?;
+        Ok(Named(TlsConnector::from(Arc::clone(&self.config)), name, Arc::clone(&self.received)))
     }
 }
 
@@ -54,7 +66,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> TlsConnect<S> for Named
     type Future = Pin<Box<dyn Future<Output = io::Result<Encrypted<S>>> + Send>>;
 
     fn connect(self, stream: S) -> Self::Future {
-        Box::pin(async move { Ok(Encrypted(self.0.connect(self.1, stream).await?)) })
+        Box::pin(async move { Ok(Encrypted(self.0.connect(self.1, stream).await?, self.2)) })
     }
 }
 
@@ -70,7 +82,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Encrypted<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.0).poll_read(cx, buffer);
+        let mut received = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        received.extend_from_slice(buffer.filled().get(before..).unwrap_or_default());
+        read
     }
 }
 
