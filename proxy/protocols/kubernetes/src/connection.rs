@@ -29,6 +29,8 @@ pub(crate) struct Connection {
     closed: CancellationToken,
     /// Requests, and streams that outlive theirs.
     pub(crate) streams: TaskTracker,
+    /// Room for the bodies of its requests.
+    pub(crate) budget: relay::Budget,
     /// Those who look after sessions.
     watchers: TaskTracker,
 }
@@ -36,6 +38,7 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn new(shared: Arc<Shared>, peer: Peer, unauthenticated: Box<dyn Send>) -> Self {
         Self {
+            budget: relay::Budget::new(shared.options.limits.connection_bytes),
             shared,
             peer,
             sessions: tokio::sync::Mutex::default(),

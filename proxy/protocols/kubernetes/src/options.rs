@@ -64,6 +64,11 @@ pub struct Limits {
     pub connect: Duration,
     /// Largest body of a request in bytes: that of the API server itself (`--max-request-bytes`' default).
     pub request_bytes: usize,
+    /// Time in which a body must have come: as long as the API server gives a whole request.
+    pub request_body: Duration,
+    /// Most bytes of bodies that the requests of one connection may have under way, until they are sent on: a few of
+    /// the largest. Held requests keep theirs, and a client decides itself how many it sends at once.
+    pub connection_bytes: usize,
     /// Most identities that one connection may present.
     pub sessions: usize,
     /// Most requests of one HTTP/2 connection at once.
@@ -81,6 +86,8 @@ impl Default for Limits {
             handshake: Duration::from_secs(10),
             connect: Duration::from_secs(5),
             request_bytes: 3 << 20,
+            request_body: Duration::from_mins(1),
+            connection_bytes: 16 << 20,
             sessions: 8,
             streams: 250,
             hold_wait: Duration::from_secs(50),

@@ -21,6 +21,7 @@ mod source;
 mod trial;
 
 pub(crate) use answer::Plan;
+pub(crate) use body::Budget;
 pub(crate) use clear::settle;
 pub(crate) use headers::{answered, outgoing};
 pub(crate) use trial::Attempt;
@@ -56,7 +57,7 @@ pub(crate) async fn serve(
         Ok(asked) => asked,
         Err(failure) => return Err(note(&session, &request, failure).await),
     };
-    let Asked { info, masks, command, question, upgrade, mut outgoing } = asked;
+    let Asked { info, masks, command, question, upgrade, mut outgoing, share } = asked;
     let trial = trial::Trial::of(&info, &masks, &outgoing);
     let occasion = clear::Occasion { trial, burst: clear::burst(&info, request.headers()) };
     let running = session.begin(Arc::clone(&command), masks.clone());
@@ -70,6 +71,7 @@ pub(crate) async fn serve(
         Ok(response) => response,
         Err(failure) => return Err(abandon(&session, permit, failure).await),
     };
+    drop(share);
     let plan = Plan { info, masks, running, question };
     answer::relay(connection, session, permit, plan, response).await
 }
@@ -82,6 +84,8 @@ struct Asked {
     question: Option<review::Question>,
     upgrade: Option<streams::Upgrade>,
     outgoing: Outgoing,
+    /// Room for its body, until it is sent on.
+    share: body::Share,
 }
 
 /// Reads a request.
@@ -94,7 +98,8 @@ async fn understand(
     request: &mut Request<Incoming>,
 ) -> Result<Asked, Failure> {
     let info = read(request)?;
-    let content = body::read(request, connection.shared.options.limits.request_bytes).await?;
+    let limits = &connection.shared.options.limits;
+    let body::Whole { bytes: content, share } = body::read(request, limits, &connection.budget).await?;
     let content_type = text(request, header::CONTENT_TYPE);
     let masks = session.masks().await;
     let body = Body { content_type: content_type.as_deref(), bytes: &content };
@@ -122,7 +127,7 @@ async fn understand(
     let outgoing =
         Outgoing { method: request.method().clone(), target: info.canonical(), headers, body: bytes };
     let command = Arc::new(Command { role: session.agent().user().into(), ..analysis.command });
-    Ok(Asked { info, masks, command, question, upgrade, outgoing })
+    Ok(Asked { info, masks, command, question, upgrade, outgoing, share })
 }
 
 /// Records a request that was refused before it was a command.

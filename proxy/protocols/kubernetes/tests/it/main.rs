@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod blocking;
+mod bodies;
 mod exec;
 mod gateway;
 mod holds;

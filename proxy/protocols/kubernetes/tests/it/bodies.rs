@@ -1,0 +1,74 @@
+//! Bodies that do not come: how long they are waited for, and how many at once.
+
+use crate::gateway::{Gateway, request};
+use crate::server::Script;
+use crate::streams::ALLOW;
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use http::Response;
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use proxy_kubernetes::options::Limits;
+use std::convert::Infallible;
+use std::time::Duration;
+
+const PATH: &str = "/api/v1/namespaces/shop/configmaps";
+type Body = StreamBody<stream::BoxStream<'static, Result<Frame<Bytes>, Infallible>>>;
+
+/// A body that begins, and ends or does not.
+fn body(text: &'static str, ends: bool) -> Body {
+    let first = stream::once(async move { Ok(Frame::data(Bytes::from_static(text.as_bytes()))) });
+    StreamBody::new(if ends { first.boxed() } else { first.chain(stream::pending()).boxed() })
+}
+
+async fn client(gateway: &Gateway) -> http2::SendRequest<Body> {
+    let io = TokioIo::new(gateway.dial(&[b"h2"]).await);
+    let (client, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    tokio::spawn(async move { connection.await.unwrap_or_default() });
+    client
+}
+
+async fn post(client: &http2::SendRequest<Body>, body: Body) -> (Response<Incoming>, String) {
+    let target = format!("https://localhost{PATH}");
+    let request = request("POST", &target).header("content-type", "application/json").body(body).unwrap();
+    let mut response = client.clone().send_request(request).await.unwrap();
+    let said = response.body_mut().collect().await.unwrap().to_bytes();
+    (response, String::from_utf8(said.to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn bodies_that_do_not_come_pin_no_more_than_the_budget_of_their_connection_and_not_for_long() {
+    let gateway = Gateway::start_with(ALLOW, |options| {
+        options.limits = Limits {
+            request_bytes: 1000,
+            connection_bytes: 2500,
+            request_body: Duration::from_secs(2),
+            ..options.limits
+        };
+    })
+    .await;
+    let created = r#"{"kind":"ConfigMap","apiVersion":"v1"}"#;
+    gateway.server.script(PATH, Script::Answer(201, "application/json", created.into()));
+    let shared = client(&gateway).await;
+    let (first, second) = (shared.clone(), shared.clone());
+    let unfinished = [first, second]
+        .map(|client| tokio::spawn(async move { post(&client, body("{", false)).await.0.status() }));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let whole = || body(r#"{"metadata":{"name":"a"}}"#, true);
+    let (refused, said) = post(&shared, whole()).await;
+    assert_eq!(
+        (refused.status().as_u16(), &refused.headers()["retry-after"]),
+        (429, &"1".parse().unwrap()),
+        "{said}"
+    );
+    // another connection has room of its own
+    assert_eq!(post(&client(&gateway).await, whole()).await.0.status(), 201);
+    for status in unfinished {
+        assert_eq!(status.await.unwrap(), 408);
+    }
+    for _ in 0..5 {
+        assert_eq!(post(&shared, whole()).await.0.status(), 201);
+    }
+}
