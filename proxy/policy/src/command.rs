@@ -95,8 +95,8 @@ pub struct Touch {
     pub effect: &'static str,
     /// Kind of object: `relation`, `function`, `database`, `role`, `setting`, `file`, `transaction`, …
     ///
-    /// Of `files` and a `tree` the name is a word of a shell that stands for any that it may become; with a `tree` goes
-    /// everything below it.
+    /// Of `files`, a `directory` and a `tree` the name is a word of a shell that stands for any that it may become; with
+    /// a `tree` goes everything below it, and a `directory` may be one whose files get other names.
     pub object: &'static str,
     /// Canonical name: `public.orders`, `pg_catalog.pg_sleep`. Empty where the object has none.
     pub name: String,

@@ -36,8 +36,17 @@ pub(super) struct FileEffect {
     pub(super) effect: &'static str,
     pub(super) access: Access,
     pub(super) unbounded: bool,
-    /// And to all that is below it.
-    pub(super) tree: bool,
+    pub(super) reach: Reach,
+}
+
+/// How far it reaches.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum Reach {
+    One,
+    /// If it is a directory, what is below it gets other names.
+    Directory,
+    /// All that is below it.
+    Tree,
 }
 
 impl FileEffect {
@@ -49,12 +58,12 @@ impl FileEffect {
     pub(super) const ATTRIBUTES: Self = Self::new(effect::ATTRIBUTES, Access::Write);
 
     const fn new(effect: &'static str, access: Access) -> Self {
-        Self { effect, access, unbounded: false, tree: false }
+        Self { effect, access, unbounded: false, reach: Reach::One }
     }
 
     /// The same without bounds, for a whole tree, if `whole`.
     pub(super) fn whole(self, whole: bool) -> Self {
-        Self { unbounded: self.unbounded || whole, tree: self.tree || whole, ..self }
+        Self { unbounded: self.unbounded || whole, ..self.below(whole) }
     }
 
     /// The same for a whole device, which nothing is below, if `whole`.
@@ -62,9 +71,14 @@ impl FileEffect {
         Self { unbounded: self.unbounded || whole, ..self }
     }
 
+    /// The same for what may be a directory whose files get other names, if `renamed`.
+    pub(super) fn directory(self, renamed: bool) -> Self {
+        if renamed { Self { reach: self.reach.max(Reach::Directory), ..self } } else { self }
+    }
+
     /// The same for all that is below a directory as well, if `below`.
     pub(super) fn below(self, below: bool) -> Self {
-        Self { tree: self.tree || below, ..self }
+        if below { Self { reach: Reach::Tree, ..self } } else { self }
     }
 }
 
@@ -129,7 +143,8 @@ impl Found {
         self.touch(Touch {
             effect: done.effect,
             object: match sort {
-                _ if done.tree => "tree",
+                _ if done.reach == Reach::Tree => "tree",
+                _ if done.reach == Reach::Directory => "directory",
                 Sort::Names | Sort::AnyNames | Sort::Tree | Sort::Shaped => "files",
                 Sort::Exact | Sort::Open => "file",
             },

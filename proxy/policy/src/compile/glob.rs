@@ -83,6 +83,11 @@ impl Globs {
         self.0.iter().any(|glob| glob.may_match(word))
     }
 
+    /// Whether a word may become a directory above what some pattern names.
+    pub(crate) fn may_be_below(&self, word: &Word) -> bool {
+        self.0.iter().any(|glob| glob.may_be_below(word))
+    }
+
     /// Whether some pattern matches whatever a word becomes.
     pub(crate) fn covers(&self, word: &Word) -> bool {
         self.0.iter().any(|glob| glob.covers(word))

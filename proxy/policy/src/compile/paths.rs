@@ -33,20 +33,25 @@ impl Paths {
         match action {
             RuleAction::Allow => self.cover(touch),
             RuleAction::Deny | RuleAction::Hold => {
-                // what is renamed takes along what is below it
-                let below = touch.object == "tree" || touch.effect == "Rename";
-                self.may_be_about((&touch.name, touch.object), if below { Below::Too } else { Below::Not })
+                let below = match touch.object {
+                    "tree" => Below::All,
+                    "directory" => Below::Named,
+                    // what is renamed takes along what is below it
+                    _ if touch.effect == "Rename" => Below::Named,
+                    _ => Below::Not,
+                };
+                self.may_be_about((&touch.name, touch.object), below)
             }
         }
     }
 
     /// Whether one of these names may be one of its own, or a tree that holds one.
     pub(super) fn may_be_among(&self, names: &[String]) -> bool {
-        !self.is_empty() && names.iter().any(|name| self.may_be_about((name, "tree"), Below::Too))
+        !self.is_empty() && names.iter().any(|name| self.may_be_about((name, "directory"), Below::Named))
     }
 
     fn cover(&self, touch: &Touch) -> bool {
-        let below = if touch.object == "tree" { Below::Too } else { Below::Not };
+        let below = if touch.object == "tree" { Below::All } else { Below::Not };
         self.written.matches(&touch.name)
             && (touch.object == "file"
                 || meant((&touch.name, touch.object), below).iter().all(|word| self.written.covers(word)))
@@ -58,10 +63,12 @@ impl Paths {
         self.written.matches(text)
             || self.homes.matches(text)
             || !plain
-                && meant(name, below)
-                    .into_iter()
-                    .chain(elsewhere(name, below))
-                    .any(|word| self.written.may_match(&word) || self.homes.may_match(&word))
+                && meant(name, below).into_iter().chain(elsewhere(name, below)).any(|word| {
+                    let may = |globs: &Globs| {
+                        globs.may_match(&word) || below == Below::Named && globs.may_be_below(&word)
+                    };
+                    may(&self.written) || may(&self.homes)
+                })
     }
 }
 
@@ -72,7 +79,10 @@ type Name<'a> = (&'a str, &'a str);
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Below {
     Not,
-    Too,
+    /// If it is a directory, of which nobody knows: as far as a rule names what is below it. That rules about a name
+    /// anywhere (`*.env`) were about every file, nobody means.
+    Named,
+    All,
 }
 
 /// All that is meant with the name as it is written.
@@ -93,13 +103,17 @@ fn elsewhere((text, object): Name<'_>, below: Below) -> Vec<Word> {
 }
 
 fn words(object: &str, text: &str) -> Vec<Word> {
-    if matches!(object, "files" | "tree") { Word::pattern(text) } else { vec![Word::exact(text)] }
+    if matches!(object, "files" | "tree" | "directory") {
+        Word::pattern(text)
+    } else {
+        vec![Word::exact(text)]
+    }
 }
 
 fn with_trees(mut words: Vec<Word>, below: Below) -> Vec<Word> {
     let bases: Vec<Word> = words.iter().filter_map(Word::base).collect();
     words.extend(bases);
-    if below == Below::Too {
+    if below == Below::All {
         let trees: Vec<Word> = words.iter().map(Word::below).collect();
         words.extend(trees);
     }
@@ -148,7 +162,8 @@ mod tests {
     fn touch(text: &str) -> Touch {
         let (object, name) = text.split_once(' ').unwrap();
         let (object, effect) = if object == "rename" { ("file", "Rename") } else { (object, "Read") };
-        let object = ["file", "files", "tree"].into_iter().find(|known| *known == object).unwrap();
+        let object =
+            ["file", "files", "tree", "directory"].into_iter().find(|known| *known == object).unwrap();
         Touch {
             effect,
             object,
@@ -178,6 +193,14 @@ mod tests {
             ("/srv/app", "tree /srv/app/**", true),
             ("/etc/*", "rename /etc", true),
             ("/etc/*", "rename /srv", false),
+            ("*.env", "rename /srv", false),
+            ("*.env", "tree /srv", true),
+            ("/etc/ssl/*.key", "directory /etc", true),
+            ("/etc/passwd", "directory /", true),
+            ("/etc/passwd", "directory /e*", true),
+            ("/etc/passwd", "directory /etc/passwd", true),
+            ("*/.ssh/*", "directory /srv", false),
+            ("~/.ssh/*", "directory /home/deploy", true),
             ("/root/.ssh/*", "files ~root/.ssh/*", true),
             ("/root/.ssh/*", "file ~/.ssh/id", true),
             ("/home/deploy/.ssh/*", "file ~/.ssh/id", true),

@@ -71,7 +71,9 @@ pub(super) fn masked_predicate(column: &str, policy: &str, command: &Command) ->
 /// A touch, without the name where that is a literal of the command.
 fn named(touch: &Touch) -> String {
     match (touch.object, &touch.detail) {
-        ("file" | "files" | "tree" | "program" | "library", Detail::None) => touch.effect.to_owned(),
+        ("file" | "files" | "directory" | "tree" | "program" | "library", Detail::None) => {
+            touch.effect.to_owned()
+        }
         (_, Detail::Request(request)) if request.runs.unknown => {
             format!("{touch}; what it runs cannot be told")
         }

@@ -104,7 +104,7 @@ fn source(walk: &mut Walk, call: &Call<'_>, file: &Arg, (target, how, whole): (&
     for file in &leads {
         for done in done {
             // a name of a directory is one of everything below it
-            let done = done.whole(whole).below(how == How::Symbolic);
+            let done = done.whole(whole).directory(how == How::Symbolic);
             walk.file_touch(file, done, Some(call.program));
         }
     }

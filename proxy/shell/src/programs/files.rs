@@ -128,7 +128,14 @@ fn rsync(walk: &mut Walk, call: &Call<'_>) {
     {
         call.doubt(walk, "may be told to run programs, or has an argument that is not literal");
     }
+    rsync_options(walk, call);
     let mut files = operands(call.args, if server { "" } else { "efBMT" });
+    let hidden = |arg: &Arg| {
+        has_short(arg, 's', "e") || is_long(arg, "secluded-args", 3) || is_long(arg, "protect-args", 3)
+    };
+    if server && (files.is_empty() || call.args.iter().any(hidden)) {
+        call.doubt(walk, "reads from its client which files it transfers (`-s`)");
+    }
     if server && files.first().is_some_and(|file| file.text == ".") {
         files.remove(0);
     }
@@ -149,6 +156,26 @@ fn rsync(walk: &mut Walk, call: &Call<'_>) {
         walk.file_touch(target, FileEffect::WRITE.whole(true), Some(call.program));
         if deletes && !moves || call.args.iter().any(|arg| arg.text.starts_with("--del")) {
             walk.file_touch(target, FileEffect::REMOVE.whole(true), Some(call.program));
+        }
+    }
+}
+
+/// Files beside those that are transferred.
+fn rsync_options(walk: &mut Walk, call: &Call<'_>) {
+    let written = ["log-file", "temp-dir", "partial-dir", "backup-dir", "write-batch", "only-write-batch"];
+    let read = [
+        "compare-dest",
+        "copy-dest",
+        "link-dest",
+        "read-batch",
+        "include-from",
+        "exclude-from",
+        "password-file",
+    ];
+    let written = written.iter().map(|long| (long, FileEffect::WRITE));
+    for (long, done) in written.chain(read.iter().map(|long| (long, FileEffect::READ))) {
+        if let Some(path) = value_of(call.args, '\0', long, "") {
+            walk.file_touch(&path, done.below(true), Some(call.program));
         }
     }
 }

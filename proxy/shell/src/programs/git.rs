@@ -126,7 +126,7 @@ fn git(walk: &mut Walk, call: &Call<'_>) {
                     &format!("is configured by `{}`, which may make it run programs", setting.text),
                 );
             }
-            ("C" | "work-tree", Some(path)) => dir = path,
+            ("C" | "work-tree" | "git-dir", Some(path)) => dir = path,
             _ => {}
         }
     }

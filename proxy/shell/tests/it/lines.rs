@@ -33,7 +33,7 @@ fn files(command: &Command) -> Vec<String> {
     let (Effects::Known(touches) | Effects::Unknown { touches, .. }) = &command.reading.effects;
     touches
         .iter()
-        .filter(|touch| matches!(touch.object, "file" | "files" | "tree"))
+        .filter(|touch| matches!(touch.object, "file" | "files" | "directory" | "tree"))
         .map(ToString::to_string)
         .collect()
 }

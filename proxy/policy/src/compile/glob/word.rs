@@ -116,6 +116,16 @@ impl Glob {
         })
     }
 
+    /// Whether the word may become a directory above what the pattern names; one that begins with a `*` names none.
+    pub(crate) fn may_be_below(&self, word: &Word) -> bool {
+        if self.parts.first().is_none_or(|head| head.len() < 2) {
+            return false;
+        }
+        let whole = self.parts.join("*");
+        let mut above = whole.match_indices('/').filter_map(|(at, _)| whole.get(..at.max(1)));
+        above.any(|above| above.len() < whole.len() && Self::new(above).may_match(word))
+    }
+
     /// Whether the pattern matches whatever the word becomes. Only a `*` is taken to match more than one letter.
     pub(crate) fn covers(&self, word: &Word) -> bool {
         self.walk(word, |part, wanted, at| at.step(|letter| *part == Part::Letter(letter), wanted))

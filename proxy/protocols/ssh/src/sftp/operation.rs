@@ -119,7 +119,7 @@ fn symlink(id: u32, fields: &mut Fields<'_>) -> Result<Asked, SftpError> {
     touches.push(touch(READS, there));
     // a name of a directory is one of everything below it
     for touch in touches.iter_mut().filter(|touch| touch.name != link) {
-        touch.object = "tree";
+        touch.object = "directory";
     }
     Ok(Asked::Operation(Operation { id, name: "symlink", touches, opening: 0, opens: None }))
 }
