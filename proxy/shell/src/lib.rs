@@ -17,6 +17,7 @@ mod effect;
 mod environment;
 mod expand;
 mod found;
+mod growing;
 mod masked;
 mod parse;
 pub mod paths;
@@ -32,6 +33,7 @@ use proxy_policy::{Command, Effects, Outputs, Reading};
 use shell::State;
 use walk::{Place, Walk};
 
+pub use growing::{Growing, Growth};
 pub use shell::{After, Shell};
 
 /// So often is a text walked until its variables are known.
@@ -92,7 +94,7 @@ fn read(line: &[u8], (role, host): (&str, &str), before: &State) -> (Command, (S
 
 /// Whether `text` is all of a command: a shell that reads it by lines would not wait for another one.
 pub fn is_complete(text: &str) -> bool {
-    parse::is_complete(text)
+    parse::open(text).is_none()
 }
 
 /// A walk that has come to its end, and where the shell is then if all went well.

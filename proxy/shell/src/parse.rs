@@ -4,7 +4,7 @@
 //! bound a line of forty `(` would take it years.
 
 use super::found::Why;
-use brush_parser::{ParseError, ParserOptions, Token, ast};
+use brush_parser::{ParseError, ParserOptions, Token, TokenizerError, ast};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Longest text that is analysed, in bytes. Longer ones are not known.
@@ -61,24 +61,68 @@ pub(super) fn program(tokens: &[Token]) -> Result<ast::Program, Why> {
         .ok_or_else(|| Why::new("it is not a command line that bash can parse"))
 }
 
-/// Whether a shell would run the text without reading on. A text that is not parsed for its bounds counts as complete:
-/// it will be unknown.
-pub(super) fn is_complete(text: &str) -> bool {
+/// What is open at the end of a text, so that a shell would read on.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Open {
+    /// Here-documents with these end tags.
+    Documents(Vec<String>),
+    /// A quote.
+    Quote(char),
+    /// Something that any line may end.
+    Other,
+}
+
+impl Open {
+    /// Whether it may end with a line like this.
+    pub(super) fn may_end_with(&self, line: &str) -> bool {
+        match self {
+            Self::Documents(tags) => {
+                let line = line.trim_matches(['\t', '\r']);
+                tags.iter().any(|tag| tag == line)
+            }
+            Self::Quote(quote) => line.contains(*quote),
+            Self::Other => true,
+        }
+    }
+}
+
+/// What is open at the end of the text; `None`: a shell would run it without reading on. A text that is not parsed for
+/// its bounds counts as complete: it will be unknown.
+pub(super) fn open(text: &str) -> Option<Open> {
     if refused(text).is_some() || openings(text) > super::SHALLOW_MAX {
-        return true;
+        return None;
     }
     let options = options();
     let parsed = caught(|| {
         let tokens = match brush_parser::uncached_tokenize_str(text, &options.tokenizer_options()) {
             Ok(tokens) => tokens,
-            Err(error) => return error.is_incomplete() || text.ends_with('\\'),
+            Err(error) => return unfinished(&error).or_else(|| text.ends_with('\\').then_some(Open::Other)),
         };
         let ends_early = |tokens: &[Token]| {
             matches!(brush_parser::parse_tokens(tokens, &options), Err(ParseError::ParsingAtEndOfInput))
         };
-        bounded(&tokens).is_ok() && !tokens.is_empty() && ends_early(&tokens)
+        (bounded(&tokens).is_ok() && !tokens.is_empty() && ends_early(&tokens)).then_some(Open::Other)
     });
-    !parsed.unwrap_or(false)
+    parsed.unwrap_or(None)
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "the parser's crate says itself what is incomplete")]
+fn unfinished(error: &TokenizerError) -> Option<Open> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    match error {
+        TokenizerError::UnterminatedHereDocuments(tags, _) => {
+            let tags: Vec<String> =
+                tags.split(", ").map(|tag| tag.replace(['\'', '"', '\\'], "").trim().to_owned()).collect();
+            // a tag that is read in another way than here would never be seen to come
+            let known = tags.iter().all(|tag| !tag.is_empty() && tag.chars().all(plain));
+            Some(if known { Open::Documents(tags) } else { Open::Other })
+        }
+        TokenizerError::UnterminatedSingleQuote(_) | TokenizerError::UnterminatedAnsiCQuote(_) => {
+            Some(Open::Quote('\''))
+        }
+        TokenizerError::UnterminatedDoubleQuote(_) => Some(Open::Quote('"')),
+        error => error.is_incomplete().then_some(Open::Other),
+    }
 }
 
 /// Extended patterns are off in a shell that runs a command line.

@@ -17,6 +17,7 @@ mod script;
 use crate::refusals::notice;
 use edit::Editor;
 use keys::{Key, Keys};
+use proxy_shell::{Growing, Growth};
 
 pub use script::{Next, Script};
 
@@ -56,8 +57,11 @@ pub struct LineDiscipline {
     editor: Editor,
     /// Lines of the command that is not whole yet, each with its newline.
     before: String,
+    growing: Growing,
     /// Letters of this command did not fit.
     cut: bool,
+    /// A command was refused for its length, and what comes with it is not looked at; so many lines of that came.
+    discarding: Option<usize>,
     history: Vec<String>,
     /// The entry that is shown, counted from the newest.
     recalled: usize,
@@ -71,7 +75,9 @@ impl LineDiscipline {
             keys: Keys::default(),
             editor: Editor::default(),
             before: String::new(),
+            growing: Growing::default(),
             cut: false,
+            discarding: None,
             history: Vec::new(),
             recalled: 0,
         }
@@ -96,10 +102,32 @@ impl LineDiscipline {
         let mut events = Vec::new();
         for byte in bytes {
             if let Some(key) = self.keys.next(*byte) {
-                self.key(key, &mut events);
+                match &mut self.discarding {
+                    Some(lines) if key != Key::Interrupt => *lines += usize::from(key == Key::Enter),
+                    Some(_) | None => self.key(key, &mut events),
+                }
             }
         }
         events
+    }
+
+    /// What comes is the rest of something that was refused: [`LineDiscipline::settled`] says when that has ended.
+    pub fn is_discarding(&self) -> bool {
+        self.discarding.is_some()
+    }
+
+    /// Nothing came for a while, so that what comes next is no part of what was refused. Gives what to show.
+    pub fn settled(&mut self) -> Vec<u8> {
+        let mut shown = Vec::new();
+        if let Some(lines) = self.discarding.take() {
+            if lines > 0 {
+                shown.extend(
+                    notice(&format!("{lines} more lines that came with it are not run either")).bytes(),
+                );
+            }
+            shown.extend(self.prompt());
+        }
+        shown
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "every other key edits the line")]
@@ -108,8 +136,8 @@ impl LineDiscipline {
             Key::Enter => self.enter(events),
             Key::Interrupt => {
                 self.editor.clear();
-                self.before.clear();
-                (self.recalled, self.cut) = (0, false);
+                self.begin();
+                self.recalled = 0;
                 echo(events, b"^C\r\n");
                 events.push(Event::Interrupt);
             }
@@ -156,20 +184,17 @@ impl LineDiscipline {
         echo(events, b"\r\n");
         self.recalled = 0;
         let command = format!("{}{line}", self.before);
-        if self.cut || command.len() > COMMAND_MAX {
-            self.cut = false;
-            self.before.clear();
-            echo(events, notice(&format!("the line is longer than {LINE_MAX} bytes, or its command than {COMMAND_MAX}; it is not run")).as_bytes());
-            echo(events, notice("put what it does into a file, and run that").as_bytes());
-            echo(events, &self.prompt());
-            return;
+        let fits = !self.cut && command.len() <= COMMAND_MAX;
+        let growth = if fits { self.growing.add(&command, self.before.len()) } else { Growth::TooMuch };
+        match growth {
+            Growth::TooMuch => return self.refuse(events),
+            Growth::Part => {
+                self.before = command + "\n";
+                echo(events, CONTINUATION.as_bytes());
+                return;
+            }
+            Growth::Whole => self.begin(),
         }
-        if !proxy_shell::is_complete(&command) {
-            self.before = command + "\n";
-            echo(events, CONTINUATION.as_bytes());
-            return;
-        }
-        self.before.clear();
         if !command.trim().is_empty() && self.history.last() != Some(&command) {
             if self.history.len() >= HISTORY_MAX {
                 self.history.remove(0);
@@ -177,6 +202,24 @@ impl LineDiscipline {
             self.history.push(command.clone());
         }
         events.push(Event::Submit(command));
+    }
+
+    /// A command begins.
+    fn begin(&mut self) {
+        self.before.clear();
+        self.growing = Growing::default();
+        (self.cut, self.discarding) = (false, None);
+    }
+
+    /// Who pasted it did not mean what follows as commands of their own.
+    fn refuse(&mut self, events: &mut Vec<Event>) {
+        self.begin();
+        self.discarding = Some(0);
+        let why = format!(
+            "the line is longer than {LINE_MAX} bytes, or its command than {COMMAND_MAX} or has too many lines; it is not run, nor what comes with it"
+        );
+        echo(events, notice(&why).as_bytes());
+        echo(events, notice("put what it does into a file, and run that").as_bytes());
     }
 
     fn recall(&mut self, older: bool, events: &mut Vec<Event>) {

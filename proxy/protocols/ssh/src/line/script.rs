@@ -4,12 +4,15 @@
 
 use super::COMMAND_MAX;
 use bytes::BytesMut;
+use proxy_shell::{Growing, Growth};
+use std::borrow::Cow;
 
 /// Cuts a script into its commands.
 #[derive(Debug, Default)]
 pub struct Script {
     /// So many bytes were looked at, and hold no whole command.
     looked: usize,
+    growing: Growing,
 }
 
 /// What comes next.
@@ -21,7 +24,7 @@ pub enum Next {
     More,
     /// There is none any more.
     End,
-    /// A command that is longer than any may be.
+    /// A command that is longer than any may be, or has too many lines.
     TooLong,
     /// The script ends in the middle of a command.
     Unfinished,
@@ -44,11 +47,16 @@ impl Script {
                 return Next::TooLong;
             }
             let command = waiting.get(..end).unwrap_or_default();
-            // bytes that are no text are no syntax either
-            if proxy_shell::is_complete(&String::from_utf8_lossy(command)) {
+            // bytes that are no text are no syntax either; what they become is as long in both
+            let text = latin(command);
+            let growth = self.growing.add(&text, self.looked);
+            if growth == Growth::TooMuch {
+                return Next::TooLong;
+            }
+            if growth == Growth::Whole {
                 let mut taken = waiting.split_to(newline.map_or(end, |end| end + 1));
                 taken.truncate(end);
-                self.looked = 0;
+                *self = Self::default();
                 return Next::Command(taken.to_vec());
             }
             if newline.is_none() {
@@ -56,6 +64,14 @@ impl Script {
             }
             self.looked = end + 1;
         }
+    }
+}
+
+/// The bytes as text, of the same length: what is not UTF-8 is a letter of no meaning to a shell.
+fn latin(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => bytes.iter().map(|byte| if byte.is_ascii() { char::from(*byte) } else { 'x' }).collect(),
     }
 }
 
@@ -94,6 +110,24 @@ mod tests {
                 (expected.to_vec(), Next::End)
             );
         }
+    }
+
+    #[test]
+    fn a_here_document_of_many_lines_is_not_parsed_for_each() {
+        let script = format!("cat <<E\n{}E\nlast\n", "a line\n".repeat(8_000));
+        let (mut waiting, mut cutter) = (BytesMut::from(script.as_bytes()), Script::default());
+        let mut parses = 0;
+        let found = std::iter::from_fn(|| {
+            parses = parses.max(cutter.growing.parses());
+            match cutter.next(&mut waiting, true) {
+                Next::Command(command) => Some(command.len()),
+                Next::More | Next::End | Next::TooLong | Next::Unfinished => None,
+            }
+        });
+        assert_eq!(found.collect::<Vec<_>>(), [script.len() - 6, 4]);
+        assert!(parses <= 2, "{parses}");
+        let loops = format!("if true\nthen\n{}fi\n", "ls\n".repeat(20_000));
+        assert_eq!(commands(loops.as_bytes(), 1 << 16), (Vec::new(), Next::TooLong));
     }
 
     #[test]

@@ -146,6 +146,7 @@ fn a_line_has_an_end() {
     let events = line.push(b"\r");
     assert!(!events.iter().any(|event| matches!(event, Event::Submit(_))), "not all of it is there");
     // and so with a command of many lines
+    line.settled();
     line.push(b"cat <<E\r");
     let lines = format!("{}\r", "b".repeat(LINE_MAX - 10)).repeat(COMMAND_MAX / LINE_MAX + 1);
     let events = line.push(lines.as_bytes());
@@ -167,9 +168,36 @@ fn keys_typed_ahead_are_shown_with_the_prompt() {
 fn a_line_that_does_not_fit_is_never_submitted_without_its_end() {
     let long = "x".repeat(LINE_MAX + 10);
     let run = |keys: &str| typed(keys.as_bytes()).0;
-    assert_eq!(run(&format!("rm -rf /srv/{long}\rls\r")), ["ls"]);
     assert_eq!(run(&format!("echo {long}\x7f\x7f\x7f\r")), [""; 0], "what is missing is still missing");
     assert_eq!(run(&format!("echo {long}\x15ls\r")), ["ls"], "a line that is cleared is a new one");
-    assert_eq!(run(&format!("echo '\r{long}\r'\r")), ["'"; 0], "and so with a command of several lines");
+    assert_eq!(run(&format!("echo '\r{long}\r'\r")), [""; 0], "and so with a command of several lines");
     assert_eq!(run(&format!("echo {long}\x03ls\r")), ["^C", "ls"]);
+}
+
+/// What is pasted is one thing to who pastes it: behind a part that is refused, none of it is a command.
+#[test]
+fn what_comes_with_a_line_that_is_refused_is_refused_with_it() {
+    let long = "x".repeat(LINE_MAX + 10);
+    let document = format!("cat <<E\r{}\rrm -rf /srv\rE\rls\r", vec!["y".repeat(4_000); 20].join("\r"));
+    for paste in [format!("rm -rf /srv/{long}\rrm -rf /srv\rls\r"), document] {
+        let mut line = LineDiscipline::new("$ ");
+        let mut run = |keys: &[u8]| -> Vec<Event> {
+            let events = line.push(keys).into_iter();
+            events.filter(|event| !matches!(event, Event::Echo(_))).collect()
+        };
+        assert_eq!(run(paste.as_bytes()), []);
+        assert_eq!(run(b"pwd\r"), [], "it has not ended");
+        assert!(line.is_discarding());
+        let shown = String::from_utf8(line.settled()).unwrap();
+        assert!(
+            shown.contains("more lines that came with it are not run") && shown.ends_with("$ "),
+            "{shown}"
+        );
+        let events = line.push(b"id\r");
+        assert!(events.contains(&Event::Submit("id".to_owned())), "{events:?}");
+    }
+    let mut line = LineDiscipline::new("$ ");
+    line.push(format!("{long}\rls\r").as_bytes());
+    let events = line.push(b"\x03id\r");
+    assert!(events.contains(&Event::Submit("id".to_owned())), "who presses Ctrl-C need not wait: {events:?}");
 }

@@ -58,6 +58,19 @@ enum Source {
 }
 
 impl Source {
+    /// What comes is a part of what was refused.
+    fn discards(&self) -> bool {
+        matches!(self, Self::Terminal(discipline, _) if discipline.is_discarding())
+    }
+
+    /// What was refused has ended: gives what to show.
+    fn settled(&mut self) -> Vec<u8> {
+        match self {
+            Self::Terminal(discipline, _) => discipline.settled(),
+            Self::Script(_) => Vec::new(),
+        }
+    }
+
     /// Lines that were entered ahead of an interrupted command are given up with it, as a terminal does.
     fn give_up(&mut self) {
         if let Self::Terminal(_, events) = self {

@@ -3,7 +3,7 @@
 use crate::gateway::{Gateway, Ran, ran};
 use proxy_audit::event::key;
 use std::process::Stdio;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const LINES: &str = "
 rules:
@@ -218,10 +218,34 @@ async fn a_script_on_the_input_is_run_byte_for_byte_or_not_at_all() {
         assert_eq!((ran.code, ran.out.as_str()), (Some(126), "first\n"), "{ran:?}");
         assert!(ran.err.contains(why), "{ran:?}");
     }
-    let typed_long = format!("echo {}\recho still here\rexit\r", "x".repeat(5_000));
-    let ran = typed(&gateway, &["-tt"], typed_long.as_bytes()).await;
-    assert!(ran.out.contains("it is not run") && ran.out.contains("\nstill here\r\n"), "{ran:?}");
-    assert!(!ran.out.contains("\nxxxx"), "{ran:?}");
+}
+
+#[tokio::test]
+async fn a_paste_that_does_not_fit_is_refused_as_a_whole() {
+    let Some(gateway) = Gateway::start(LINES).await else { return };
+    let mut ssh = gateway.program("ssh");
+    ssh.args(["-tt", "deploy@127.0.0.1"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = ssh.spawn().unwrap();
+    let (mut keys, mut shown) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let paste = format!("cat <<E\r{}\recho within\rE\recho behind\r", vec!["y".repeat(4_000); 20].join("\r"));
+    keys.write_all(paste.as_bytes()).await.unwrap();
+    let reading = async {
+        let (mut seen, mut wrote) = (Vec::new(), false);
+        while shown.read_buf(&mut seen).await.unwrap() > 0 {
+            if !wrote && String::from_utf8_lossy(&seen).contains("not run either") {
+                wrote = true;
+                keys.write_all(b"echo still here\rexit 3\r").await.unwrap();
+            }
+        }
+        String::from_utf8(seen).unwrap()
+    };
+    let seen = tokio::time::timeout(std::time::Duration::from_mins(1), reading).await.expect("it ends");
+    assert_eq!(child.wait().await.unwrap().code(), Some(3), "{seen}");
+    assert!(seen.contains("nor what comes with it") && seen.contains("\nstill here\r\n"), "{seen}");
+    assert!(!seen.contains("\nwithin") && !seen.contains("\nbehind"), "{seen}");
+    let lines = gateway.records();
+    let lines: Vec<_> = lines.iter().filter_map(|record| record.text(key::COMMAND_LINE)).collect();
+    assert!(!lines.iter().any(|line| line.contains("within") || line.contains("behind")), "{lines:?}");
 }
 
 /// More than any buffer holds, behind a command that takes its time: the client waits, and nothing is lost.

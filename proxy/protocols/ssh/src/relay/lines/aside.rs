@@ -8,6 +8,7 @@ use proxy_audit::stream::Channel;
 use proxy_core::mask::Masker;
 use russh::ChannelMsg;
 use std::sync::Arc;
+use std::time::Duration;
 
 impl Lines {
     /// Waits between commands until something comes of the client or of the host.
@@ -26,6 +27,10 @@ impl Lines {
                     self.interject(channel, shown).await?;
                 }
                 return Ok(());
+            }
+            () = tokio::time::sleep(PASTED), if self.source.discards() => {
+                let shown = self.source.settled();
+                return self.show(shown).await;
             }
             () = self.relay.session.ended.cancelled() => {
                 return Err(self.relay.session.reason().into());
@@ -101,3 +106,6 @@ impl Lines {
         self.to_host.data_bytes(Bytes::from(text)).await.or(Err(Finish::Exited(None)))
     }
 }
+
+/// What comes this much later is no part of the same paste.
+const PASTED: Duration = Duration::from_secs(1);

@@ -22,7 +22,7 @@ pub(super) fn runs_nothing() -> Refusal {
 pub(super) fn too_long() -> Refusal {
     refusal(
         RefusalKind::TooLarge,
-        "a command of the script is longer than 64 KiB; it is not run, nor what follows it",
+        "a command of the script is longer than 64 KiB, or has too many lines; it is not run, nor what follows it",
         "put what it does into a file, and run that",
     )
 }
