@@ -197,6 +197,11 @@ async fn nothing_of_a_secret_across_two_packets_reaches_the_client() {
 #[tokio::test]
 async fn legacy_scp_is_a_command_line() {
     let Some(gateway) = Gateway::start(POLICY).await else { return };
+    // into a directory its client may write under any name, also under one that is denied wherever it is
+    let there = format!("deploy@127.0.0.1:{}/there", gateway.path().display());
+    let put = copy(&gateway, &["-O", "/etc/hostname", &there]).await;
+    assert!(put.code != Some(0) && put.err.contains("for people"), "{put:?}");
+    gateway.put_in_force(&POLICY.replace("*/forbidden", &format!("{}/forbidden", gateway.path().display())));
     let here = gateway.path().join("here");
     std::fs::write(&here, "content\n").unwrap();
     let there = format!("deploy@127.0.0.1:{}/there", gateway.path().display());
@@ -221,4 +226,194 @@ async fn legacy_scp_is_a_command_line() {
     let put = copy(&gateway, &["-O", here.to_str().unwrap(), &forbidden]).await;
     assert!(put.code != Some(0) && put.err.contains("for people"), "{put:?}");
     assert!(!gateway.path().join("forbidden").exists());
+}
+
+/// Whether a program is here; without it a test of it is skipped.
+fn is_here(program: &str) -> bool {
+    let here = crate::sshd::find(program).is_some();
+    assert!(here || std::env::var_os("CI").is_none(), "{program} is missing: run .ci/packages");
+    if !here {
+        println!("skipped: {program} is not here");
+    }
+    here
+}
+
+/// How a program reaches the gateway when it runs `ssh` itself.
+fn remote_shell(gateway: &Gateway) -> String {
+    let ssh = gateway.program("ssh");
+    let words = ssh.as_std().get_args().map(|arg| arg.to_str().unwrap().to_owned());
+    std::iter::once("ssh".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+}
+
+async fn with_shell(gateway: &Gateway, program: &str, arguments: &[&str]) -> Ran {
+    let mut command = tokio::process::Command::new(program);
+    command
+        .env("SSH_ASKPASS", gateway.askpass(crate::gateway::TOKEN))
+        .env("SSH_ASKPASS_REQUIRE", "force")
+        .env("GIT_SSH_COMMAND", remote_shell(gateway))
+        .env("RSYNC_RSH", remote_shell(gateway))
+        .env("GIT_CONFIG_COUNT", "1")
+        .env("GIT_CONFIG_KEY_0", "safe.directory")
+        .env("GIT_CONFIG_VALUE_0", "*");
+    ran(command.args(arguments).stdin(Stdio::null()).output().await.unwrap())
+}
+
+#[tokio::test]
+async fn rsync_reads_and_writes_the_trees_that_it_names_and_is_judged_by_them() {
+    if !is_here("rsync") {
+        return;
+    }
+    let Some(gateway) = Gateway::start(POLICY).await else { return };
+    let dir = gateway.path().to_str().unwrap();
+    gateway.put_in_force(&format!(
+        "rules:\n- {{name: rsync, action: Allow, ssh: {{commands: [{{name: rsync}}]}}}}\n\
+         - {{name: trees, action: Allow, ssh: {{effects: [Read, Write], paths: ['{dir}*']}}}}\n\
+         - {{name: kept, action: Deny, ssh: {{paths: ['{dir}/kept/*']}}, message: 'Those stay.'}}\n"
+    ));
+    for name in ["kept", "open"] {
+        std::fs::create_dir(gateway.path().join(name)).unwrap();
+        std::fs::write(gateway.path().join(name).join("f"), name).unwrap();
+    }
+    let at = |name: &str| format!("deploy@127.0.0.1:{dir}/{name}");
+    let got = with_shell(&gateway, "rsync", &["-a", &at("open/"), &format!("{dir}/got/")]).await;
+    assert_eq!(got.code, Some(0), "{got:?}");
+    assert_eq!(std::fs::read_to_string(gateway.path().join("got/f")).unwrap(), "open");
+    let put = with_shell(&gateway, "rsync", &["-a", &format!("{dir}/open/"), &at("put/")]).await;
+    assert_eq!(put.code, Some(0), "{put:?}");
+    let kept = format!("{dir}/stolen/");
+    for arguments in [
+        ["-a", &at("kept/"), &kept],
+        ["-a", &at("kept"), &kept],
+        ["-a", &at("ke*/f"), &kept],
+        ["-a", &at(""), &kept],
+        ["-a", &format!("{dir}/open/"), &at("kept/")],
+        ["-as", &at("open/"), &kept],
+    ] {
+        let ran = with_shell(&gateway, "rsync", &arguments).await;
+        assert!(ran.code != Some(0), "{arguments:?}: {ran:?}");
+        assert!(ran.err.contains("Those stay.") || ran.err.contains("`-s`"), "{arguments:?}: {ran:?}");
+    }
+    assert!(!gateway.path().join("stolen/f").exists() && !gateway.path().join("stolen/kept").exists());
+    assert_eq!(std::fs::read_to_string(gateway.path().join("kept/f")).unwrap(), "kept");
+    let records = gateway.records();
+    let lines: Vec<_> = records.iter().filter_map(|record| record.text(key::COMMAND_LINE)).collect();
+    assert!(
+        lines.iter().any(|line| line.starts_with("rsync --server") && line.contains("/open/")),
+        "{lines:?}"
+    );
+}
+
+#[tokio::test]
+async fn git_reads_and_writes_the_repositories_that_it_names_and_is_judged_by_them() {
+    if !is_here("git") {
+        return;
+    }
+    let Some(gateway) = Gateway::start(POLICY).await else { return };
+    let dir = gateway.path().to_str().unwrap();
+    gateway.put_in_force(&format!(
+        "rules:\n- {{name: git, action: Allow, ssh: {{commands: [{{name: 'git-*'}}]}}}}\n\
+         - {{name: read, action: Allow, ssh: {{effects: [Read], paths: ['{dir}*']}}}}\n\
+         - {{name: write, action: Allow, ssh: {{effects: [Write], paths: ['{dir}/open*']}}}}\n\
+         - {{name: kept, action: Deny, ssh: {{paths: ['{dir}/kept*']}}, message: 'Those stay.'}}\n"
+    ));
+    for name in ["kept.git", "open.git", "read.git"] {
+        let bare = format!("{dir}/{name}");
+        let made = with_shell(&gateway, "git", &["init", "--bare", "-q", "-b", "main", &bare]).await;
+        assert_eq!(made.code, Some(0), "{made:?}");
+    }
+    let at = |name: &str| format!("ssh://deploy@127.0.0.1{dir}/{name}");
+    let work = format!("{dir}/work");
+    let git = async |arguments: &[&str]| with_shell(&gateway, "git", arguments).await;
+    let cloned = git(&["clone", "-q", &at("open.git"), &work]).await;
+    assert_eq!(cloned.code, Some(0), "{cloned:?}");
+    let author = ["-c", "user.name=Bot", "-c", "user.email=bot@example.com", "-C", &work];
+    let commit = ["commit", "-q", "--allow-empty", "-m", "one"];
+    assert_eq!(git(&[&author[..], &commit].concat()).await.code, Some(0));
+    let pushed = git(&["-C", &work, "push", "-q", &at("open.git"), "HEAD:main"]).await;
+    assert_eq!(pushed.code, Some(0), "{pushed:?}");
+    let listed = git(&["ls-remote", &at("open.git")]).await;
+    assert!(listed.out.contains("refs/heads/main"), "{listed:?}");
+    assert_eq!(git(&["ls-remote", &at("read.git")]).await.code, Some(0));
+    for (arguments, why) in [
+        (vec!["ls-remote".to_owned(), at("kept.git")], "Those stay."),
+        (
+            ["-C", &work, "push", "-q", &at("kept.git"), "HEAD:main"].map(str::to_owned).to_vec(),
+            "Those stay.",
+        ),
+        (
+            ["-C", &work, "push", "-q", &at("read.git"), "HEAD:main"].map(str::to_owned).to_vec(),
+            "no rule allows Write",
+        ),
+    ] {
+        let ran = git(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        assert!(ran.code != Some(0) && ran.err.contains(why), "{arguments:?}: {ran:?}");
+    }
+    let records = gateway.records();
+    let lines: Vec<_> = records.iter().filter_map(|record| record.text(key::COMMAND_LINE)).collect();
+    assert!(
+        lines.iter().any(|line| line.starts_with("git-receive-pack") && line.contains("/open.git")),
+        "{lines:?}"
+    );
+}
+
+/// Who asks without end and takes no answer is not asked on, and what waits for it has a bound.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_for_a_client_that_reads_nothing_wait_only_up_to_a_bound() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    const REQUESTS: u32 = 6_000;
+    let message = "This one is for people. ".repeat(38);
+    let policy = POLICY.replace("That one is for people.", message.trim());
+    let Some(gateway) = Gateway::start(&policy).await else { return };
+    let mut ssh = gateway.program("ssh");
+    ssh.args(["-s", "deploy@127.0.0.1", "sftp"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = ssh.spawn().unwrap();
+    let (mut asks, mut answers) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let packet = |kind: u8, fields: &[u8]| {
+        let length = u32::try_from(fields.len() + 1).unwrap();
+        [&length.to_be_bytes()[..], &[kind], fields].concat()
+    };
+    let mut requests = packet(1, &3_u32.to_be_bytes());
+    for id in 0..REQUESTS {
+        let path = b"/tmp/forbidden";
+        let length = u32::try_from(path.len()).unwrap().to_be_bytes();
+        requests.extend(packet(17, &[&id.to_be_bytes()[..], &length, path].concat()));
+    }
+    let asking = tokio::spawn(async move {
+        asks.write_all(&requests).await.unwrap();
+        asks
+    });
+    let denied = || {
+        let is = |record: &&proxy_audit::record::Record| record.text(key::VERDICT) == Some("deny");
+        gateway.records().iter().filter(is).count()
+    };
+    // what the client's window and its pipe hold is answered, and then nothing is asked any more
+    let (mut last, mut same) = (0, 0);
+    while same < 6 {
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        let now = denied();
+        same = if now == last && now > 0 { same + 1 } else { 0 };
+        last = now;
+    }
+    assert!(
+        last > 500 && last < 4_500,
+        "{last} of {REQUESTS} were looked at, for a client that reads nothing"
+    );
+    let (mut came, mut seen) = (vec![0; 1 << 16], Vec::new());
+    let mut statuses = 0;
+    while statuses < REQUESTS {
+        let length = answers.read(&mut came).await.unwrap();
+        assert!(length > 0, "{statuses} answers came");
+        seen.extend_from_slice(&came[..length]);
+        while let Some(head) = seen.first_chunk::<4>() {
+            let whole = 4 + usize::try_from(u32::from_be_bytes(*head)).unwrap();
+            if seen.len() < whole {
+                break;
+            }
+            statuses += u32::from(seen[4] == 101);
+            seen.drain(..whole);
+        }
+    }
+    drop(asking.await.unwrap());
+    child.wait().await.unwrap();
+    assert_eq!(denied(), usize::try_from(REQUESTS).unwrap(), "once it reads, all is asked");
 }
