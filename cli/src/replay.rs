@@ -13,14 +13,15 @@ mod screen;
 mod stream;
 pub(crate) mod table;
 
-use crate::identities::IdentityArguments;
+use crate::identities::{IdentityArguments, Opened};
 use crate::logs::SourceArguments;
 use crate::output::{Document, Output};
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
+use proxy_audit::chunks::Checker;
 use proxy_audit::query;
-use proxy_audit::replay::{Step, StepKind, steps};
+use proxy_audit::replay::{self, Step, StepKind};
 use renderer::Renderers;
 use screen::Screen;
 use std::process::ExitCode;
@@ -81,8 +82,9 @@ enum Export {
 }
 
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<ExitCode> {
-    let source = arguments.identities.open(&arguments.source)?;
-    let steps: Vec<Step> = steps(source.as_ref(), &arguments.session)?.collect();
+    let opened = arguments.identities.open_with_chunks(&arguments.source)?;
+    let steps = steps(&opened, &arguments.session)?;
+    let source = opened.source;
     let (before, steps) = steps.split_at_checked(begin(arguments, &steps)?).unwrap_or_default();
     if let Some(file) = &arguments.file {
         contents::write(steps, file, output)?;
@@ -112,8 +114,24 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
     Ok(ExitCode::SUCCESS)
 }
 
+/// The steps of the session that begins so, with what is known of results that nobody opened.
+pub(crate) fn steps(opened: &Opened, prefix: &str) -> anyhow::Result<Vec<Step>> {
+    let mut steps: Vec<Step> = replay::steps(opened.source.as_ref(), prefix)?.collect();
+    if steps.iter().any(|step| matches!(step.kind, StepKind::Sealed { .. })) {
+        let session = query::session(opened.source.as_ref(), prefix)?.summary;
+        let checker = opened.chunks.get(&session.log).map(|directory| Checker::new(directory));
+        if checker.is_some_and(|checker| checker.is_erased(&session.id).unwrap_or(false)) {
+            replay::erased(&mut steps);
+        }
+    }
+    Ok(steps)
+}
+
 /// What is said in place of a result that nobody can see here.
-pub(crate) fn sealed(bytes: u64) -> String {
+pub(crate) fn sealed(bytes: u64, erased: bool) -> String {
+    if erased {
+        return format!("{bytes} bytes of the result were erased: the session's key is gone");
+    }
     format!(
         "{bytes} bytes of the result are encrypted for the auditors: --identity FILE shows them, unless they were erased"
     )

@@ -11,6 +11,7 @@ mod page;
 use crate::identities::IdentityArguments;
 use crate::logs::{Kind, SourceArguments};
 use crate::output::{Document, Output};
+use crate::replay::steps;
 use crate::verify::read_key;
 use anyhow::Context as _;
 use clap::Args;
@@ -18,7 +19,6 @@ use items::items;
 use proxy_audit::evidence::Bundle;
 use proxy_audit::note::LogKey;
 use proxy_audit::query;
-use proxy_audit::replay::{Step, steps};
 use proxy_audit::source::{OtlpSource, Part};
 use proxy_audit::verify::{Report, given_key, own_key, verify, verify_bundle, verify_otlp};
 use std::path::PathBuf;
@@ -47,9 +47,9 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<ExitCode> {
-    let source = arguments.identities.open(&arguments.source)?;
-    let session = query::session(source.as_ref(), &arguments.session)?;
-    let steps: Vec<Step> = steps(source.as_ref(), &arguments.session)?.collect();
+    let opened = arguments.identities.open_with_chunks(&arguments.source)?;
+    let session = query::session(opened.source.as_ref(), &arguments.session)?;
+    let steps = steps(&opened, &arguments.session)?;
     let keys = arguments.key.iter().map(|key| read_key(key)).collect::<anyhow::Result<Vec<_>>>()?;
     let report = report(&arguments.source, &keys, &session.summary.log)?;
     let page = page::page(&session, &items(&session, &steps), report.as_ref());

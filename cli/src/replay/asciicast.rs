@@ -108,7 +108,7 @@ impl Cast<'_> {
                 self.event(step.time, "m", &inline(&masks))?;
                 self.remark(step.time, &masks)
             }
-            StepKind::Sealed { bytes } => self.remark(step.time, &sealed(*bytes)),
+            StepKind::Sealed { bytes, erased } => self.remark(step.time, &sealed(*bytes, *erased)),
             StepKind::Error { text } => self.remark(step.time, &format!("error: {text}")),
             StepKind::End { reason } => self.remark(step.time, &format!("session ended: {reason}")),
         }

@@ -20,7 +20,7 @@ pub(super) fn write(steps: &[Step], wanted: &str, output: &mut Output) -> anyhow
         match &step.kind {
             StepKind::Command { text, .. } => drop(running.insert(step.command, Reading::of(text))),
             StepKind::Output { frames } => running.entry(step.command).or_default().feed(frames),
-            StepKind::Sealed { bytes } => hidden = hidden.saturating_add(*bytes),
+            StepKind::Sealed { bytes, .. } => hidden = hidden.saturating_add(*bytes),
             StepKind::Result { .. } => {
                 let files = running.remove(&step.command).unwrap_or_default().files();
                 if let Some(file) = named(wanted, files, &mut names) {
@@ -40,7 +40,7 @@ pub(super) fn write(steps: &[Step], wanted: &str, output: &mut Output) -> anyhow
         }
     }
     if hidden > 0 {
-        bail!("no file of that name in what can be read here; {}", sealed(hidden));
+        bail!("no file of that name in what can be read here; {}", sealed(hidden, false));
     }
     if names.is_empty() {
         bail!(

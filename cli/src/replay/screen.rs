@@ -104,7 +104,7 @@ impl<'a> Screen<'a> {
                 self.result(running, outcome, status_code.as_deref(), *truncated)?;
                 masks(masked).map_or(Ok(()), |masks| self.remark(&inline(&masks)))
             }
-            StepKind::Sealed { bytes } => self.remark(&sealed(*bytes)),
+            StepKind::Sealed { bytes, erased } => self.remark(&sealed(*bytes, *erased)),
             StepKind::Error { text } => self.remark(&format!("error: {}", inline(text))),
             StepKind::End { reason } => self.remark(&format!("session ended: {}", inline(reason))),
         }

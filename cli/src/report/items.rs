@@ -158,10 +158,10 @@ impl Items<'_> {
                 }
                 self.left = left;
             }
-            StepKind::Sealed { bytes } => {
+            StepKind::Sealed { bytes, erased } => {
                 let mut left = self.left;
                 if let Some(item) = self.open(step) {
-                    item.add(vec![Part::Text(format!("-- {}\n", sealed(*bytes)))], &mut left);
+                    item.add(vec![Part::Text(format!("-- {}\n", sealed(*bytes, *erased)))], &mut left);
                 }
                 self.left = left;
             }

@@ -99,6 +99,16 @@ async fn erased_results_are_told_from_those_that_a_key_opens() {
     let (code, shown) = sealed.scan(&["--identity", text(&auditor)]);
     assert_eq!(code, Some(0), "{shown}");
     assert!(shown.contains("RESULT     OK") && shown.contains("erased     1 parts"), "{shown}");
+    // A replay tells them apart without a key, for the key's absence is seen.
+    let state = sealed.at("state");
+    for (session, said) in
+        [(SESSIONS[0], "were erased: the session's key is gone"), (SESSIONS[1], "--identity FILE")]
+    {
+        let replayed = super::succeeds(portcullis(&["replay", session, "--spool"]).arg(&state));
+        assert!(replayed.contains(said), "{said}: {replayed}");
+        let json = super::succeeds(portcullis(&["replay", session, "-o", "json", "--spool"]).arg(&state));
+        assert_eq!(json.contains("\"erased\": true"), session == SESSIONS[0], "{json}");
+    }
     // Nothing is left that anybody could read: no key would change the answer.
     sealed.erase(SESSIONS[1]);
     let (code, json) = sealed.scan(&["-o", "json"]);

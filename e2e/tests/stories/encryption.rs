@@ -174,7 +174,10 @@ fn erased(audited: &Audited, session: &str, other: &str) {
         let verified = audited.portcullis(&[&["verify"], from.as_slice()].concat());
         assert!(verified.contains("RESULT   OK") && verified.contains("erased"), "{verified}");
         let replayed = audited.with_key(&[&["replay", session], from.as_slice()].concat());
-        assert!(replayed.contains("unless they were erased") && !replayed.contains("row-of-a"), "{replayed}");
+        assert!(
+            replayed.contains("were erased: the session's key is gone") && !replayed.contains("row-of-a"),
+            "{replayed}"
+        );
         assert!(audited.with_key(&[&["replay", other], from.as_slice()].concat()).contains("order 10"));
     }
     // The values that were in it are in nothing that anybody can read; of the other session they would be found.

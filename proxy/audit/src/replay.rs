@@ -83,11 +83,12 @@ pub enum StepKind {
         #[serde(skip_serializing_if = "Vec::is_empty")]
         masked: Vec<String>,
     },
-    /// Part of a result that lies beside the log, encrypted for the auditors, and that nobody opened; or that was
-    /// erased.
+    /// Part of a result that lies beside the log, encrypted for the auditors, and that nobody opened.
     Sealed {
         /// Bytes of its frames.
         bytes: u64,
+        /// Nobody can read it any more: the session's key is gone. `false` also where that cannot be told, as of copies.
+        erased: bool,
     },
     /// The session's start.
     Start {
@@ -127,6 +128,15 @@ pub fn steps(source: &dyn Source, prefix: &str) -> Result<impl Iterator<Item = S
     Ok(session_records(source, prefix)?.into_iter().flat_map(|record| steps_of(&record)))
 }
 
+/// Says of sealed results that they were erased.
+pub fn erased(steps: &mut [Step]) {
+    for step in steps {
+        if let StepKind::Sealed { erased, .. } = &mut step.kind {
+            *erased = true;
+        }
+    }
+}
+
 fn steps_of(record: &Record) -> Vec<Step> {
     let step = |kind| Step {
         time: record.time(),
@@ -136,7 +146,7 @@ fn steps_of(record: &Record) -> Vec<Step> {
     };
     let frames = match (record.bytes(key::FRAMES), ChunkRef::of(record)) {
         (Some(frames), _) => Some(step(StepKind::Output { frames: frames.to_vec() })),
-        (None, Some(chunk)) => Some(step(StepKind::Sealed { bytes: chunk.bytes })),
+        (None, Some(chunk)) => Some(step(StepKind::Sealed { bytes: chunk.bytes, erased: false })),
         (None, None) => None,
     };
     frames.into_iter().chain(kind(record).map(step)).collect()

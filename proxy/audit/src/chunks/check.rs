@@ -52,6 +52,15 @@ impl Checker {
         self.known(chunk, false)
     }
 
+    /// Whether the key of a session is gone, so that nobody can read its results any more. Says nothing of a session
+    /// without any.
+    ///
+    /// # Errors
+    /// That cannot be told.
+    pub fn is_erased(&self, session: &str) -> io::Result<bool> {
+        file(&self.log, session, KEY).map_or(Ok(false), |path| path.try_exists().map(|there| !there))
+    }
+
     /// Nothing more of a session will be asked.
     pub fn forget(&mut self, session: &str) {
         self.sessions.remove(session);
