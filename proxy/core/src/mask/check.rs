@@ -3,7 +3,8 @@
 use super::pem::decoded;
 use super::rules::{Check, Rule};
 
-/// Whether `secret`, found by `rule` in the match `context`, is worth hiding.
+/// Whether `secret`, found by `rule` behind the name `context`, is worth hiding; of connection strings `context` is what
+/// stands around.
 pub(super) fn passes(rule: &Rule, secret: &[u8], context: &[u8]) -> bool {
     if rule.entropy > 0.0 && entropy(secret) <= rule.entropy {
         return false;
@@ -156,7 +157,7 @@ fn is_variable(text: &[u8]) -> bool {
         .is_some_and(|name| !name.is_empty() && name.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_'))
 }
 
-/// Words that stand in names of things that are no secrets, beside or in `key`, `token`, `api`, `auth`, `access`.
+/// Words that stand in names of things that are no secrets, in or with `key`, `token`, `api`, `auth`, `access`.
 #[rustfmt::skip]
 const HARMLESS: &[&[u8]] = &[
     b"accessor", b"accessibility", b"access_id", b"access-id", b"accessid", b"random_access", b"randomaccess",
@@ -200,8 +201,7 @@ fn is_generic(secret: &[u8], context: &[u8]) -> bool {
 }
 
 /// Whether the name before the secret only sounds like one, or the secret says of itself that it is none.
-fn is_harmless(secret: &[u8], context: &[u8]) -> bool {
-    let name = context.get(..context.len().saturating_sub(secret.len())).unwrap_or_default();
+fn is_harmless(secret: &[u8], name: &[u8]) -> bool {
     let says = |text: &[u8], words: &[&[u8]]| {
         words.iter().any(|word| text.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word)))
     };

@@ -1,6 +1,6 @@
 //! Looks for the secrets of the rule table: one automaton over all keywords, then the rules they point to.
 
-use super::finding::{Edges, Finding, Sink};
+use super::finding::{Edges, Finding, Sink, is_word};
 use super::keywords::Keywords;
 use super::kinds::within_mask;
 use super::rules::{self, Check, Rule, Start};
@@ -13,9 +13,9 @@ use std::ops::{ControlFlow, Range};
 /// How far behind its keyword a match may reach, in bytes: longer than any token, shorter than a document.
 pub(super) const REACH: usize = 16 * 1024;
 
-/// How far around a match its context is read, in bytes.
-const CONTEXT: usize = 64;
-/// The same for connection strings, whose parts stand in any order.
+/// Longest identifier that is read back from a keyword in it, in bytes.
+const IDENTIFIER: usize = 64;
+/// How far around a connection string's password its other parts are looked for: they stand in any order.
 const CONNECTION: usize = 256;
 
 /// Name of private keys.
@@ -126,11 +126,19 @@ fn find(id: usize, text: &[u8], hit: usize, edges: Edges) -> Option<(usize, usiz
     regex.search_captures(&input(start), &mut captures);
     let span = secret(&captures)?;
     let matched = captures.get_match()?;
-    let (before, behind) =
-        if rule.check == Check::Connection { (CONNECTION, CONNECTION) } else { (CONTEXT, 0) };
-    let around = matched.start().saturating_sub(before)..text.len().min(span.end + behind);
-    let context = text.get(around).unwrap_or_default();
+    let context = context(rule, text, matched.start(), span);
     is_worth(rule, text, span, context, edges).then_some((span.start, span.end, rule.name))
+}
+
+/// What tells of a match whether it is worth hiding: all around a password of a connection string; else the name that
+/// the keyword at `start` is part of, up to the secret. What stands before that name is of something else.
+fn context<'t>(rule: &Rule, text: &'t [u8], start: usize, secret: Span) -> &'t [u8] {
+    if rule.check == Check::Connection {
+        return piece(text, start.saturating_sub(CONNECTION)..secret.end.saturating_add(CONNECTION));
+    }
+    let before = piece(text, start.saturating_sub(IDENTIFIER)..start);
+    let name = before.iter().rev().take_while(|b| is_word(**b) || matches!(b, b'.' | b'-')).count();
+    piece(text, start - name..secret.start)
 }
 
 /// What there is of these bytes.

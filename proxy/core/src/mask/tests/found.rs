@@ -94,6 +94,30 @@ const CLEAN: &[&str] = &[
 ];
 
 #[test]
+fn what_is_named_before_a_secret_does_not_keep_it_from_being_found() {
+    let masker = masker(&[Detector::Secrets]);
+    for (before, secret) in [
+        ("{\"author\":\"jane\",\"password\":", "\"Tr0ub4dor&3x9"),
+        ("{\"token_url\":\"https://idp/x\",\"client_secret\":\"", "zaCELgL0imfnc8mVLWwsAawjYr4Rx"),
+        ("{\"api_version\":\"v2\",\"api_key\":\"", "zaCELgL0imfnc8mVLWwsAawjYr4Rx"),
+        ("{\"key_id\":\"k1\",\"secret\":\"", "zaCELgL0imfnc8mVLWwsAawjYr4Rx"),
+        ("API_URL=https://h API_KEY=", "zaCELgL0imfnc8mVLWwsAawjYr4Rx"),
+        ("API_URL=h\nAPI_KEY=", "zaCELgL0imfnc8mVLWwsAawjYr4Rx"),
+        ("author=bob token=", "zaCELgL0imfnc8mVLWwsAawjYr4Rx"),
+        ("public_key=abc private_token=", "zaCELgL0imfnc8mVLWwsAawjYr4Rx"),
+        ("username: rapid, api_token: ", "zaCELgL0imfnc8mVLWwsAawjYr4Rx"),
+    ] {
+        let out = text(&masker, &format!("{before}{secret}\" end"));
+        assert!(out.starts_with(before.trim_end_matches('"')) && out.ends_with("]\" end"), "{out}");
+        assert!(out.contains("[MASKED:") && !out.contains(secret), "{out}");
+    }
+    for name in ["public_key", "my.foreign_key", "api-version", "token_url"] {
+        let harmless = format!("{name}=zaCELgL0imfnc8mVLWwsAawjYr4Rx");
+        assert_eq!(text(&masker, &harmless), harmless);
+    }
+}
+
+#[test]
 fn password_hashes_are_secrets() {
     let masker = masker(&[Detector::Secrets]);
     for hash in [
