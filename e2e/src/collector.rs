@@ -33,7 +33,7 @@ impl Collector {
     /// # Errors
     /// It cannot be built or does not start; with what was printed.
     pub fn start(backend: &Backend) -> Result<Self> {
-        Self::start_with("{ enabled: false }", backend)
+        Self::start_with(NO_QUEUE, "", backend)
     }
 
     /// As [`Collector::start`], with a queue in memory: it acknowledges what a crash then loses.
@@ -41,13 +41,21 @@ impl Collector {
     /// # Errors
     /// As [`Collector::start`].
     pub fn start_with_queue(backend: &Backend) -> Result<Self> {
-        Self::start_with("{ enabled: true }", backend)
+        Self::start_with("{ enabled: true }", "", backend)
     }
 
-    fn start_with(queue: &str, backend: &Backend) -> Result<Self> {
+    /// As [`Collector::start`], with a processor `transform`: this is the YAML of `processors`.
+    ///
+    /// # Errors
+    /// As [`Collector::start`].
+    pub fn start_with_transform(processors: &str, backend: &Backend) -> Result<Self> {
+        Self::start_with(NO_QUEUE, processors, backend)
+    }
+
+    fn start_with(queue: &str, processors: &str, backend: &Backend) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let (grpc, http) = (tools::free_port()?, tools::free_port()?);
-        let configuration = configuration((grpc, http), queue, backend.port());
+        let configuration = configuration((grpc, http), queue, processors, backend.port());
         std::fs::write(folder.path().join("config.yaml"), configuration)?;
         let process = spawn(&folder)?;
         Ok(Self { folder, process, grpc, http })
@@ -91,9 +99,11 @@ fn spawn(folder: &TempDir) -> Result<Process> {
     Ok(process)
 }
 
-fn configuration((grpc, http): (u16, u16), queue: &str, backend: u16) -> String {
+fn configuration((grpc, http): (u16, u16), queue: &str, processors: &str, backend: u16) -> String {
+    let transforms = if processors.is_empty() { "" } else { "processors: [transform], " };
     format!(
-        "receivers:
+        "{processors}
+receivers:
   otlp:
     protocols:
       grpc: {{ endpoint: '127.0.0.1:{grpc}', max_recv_msg_size_mib: 64 }}
@@ -106,7 +116,10 @@ exporters:
 service:
   telemetry: {{ metrics: {{ level: none }} }}
   pipelines:
-    logs: {{ receivers: [otlp], exporters: [otlp_http] }}
+    logs: {{ receivers: [otlp], {transforms}exporters: [otlp_http] }}
 "
     )
 }
+
+/// It acknowledges what its backend has.
+const NO_QUEUE: &str = "{ enabled: false }";

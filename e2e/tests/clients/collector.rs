@@ -82,6 +82,29 @@ fn copies_verify(stage: &Stage, backend: &Backend) -> Result<()> {
     Ok(())
 }
 
+/// What the documentation has those do whose Loki is old.
+#[test]
+fn the_documented_transform_names_events_in_an_attribute() -> Result<()> {
+    if !Collector::is_possible() || !programs::present(&["psql", "postgres"]) {
+        return Ok(());
+    }
+    let docs = std::fs::read_to_string(e2e::tools::repository().join("docs/forensics.md"))?;
+    let blocks = docs.split("```yaml\n").filter_map(|block| block.split_once("```"));
+    let documented = blocks.map(|(block, _)| block).find(|block| block.contains("log_statements"));
+    let backend = Backend::start()?;
+    let collector =
+        Collector::start_with_transform(documented.context("the documented statement")?, &backend)?;
+    let endpoint = format!("grpc://127.0.0.1:{}", collector.grpc());
+    let stage = Stage::start_with(&[], &["--otlp-endpoint".to_owned(), endpoint])?;
+    session(&stage)?;
+    wait_until("every record arrives", || backend.missing(&stage.records().ok()?).is_empty().then_some(()))
+        .with_context(|| backend.summary())?;
+    for record in backend.records() {
+        ensure!(record.text("event_name") == Some(record.name()), "{record:?}");
+    }
+    Ok(())
+}
+
 #[test]
 fn a_collector_that_crashes_gets_every_record_by_grpc() -> Result<()> {
     delivers_everything(|collector| format!("grpc://127.0.0.1:{}", collector.grpc()))
