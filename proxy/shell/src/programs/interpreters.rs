@@ -1,9 +1,15 @@
 //! Interpreters of languages that are not analysed: a script in a file is a program with a name, code in an argument or
 //! from an input is unknown.
 
-use super::super::argument::{Arg, Sort};
+use super::super::argument::{Arg, Sort, is_long};
 use super::super::walk::{Input, Walk};
 use super::{Call, shells};
+
+/// Modules that run code in their arguments, in their input, or in a file that is no script.
+const RUN: &[&str] = &[
+    "timeit", "pdb", "code", "cProfile", "profile", "trace", "asyncio", "runpy", "pickle", "doctest",
+    "idlelib", "IPython", "pyrepl", "sqlite3",
+];
 
 /// Whether it is one of them.
 pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> bool {
@@ -37,9 +43,11 @@ pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> bool {
         if module == Some(arg.text.as_str()) {
             // what follows names a module, as a path names a script
             let literal = call.args.iter().all(|arg| arg.sort != Sort::Open);
-            let runs = call.args.iter().any(|arg| {
-                matches!(arg.text.as_str(), "timeit" | "pdb" | "code" | "cProfile" | "profile" | "trace")
-            });
+            let runs = call.args.iter().any(|arg| RUN.contains(&arg.text.as_str()));
+            let clears = call.args.iter().any(|arg| is_long(arg, "clear", 2));
+            if clears {
+                call.doubt(walk, "may empty a directory");
+            }
             if !literal || runs {
                 call.doubt(walk, "runs a module with arguments that may be code");
             }
