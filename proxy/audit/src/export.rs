@@ -12,17 +12,13 @@
 mod cursor;
 mod grpc;
 mod http;
+mod request;
 mod source;
 
 use crate::Spool;
-use crate::event::{EventName, SCHEMA_VERSION, key};
 use crate::spool::Durable;
 use jiff::Timestamp;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
-use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
-use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs, SeverityNumber};
-use opentelemetry_proto::tonic::resource::v1::Resource;
 use serde::Serialize;
 use source::{Batch, Source};
 use std::fmt;
@@ -276,7 +272,7 @@ impl Export {
     /// Sends one batch until it is answered for, and moves the cursor.
     async fn deliver(&mut self, batch: Batch) -> Result<(), String> {
         let (first, count) = (batch.first, batch.records.len() as u64);
-        let request = self.request(batch.records);
+        let request = request::of(&self.options.resource, batch.records);
         let mut backoff = self.options.initial_backoff;
         let undelivered = loop {
             match self.send(&request).await {
@@ -322,7 +318,7 @@ impl Export {
         }
         let newest = self.source.newest_checkpoint()?.filter(|(size, _)| *size > self.signed);
         if let Some((size, note)) = newest {
-            let request = self.request(vec![checkpoint_record(size, &note)]);
+            let request = request::of_checkpoint(&self.options.resource, size, &note);
             match self.send(&request).await {
                 Reply::Retry { why, .. } => return Err(why),
                 // One that is refused is refused for good: the records stay provable by the log itself.
@@ -354,28 +350,6 @@ impl Export {
         tracing::warn!(why, "export audit records");
         self.status.send_modify(|status| status.last_error = Some(why.to_owned()));
     }
-
-    fn request(&self, log_records: Vec<LogRecord>) -> ExportLogsServiceRequest {
-        let attributes = self.options.resource.iter().map(|(key, value)| KeyValue {
-            key: key.clone(),
-            value: Some(AnyValue { value: Some(Any::StringValue(value.clone())) }),
-            ..KeyValue::default()
-        });
-        let scope = InstrumentationScope {
-            name: env!("CARGO_PKG_NAME").to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            ..InstrumentationScope::default()
-        };
-        let scope_logs = ScopeLogs { scope: Some(scope), log_records, schema_url: String::new() };
-        let resource = Resource { attributes: attributes.collect(), ..Resource::default() };
-        ExportLogsServiceRequest {
-            resource_logs: vec![ResourceLogs {
-                resource: Some(resource),
-                scope_logs: vec![scope_logs],
-                schema_url: String::new(),
-            }],
-        }
-    }
 }
 
 /// How soon a checkpoint that is owed is looked for again: the log signs one a second while it grows.
@@ -383,30 +357,6 @@ const CHECKPOINT_PAUSE: Duration = Duration::from_millis(250);
 
 /// How often one is looked for while there is always more to send.
 const CHECKPOINT_PERIOD: Duration = Duration::from_secs(2);
-
-/// A checkpoint as a log record of its own: who has only copies can check them.
-fn checkpoint_record(size: u64, note: &str) -> LogRecord {
-    let now = u64::try_from(Timestamp::now().as_nanosecond()).unwrap_or_default();
-    let origin = note.lines().next().unwrap_or_default();
-    let any = |value| Some(AnyValue { value: Some(value) });
-    let attribute =
-        |key: &str, value| KeyValue { key: key.to_owned(), value: any(value), ..KeyValue::default() };
-    LogRecord {
-        time_unix_nano: now,
-        observed_time_unix_nano: now,
-        severity_number: SeverityNumber::Info.into(),
-        severity_text: "INFO".to_owned(),
-        event_name: EventName::Checkpoint.as_str().to_owned(),
-        body: any(Any::StringValue(format!("checkpoint of {size} records"))),
-        attributes: vec![
-            attribute(key::SCHEMA, Any::StringValue(SCHEMA_VERSION.to_owned())),
-            attribute(key::LOG_ORIGIN, Any::StringValue(origin.to_owned())),
-            attribute(key::CHECKPOINT_SIZE, Any::IntValue(size.cast_signed())),
-            attribute(key::CHECKPOINT_NOTE, Any::StringValue(note.to_owned())),
-        ],
-        ..LogRecord::default()
-    }
-}
 
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,7 @@ use crate::{Spool, SpoolOptions};
 use axum::http::StatusCode;
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{LogsService, LogsServiceServer};
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceResponse};
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use prost::Message as _;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
