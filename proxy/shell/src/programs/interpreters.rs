@@ -41,16 +41,7 @@ pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> bool {
             return true;
         }
         if module == Some(arg.text.as_str()) {
-            // what follows names a module, as a path names a script
-            let literal = call.args.iter().all(|arg| arg.sort != Sort::Open);
-            let runs = call.args.iter().any(|arg| RUN.contains(&arg.text.as_str()));
-            let clears = call.args.iter().any(|arg| is_long(arg, "clear", 2));
-            if clears {
-                call.doubt(walk, "may empty a directory");
-            }
-            if !literal || runs {
-                call.doubt(walk, "runs a module with arguments that may be code");
-            }
+            module_of(walk, call);
             return true;
         }
         if !arg.is_option() {
@@ -77,4 +68,15 @@ pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> bool {
         }
     }
     true
+}
+
+/// What follows names a module, as a path names a script.
+fn module_of(walk: &mut Walk, call: &Call<'_>) {
+    let literal = call.args.iter().all(|arg| arg.sort != Sort::Open);
+    if !literal || call.args.iter().any(|arg| RUN.contains(&arg.text.as_str())) {
+        call.doubt(walk, "runs a module with arguments that may be code");
+    }
+    if call.args.iter().any(|arg| is_long(arg, "clear", 2)) {
+        call.doubt(walk, "may empty a directory");
+    }
 }
