@@ -49,7 +49,12 @@ spec:
   targetRefs: [{name: web}]
   subjects: [{user: "system:serviceaccount:NAMESPACE:agent"}]
   rules:
-  - {name: looking-around, action: Allow, ssh: {commands: [{name: id}, {name: echo}, {name: cat}]}}
+  - {name: looking-around, action: Allow, ssh: {commands: [{name: id}, {name: echo}, {name: cat}, {name: cd}, {name: exec}, {name: exit}]}}
+  - {name: shell, action: Allow, ssh: {effects: [Shell]}}
+  - {name: reading, action: Allow, ssh: {effects: [Read], paths: ["/etc/*"]}}
+  - name: no-accounts
+    action: Deny
+    ssh: {paths: [/etc/passwd]}
   - name: no-removal
     action: Deny
     ssh: {effects: [Remove]}
@@ -143,6 +148,22 @@ fn ssh_reaches_a_pod_through_a_gateway_pod_whose_key_is_in_status() {
     assert!(shown.contains("before") && shown.contains("after") && !shown.contains(CANARY), "{shown}");
     let (code, said) = refused(&mut ssh("rm -rf /tmp/all"));
     assert!(code == Some(126) && said.contains("no-removal") && said.contains("Ask #ops."), "{said}");
+    // a file has more names than the one that a rule gives it, and a shell more lines than one
+    for line in ["cat /etc/pass*", "cat /e??/{group,passwd}", "cat /proc/self/root/etc/passwd"] {
+        let (code, said) = refused(&mut ssh(line));
+        assert!(code == Some(126) && said.contains("no-accounts"), "{line}: {said}");
+    }
+    assert!(run(&mut ssh("cat /etc/grou?")).contains("nonroot:x:65532:"));
+    let mut shell = Command::new("ssh");
+    shell.args(["-F", config, "-oBatchMode=yes", "-T", "web"]).stdin(Stdio::piped());
+    let mut shell = shell.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let script = "cd /etc\ncat passwd\nexec >/dev/null\necho unheard\nid -un >&2\n(exit 3)\n";
+    std::io::Write::write_all(&mut shell.stdin.take().unwrap(), script.as_bytes()).unwrap();
+    let shell = shell.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&shell.stderr);
+    assert!(shell.stdout.is_empty() && said.contains("no-accounts") && said.ends_with("nonroot\n"), "{said}");
+    assert_eq!(shell.status.code(), Some(3), "{said}");
+
     let on_host = place.kubectl(&["logs", "pod/host"]).unwrap();
     assert!(on_host.contains("Accepted publickey for nonroot"), "{on_host}");
 
