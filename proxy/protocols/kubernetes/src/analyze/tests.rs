@@ -240,6 +240,7 @@ fn secrets_in_what_is_written_are_neither_recorded_nor_judged() {
             format!(r#"{{"data":{{"p":"{secret}"}},"stringData":{{"q":"{secret}"}}}}"#),
         ),
         ("PUT /api/v1/namespaces/a/secrets/s", "application/yaml", format!("data: {{p: {secret}}}")),
+        ("POST /api/v1/namespaces/a/secrets", JSON, format!(r#"{{"data":"{secret}"}}"#)),
         ("PATCH /api/v1/namespaces/a/secrets/s", MERGE, format!(r#"{{"stringData":{{"q":"{secret}"}}}}"#)),
         (
             "PATCH /api/v1/namespaces/a/secrets/s",

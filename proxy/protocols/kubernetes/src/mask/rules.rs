@@ -123,7 +123,8 @@ fn built_in(resource: &str, subresource: &str) -> Vec<Field> {
     let field = Field::built_in;
     match (resource, subresource) {
         ("secrets", _) => {
-            vec![field("data.*", "secrets.data", true), field("stringData.*", "secrets.stringData", false)]
+            // whatever stands there: a value of another type is refused by the API server, and on record before
+            vec![field("data", "secrets.data", true), field("stringData", "secrets.stringData", false)]
         }
         ("serviceaccounts", "token") => vec![field("status.token", "serviceaccounts.token", false)],
         ("tokenreviews.authentication.k8s.io", _) => vec![field("spec.token", "tokenreviews.token", false)],
@@ -238,7 +239,7 @@ mod tests {
             assert_eq!(rules.guards(path), guarded, "{path}");
         }
         for (path, covered) in
-            [("data", false), ("data.a", true), ("data.a.b", true), ("metadata.name", false)]
+            [("data", true), ("data.a", true), ("data.a.b", true), ("metadata.name", false)]
         {
             assert_eq!(rules.covers(path), covered, "{path}");
         }
