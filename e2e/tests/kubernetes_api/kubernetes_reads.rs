@@ -10,7 +10,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-const RULES: &str = r"
+pub(crate) const RULES: &str = r"
 rules:
 - name: everything
   action: Allow
@@ -23,14 +23,14 @@ masking:
 ";
 
 /// Known only by the field that it stands in.
-const FIELD: &str = "canary-of-the-field-7Qz1";
+pub(crate) const FIELD: &str = "canary-of-the-field-7Qz1";
 /// The same as a Secret shows it in JSON.
-const FIELD_BASE64: &str = "Y2FuYXJ5LW9mLXRoZS1maWVsZC03UXox";
+pub(crate) const FIELD_BASE64: &str = "Y2FuYXJ5LW9mLXRoZS1maWVsZC03UXox";
 /// Known by its form.
-const FOUND: &str = "ghp_x7Qz1xP0vB2nM4kL6jH8gF5dS3aQ9wE1rT0y";
+pub(crate) const FOUND: &str = "ghp_x7Qz1xP0vB2nM4kL6jH8gF5dS3aQ9wE1rT0y";
 
 /// What a client may accept, by name.
-const ACCEPTS: [(&str, &str); 11] = [
+pub(crate) const ACCEPTS: [(&str, &str); 11] = [
     ("JSON", "application/json"),
     ("YAML", "application/yaml"),
     ("protobuf", "application/vnd.kubernetes.protobuf"),
@@ -61,6 +61,31 @@ const WAYS: [(&str, &str, &str); 6] = [
          dGhlIHNhbXBsZSBub25jZQ==\r\nOrigin: https://localhost\r\n",
     ),
 ];
+
+/// Where a server is, what signed its certificate, and a token for it.
+pub(crate) struct Place {
+    pub(crate) address: String,
+    pub(crate) authority: Vec<u8>,
+    pub(crate) token: String,
+}
+
+/// The API server itself, and the gateway before it.
+pub(crate) fn both(scene: &Scene) -> (Place, Place) {
+    let config: Value =
+        serde_json::from_str(&std::fs::read_to_string(scene.direct.kubeconfig()).unwrap()).unwrap();
+    let text = |path: &str| config.pointer(path).and_then(Value::as_str).unwrap().to_owned();
+    let path = "jsonpath={.clusters[0].cluster.certificate-authority-data}";
+    let view = scene.direct.run(&["config", "view", "--raw", "--minify", "--flatten", "-o", path]).unwrap();
+    let authority = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, view.trim()).unwrap();
+    let direct =
+        Place { address: text("/clusters/0/cluster/server"), authority, token: text("/users/0/user/token") };
+    let gated = Place {
+        address: format!("https://localhost:{}", scene.gateway.port(RESOURCE).unwrap()),
+        authority: std::fs::read(scene.gateway.ca()).unwrap(),
+        token: scene.token("bot"),
+    };
+    (direct, gated)
+}
 
 /// A server, and somebody known to it.
 struct Peer {
@@ -118,18 +143,18 @@ fn holds(answer: &[u8], text: &str) -> bool {
     answer.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
-fn shows_a_canary(answer: &[u8]) -> bool {
+pub(crate) fn shows_a_canary(answer: &[u8]) -> bool {
     [FIELD, FIELD_BASE64, FOUND].iter().any(|canary| holds(answer, canary))
 }
 
 /// What an answer says of itself.
-fn head(answer: &[u8]) -> String {
+pub(crate) fn head(answer: &[u8]) -> String {
     let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap_or(answer.len());
     String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase()
 }
 
 /// Objects that carry canaries, by the path of their list. Large enough that the API server packs a list of them.
-fn write_objects(scene: &Scene, namespace: &str) -> [String; 3] {
+pub(crate) fn write_objects(scene: &Scene, namespace: &str) -> [String; 3] {
     let filler = "x".repeat(150_000);
     let object = |kind: &str, fields: Value| {
         let mut object = json!({"apiVersion": "v1", "kind": kind, "metadata": {
@@ -150,7 +175,7 @@ fn write_objects(scene: &Scene, namespace: &str) -> [String; 3] {
 }
 
 /// An answer that came through the gateway.
-fn check(name: &str, answer: &[u8]) {
+pub(crate) fn check(name: &str, answer: &[u8]) {
     assert!(!shows_a_canary(answer), "{name}: {}", String::from_utf8_lossy(answer));
     let head = head(answer);
     assert!(!head.contains("content-encoding") && !head.contains("protobuf"), "{name}: {head}");
@@ -165,25 +190,9 @@ fn kubernetes_no_form_of_an_answer_shows_a_canary() {
     let account = format!("--namespace={namespace}");
     scene.direct.run(&["wait", "--for=create", "serviceaccount/default", &account]).unwrap();
     let lists = write_objects(&scene, &namespace);
-    let config: Value =
-        serde_json::from_str(&std::fs::read_to_string(scene.direct.kubeconfig()).unwrap()).unwrap();
-    let text = |path: &str| config.pointer(path).and_then(Value::as_str).unwrap();
-    let view = scene
-        .direct
-        .run(&[
-            "config",
-            "view",
-            "--raw",
-            "--minify",
-            "--flatten",
-            "-o",
-            "jsonpath={.clusters[0].cluster.certificate-authority-data}",
-        ])
-        .unwrap();
-    let authority = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, view.trim()).unwrap();
-    let direct = Peer::new(text("/clusters/0/cluster/server"), &authority, text("/users/0/user/token"));
-    let address = format!("https://localhost:{}", scene.gateway.port(RESOURCE).unwrap());
-    let gated = Peer::new(&address, &std::fs::read(scene.gateway.ca()).unwrap(), &scene.token("bot"));
+    let (direct, gated) = both(&scene);
+    let direct = Peer::new(&direct.address, &direct.authority, &direct.token);
+    let gated = Peer::new(&gated.address, &gated.authority, &gated.token);
 
     let mut cases = Vec::new();
     for list in &lists {

@@ -8,6 +8,7 @@ mod conformance;
 mod holds;
 mod kubernetes_encryption;
 mod kubernetes_first_session;
+mod kubernetes_http2;
 mod kubernetes_reads;
 mod kubernetes_streams;
 mod load;
