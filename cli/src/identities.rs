@@ -26,12 +26,8 @@ impl IdentityArguments {
         Ok(Identities::read(&self.identity)?)
     }
 
-    /// Opens a source with the results that there are keys for. A bundle may bring its own.
-    pub(crate) fn open(&self, arguments: &SourceArguments) -> anyhow::Result<Box<dyn Source>> {
-        Ok(self.open_with_chunks(arguments)?.source)
-    }
-
-    /// The same, and where encrypted results lie that nobody opened.
+    /// Opens a source with the results that there are keys for, and says where encrypted results lie that nobody opened. A
+    /// bundle may bring its own keys.
     pub(crate) fn open_with_chunks(&self, arguments: &SourceArguments) -> anyhow::Result<Opened> {
         open(arguments, self.read()?)
     }
