@@ -250,14 +250,17 @@ impl Gate {
             Verdict::Allow { rule, mask } => {
                 Ok(self.permit(held.number(), held.into_command(), Arc::new(Clearance { rule, mask })))
             }
-            Verdict::Hold { rule, mask, .. } if rule == *held.rule() => {
+            Verdict::Hold { rule, mask, terms, .. }
+                if rule == *held.rule() && terms.reviewers == held.terms().reviewers =>
+            {
                 Ok(self.permit(held.number(), held.into_command(), Arc::new(Clearance { rule, mask })))
             }
             Verdict::Hold { rule, .. } => Err(Refusal {
                 kind: RefusalKind::Denied,
-                message: "the policies changed while the command waited: another rule holds it now"
-                    .to_owned(),
-                hint: "send it again to ask for approval under the new rule".to_owned(),
+                message:
+                    "the policies changed while the command waited: another rule holds it now, or asks others"
+                        .to_owned(),
+                hint: "send it again to ask for approval under what holds now".to_owned(),
                 rule: Some(rule),
             }),
             Verdict::Deny { rule, message } => Err(Refusal::denied(rule, message)),
@@ -376,6 +379,11 @@ impl Gate {
     /// Whether any column mask applies to the identity: then texts that belong to no command are withheld.
     pub fn masks_columns(&self) -> bool {
         self.policies.masks_columns(self.session.identity.identity())
+    }
+
+    /// Whether a column (`schema.table.column`) is masked for the identity.
+    pub fn masks_column(&self, column: &str) -> bool {
+        self.policies.masks_column(self.session.identity.identity(), column)
     }
 
     /// Keeps in mind what is not known to be on disk, and waits for it before a transaction may be committed.

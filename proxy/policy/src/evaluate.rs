@@ -46,7 +46,8 @@ use crds::v1alpha1::PolicyMode;
 use self::judge::{Case, Judgement};
 use self::mask::Masking;
 use crate::{
-    Command, DetectorChoice, Evaluation, FieldChoice, Identity, MaskPlan, PolicySet, RuleRef, Verdict,
+    ColumnName, Command, DetectorChoice, Evaluation, FieldChoice, Identity, MaskPlan, PolicySet, RuleRef,
+    Verdict,
 };
 
 /// The time of an evaluation, given by the caller: this crate has no clock.
@@ -117,6 +118,11 @@ impl PolicySet {
     /// Whether any column mask applies to an identity: then messages that belong to no command are withheld.
     pub fn masks_columns(&self, identity: &Identity) -> bool {
         self.policies.iter().any(|policy| policy.masks_columns && policy.concerns(identity))
+    }
+
+    /// Whether a column (`schema.table.column`) is masked for an identity.
+    pub fn masks_column(&self, identity: &Identity, column: &str) -> bool {
+        Masking::new(self, &self.concerned(identity)).is_masked(&ColumnName(column.to_owned()))
     }
 
     /// For each policy, whether it is about the identity.

@@ -133,6 +133,10 @@ impl Held {
         &self.rule
     }
 
+    pub(super) const fn terms(&self) -> &ApprovalTerms {
+        &self.terms
+    }
+
     pub(super) fn waited(&self) -> Duration {
         self.since.elapsed()
     }

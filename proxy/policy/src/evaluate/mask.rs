@@ -119,7 +119,7 @@ impl<'a> Masking<'a> {
         self.set.masks.hits(&column.0).filter(|mask| self.applies(mask))
     }
 
-    fn is_masked(&self, column: &ColumnName) -> bool {
+    pub(super) fn is_masked(&self, column: &ColumnName) -> bool {
         self.hits(column).next().is_some()
     }
 

@@ -116,7 +116,9 @@ impl Rows {
             }
             OutputMask::Whole(mask) => RowPlan::Whole(named(mask)),
         };
-        let shapes = shapes.iter().map(|(type_oid, format)| Shape { type_oid: *type_oid, format: *format });
+        let shape =
+            |(type_oid, format): &(u32, i16)| Shape { type_oid: *type_oid, format: *format, origin: (0, 0) };
+        let shapes = shapes.iter().map(shape);
         Self { plan, shapes: shapes.collect(), masker, counts: MaskCounts::default(), format: None }
     }
 

@@ -36,6 +36,17 @@ pub(crate) enum RowPlan {
     Whole(ColumnMask),
 }
 
+impl RowPlan {
+    /// Whether it hides a column.
+    pub(crate) fn masks(&self, column: usize) -> bool {
+        match self {
+            Self::Clear | Self::Detect => false,
+            Self::Columns(masks) => masks.get(column).is_some_and(Option::is_some),
+            Self::Whole(_) => true,
+        }
+    }
+}
+
 /// The mask of one column, and the name it is counted under.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ColumnMask {
@@ -50,6 +61,8 @@ pub(crate) struct Shape {
     pub(crate) type_oid: u32,
     /// 0 is text, 1 is binary.
     pub(crate) format: i16,
+    /// The relation whose column it is, unchanged, and the column's number there; zero if it is none's.
+    pub(crate) origin: (u32, i16),
 }
 
 /// What masks the rows of one result.

@@ -7,7 +7,7 @@
 mod bodies;
 mod body;
 
-pub(crate) use bodies::{Column, bind, columns, parse, portal_or_statement, text};
+pub(crate) use bodies::{Column, bind, columns, name, parse, portal_or_statement, text};
 pub(crate) use body::{Body, Malformed};
 
 /// What a client may send once it is authenticated.

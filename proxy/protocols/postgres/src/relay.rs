@@ -60,21 +60,11 @@ pub(crate) struct Relay {
     passing: usize,
     /// How many times the client has ended copying in.
     copies: u64,
-    next: Next,
+    /// A `Flush` was sent so that whatever the client's next message waits for comes.
+    flushed: bool,
     draining: bool,
     /// Name of a portal that does not exist, to provoke an error.
     nowhere: String,
-}
-
-/// What becomes of the client's next message.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Next {
-    /// It is taken once it is there.
-    Taken,
-    /// It waits for answers; a `Flush` was sent so that they come.
-    Flushed,
-    /// It names something of which it is not known yet whether the server will know it.
-    Named,
 }
 
 /// What was sent upstream since the last `Sync`.
@@ -138,7 +128,7 @@ impl Relay {
             batch: Batch::default(),
             passing: 0,
             copies: 0,
-            next: Next::Taken,
+            flushed: false,
             draining: false,
             nowhere: format!("portcullis refusal {:016x}", rand::random::<u64>()),
         }
@@ -182,10 +172,8 @@ impl Relay {
 
     async fn wait(&mut self) -> Result<Event, Ending> {
         let keeps_up = self.upstream.output.len() < HIGH_WATER && self.client.output.len() < HIGH_WATER;
-        let stalled = self.waiting.is_some()
-            || self.next == Next::Named
-            || self.changing > 0
-            || self.queue.len() >= QUEUE_MAX;
+        let stalled =
+            self.waiting.is_some() || self.flushed || self.changing > 0 || self.queue.len() >= QUEUE_MAX;
         let read_client =
             (self.waiting.is_some() || keeps_up) && (!stalled || self.client.input.len() < HELD_BYTES);
         let alarm = &self.alarm;

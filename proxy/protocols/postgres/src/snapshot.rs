@@ -22,7 +22,11 @@ type Slots = HashMap<(String, String), Arc<Slot>>;
 pub(crate) struct Slot {
     loading: tokio::sync::Mutex<()>,
     current: Mutex<Option<Loaded>>,
+    changed: Changed,
 }
+
+/// When a session last changed what a database holds: catalogues from before are no good to any.
+type Changed = Arc<Mutex<Option<Instant>>>;
 
 #[derive(Clone, Debug)]
 struct Loaded {
@@ -46,7 +50,10 @@ impl Snapshots {
     /// The slot of a database and role.
     pub(crate) fn slot(&self, database: &str, role: &str) -> Arc<Slot> {
         let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(slots.entry((database.to_owned(), role.to_owned())).or_default())
+        let changed =
+            slots.iter().find(|((known, _), _)| known == database).map(|(_, slot)| slot.changed.clone());
+        let slot = || Arc::new(Slot { changed: changed.unwrap_or_default(), ..Slot::default() });
+        Arc::clone(slots.entry((database.to_owned(), role.to_owned())).or_insert_with(slot))
     }
 }
 
@@ -56,6 +63,16 @@ impl Slot {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let loaded = current.as_ref().filter(|loaded| moment.is_none_or(|moment| loaded.at > moment))?;
         Some(Arc::clone(&loaded.catalogue))
+    }
+
+    /// A session has changed what the database holds, be it as another role.
+    pub(crate) fn has_changed(&self) {
+        *self.changed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// When what the database holds was last changed by a session.
+    pub(crate) fn changed(&self) -> Option<Instant> {
+        *self.changed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Loads, unless somebody else did so after `moment`; waits for whoever is loading.

@@ -29,12 +29,12 @@ impl Walk<'_> {
             | NodeEnum::ParamRef(_)
             | NodeEnum::SqlvalueFunction(_)
             | NodeEnum::SetToDefault(_)
-            | NodeEnum::MergeSupportFunc(_)
             | NodeEnum::Integer(_)
             | NodeEnum::Float(_)
             | NodeEnum::String(_)
             | NodeEnum::Boolean(_)
             | NodeEnum::AStar(_) => Provenance::default(),
+            NodeEnum::MergeSupportFunc(_) => self.may_be_a_call("merge_action", Provenance::default()),
             NodeEnum::AExpr(expression) => self.operator(expression),
             NodeEnum::BoolExpr(expression) => self.all_of(&expression.args),
             NodeEnum::FuncCall(call) => self.function_call(call),

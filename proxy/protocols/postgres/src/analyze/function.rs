@@ -92,6 +92,22 @@ impl Walk<'_> {
         from
     }
 
+    /// A construct of the grammar that an older server takes for a call, if there is a function of that name.
+    pub(super) fn may_be_a_call(&mut self, name: &str, from: Provenance) -> Provenance {
+        let some =
+            (0..=MOST).any(|count| !self.catalogue.user_functions(&self.state, "", name, count).is_empty());
+        if !some {
+            return from;
+        }
+        (0..=MOST).fold(from, |mut from, count| {
+            for function in self.catalogue.user_functions(&self.state, "", name, count) {
+                self.write(effect::CALL, "function", &function);
+                from.opaque = true;
+            }
+            from
+        })
+    }
+
     fn function_candidates(&self, schema: &str, name: &str) -> Vec<String> {
         if !schema.is_empty() {
             return vec![format!("{schema}.{name}")];
@@ -142,17 +158,15 @@ impl Walk<'_> {
         let literal = args.first().and_then(names::constant_string).map(str::to_owned);
         match name {
             "set_config" => {
-                self.set_config(literal, args);
+                self.set_config(args);
                 Some(Provenance::default())
             }
             "nextval" | "setval" => {
                 self.literal_sensitive = true;
                 self.lasting = true;
-                match literal {
-                    Some(sequence) => {
-                        let (schema, name) = sequence.split_once('.').unwrap_or(("", &sequence));
-                        for relation in self.relation_names(&schema.replace('"', ""), &name.replace('"', ""))
-                        {
+                match literal.as_deref().and_then(regclass) {
+                    Some((schema, name)) => {
+                        for relation in self.relation_names(&schema, &name) {
                             self.write(effect::UPDATE, "relation", &relation);
                         }
                     }
@@ -188,10 +202,11 @@ impl Walk<'_> {
 }
 
 impl Walk<'_> {
-    fn set_config(&mut self, literal: Option<String>, args: &[Node]) {
+    fn set_config(&mut self, args: &[Node]) {
         self.literal_sensitive = true;
+        let literal = args.first().and_then(names::plain_string).map(str::to_owned);
         let setting = literal.or_else(|| self.setting.clone().filter(|_| names_setting(args.first())));
-        let value = args.get(1).and_then(names::constant_string).map(str::to_owned);
+        let value = args.get(1).and_then(names::plain_string).map(str::to_owned);
         let local = match args {
             [_, _, local] => names::constant_text(local).and_then(|local| truth(&local)),
             _ => None,
@@ -226,6 +241,15 @@ impl Walk<'_> {
     }
 }
 
+/// Schema (empty if not written) and name, as `regclass` reads a text; `None` for a number, and for what is no name.
+fn regclass(text: &str) -> Option<(String, String)> {
+    let mut parts = super::setting::parts(text, '.');
+    let name = parts.pop()?;
+    let schema = parts.pop().unwrap_or_default();
+    let is_number = !text.contains('"') && name.chars().all(|c| c.is_ascii_digit());
+    (!is_number).then_some((schema, name))
+}
+
 /// Names and roles depend on these.
 fn gives_meaning(setting: &str) -> bool {
     ["search_path", "role", "session_authorization"].iter().any(|one| one.eq_ignore_ascii_case(setting))
@@ -246,6 +270,9 @@ fn names_setting(node: Option<&Node>) -> bool {
         _ => false,
     }
 }
+
+/// Most arguments that a construct of the grammar is taken to have, as a call.
+const MOST: usize = 8;
 
 /// Functions of [`Walk::special_function`] that take one argument: it says what they act on.
 const ACTING: &[&str] = &["current_setting", "nextval", "setseed"];

@@ -6,9 +6,29 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{JsonAggConstructor, JsonBehavior, JsonKeyValue, JsonValueExpr};
 use proxy_policy::Provenance;
 
+/// How a construct is written: before PostgreSQL 16 or 17 these are calls of functions that somebody may have made.
+const fn written_as(kind: &NodeEnum) -> &'static [&'static str] {
+    match kind {
+        NodeEnum::JsonParseExpr(_) => &["json"],
+        NodeEnum::JsonScalarExpr(_) => &["json_scalar"],
+        NodeEnum::JsonSerializeExpr(_) => &["json_serialize"],
+        NodeEnum::JsonObjectConstructor(_) => &["json_object"],
+        NodeEnum::JsonArrayConstructor(_) | NodeEnum::JsonArrayQueryConstructor(_) => &["json_array"],
+        NodeEnum::JsonObjectAgg(_) => &["json_objectagg"],
+        NodeEnum::JsonArrayAgg(_) => &["json_arrayagg"],
+        NodeEnum::JsonFuncExpr(_) => &["json_exists", "json_query", "json_value"],
+        _ => &[],
+    }
+}
+
 impl Walk<'_> {
     /// A SQL/JSON expression; anything else is a construct that is not known.
     pub(super) fn json(&mut self, kind: &NodeEnum) -> Provenance {
+        let from = self.json_here(kind);
+        written_as(kind).iter().fold(from, |from, name| self.may_be_a_call(name, from))
+    }
+
+    fn json_here(&mut self, kind: &NodeEnum) -> Provenance {
         match kind {
             NodeEnum::JsonValueExpr(value) => self.json_value(Some(value)),
             NodeEnum::JsonKeyValue(pair) => self.json_pair(pair),

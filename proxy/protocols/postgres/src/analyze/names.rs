@@ -53,6 +53,24 @@ pub(super) fn constant_string(node: &Node) -> Option<&str> {
     }
 }
 
+/// The constant's text if it is a string as it is written: a cast to anything but text may cut it.
+pub(super) fn plain_string(node: &Node) -> Option<&str> {
+    match node.node.as_ref() {
+        Some(NodeEnum::AConst(AConst { val: Some(a_const::Val::Sval(value)), .. })) => Some(&value.sval),
+        Some(NodeEnum::TypeCast(cast)) => {
+            let name = cast.type_name.as_ref()?;
+            let is_text = type_name(name) == "text" && name.array_bounds.is_empty();
+            cast.arg.as_deref().filter(|_| is_text).and_then(plain_string)
+        }
+        _ => None,
+    }
+}
+
+/// A name as PostgreSQL keeps it: its first 63 bytes, in whole characters.
+pub(super) fn cut(name: &str) -> &str {
+    name.get(..name.floor_char_boundary(63)).unwrap_or(name)
+}
+
 /// How a constant reads in a setting: `64`, `on`, `public`.
 pub(super) fn constant_text(node: &Node) -> Option<String> {
     match node.node.as_ref() {

@@ -38,6 +38,7 @@ impl Walk<'_> {
 
     /// Every relation of a renamed schema keeps its values under a name that no mask knows.
     fn rename_schema(&mut self, schema: &str, name: &str) {
+        self.much_changed();
         let relations = self.catalogue.relations.get(schema);
         for relation in relations.into_iter().flatten().map(|(_, relation)| relation) {
             let values = super::scope::column(format!("{}.*", relation.qualified()));

@@ -33,8 +33,17 @@ impl Walk<'_> {
                 return Facts::of(kind, "RESET");
             }
             VariableSetKind::VarSetCurrent => {
-                // The value is the present one: nothing changes but how long it lasts.
-                self.write(effect::SET, "setting", &name);
+                // The value is the present one, and may last longer than that does.
+                let present = match name.as_str() {
+                    "search_path" => self.state.search_path.clone(),
+                    "role" | "session_authorization" => vec![self.state.role.clone()],
+                    _ => Vec::new(),
+                };
+                if present.is_empty() {
+                    self.write(effect::SET, "setting", &name);
+                } else {
+                    self.set_values(&name, Some(&present), set.is_local);
+                }
             }
             VariableSetKind::Undefined | VariableSetKind::VarSetValue => {
                 self.set_values(&name, Some(&values), set.is_local);
@@ -64,7 +73,7 @@ impl Walk<'_> {
                 return;
             }
             "search_path" => {
-                let path = values.map(<[String]>::to_vec);
+                let path = values.map(|values| values.iter().map(|one| names::cut(one).to_owned()).collect());
                 self.change(StateChange::SearchPath { path, local });
             }
             "client_encoding" | "names" if !first.is_none_or(is_utf8) => {
@@ -119,6 +128,11 @@ fn is_true(value: &str) -> bool {
 
 /// A comma-separated list of identifiers, quoted ones unquoted.
 pub(super) fn list(text: &str) -> Vec<String> {
+    parts(text, ',')
+}
+
+/// Identifiers between separators, quoted ones unquoted, as the server keeps them.
+pub(super) fn parts(text: &str, separator: char) -> Vec<String> {
     let mut entries = Vec::new();
     let (mut entry, mut quoted, mut was_quoted) = (String::new(), false, false);
     let mut characters = text.chars().peekable();
@@ -129,16 +143,17 @@ pub(super) fn list(text: &str) -> Vec<String> {
                 entry.push('"');
             }
             '"' => (quoted, was_quoted) = (!quoted, true),
-            ',' if !quoted => {
+            _ if character == separator && !quoted => {
                 entries.push(std::mem::take(&mut entry));
                 was_quoted = false;
             }
             _ if !quoted && character.is_whitespace() => {}
             _ if quoted || was_quoted => entry.push(character),
-            _ => entry.extend(character.to_lowercase()),
+            // in UTF-8 PostgreSQL folds these alone
+            _ => entry.push(character.to_ascii_lowercase()),
         }
     }
     entries.push(entry);
     entries.retain(|entry| !entry.is_empty());
-    entries
+    entries.into_iter().map(|entry| names::cut(&entry).to_owned()).collect()
 }

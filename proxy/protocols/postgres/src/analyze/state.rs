@@ -120,6 +120,9 @@ pub enum StateChange {
     },
     /// A schema exists now.
     SchemaCreated(String),
+    /// What has become of relations and schemas cannot be told before the catalogue is loaded again: a name stands for
+    /// everything along the path.
+    Doubted,
     /// A statement was prepared.
     Prepared {
         /// Its name.
@@ -212,6 +215,9 @@ impl SessionState {
             StateChange::SchemaCreated(schema) => {
                 Arc::make_mut(&mut self.relations).insert((schema.clone(), String::new()), None);
             }
+            StateChange::Doubted => {
+                Arc::make_mut(&mut self.relations).insert((String::new(), String::new()), None);
+            }
             StateChange::Prepared { name, statement } => {
                 Arc::make_mut(&mut self.prepared).insert(name.clone(), statement.clone());
             }
@@ -299,6 +305,7 @@ impl SessionState {
             StateChange::Created(_)
             | StateChange::Dropped { .. }
             | StateChange::SchemaCreated(_)
+            | StateChange::Doubted
             | StateChange::TemporaryDiscarded => history.objects.changed(format_args!("{change:?}")),
             StateChange::Prepared { .. } | StateChange::Replanned { .. } | StateChange::Deallocated(_) => {
                 history.prepared.changed(fingerprint(change));
@@ -430,6 +437,13 @@ impl SessionState {
             return None;
         }
         self.relations.get(&(schema.to_owned(), name.to_owned())).map(Option::as_ref)
+    }
+
+    /// A name stands for everything along the path: something was dropped or renamed of which it cannot be told what else
+    /// that took away, or the session runs as another role than the catalogue was loaded as, which may use other schemas.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        let another = self.initial.as_ref().is_some_and(|initial| initial.role != self.role);
+        another || self.overlay("", "").is_some()
     }
 
     pub(crate) fn has_schema(&self, schema: &str) -> bool {

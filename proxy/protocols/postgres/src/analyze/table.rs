@@ -13,7 +13,7 @@ use crate::catalogue::{Column, Relation, RelationKind, Resolved};
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
     AlterTableCmd, AlterTableStmt, AlterTableType, ColumnDef, ConstrType, CreateStmt, CreateTableAsStmt,
-    DropStmt, IndexStmt, IntoClause, Node, ObjectType, RangeVar, ViewStmt,
+    DropBehavior, DropStmt, IndexStmt, IntoClause, Node, ObjectType, RangeVar, ViewStmt,
 };
 use proxy_policy::{Access, Provenance};
 use std::sync::{Arc, OnceLock};
@@ -380,6 +380,16 @@ impl Walk<'_> {
 
     fn drop_objects(&mut self, statement: &DropStmt) {
         let kind = statement.remove_type();
+        let takes_more = matches!(
+            kind,
+            ObjectType::ObjectSchema
+                | ObjectType::ObjectExtension
+                | ObjectType::ObjectType
+                | ObjectType::ObjectDomain
+        );
+        if takes_more || statement.behavior() == DropBehavior::DropCascade {
+            self.much_changed();
+        }
         for object in &statement.objects {
             let (schema, name) = names::object(object);
             if object_kind(kind) == "relation" {

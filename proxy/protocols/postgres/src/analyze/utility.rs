@@ -4,6 +4,7 @@ use super::StatementKind;
 use super::effect;
 use super::names;
 use super::scope::{OutColumn, Rowset};
+use super::state::StateChange;
 use super::statement::Facts;
 use super::walk::Walk;
 use pg_query::NodeEnum;
@@ -204,7 +205,7 @@ impl Walk<'_> {
                 for role in &owned.roles {
                     self.write(effect::DROP, "owned", &names::object(role).1);
                 }
-                self.schema_changed();
+                self.much_changed();
                 utility("DROP OWNED")
             }
             NodeEnum::ReassignOwnedStmt(owned) => {
@@ -218,6 +219,9 @@ impl Walk<'_> {
     }
 
     fn grant(&mut self, grant: &GrantStmt) {
+        if grant.objtype() == ObjectType::ObjectSchema {
+            self.much_changed();
+        }
         for object in &grant.objects {
             if let Some(NodeEnum::RangeVar(relation)) = object.node.as_ref() {
                 for name in self.relation_names(&relation.schemaname, &relation.relname) {
@@ -259,5 +263,11 @@ impl Walk<'_> {
     /// What the catalogue holds is about to be another.
     pub(super) fn schema_changed(&mut self) {
         self.catalogue_changed = true;
+    }
+
+    /// The same, and what else is another by that cannot be told: what depended on it, or who may use a schema.
+    pub(super) fn much_changed(&mut self) {
+        self.schema_changed();
+        self.change(StateChange::Doubted);
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub(crate) enum Resolved {
     /// This relation. The others it hides, if this session made it: it may be gone by now without a word (`CASCADE`, `ON
-    /// COMMIT DROP`, another name), and then the name stands for the next one.
+    /// COMMIT DROP`, another name), and then the name stands for the next one; or if anything is in doubt.
     Known(Arc<Relation>, Vec<Arc<Relation>>),
     /// None that is known; if it exists it is one of these, `schema.name`. Never empty.
     Unknown(Vec<String>),
@@ -29,10 +29,11 @@ impl Catalogue {
         let mut along = path.iter().filter_map(|schema| Some((schema, self.find(state, schema, name)?)));
         if let Some((schema, relation)) = along.next() {
             let mut hidden = Vec::new();
-            let mut ours = state.overlay(schema, name).is_some();
+            let doubt = state.is_in_doubt();
+            let mut ours = doubt || state.overlay(schema, name).is_some();
             while ours && let Some((schema, next)) = along.next() {
                 hidden.push(next);
-                ours = state.overlay(schema, name).is_some();
+                ours = doubt || state.overlay(schema, name).is_some();
             }
             return Resolved::Known(relation, hidden);
         }
@@ -58,10 +59,12 @@ impl Catalogue {
     /// The schemas that are searched, in order, the implicit ones included, those that do not exist left out.
     pub(crate) fn effective_path(&self, state: &SessionState) -> Vec<String> {
         let mut path: Vec<String> = Vec::new();
+        let doubt = state.is_in_doubt();
         for schema in &state.search_path {
             let schema = if schema == "$user" { state.role.as_str() } else { schema.as_str() };
             let schema = if schema.starts_with("pg_temp") { "pg_temp" } else { schema };
             let usable = schema == "pg_temp"
+                || (doubt && self.schemas.contains_key(schema))
                 || state.has_schema(schema)
                 || self.schemas.get(schema).copied().unwrap_or(false);
             if usable && !path.iter().any(|known| known == schema) {

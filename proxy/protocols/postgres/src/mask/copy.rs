@@ -95,6 +95,11 @@ impl CopyFormat {
             "binary" => Some(Self::Binary { begun: false }),
             "text" => {
                 let (delimiter, null) = (byte("delimiter", b'\t')?, null("\\N")?);
+                // A value can be written like any other NULL, so that which of both a field is answers a guess; a value
+                // with a backslash is written with two.
+                if null != b"\\N" {
+                    return None;
+                }
                 Some(Self::Text(Dialect { delimiter, null, quote: 0, escape: b'\\', header }))
             }
             "csv" => {

@@ -9,6 +9,8 @@ pub(crate) struct Parse<'a> {
     pub(crate) name: &'a str,
     /// Its text.
     pub(crate) text: &'a str,
+    /// Types of its parameters, as sent: the same bytes are other values as another type.
+    pub(crate) types: &'a [u8],
 }
 
 /// `Bind`.
@@ -29,6 +31,10 @@ pub(crate) struct Bind<'a> {
 pub(crate) struct Column<'a> {
     /// Its name.
     pub(crate) name: &'a [u8],
+    /// Object identifier of the relation whose column it is, unchanged; 0 if it is none's.
+    pub(crate) table: u32,
+    /// The column's number in that relation.
+    pub(crate) number: i16,
     /// Object identifier of its type.
     pub(crate) type_oid: u32,
     /// 0 is text, 1 is binary.
@@ -45,17 +51,18 @@ pub(crate) fn text(body: &[u8]) -> Result<&str, Malformed> {
 
 pub(crate) fn parse(body: &[u8]) -> Result<Parse<'_>, Malformed> {
     let mut body = Body::new(body);
-    let parse = Parse { name: body.text()?, text: body.text()? };
+    let (name, text) = (name(&mut body)?, body.text()?);
+    let mut rest = body;
     for _ in 0..body.count()? {
         body.u32()?;
     }
     body.end()?;
-    Ok(parse)
+    Ok(Parse { name, text, types: rest.rest() })
 }
 
 pub(crate) fn bind(whole: &[u8]) -> Result<Bind<'_>, Malformed> {
     let mut body = Body::new(whole);
-    let (portal, statement) = (body.text()?, body.text()?);
+    let (portal, statement) = (name(&mut body)?, name(&mut body)?);
     let mut rest = body;
     for _ in 0..body.count()? {
         body.i16()?;
@@ -71,6 +78,21 @@ pub(crate) fn bind(whole: &[u8]) -> Result<Bind<'_>, Malformed> {
     Ok(Bind { portal, statement, parameters, formats })
 }
 
+/// The name of a statement or portal. The server looks at its first 63 bytes (`NAMEDATALEN`), so that two longer ones may
+/// be one to it.
+///
+/// # Errors
+/// It is longer.
+pub(crate) fn name<'a>(body: &mut Body<'a>) -> Result<&'a str, Malformed> {
+    let name = body.text()?;
+    if name.len() > NAME_BYTES {
+        return Err(Malformed("a name of more than 63 bytes"));
+    }
+    Ok(name)
+}
+
+const NAME_BYTES: usize = 63;
+
 /// `Describe` and `Close`: `S` or `P`, and a name.
 pub(crate) fn portal_or_statement(body: &[u8]) -> Result<(u8, &str), Malformed> {
     let mut body = Body::new(body);
@@ -78,7 +100,7 @@ pub(crate) fn portal_or_statement(body: &[u8]) -> Result<(u8, &str), Malformed> 
     if !matches!(kind, b'S' | b'P') {
         return Err(Malformed("it names neither a statement nor a portal"));
     }
-    let name = body.text()?;
+    let name = name(&mut body)?;
     body.end()?;
     Ok((kind, name))
 }
@@ -90,10 +112,10 @@ pub(crate) fn columns(body: &[u8]) -> Result<Vec<Column<'_>>, Malformed> {
     let mut columns = Vec::with_capacity(count.min(1664));
     for _ in 0..count {
         let name = body.cstring()?;
-        body.bytes(6)?;
+        let (table, number) = (body.u32()?, body.i16()?);
         let type_oid = body.u32()?;
         body.bytes(6)?;
-        columns.push(Column { name, type_oid, format: body.i16()? });
+        columns.push(Column { name, table, number, type_oid, format: body.i16()? });
     }
     body.end()?;
     Ok(columns)

@@ -56,6 +56,8 @@ pub(super) struct Waiting {
     pub(super) held: Box<Held>,
     pub(super) remind_at: Instant,
     intent: Intent,
+    /// What it is analysed from, and what that was when people were asked.
+    source: Source,
     analysis: Arc<Analysis>,
 }
 
@@ -94,7 +96,7 @@ impl Relay {
         match self.gate.decide(command, standing).await {
             Decision::Permit(permit) => self.permitted(intent, analysis, permit)?,
             Decision::Refused(refusal) => self.refused(&intent, refusal)?,
-            Decision::Held(held) => self.hold(held, intent, analysis),
+            Decision::Held(held) => self.hold(held, intent, (source.clone(), analysis)),
         }
         Ok(())
     }
@@ -108,6 +110,9 @@ impl Relay {
         let Some(parameters) = parameters else { return command };
         let mut command = Arc::unwrap_or_clone(command);
         command.binding.push(("parameters".into(), Arc::clone(parameters)));
+        // another value is another effect, written into the text or not
+        command.canonical.push_str("\nparameters ");
+        command.canonical.push_str(parameters);
         Arc::new(command)
     }
 
@@ -143,6 +148,9 @@ impl Relay {
                 self.batch.control |= running.controls_transaction();
                 let shapes = shapes.unwrap_or_default();
                 let mut running = Running { shapes, ..running };
+                if running.surprises(self.meaning.catalogue.as_deref(), &self.gate) {
+                    self.meaning.look_again();
+                }
                 let described = self.portal(&portal).and_then(|portal| self.names.description(&portal));
                 if let Some(description) = described {
                     self.gate.record(&mut running.permit, &description)?;
@@ -215,12 +223,12 @@ impl Relay {
         }
     }
 
-    fn hold(&mut self, held: Box<Held>, intent: Intent, analysis: Arc<Analysis>) {
+    fn hold(&mut self, held: Box<Held>, intent: Intent, (source, analysis): (Source, Arc<Analysis>)) {
         if !self.queue.is_empty() {
             send::flush(&mut self.upstream.output);
         }
         self.cancel.set_held(true);
-        self.waiting = Some(Box::new(Waiting { held, remind_at: Instant::now(), intent, analysis }));
+        self.waiting = Some(Box::new(Waiting { held, remind_at: Instant::now(), intent, source, analysis }));
         self.remind();
     }
 
@@ -237,12 +245,31 @@ impl Relay {
     pub(super) async fn decided(&mut self, outcome: Result<Outcome, ApprovalError>) -> Result<(), Ending> {
         self.cancel.set_held(false);
         let Some(waiting) = self.waiting.take() else { return Ok(()) };
-        let Waiting { held, intent, analysis, .. } = *waiting;
+        let Waiting { held, intent, source, analysis, .. } = *waiting;
+        if matches!(outcome, Ok(Outcome::Approved { .. }))
+            && let Err(refusal) = self.means_the_same(&source, &analysis).await
+        {
+            self.gate.withdraw(*held, &refusal.message).await;
+            return self.refused(&intent, refusal);
+        }
         match self.gate.resume(*held, outcome).await {
             Ok(permit) => self.permitted(intent, analysis, permit)?,
             Err(refusal) => self.refused(&intent, refusal)?,
         }
         Ok(())
+    }
+
+    /// Whether a command still does what people were asked about: somebody may have dropped the table that its name stood
+    /// for, so that it stands for another one.
+    async fn means_the_same(&mut self, source: &Source, asked: &Analysis) -> Result<(), Refusal> {
+        self.meaning.look_again();
+        let now = self.analyze(source).await?;
+        let (then, now) = (&asked.command, &now.command);
+        if then.canonical == now.canonical && then.reading.effects == now.reading.effects {
+            return Ok(());
+        }
+        let message = "what the command's names stand for changed while it waited, so that the approval is not about it";
+        Err(refusal(RefusalKind::Withdrawn, message, "send it again to ask for approval of what it does now"))
     }
 
     /// The client cancelled what is held.

@@ -5,7 +5,7 @@ use super::ending::Ending;
 use super::expect::Expect;
 use super::meaning::Source;
 use super::names::{Portal, Statement};
-use super::{HIGH_WATER, Next, QUEUE_MAX, Relay};
+use super::{HIGH_WATER, QUEUE_MAX, Relay};
 use crate::analyze::Analysis;
 use crate::frame;
 use crate::frontend::refusal;
@@ -39,9 +39,10 @@ impl Relay {
             }
             let Some(frame) = self.client.input.get(..header.length) else { break };
             if !self.discarding && self.is_undecided(kind, frame)? {
-                self.next = Next::Named;
+                self.ask_to_flush();
                 break;
             }
+            self.flushed = false;
             let frame = self.client.input.split_to(header.length).freeze();
             self.message(kind, frame).await?;
         }
@@ -53,15 +54,20 @@ impl Relay {
     fn must_wait(&mut self, kind: Frontend) -> bool {
         let full = self.queue.len() >= QUEUE_MAX;
         if self.changing == 0 && !full {
-            self.next = Next::Taken;
             return false;
         }
         let waits = full || self.waits_for_changes(kind);
-        if waits && self.next != Next::Flushed {
-            send::flush(&mut self.upstream.output);
-            self.next = Next::Flushed;
+        if waits {
+            self.ask_to_flush();
         }
         waits
+    }
+
+    /// What the client's next message waits for has to come although no `Sync` may have been sent.
+    fn ask_to_flush(&mut self) {
+        if !std::mem::replace(&mut self.flushed, true) {
+            send::flush(&mut self.upstream.output);
+        }
     }
 
     fn waits_for_changes(&self, kind: Frontend) -> bool {
@@ -86,11 +92,17 @@ impl Relay {
     /// A message names what was sent to be made and is not yet, and a `Sync` came after that: should it fail, the server
     /// goes on behind the `Sync`, where the name stands for whatever it stood for before. Behind no `Sync`, the server
     /// would skip the message too.
+    ///
+    /// A text that names statements or cursors waits for everything that makes or closes one: SQL knows those that the
+    /// server has confirmed.
     fn is_undecided(&self, kind: Frontend, frame: &[u8]) -> Result<bool, Ending> {
+        let body = frame::body(frame);
+        if matches!(kind, Frontend::Query | Frontend::Parse) {
+            return Ok(self.queue.iter().any(Expect::makes_a_name) && says_a_name(body));
+        }
         if !self.queue.iter().any(|expected| matches!(expected, Expect::Sync { .. })) {
             return Ok(false);
         }
-        let body = frame::body(frame);
         let (object, name) = match kind {
             Frontend::Bind => (b'S', messages::bind(body)?.statement),
             Frontend::Describe => messages::portal_or_statement(body)?,
@@ -178,6 +190,7 @@ impl Relay {
     async fn parse(&mut self, frame: &Bytes) -> Result<(), Ending> {
         let parse = messages::parse(frame::body(frame))?;
         let (name, text): (String, Arc<str>) = (parse.name.to_owned(), parse.text.into());
+        let types: Arc<[u8]> = parse.types.into();
         if let Some(refusal) = self.too_long(&text).or_else(|| self.too_many(self.names.statements.len())) {
             self.refuse(&Intent::Prepare, &refusal);
             return Ok(());
@@ -194,7 +207,7 @@ impl Relay {
             // It goes through the gate all the same, which records the refusal.
             return self.clear(&Source::Text(text), Intent::Prepare).await;
         }
-        self.send(Expect::Parse { name, text, made }, frame);
+        self.send(Expect::Parse { name, text, types, made }, frame);
         Ok(())
     }
 
@@ -204,6 +217,7 @@ impl Relay {
             self.refuse(&Intent::Prepare, &refusal);
             return Ok(());
         }
+        let types = self.statement(bind.statement).map(|statement| statement.types).unwrap_or_default();
         let (source, shapes) = match self.take_in(bind.statement).await {
             Ok(found) => found,
             Err(refusal) => {
@@ -214,7 +228,7 @@ impl Relay {
         let portal = Portal {
             source,
             statement: bind.statement.to_owned(),
-            parameters: digest(bind.parameters).into(),
+            parameters: digest(&types, bind.parameters).into(),
             formats: bind.formats.clone().into(),
             shapes: None,
             description: None,
@@ -285,15 +299,15 @@ impl Relay {
     /// A statement of the protocol by its name, once all that was sent has been answered.
     fn statement(&self, name: &str) -> Option<Statement> {
         let pending = self.queue.iter().rev().find_map(|expected| {
-            let Expect::Parse { name: parsed, text, made } = expected else { return None };
-            (parsed == name).then(|| Statement::new(Arc::clone(text), made.clone()))
+            let Expect::Parse { name: parsed, text, types, made } = expected else { return None };
+            (parsed == name).then(|| Statement::new(Arc::clone(text), Arc::clone(types), made.clone()))
         });
         pending.or_else(|| self.names.statements.get(name).cloned())
     }
 
     async fn execute(&mut self, frame: &Bytes) -> Result<(), Ending> {
         let mut body = Body::new(frame::body(frame));
-        let name = body.text()?;
+        let name = messages::name(&mut body)?;
         body.i32()?;
         body.end()?;
         let portal = self.portal(name);
@@ -375,10 +389,18 @@ impl Relay {
     }
 }
 
-/// Digest of parameter formats and values; empty if there are none.
-fn digest(parameters: &[u8]) -> String {
+/// Digest of parameter types, formats and values; empty if there are none.
+fn digest(types: &[u8], parameters: &[u8]) -> String {
     if parameters == [0; 4] {
         return String::new();
     }
-    const_hex::encode(Sha256::digest(parameters))
+    // how many types there are comes first, so that no two of both are the same bytes
+    const_hex::encode(Sha256::new().chain_update(types).chain_update(parameters).finalize())
+}
+
+/// Whether a text may name a statement or a cursor: `EXECUTE`, `FETCH`, `MOVE`, `WHERE CURRENT OF`.
+fn says_a_name(text: &[u8]) -> bool {
+    const WORDS: [&[u8]; 4] = [b"execute", b"fetch", b"move", b"current"];
+    let says = |word: &[u8]| text.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word));
+    WORDS.iter().any(|word| says(word))
 }

@@ -4,11 +4,12 @@
 use super::meaning::Made;
 use super::names::Portal;
 use crate::analyze::{Analysis, StatementKind};
+use crate::catalogue::Catalogue;
 use crate::frontend::refusal;
 use crate::mask::{ColumnMask, CopyFormat, RowPlan, Shape, Withhold};
 use crate::messages::{Column, Malformed};
 use bytes::{Bytes, BytesMut};
-use proxy_core::gate::Permit;
+use proxy_core::gate::{Gate, Permit};
 use proxy_core::mask::MaskCounts;
 use proxy_core::refusal::{Refusal, RefusalKind};
 use proxy_policy::{Mask, MaskType, OutputMask, Outputs};
@@ -23,6 +24,8 @@ pub(crate) enum Expect {
         name: String,
         /// Its text.
         text: Arc<str>,
+        /// Types of its parameters, as sent.
+        types: Arc<[u8]>,
         /// What it means.
         made: Made,
     },
@@ -69,6 +72,21 @@ pub(crate) enum Expect {
         /// `ReadyForQuery` follows.
         ready: bool,
     },
+}
+
+impl Expect {
+    /// It makes or closes a statement or portal that has a name, or does not.
+    pub(crate) fn makes_a_name(&self) -> bool {
+        match self {
+            Self::Parse { name, .. } | Self::Bind { name, .. } | Self::Close { name, .. } => !name.is_empty(),
+            Self::Describe { .. }
+            | Self::Execute(_)
+            | Self::Query(_)
+            | Self::Sync { .. }
+            | Self::Poison(_)
+            | Self::Answer { .. } => false,
+        }
+    }
 }
 
 /// A command that runs at the server.
@@ -203,10 +221,6 @@ impl Running {
     fn plan_of(&self, result: usize) -> RowPlan {
         let mask = self.permit.mask();
         let detect = if self.permit.masker().has_detectors() { RowPlan::Detect } else { RowPlan::Clear };
-        let unforeseen = || {
-            let mask = Mask { type_: MaskType::Null, keep_last: None };
-            RowPlan::Whole(ColumnMask { mask, name: "unforeseen result".to_owned() })
-        };
         let has_none = self.analysis.command.reading.outputs.get(result) == Some(&Outputs::None);
         match mask.outputs.get(result) {
             // Rows all the same: of a rule on what it changes.
@@ -228,6 +242,29 @@ impl Running {
         }
     }
 
+    /// Holds what the server says of the current result's columns against what was foreseen: a column that is masked and
+    /// would come in clear is not what the statement's names were taken for, and then nothing of the result is. Gives
+    /// whether that was so.
+    pub(crate) fn surprises(&mut self, catalogue: Option<&Catalogue>, gate: &Gate) -> bool {
+        let Some(catalogue) = catalogue.filter(|_| self.masks_columns) else { return false };
+        let in_clear = |(index, shape): (usize, &Shape)| {
+            let (table, number) = shape.origin;
+            let relation = catalogue.relation_by_oid(table).filter(|_| number > 0 && !self.plan.masks(index));
+            relation.is_some_and(|relation| {
+                let column = relation.columns.iter().find(|column| column.attnum == number);
+                // of a number that nobody knows nobody knows what it is
+                column.is_none_or(|column| {
+                    gate.masks_column(&format!("{}.{}", relation.qualified(), column.name))
+                })
+            })
+        };
+        let surprised = self.shapes.iter().enumerate().any(in_clear);
+        if surprised {
+            self.plan = unforeseen();
+        }
+        surprised
+    }
+
     fn column_name(&self, index: usize) -> String {
         let output = self.analysis.command.reading.outputs.get(self.result);
         let source = match output {
@@ -241,6 +278,12 @@ impl Running {
     }
 }
 
+/// The mask of a result that nobody foresaw.
+fn unforeseen() -> RowPlan {
+    let mask = Mask { type_: MaskType::Null, keep_last: None };
+    RowPlan::Whole(ColumnMask { mask, name: "unforeseen result".to_owned() })
+}
+
 /// A text whose success changes what later texts mean.
 pub(crate) fn changes_meaning(analysis: &Analysis) -> bool {
     !analysis.state_changes.is_empty() || analysis.catalogue_changed
@@ -248,5 +291,10 @@ pub(crate) fn changes_meaning(analysis: &Analysis) -> bool {
 
 /// Types and formats of described columns.
 pub(crate) fn shapes(columns: &[Column<'_>]) -> Arc<[Shape]> {
-    columns.iter().map(|column| Shape { type_oid: column.type_oid, format: column.format }).collect()
+    let shape = |column: &Column<'_>| Shape {
+        type_oid: column.type_oid,
+        format: column.format,
+        origin: (column.table, column.number),
+    };
+    columns.iter().map(shape).collect()
 }

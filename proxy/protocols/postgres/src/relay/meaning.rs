@@ -86,6 +86,8 @@ pub(crate) struct Transaction {
     /// State before the first change of an implicit transaction.
     before: Option<SessionState>,
     changed_catalogue: bool,
+    /// What changed is there for other sessions as well.
+    changed_for_all: bool,
     failed: bool,
 }
 
@@ -169,6 +171,11 @@ impl Meaning {
         Ok(self.analyze_with(source, &catalogue))
     }
 
+    /// The next text is judged with a catalogue that is loaded from now on.
+    pub(crate) fn look_again(&mut self) {
+        self.stale = Some(Instant::now());
+    }
+
     /// The command of an analysis, in the role that policies know.
     pub(crate) fn command(&self, analysis: &Analysis) -> Arc<Command> {
         if analysis.command.role == self.role {
@@ -224,9 +231,10 @@ impl Meaning {
     }
 
     async fn catalogue(&mut self) -> Result<Arc<Catalogue>, Refusal> {
-        let known = match self.slot.loaded_after(self.stale) {
+        let stale = self.stale.max(self.slot.changed());
+        let known = match self.slot.loaded_after(stale) {
             Some(known) => known,
-            None => self.load(self.stale).await?,
+            None => self.load(stale).await?,
         };
         self.adopt(Arc::clone(&known));
         self.refresh_in_background();
@@ -276,6 +284,7 @@ impl Meaning {
         }
         let before = self.state.clone();
         self.transaction.changed_catalogue |= analysis.catalogue_changed;
+        self.transaction.changed_for_all |= analysis.catalogue_changed && changes_for_all(analysis);
         for change in &analysis.state_changes {
             let rolled_back = undone && matches!(change, StateChange::Committed);
             let change = if rolled_back { &StateChange::RolledBack } else { change };
@@ -327,7 +336,8 @@ impl Meaning {
 
     /// The server is ready; `idle`: no transaction is open.
     pub(crate) fn ready(&mut self, idle: bool) {
-        let Transaction { before, changed_catalogue, failed } = std::mem::take(&mut self.transaction);
+        let Transaction { before, changed_catalogue, changed_for_all, failed } =
+            std::mem::take(&mut self.transaction);
         if let Some(before) = before
             && idle
             && failed
@@ -336,11 +346,23 @@ impl Meaning {
         }
         if idle && changed_catalogue {
             self.stale = Some(Instant::now());
+            if changed_for_all {
+                self.slot.has_changed();
+            }
         } else {
             self.transaction.changed_catalogue = changed_catalogue;
+            self.transaction.changed_for_all = changed_for_all;
         }
         self.idle = idle;
     }
+}
+
+/// Whether other sessions see what a text changes: not its own temporary relations.
+fn changes_for_all(analysis: &Analysis) -> bool {
+    let (Effects::Known(touches) | Effects::Unknown { touches, .. }) = &analysis.command.reading.effects;
+    let is_unknown = matches!(analysis.command.reading.effects, Effects::Unknown { .. });
+    let defines = |effect: &str| matches!(effect, "Create" | "Alter" | "Drop" | "Grant");
+    is_unknown || touches.iter().any(|touch| defines(touch.effect) && !touch.name.starts_with("pg_temp."))
 }
 
 const fn ends_transaction(kind: &StatementKind) -> bool {

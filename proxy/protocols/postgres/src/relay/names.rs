@@ -16,6 +16,8 @@ use std::sync::Arc;
 pub(crate) struct Statement {
     /// Its text.
     pub(crate) text: Arc<str>,
+    /// Types of its parameters, as sent.
+    pub(crate) types: Arc<[u8]>,
     /// What it means to the server, which keeps what its names stood for when it was last planned.
     pub(crate) made: Made,
     /// Types of its columns, once it was described.
@@ -45,8 +47,8 @@ pub(crate) struct Portal {
 }
 
 impl Statement {
-    pub(crate) fn new(text: Arc<str>, made: Made) -> Self {
-        Self { text, made, shapes: None, description: None, told: false }
+    pub(crate) fn new(text: Arc<str>, types: Arc<[u8]>, made: Made) -> Self {
+        Self { text, types, made, shapes: None, description: None, told: false }
     }
 
     /// The server may have planned it again, at a time when it meant this.

@@ -107,8 +107,8 @@ impl Relay {
             _ => return Err(Ending::ServerProtocol("an answer to something else")),
         }
         match self.queue.pop_front() {
-            Some(Expect::Parse { name, text, made }) => {
-                self.names.statements.insert(name, Statement::new(text, made));
+            Some(Expect::Parse { name, text, types, made }) => {
+                self.names.statements.insert(name, Statement::new(text, types, made));
             }
             Some(Expect::Bind { name, portal }) => {
                 if let Source::Made { made, .. } = &portal.source {
@@ -170,6 +170,9 @@ impl Relay {
             }
             Some(Expect::Query(running) | Expect::Execute(running)) => {
                 running.describe(&columns);
+                if running.surprises(self.meaning.catalogue.as_deref(), &self.gate) {
+                    self.meaning.look_again();
+                }
                 let withhold = Withhold::values(matches!(running.plan, RowPlan::Whole(_)));
                 let texts = Texts { masker: running.permit.masker(), counts: &mut running.counts, withhold };
                 mask::description(frame, texts, &mut out).map_err(malformed)?;
@@ -204,6 +207,9 @@ impl Relay {
                         && running.portal == name
                     {
                         running.shapes = Arc::clone(shapes);
+                        if running.surprises(self.meaning.catalogue.as_deref(), &self.gate) {
+                            self.meaning.look_again();
+                        }
                         self.gate.record(&mut running.permit, &description)?;
                     }
                 }
@@ -412,6 +418,7 @@ impl Relay {
                 | StateChange::SchemaCreated(_)
                 | StateChange::SearchPath { .. }
                 | StateChange::Role { .. }
+                | StateChange::Doubted
                 | StateChange::TemporaryDiscarded
                 | StateChange::Begin
                 | StateChange::Committed

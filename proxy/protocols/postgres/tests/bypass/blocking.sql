@@ -299,3 +299,7 @@ create domain d as int check (fd() = value)
 create policy p on victim using (fd() = 1)
 --- Q115 a condition of a trigger | refused, touch:Call public.fd
 create trigger t2 before update on victim for each row when (fd() = new.id) execute function tf()
+--- Q116 another spelling of a sequence | touch:Update public.seq
+select setval('PUBLIC . "seq"', 5)
+--- Q117 a sequence by number | refused
+select setval('16384', 5)

@@ -8,6 +8,7 @@ const CANARY: &str = "078-05-1120";
 const POLICY: &str = "
 rules:
 - {name: work, action: Allow, postgresql: {effects: [Select, Insert, Update], relations: ['public.*', 'tenant.*', 'pg_catalog.*']}}
+- {name: elsewhere, action: Allow, postgresql: {effects: [Select], relations: ['front.*', 'viewed.*']}}
 - {name: session, action: Allow, postgresql: {effects: [Connect, Set, Transaction]}}
 - {name: removal, action: Deny, postgresql: {effects: [Delete]}}
 masking:
@@ -22,6 +23,19 @@ insert into customers values (1, 'ada', '078-05-1120', '0123456789', null), (2, 
 create table children(parent int not null references parents on delete set null, secret text);
 create schema tenant; create table tenant.payroll(pay int);
 create schema hidden; create table hidden.payroll(pay int); insert into hidden.payroll values (666);
+create schema front; create table front.customers(id int, name text, ssn text);
+create table front.base(id int, name text, ssn text);
+create schema viewed; create view viewed.customers as select * from front.base;
+create function public.json_value(json, text) returns text language sql as 'delete from public.children; select 1::text';
+";
+
+/// Everything is allowed; the column is masked.
+const ALL: &str = "
+rules:
+- {name: all, action: Allow, postgresql: {}}
+- {name: unknown, action: Allow, postgresql: {effects: [Unknown]}}
+masking:
+- {columns: [public.customers.ssn]}
 ";
 
 fn in_clear(messages: &[Message], canary: &str) -> bool {
@@ -184,4 +198,148 @@ async fn a_copy_whose_sync_comes_too_early_leaves_the_session_in_step() {
     raw.sync().query("select * from tenant.payroll").send().await;
     assert_eq!(tags(&raw.answer().await), "12GCZ");
     assert_eq!(tags(&raw.answer().await), "TDCZ");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sql_waits_for_the_names_that_the_protocol_makes() {
+    let Some(gateway) = Gateway::start(POLICY, SCHEMA).await else { return };
+    for synced in [false, true] {
+        let mut raw = gateway.raw().await;
+        raw.parse("s", "select name from customers where id = 1").sync().query("execute s").send().await;
+        assert_eq!(tags(&raw.answer().await), "1Z");
+        assert_eq!(tags(&raw.answer().await), "TDCZ");
+        postgres_protocol::message::frontend::close(b'S', "s", &mut raw.out).unwrap();
+        raw.parse("s", "select ssn from customers where id = 1");
+        if synced {
+            raw.sync();
+        }
+        raw.query("execute s").send().await;
+        let mut rows = raw.answer().await;
+        if synced {
+            rows = raw.answer().await;
+        }
+        assert!(tags(&rows).ends_with("TDCZ"), "{rows:?}");
+        assert!(!in_clear(&rows, CANARY), "{rows:?}");
+    }
+    let mut raw = gateway.raw().await;
+    raw.query("begin; declare c cursor for select name from customers").send().await;
+    raw.answer().await;
+    postgres_protocol::message::frontend::close(b'P', "c", &mut raw.out).unwrap();
+    raw.parse("", "select ssn from customers").bind("c", "").sync().query("fetch all from c").send().await;
+    raw.answer().await;
+    let rows = raw.answer().await;
+    // what the protocol bound, SQL does not know
+    assert_eq!(field(&rows, 'E', 'C'), "42501", "{rows:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_of_which_the_server_sees_a_part_is_not_spoken() {
+    let Some(gateway) = Gateway::start(POLICY, SCHEMA).await else { return };
+    let mut raw = gateway.raw().await;
+    raw.parse(&"A".repeat(63), "select name from customers").sync().send().await;
+    assert_eq!(tags(&raw.answer().await), "1Z");
+    raw.parse(&"A".repeat(64), "select ssn from customers").sync().send().await;
+    let answer = raw.read().await;
+    assert!(in_clear(&[answer], "a name of more than 63 bytes"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_path_leads_to_may_be_more_than_the_gateway_knows() {
+    let Some(gateway) = Gateway::start(ALL, SCHEMA).await else { return };
+    let cut = "f".repeat(63);
+    let long = format!(
+        "create schema {cut}; create table {cut}.customers(ssn text); grant usage on schema {cut} to public"
+    );
+    gateway.server.sql(&gateway.database, &long);
+    let set_long = format!("set search_path = '{cut}xx', front");
+    let scenes: [&[&str]; 7] = [
+        &[
+            "set search_path = front",
+            "begin",
+            "set local search_path = public",
+            "set search_path from current",
+            "commit",
+        ],
+        &[
+            "create schema publicx",
+            "create table publicx.customers(ssn text)",
+            "select set_config('search_path', 'publicx'::varchar(6), false)",
+        ],
+        &["set search_path = front, public", "begin", "drop schema front cascade"],
+        &["set search_path = viewed, public", "begin", "drop table front.base cascade"],
+        &["set search_path = front, public", "begin", "drop owned by app"],
+        &["set search_path = front, public", "begin", "alter schema front rename to zz"],
+        &["set search_path = front, public", "revoke usage on schema front from app"],
+    ];
+    for scene in scenes {
+        let mut raw = gateway.raw().await;
+        for text in scene {
+            raw.query(text).send().await;
+            raw.answer().await;
+        }
+        raw.query("select ssn from customers").send().await;
+        let rows = raw.answer().await;
+        assert!(!in_clear(&rows, CANARY), "{scene:?}: {rows:?}");
+        raw.query("rollback").query("grant usage on schema front to app").send().await;
+        raw.answer().await;
+        raw.answer().await;
+    }
+    let mut raw = gateway.raw().await;
+    raw.query(&set_long).query("select id from customers").send().await;
+    raw.answer().await;
+    let rows = raw.answer().await;
+    // the schema whose name was cut has no such column
+    assert_eq!(field(&rows, 'E', 'C'), "42703", "{rows:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_by_another_session_is_known_to_all_at_once() {
+    let Some(gateway) = Gateway::start(ALL, SCHEMA).await else { return };
+    let (mut one, mut other) = (gateway.raw().await, gateway.raw().await);
+    one.query("set search_path = viewed, public").query("select ssn from customers").send().await;
+    one.answer().await;
+    one.answer().await;
+    other.query("drop view viewed.customers").send().await;
+    assert_eq!(tags(&other.answer().await), "CZ");
+    one.query("select ssn from customers").send().await;
+    let rows = one.answer().await;
+    assert_eq!(tags(&rows), "TDDCZ");
+    assert!(!in_clear(&rows, CANARY), "{rows:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_another_table_than_was_foreseen_are_masked_as_a_whole() {
+    let Some(gateway) = Gateway::start(ALL, SCHEMA).await else { return };
+    let mut raw = gateway.raw().await;
+    raw.query("select * from customers").send().await;
+    raw.answer().await;
+    // past the gateway, so that it cannot know yet
+    let moved = "alter table customers drop column name; alter table customers add column name text";
+    gateway.server.sql(&gateway.database, moved);
+    raw.query("select * from customers").send().await;
+    let rows = raw.answer().await;
+    assert!(!in_clear(&rows, CANARY), "{rows:?}");
+    raw.parse("", "select * from customers").bind("", "");
+    postgres_protocol::message::frontend::describe(b'P', "", &mut raw.out).unwrap();
+    raw.execute("").sync().send().await;
+    let rows = raw.answer().await;
+    assert!(!in_clear(&rows, CANARY), "{rows:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_older_server_takes_for_a_call_is_one() {
+    let Some(gateway) = Gateway::start(POLICY, SCHEMA).await else { return };
+    let mut raw = gateway.raw().await;
+    raw.query("select json_value('{}'::json, '$')").send().await;
+    let answer = raw.answer().await;
+    assert_eq!(field(&answer, 'E', 'C'), "42501", "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_copy_tells_whether_a_guess_is_right() {
+    let Some(gateway) = Gateway::start(POLICY, SCHEMA).await else { return };
+    let mut raw = gateway.raw().await;
+    raw.query("copy (select id, ssn from customers) to stdout (null '078-05-1120')").send().await;
+    let answer = raw.answer().await;
+    assert!(!in_clear(&answer, CANARY), "{answer:?}");
 }

@@ -3,6 +3,7 @@
 use crate::client::{Raw, field, tags};
 use crate::gateway::Gateway;
 use bytes::BufMut as _;
+use postgres_protocol::message::frontend;
 use proxy_core::approval::Outcome;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt as _;
@@ -208,4 +209,45 @@ async fn a_portal_is_held_for_what_it_was_bound_to() {
     raw.query("commit").send().await;
     raw.answer().await;
     assert_eq!(gateway.server.sql(&gateway.database, "select count(*) from t"), "2");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_name_stands_for_after_the_question_needs_another_approval() {
+    let schema = "create table victim(id int); insert into victim values (1), (2);
+        create schema front; create table front.victim(id int);";
+    let rules = RULES.replace("Transaction]", "Transaction, Set, Drop]");
+    let Some(gateway) = Gateway::start(&rules, schema).await else { return };
+    let answer = gateway.approvals.next();
+    let mut raw = gateway.raw().await;
+    raw.query("set search_path = front, public").query("delete from victim").send().await;
+    assert_eq!(tags(&raw.answer().await), "CZ");
+    notices(&mut raw, 1).await;
+    gateway.server.sql(&gateway.database, "drop table front.victim");
+    answer.send_replace(Some(approved()));
+    let mut answer = raw.answer().await;
+    answer.retain(|message| message.tag != 'N');
+    assert!(field(&answer, 'E', 'M').contains("changed while it waited"), "{answer:?}");
+    assert_eq!(gateway.server.sql(&gateway.database, "select count(*) from victim"), "2");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_parameter_or_another_type_of_it_is_another_effect() {
+    let Some(gateway) = Gateway::start(RULES, TABLE).await else { return };
+    let mut effects = Vec::new();
+    for (types, value) in [(vec![23], "1"), (vec![23], "2"), (vec![20], "1"), (vec![23], "1")] {
+        gateway.approvals.next().send_replace(Some(Outcome::Denied { approver: "dora: no".to_owned() }));
+        let mut raw = gateway.raw().await;
+        frontend::parse("", "delete from t where id < $1", types, &mut raw.out).unwrap();
+        let put = |value: &str, out: &mut bytes::BytesMut| {
+            out.put_slice(value.as_bytes());
+            Ok(postgres_protocol::IsNull::No)
+        };
+        assert!(frontend::bind("", "", [], [value], put, [], &mut raw.out).is_ok());
+        raw.execute("").sync().send().await;
+        raw.answer().await;
+        let asked = gateway.approvals.questions.lock().unwrap();
+        effects.push(asked.last().unwrap().effect_digest.clone());
+    }
+    assert_eq!(effects[0], effects[3]);
+    assert!(effects[0] != effects[1] && effects[0] != effects[2] && effects[1] != effects[2], "{effects:?}");
 }
