@@ -106,11 +106,14 @@ impl KeyCache {
     /// Checks the signature of a token with the issuer's keys.
     ///
     /// Cancel safe. Waits for at most one fetch of its own and one of another, 5 s each.
-    pub(super) async fn check(&self, token: &Token<'_>) -> Result<(), AuthnReason> {
+    pub(super) async fn check(self: &Arc<Self>, token: &Token<'_>) -> Result<(), AuthnReason> {
         if let Answer::Settled(result) = self.answer(token) {
             return result;
         }
-        let reached = self.refresh(self.freshness.minimum_interval).await;
+        // A task of its own: whoever hangs up meanwhile does not end the fetch that others wait for.
+        let cache = Arc::clone(self);
+        let refreshing = tokio::spawn(async move { cache.refresh(cache.freshness.minimum_interval).await });
+        let reached = refreshing.await.unwrap_or(false);
         match self.answer(token) {
             Answer::Settled(result) => result,
             Answer::NoKey if reached => Err(AuthnReason::UnknownKey),
@@ -135,8 +138,6 @@ impl KeyCache {
             return last.succeeded;
         }
         let began = Instant::now();
-        // Noted before the fetch, so that a cancelled one counts as well.
-        *last_attempt = Some(Attempt { began, succeeded: false });
         let succeeded = self.fetch(began).await;
         *last_attempt = Some(Attempt { began, succeeded });
         succeeded
@@ -162,8 +163,11 @@ impl KeyCache {
 async fn keep_fresh(cache: Weak<KeyCache>, interval: Duration) {
     loop {
         let Some(alive) = cache.upgrade() else { return };
-        // Half the interval: a fetch for an unknown key a moment ago will do.
-        alive.refresh(interval / 2).await;
+        // Keys that were fetched for an unknown one a moment ago will do; an attempt that failed will not.
+        let fresh = alive.current.load().as_ref().is_some_and(|set| set.asked_at.elapsed() < interval / 2);
+        if !fresh {
+            alive.refresh(alive.freshness.minimum_interval.min(interval / 2)).await;
+        }
         drop(alive);
         tokio::time::sleep(interval).await;
     }

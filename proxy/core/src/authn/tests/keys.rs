@@ -173,3 +173,21 @@ async fn a_slow_issuer_delays_new_keys_but_not_known_ones() {
     assert_eq!(waiting.await.unwrap().unwrap_err(), AuthnReason::KeysUnavailable);
     assert!(began.elapsed() < Duration::from_secs(9), "the fetch ends after 5 s");
 }
+
+#[tokio::test]
+async fn whoever_hangs_up_ends_no_fetch_that_others_need() {
+    let key = SigningKey::es256("one");
+    let issuer = Issuer::start(&[&key]).await;
+    issuer.set(Mood::Slow(Duration::from_millis(300)));
+    let rarely = Freshness {
+        refresh_every: Duration::from_hours(1),
+        minimum_interval: Duration::from_mins(1),
+        ..Freshness::default()
+    };
+    let authenticator = issuer.authenticator_with(rarely);
+    let forged = SigningKey::es256("two").sign(&issuer.claims(json!({})));
+    tokio::time::timeout(Duration::from_millis(100), verdict(&authenticator, &forged)).await.unwrap_err();
+    // the fetch that it waited for goes on, and is not tried anew for a minute
+    verdict(&authenticator, &key.sign(&issuer.claims(json!({})))).await.unwrap();
+    assert_eq!(issuer.fetches(), 1);
+}

@@ -96,13 +96,25 @@ impl Directory {
     }
 
     /// Reads a request. `InvalidData`: it is not one, or not yet: an editor may be writing.
+    ///
+    /// One that is not named as its file is none either: whoever may write here could have another file written.
     pub(super) fn read(&self, name: &str) -> io::Result<ApprovalRequest> {
+        let invalid = |why: &str| io::Error::new(ErrorKind::InvalidData, why);
+        // a pipe would be waited for, and a link leads elsewhere
+        if !fs::symlink_metadata(self.file(name))?.is_file() {
+            return Err(invalid("not a file"));
+        }
         let mut text = String::new();
         let length = File::open(self.file(name))?.take(MAX_FILE + 1).read_to_string(&mut text)?;
         if u64::try_from(length).is_ok_and(|length| length > MAX_FILE) {
-            return Err(io::Error::new(ErrorKind::InvalidData, "longer than 1 MiB"));
+            return Err(invalid("longer than 1 MiB"));
         }
-        serde_yaml_ng::from_str(&text).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
+        let request: ApprovalRequest =
+            serde_yaml_ng::from_str(&text).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
+        if request.metadata.name.as_deref() != Some(name) {
+            return Err(invalid("its metadata.name is not the file's name"));
+        }
+        Ok(request)
     }
 
     /// As [`Directory::read`], but parses only what changed since the last call.

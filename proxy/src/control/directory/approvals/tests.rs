@@ -388,3 +388,28 @@ async fn a_crash_between_consuming_and_saying_so_is_made_good() {
     shared.sweep(Timestamp::now()).unwrap();
     assert_eq!(room.conditions(&name), ["Approved", "Consumed"]);
 }
+
+#[tokio::test]
+async fn a_file_that_is_named_otherwise_or_is_none_is_no_request_and_writes_none() {
+    let room = Room::new();
+    let pending = room.ask(&question("d", OnDisconnect::Claimable)).await;
+    let name = pending.name().to_owned();
+    drop(pending);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let victim = elsewhere.path().join("victim.yaml");
+    fs::write(&victim, "precious: data").unwrap();
+    let mut request = room.read(&name);
+    let climb = "../".repeat(20) + elsewhere.path().join("victim").to_str().unwrap();
+    request.metadata.name = Some(climb);
+    request.metadata.uid = Some("7b1c1a4e-94a4-4d3f-9f3b-2f6b0c8f9a11".to_owned());
+    fs::write(room.file("evil"), serde_yaml_ng::to_string(&request).unwrap()).unwrap();
+    let pipe = room.file("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    std::os::unix::fs::symlink(&victim, room.file("link")).unwrap();
+    let expired_at = Timestamp::now() + SignedDuration::from_secs(61);
+    room.approvals.shared.sweep(expired_at).unwrap();
+    assert_eq!(room.conditions(&name), ["Expired"]);
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "precious: data");
+    // and nobody waits for the pipe
+    room.ask(&question("another", OnDisconnect::Withdraw)).await;
+}
