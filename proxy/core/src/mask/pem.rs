@@ -1,11 +1,12 @@
-//! PEM private keys: many lines, with or without an end, also wrapped in base64.
+//! Private keys, PEM and `PuTTY`'s: many lines, with or without an end, also wrapped in base64.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::{alphabet, engine::DecodePaddingMode};
+use memchr::memmem;
 
-/// How far behind `-----BEGIN` the end is looked for, in bytes. What goes on longer and is nothing but key material
-/// is hidden up to its end, however far.
+/// How far behind its header the end of a key is looked for, in bytes. What goes on longer and is nothing but lines of a
+/// key is hidden up to its end, however far.
 pub(super) const REACH: usize = 16 * 1024;
 
 /// Shortest key material worth hiding: less is a mention, not a key.
@@ -14,32 +15,57 @@ const MATERIAL: usize = 32;
 /// Bytes in which the header line must end.
 const HEADER: usize = 130;
 
+/// Lines between the header and the first line of base64, at most.
+const FIELDS: usize = 8;
+
 /// Keyword of a header, in lower case.
 pub(super) const BEGIN: &str = "-----begin";
 /// Keyword of a header wrapped in base64, in lower case.
 pub(super) const WRAPPED: &str = "ls0tls1crudjti";
+/// Keyword of a key of `PuTTY`, in lower case, and its form.
+pub(super) const PUTTY: &str = "putty-user-key-file-";
+const PUTTY_FORM: &[u8] = b"PuTTY-User-Key-File-";
+/// What the last line of a key of `PuTTY` begins with.
+const PUTTY_END: &[u8] = b"Private-MAC:";
 
 /// Finds the private key whose header starts at `start`.
 pub(super) fn key(text: &[u8], start: usize) -> Option<(usize, usize)> {
+    next_key(text, start, &mut 0)
+}
+
+/// The same of one header after the other: no line of a key starts between the last one and `barren`, so that nothing
+/// is looked through for each header again.
+pub(super) fn next_key(text: &[u8], start: usize, barren: &mut usize) -> Option<(usize, usize)> {
     let body = start + header(text.get(start..)?)?;
     let rest = text.get(body..)?;
     let near = rest.get(..REACH).unwrap_or(rest);
+    let from = body.max(*barren);
+    let until = body + near.len();
+    let line = text.get(from..until).and_then(longest);
+    *barren = line.map_or(until.saturating_sub(MATERIAL).max(from), |at| from + at);
+    line?;
     if let Some(end) = footer(near) {
         return has_material(rest.get(..end)?).then_some((start, body + end));
     }
-    let material = material(rest);
-    if material >= REACH {
+    let mut end = material(near).max(lines(near).0);
+    if end >= REACH {
         // longer than any key: hide all of it, up to an end if there is one
-        let end = footer(rest).unwrap_or(rest.len());
-        return Some((start, body + end.max(material)));
+        end = footer(rest).unwrap_or(rest.len());
     }
-    has_material(rest.get(..material)?).then_some((start, body + material))
+    has_material(rest.get(..end)?).then_some((start, body + end))
 }
 
 /// Length of a private key's header at the start of `text`.
 pub(super) fn header(text: &[u8]) -> Option<usize> {
+    if let Some(rest) = text.strip_prefix(PUTTY_FORM) {
+        return (rest.first().is_some_and(u8::is_ascii_digit) && rest.get(1) == Some(&b':'))
+            .then_some(PUTTY_FORM.len() + 2);
+    }
     let line = text.get(..HEADER).unwrap_or(text);
-    let rest = line.get(BEGIN.len()..)?;
+    let (dashes, rest) = line.split_at_checked(BEGIN.len())?;
+    if !dashes.eq_ignore_ascii_case(BEGIN.as_bytes()) {
+        return None;
+    }
     let dashes = rest.windows(5).position(|window| window == b"-----")?;
     let label = rest.get(..dashes)?.to_ascii_uppercase();
     let is_label = label.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b' ' | b'_' | b'-'));
@@ -47,58 +73,131 @@ pub(super) fn header(text: &[u8]) -> Option<usize> {
     (is_label && is_key).then_some(BEGIN.len() + dashes + 5)
 }
 
+/// Where the first header of a private key in `text` starts, and its length.
+pub(super) fn first_header(text: &[u8]) -> Option<(usize, usize)> {
+    let found = |at: usize| text.get(at..).and_then(header).map(|length| (at, length));
+    let pem = dashed(text, b"BEGIN").find_map(found);
+    let putty = memmem::find_iter(text, PUTTY_FORM).find_map(found);
+    [pem, putty].into_iter().flatten().min()
+}
+
+/// Where five dashes and `word`, in any case, stand.
+fn dashed<'t>(text: &'t [u8], word: &'static [u8]) -> impl Iterator<Item = usize> + 't {
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        loop {
+            let at = from + memmem::find(text.get(from..)?, b"-----")?;
+            let more = text.get(at + 5..)?.iter().take_while(|b| **b == b'-').count();
+            from = at + 5 + more;
+            if text.get(from..from + word.len()).is_some_and(|next| next.eq_ignore_ascii_case(word)) {
+                return Some(from - 5);
+            }
+        }
+    })
+}
+
+/// Where the end line in `text` ends, and whether it is there whole.
+fn end_line(text: &[u8]) -> Option<(usize, bool)> {
+    let pem = dashed(text, b"END").next().map(|line| line + 8);
+    let putty = memmem::find(text, PUTTY_END).map(|line| line + PUTTY_END.len());
+    let at = [pem, putty].into_iter().flatten().min()?;
+    let rest = text.get(at..)?;
+    let near = rest.get(..HEADER).unwrap_or(rest);
+    if pem == Some(at) {
+        let dashes = near.windows(5).position(|window| window == b"-----");
+        return Some((at + dashes.map_or(0, |dashes| dashes + 5), dashes.is_some() || rest.len() >= HEADER));
+    }
+    let blank = near.iter().take_while(|b| **b == b' ').count();
+    let mac = near.iter().skip(blank).take_while(|b| b.is_ascii_hexdigit()).count();
+    Some((at + blank + mac, rest.len() > blank + mac))
+}
+
 /// Where the end line in `text` ends.
 pub(super) fn footer(text: &[u8]) -> Option<usize> {
-    let line = text.windows(8).position(|window| window.eq_ignore_ascii_case(b"-----END"))?;
-    let rest = text.get(line + 8..)?;
-    let near = rest.get(..HEADER).unwrap_or(rest);
-    let dashes = near.windows(5).position(|window| window == b"-----");
-    Some(line + 8 + dashes.map_or(0, |at| at + 5))
+    end_line(text).map(|(end, _)| end)
 }
 
 /// Bytes in which an end line must be found whole.
-pub(super) const FOOTER: usize = HEADER + 8;
+pub(super) const FOOTER: usize = HEADER + PUTTY_END.len();
 
 /// Where the end line in `text` ends, once enough of it is there to tell.
 pub(super) fn whole_footer(text: &[u8]) -> Option<usize> {
-    let line = text.windows(8).position(|window| window.eq_ignore_ascii_case(b"-----END"))?;
-    let end = footer(text)?;
-    (end > line + 8 || text.len() >= line + FOOTER).then_some(end)
+    end_line(text).and_then(|(end, is_whole)| is_whole.then_some(end))
 }
 
-/// Whether nothing in `text` is other than key material.
-pub(super) fn is_material(text: &[u8]) -> bool {
-    material(text) == text.len()
+/// Whether what has come behind a header, without an end line so far, looks as if the rest of a key were to come.
+pub(super) fn goes_on(body: &[u8]) -> bool {
+    material(body) == body.len() || lines(body).1
+}
+
+/// Up to where the lines behind a header are those of a key, whatever stands before each of them, as the time does in
+/// logs; and whether nothing tells that it is over.
+fn lines(body: &[u8]) -> (usize, bool) {
+    let mut lines = body.split_inclusive(|b| matches!(b, b'\n' | b'\r'));
+    // what else the header's line says
+    let mut at = lines.next().map_or(0, <[u8]>::len);
+    let (mut end, mut base64, mut short, mut others, mut is_prose) = (0, None, 0, 0, false);
+    for line in lines {
+        at += line.len();
+        let said = line.trim_ascii_end();
+        let is_whole = line.ends_with(b"\n") || line.ends_with(b"\r");
+        // of an empty line what stands before each is left: one word
+        let is_field = is_whole && (said.windows(2).any(|two| two == b": ") || !said.contains(&b' '));
+        if said.is_empty() {
+            continue;
+        }
+        if let Some(start) = longest(said) {
+            (base64, short, end) = (Some(start), 0, at);
+            continue;
+        }
+        match base64 {
+            Some(start) if short < 2 && is_short(said, start) => (short, end) = (short + 1, at),
+            Some(_) if !is_field => return (end, !is_whole),
+            Some(_) | None if others == FIELDS => return (end, false),
+            Some(_) | None => {
+                others += 1;
+                is_prose |= !is_field;
+            }
+        }
+    }
+    (end, base64.is_some() || !is_prose)
+}
+
+/// Whether base64 starts at `start` of a line and fills the rest, as in the last line of a key.
+fn is_short(line: &[u8], start: usize) -> bool {
+    line.get(start..).is_some_and(|last| !last.is_empty() && last.iter().all(|b| is_standard(*b)))
+}
+
+/// Where base64 as long as a key's lines starts in `line`.
+fn longest(line: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    for piece in line.split(|b| !is_standard(*b)) {
+        if piece.len() >= MATERIAL {
+            return Some(at);
+        }
+        at += piece.len() + 1;
+    }
+    None
 }
 
 /// Length of what can be key material, its headers, and line ends written in any way.
 fn material(text: &[u8]) -> usize {
     text.iter()
         .position(|b| {
-            !(b.is_ascii_alphanumeric()
-                || matches!(
-                    b,
-                    b'+' | b'/'
-                        | b'='
-                        | b'\\'
-                        | b'\n'
-                        | b'\r'
-                        | b' '
-                        | b'\t'
-                        | b':'
-                        | b','
-                        | b'-'
-                        | b'"'
-                        | b'\''
-                ))
+            !(is_standard(*b)
+                || matches!(b, b'\\' | b'\n' | b'\r' | b' ' | b'\t' | b':' | b',' | b'-' | b'"' | b'\''))
         })
         .unwrap_or(text.len())
 }
 
+/// Standard base64.
+fn is_standard(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=')
+}
+
 /// Whether there is one unbroken piece of base64 long enough.
 fn has_material(text: &[u8]) -> bool {
-    text.split(|b| !(b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=')))
-        .any(|piece| piece.len() >= MATERIAL)
+    longest(text).is_some()
 }
 
 /// Finds the base64 of a private key that starts at `start`.

@@ -13,6 +13,9 @@ const LINE_LIMIT: usize = 64 * 1024;
 /// What is remembered of a long line's released part, in bytes.
 const CONTEXT: usize = 512;
 
+/// Name of what is hidden because it is longer than a line may be.
+pub(super) const LONG: &str = "long-secret";
+
 /// Bytes behind `-----BEGIN` after which a key without end is decided upon.
 const KEY_LIMIT: usize = pem::REACH + 256;
 
@@ -34,6 +37,10 @@ pub struct StreamMasker {
     held: Vec<u8>,
     /// How many bytes of `held` are released.
     released: usize,
+    /// Where in `held` a private key starts whose end has not come.
+    key: Option<usize>,
+    /// Up to where in `held` keys have been looked for.
+    looked: usize,
     state: State,
     /// What ends a line.
     ends: &'static [u8],
@@ -51,6 +58,8 @@ impl StreamMasker {
             counts: MaskCounts::default(),
             held: Vec::new(),
             released: 0,
+            key: None,
+            looked: 0,
             state: State::Lines,
             ends: b"\n",
         }
@@ -89,11 +98,10 @@ impl StreamMasker {
         self.held.len() > self.released
     }
 
-    /// Nothing has come for a while: releases a line that has not ended, a prompt most likely. What may be a private
-    /// key, or belongs to something hidden, stays. A finding that is cut at this moment is not found.
+    /// Nothing has come for a while: releases a line that has not ended, a prompt most likely. What looks like
+    /// the beginning of a private key, or belongs to something hidden, stays. A finding that is cut at this moment is not found.
     pub fn quiet(&mut self, out: &mut Vec<u8>) {
-        let held = self.held.get(self.released..).unwrap_or_default();
-        if self.state == State::Lines && !held.is_empty() && open_key(held).is_none() {
+        if self.state == State::Lines && self.holds() && !self.waits_for_key() {
             self.release(self.held.len(), out);
             self.forget();
         }
@@ -104,8 +112,7 @@ impl StreamMasker {
         if self.state == State::Lines {
             self.release(self.held.len(), out);
         }
-        self.held.clear();
-        self.released = 0;
+        self.forget();
         self.state = State::Lines;
     }
 
@@ -115,7 +122,7 @@ impl StreamMasker {
             State::Lines if end.is_some() => self.line(out),
             State::Lines if self.held.len() - self.released >= LINE_LIMIT => self.part(out),
             State::Lines => {}
-            State::Key => self.key(),
+            State::Key => self.hidden_key(),
             State::Line => {
                 if let Some(end) = end {
                     out.push(end);
@@ -129,25 +136,82 @@ impl StreamMasker {
     fn forget(&mut self) {
         self.held.clear();
         self.released = 0;
+        self.key = None;
+        self.looked = 0;
     }
 
     /// A line has ended.
     fn line(&mut self, out: &mut Vec<u8>) {
-        let Some(begin) = open_key(self.held.get(self.released..).unwrap_or_default()) else {
-            self.release(self.held.len(), out);
-            self.forget();
-            return;
-        };
-        let begin = self.released + begin;
-        if self.held.len() - begin < KEY_LIMIT && self.held.len() - self.released < LINE_LIMIT {
-            return;
+        self.look();
+        while let Some(begin) = self.key {
+            if self.held.len() - begin < KEY_LIMIT {
+                if self.held.len() - self.released >= LINE_LIMIT {
+                    self.part(out);
+                }
+                return;
+            }
+            // its end is too far: it is no key, or longer than any
+            let found = pem::key(&self.held, begin).map_or(begin + 1, |(_, end)| end);
+            if found == self.held.len() {
+                self.release(found, out);
+                self.forget();
+                self.state = State::Key;
+                return;
+            }
+            (self.key, self.looked) = (None, found);
+            self.look();
+            if let Some(next) = self.key {
+                self.release_before(next, out);
+            }
         }
-        let hides_on = pem::key(&self.held, begin).is_some_and(|(_, end)| end == self.held.len());
         self.release(self.held.len(), out);
         self.forget();
-        if hides_on {
-            self.state = State::Key;
+    }
+
+    /// Looks for private keys, and for their ends, in what has come. Whatever stands between, a key is one: each line may
+    /// have the time before it.
+    fn look(&mut self) {
+        loop {
+            let from = self.looked.max(self.released);
+            let rest = self.held.get(from..).unwrap_or_default();
+            let passed = if self.key.is_some() {
+                let Some(end) = pem::footer(rest) else { break };
+                self.key = None;
+                end
+            } else {
+                let Some((at, length)) = pem::first_header(rest) else { break };
+                self.key = Some(from + at);
+                at + length
+            };
+            self.looked = from + passed;
         }
+        self.looked = self.held.len();
+    }
+
+    /// Whether the held bytes may be the beginning of a private key, with what there is of the last line.
+    fn waits_for_key(&self) -> bool {
+        let begin = self.key.or_else(|| {
+            let rest = self.held.get(self.looked.max(self.released)..)?;
+            pem::first_header(rest).map(|(at, _)| self.looked.max(self.released) + at)
+        });
+        let Some(rest) = begin.and_then(|begin| self.held.get(begin..)) else { return false };
+        let body = pem::header(rest).and_then(|header| rest.get(header..)).unwrap_or_default();
+        pem::footer(body).is_none() && pem::goes_on(body)
+    }
+
+    /// Releases the lines before the one that `at` is in.
+    fn release_before(&mut self, at: usize, out: &mut Vec<u8>) {
+        let before = self.held.get(..at).unwrap_or_default();
+        let Some(cut) = before.iter().rposition(|b| self.ends.contains(b)).map(|end| end + 1) else { return };
+        if cut <= self.released {
+            return;
+        }
+        let rest = self.held.split_off(cut);
+        self.release(cut, out);
+        self.held = rest;
+        self.released = 0;
+        self.key = Some(at - cut);
+        self.looked = self.held.len();
     }
 
     /// A line is too long to wait for its end.
@@ -160,8 +224,8 @@ impl StreamMasker {
         }
         if cut <= self.released {
             // a finding of that length is not worth telling from its neighbours
-            out.extend_from_slice(&kinds::redacted("long-secret"));
-            self.counts.add("long-secret");
+            out.extend_from_slice(&kinds::redacted(LONG));
+            self.counts.add(LONG);
             self.forget();
             self.state = State::Line;
             return;
@@ -170,6 +234,8 @@ impl StreamMasker {
         let keep = cut.saturating_sub(CONTEXT);
         self.held.drain(..keep);
         self.released = cut - keep;
+        self.key = self.key.and_then(|key| key.checked_sub(keep));
+        self.looked = self.looked.saturating_sub(keep);
     }
 
     /// Masks and releases what is held up to `until`, which no finding crosses.
@@ -196,7 +262,7 @@ impl StreamMasker {
     }
 
     /// Drops what is hidden, up to and with the end line of the key.
-    fn key(&mut self) {
+    fn hidden_key(&mut self) {
         if let Some(end) = pem::whole_footer(&self.held) {
             self.held.drain(..end);
             self.released = 0;
@@ -206,24 +272,4 @@ impl StreamMasker {
             self.held.drain(..keep);
         }
     }
-}
-
-/// Where a private key starts that has no end yet and may go on.
-fn open_key(text: &[u8]) -> Option<usize> {
-    let mut from = 0;
-    while let Some(at) = text
-        .get(from..)?
-        .windows(pem::BEGIN.len())
-        .position(|window| window.eq_ignore_ascii_case(pem::BEGIN.as_bytes()))
-    {
-        let begin = from + at;
-        let rest = text.get(begin..)?;
-        if let Some(header) = pem::header(rest)
-            && rest.get(header..).is_some_and(|body| pem::footer(body).is_none() && pem::is_material(body))
-        {
-            return Some(begin);
-        }
-        from = begin + 1;
-    }
-    None
 }

@@ -40,8 +40,42 @@ fn enter_ends_a_line_that_is_typed_and_none_of_a_key_that_is_pasted() {
     }
 }
 
+/// A key of PGP as `GnuPG` exports it.
+fn pgp() -> String {
+    let body = "lQOYBGf3Q3sBCADQ0zY3Yl9sKq1Jx0nC4y7mVv8aZr2TtU5bWc6XeDhGfIjKkLlM\n".repeat(3);
+    format!(
+        "-----BEGIN PGP PRIVATE KEY BLOCK-----\nVersion: GnuPG v2.0.22 (GNU/Linux)\n\n{body}kf8=\n=ESFR\n\
+         -----END PGP PRIVATE KEY BLOCK-----\n"
+    )
+}
+
+/// A key of `PuTTY`.
+fn putty() -> String {
+    let body = "AAAAC3NzaC1lZDI1NTE5AAAAIHk4Zr2TtU5bWc6XeDhGfIjKkLlMnN0pPq1Jx0nC\n";
+    format!(
+        "PuTTY-User-Key-File-3: ssh-ed25519\nEncryption: none\nComment: deploy_key (old)\nPublic-Lines: 2\n{body}4y7m\n\
+         Private-Lines: 1\n{body}Private-MAC: 5e3cb8bd1d4c1c9e2bb4bd0e30ef1e24d5fbb8a1c2e9d2b30a4c0c8e7d6f5a4b\n"
+    )
+}
+
+/// Each line with `before` before it.
+fn prefixed(before: &str, lines: &str) -> String {
+    lines.split_inclusive('\n').flat_map(|line| [before, line]).collect()
+}
+
+const TIME: &str = "2026-11-30T12:00:00.123Z ";
+
 fn inputs() -> Vec<String> {
+    let cut = |key: String| key.split_at(key.len() - 40).0.to_owned();
     vec![
+        format!("a\n{}b\n", pgp()),
+        format!("a\n{}b\n", putty()),
+        format!("a\n{}b\n", prefixed(TIME, &key(3))),
+        format!("a\n{}b\n", prefixed("| ", &key(3))),
+        format!("a\n{}b\n", prefixed(TIME, &pgp())),
+        cut(prefixed(TIME, &pgp())),
+        cut(prefixed("| ", &key(3))),
+        format!("grep '-----BEGIN RSA PRIVATE KEY-----' *.pem {{\n{}ann@example.com\n", key(2)),
         "1\tann@example.com\t4111 1111 1111 1111\n2\tbob@example.org\t\\N\n".into(),
         "token=eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n\nend".into(),
         format!("before\n{}after 10.1.2.3\n", key(3)),
@@ -126,5 +160,72 @@ proptest! {
             from = cut;
         }
         prop_assert_eq!(masked(&masker, &pieces), masked(&masker, &[input.as_bytes()]));
+    }
+}
+
+#[test]
+fn nothing_of_a_key_is_released_before_its_end() {
+    let masker = everything();
+    for key in [pgp(), putty(), prefixed(TIME, &key(3)), prefixed("| ", &key(3)), prefixed(TIME, &pgp())] {
+        for cut in key.match_indices('\n').map(|(at, _)| at + 1) {
+            let (mut stream, mut out) = (StreamMasker::new(masker.clone()), Vec::new());
+            stream.push(&key.as_bytes()[..cut], &mut out);
+            stream.quiet(&mut out);
+            stream.push(&key.as_bytes()[cut..], &mut out);
+            stream.finish(&mut out);
+            let out = String::from_utf8(out).expect("UTF-8");
+            assert!(
+                !out.contains("MIIEvQ") && !out.contains("lQOYBG") && !out.contains("AAAAC3"),
+                "{cut}: {out}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_mention_of_a_key_holds_back_only_what_comes_at_once() {
+    let masker = everything();
+    let (mut stream, mut out) = (StreamMasker::new(masker.clone()), Vec::new());
+    let said = "$ grep -r '-----BEGIN RSA PRIVATE KEY-----' .\nno match (exit 1).\n$ ";
+    stream.push(said.as_bytes(), &mut out);
+    stream.quiet(&mut out);
+    assert_eq!(String::from_utf8_lossy(&out), said);
+    let prose = format!("{said}{}", "it goes on, line by line (and so on).\n".repeat(1_000));
+    out.clear();
+    stream.push(prose.as_bytes(), &mut out);
+    assert!(out.len() > prose.len() - 100, "{} of {}", out.len(), prose.len());
+}
+
+#[test]
+fn a_key_that_begins_where_a_mention_is_given_up_is_hidden() {
+    let masker = everything();
+    let line = "it goes on, line by line (and so on).\n";
+    for lines in 425..450 {
+        let input = format!("-----BEGIN RSA PRIVATE KEY-----.\n{}{}end.\n", line.repeat(lines), key(20));
+        let whole = String::from_utf8(masked(&masker, &[input.as_bytes()])).expect("UTF-8");
+        assert!(
+            !whole.contains("MIIEvQ") && whole.ends_with("[MASKED:private-key]\nend.\n"),
+            "{lines}: {whole}"
+        );
+        let pieces: Vec<&[u8]> = input.as_bytes().chunks(100).collect();
+        assert_eq!(String::from_utf8(masked(&masker, &pieces)).expect("UTF-8"), whole);
+        assert_eq!(text(&masker, &input), whole);
+    }
+}
+
+#[test]
+fn a_key_behind_a_long_line_is_hidden() {
+    let masker = everything();
+    let input = format!(
+        "{}-----BEGIN RSA PRIVATE KEY-----\n{}",
+        "word ".repeat(12_000),
+        key(100).trim_start_matches("-----BEGIN PRIVATE KEY-----\n")
+    );
+    for size in [1000, 65_536, input.len()] {
+        let pieces: Vec<&[u8]> = input.as_bytes().chunks(size).collect();
+        assert!(
+            !String::from_utf8_lossy(&masked(&masker, &pieces)).contains("MIIEvQ"),
+            "in pieces of {size}"
+        );
     }
 }
