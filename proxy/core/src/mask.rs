@@ -17,6 +17,7 @@ mod personal;
 mod rules;
 mod secrets;
 mod stream;
+mod tails;
 
 #[cfg(test)]
 mod tests;

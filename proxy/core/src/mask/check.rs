@@ -6,13 +6,20 @@ use super::rules::{Check, Rule};
 /// Whether `secret`, found by `rule` behind the name `context`, is worth hiding; of connection strings `context` is what
 /// stands around.
 pub(super) fn passes(rule: &Rule, secret: &[u8], context: &[u8]) -> bool {
-    if rule.entropy > 0.0 && entropy(secret) <= rule.entropy {
-        return false;
+    // a token that goes on far is cheaper to read than to measure
+    if matches!(rule.check, Check::Jwt | Check::WrappedJwt) {
+        let glance = secret.get(..ENTROPY).unwrap_or(secret);
+        return holds(rule, secret, context) && entropy(glance) > rule.entropy;
     }
+    (rule.entropy <= 0.0 || entropy(secret) > rule.entropy) && holds(rule, secret, context)
+}
+
+/// Whether the rule's check holds.
+fn holds(rule: &Rule, secret: &[u8], context: &[u8]) -> bool {
     match rule.check {
         Check::None => !is_repeated(secret) && !PUBLISHED.iter().any(|end| secret.ends_with(end)),
         Check::Jwt => is_jwt(secret) || is_like_jwt(secret),
-        Check::WrappedJwt => decoded(secret).is_some_and(|inner| {
+        Check::WrappedJwt => decoded(secret.get(..GLANCE).unwrap_or(secret)).is_some_and(|inner| {
             let header = inner.split(|b| *b == b'.').next().unwrap_or_default();
             decoded(header).is_some_and(|json| json.starts_with(b"{\""))
         }),
@@ -23,7 +30,9 @@ pub(super) fn passes(rule: &Rule, secret: &[u8], context: &[u8]) -> bool {
         Check::Quoted => {
             !is_reference(unquoted(secret)) && is_password(unquoted(secret)) && !is_harmless(secret, context)
         }
+        Check::Chosen => !is_reference(secret) && is_password(secret) && !is_harmless(secret, context),
         Check::Generic => !is_reference(secret) && is_generic(secret, context),
+        Check::Long => is_long(secret) && !says(context, HARMLESS),
     }
 }
 
@@ -46,9 +55,19 @@ pub(super) fn entropy(bytes: &[u8]) -> f32 {
         .sum()
 }
 
+/// So many bytes of a token tell how it is mixed.
+const ENTROPY: usize = 256;
+
+/// So many bytes of a token tell most of what is none.
+const GLANCE: usize = 96;
+
 /// The header is JSON and names an algorithm or an encryption (RFC 7515, 7516).
 fn is_jwt(token: &[u8]) -> bool {
-    let header = token.split(|b| *b == b'.').next().unwrap_or_default();
+    let glance = token.get(..GLANCE).unwrap_or_default();
+    if !glance.is_empty() && !glance.contains(&b'.') && !is_begun_json(glance) {
+        return false;
+    }
+    let header = token.get(..memchr::memchr(b'.', token).unwrap_or(token.len())).unwrap_or_default();
     let Some(json) = decoded(header) else { return false };
     match serde_json::from_slice::<serde_json::Value>(&json) {
         Ok(serde_json::Value::Object(fields)) => fields.contains_key("alg") || fields.contains_key("enc"),
@@ -56,12 +75,23 @@ fn is_jwt(token: &[u8]) -> bool {
     }
 }
 
+/// Whether base64 of JSON may begin like this.
+fn is_begun_json(base64: &[u8]) -> bool {
+    decoded(base64).is_some_and(|json| {
+        serde_json::from_slice::<serde_json::Value>(&json).is_err_and(|error| error.is_eof())
+    })
+}
+
 /// Two parts that start like JSON in base64: rather hidden than decoded with care.
 fn is_like_jwt(token: &[u8]) -> bool {
-    let mut parts = token.split(|b| *b == b'.');
-    [parts.next(), parts.next()]
-        .iter()
-        .all(|part| part.is_some_and(|p| p.starts_with(b"ey") && p.len() >= 19))
+    const SHORTEST: usize = 19;
+    let Some(header) = memchr::memchr(b'.', token) else { return false };
+    let payload = token.get(header + 1..header + 1 + SHORTEST).unwrap_or_default();
+    header >= SHORTEST
+        && token.starts_with(b"ey")
+        && payload.starts_with(b"ey")
+        && payload.len() == SHORTEST
+        && !payload.contains(&b'.')
 }
 
 /// Last characters of Google keys that its own documentation and samples publish.
@@ -202,8 +232,19 @@ fn is_generic(secret: &[u8], context: &[u8]) -> bool {
 
 /// Whether the name before the secret only sounds like one, or the secret says of itself that it is none.
 fn is_harmless(secret: &[u8], name: &[u8]) -> bool {
-    let says = |text: &[u8], words: &[&[u8]]| {
-        words.iter().any(|word| text.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word)))
-    };
     says(name, HARMLESS) || says(secret, HARMLESS_VALUES)
+}
+
+/// Whether one of `words` stands in `text`.
+fn says(text: &[u8], words: &[&[u8]]) -> bool {
+    words.iter().any(|word| text.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word)))
+}
+
+/// So long that it is neither a word nor a name, and not a path or an address.
+fn is_long(secret: &[u8]) -> bool {
+    let is_path = secret.starts_with(b"/") || secret.starts_with(b".") || secret.starts_with(b"http");
+    secret.iter().any(u8::is_ascii_digit)
+        && secret.iter().any(u8::is_ascii_alphabetic)
+        && !is_path
+        && !is_identifier(secret)
 }

@@ -1,7 +1,7 @@
 //! All detectors of one list of choices, compiled together and shared.
 
 use super::finding::{Edges, Finding, Sink, merged};
-use super::kinds::within_mask;
+use super::kinds::Names;
 use super::patterns::Patterns;
 use super::personal::Personal;
 use super::secrets::Secrets;
@@ -18,6 +18,8 @@ pub(super) struct Engine {
     secrets: Secrets,
     personal: Personal,
     patterns: Patterns,
+    /// Names of the masks that these detectors leave, and of others.
+    names: Names,
 }
 
 impl Engine {
@@ -30,7 +32,9 @@ impl Engine {
         for (detector, mask) in &detectors {
             personal.select(*detector, mask);
         }
-        Self { secrets: Secrets::new(&detectors), personal, patterns: Patterns::new(choices) }
+        let patterns = Patterns::new(choices);
+        let names = Names::new(patterns.names());
+        Self { secrets: Secrets::new(&detectors), personal, patterns, names }
     }
 
     pub(super) fn is_on(&self) -> bool {
@@ -51,7 +55,7 @@ impl Engine {
             return Vec::new();
         }
         let mut found = merged(sink.findings);
-        found.retain(|finding| !within_mask(text, finding.start, finding.end));
+        found.retain(|finding| !self.names.hide(text, finding.start, finding.end));
         found
     }
 
@@ -63,7 +67,7 @@ impl Engine {
     }
 
     fn scan<'a>(&'a self, text: &[u8], edges: Edges, sink: &mut Sink<'a>) {
-        self.secrets.scan(text, edges, sink);
+        self.secrets.scan(text, edges, &self.names, sink);
         if self.personal.is_on() && !sink.is_done() {
             self.personal.scan(text, edges, sink);
         }

@@ -1,5 +1,6 @@
 //! The kinds of mask: what stands where a value stood.
 
+use super::{rules, secrets, stream};
 use hmac::{Hmac, KeyInit, Mac};
 use proxy_policy::{Mask, MaskType};
 use sha2::Sha256;
@@ -121,37 +122,75 @@ fn base32(digest: &[u8; 32]) -> String {
 /// Longest that a mask can be, in bytes.
 const LONGEST: usize = 96;
 
-/// Whether the bytes from `start` to `end` are what a mask left, or part of it: they are not hidden a second time.
-pub(super) fn within_mask(text: &[u8], start: usize, end: usize) -> bool {
-    if end.saturating_sub(start) > LONGEST {
-        return false;
-    }
-    (start.saturating_sub(LONGEST)..=start).any(|at| {
-        let rest = text.get(at..).unwrap_or_default();
-        matches!(rest.first(), Some(b'[' | b'h' | b't'))
-            && mask_length(rest).is_some_and(|length| at + length >= end)
-    })
-}
+/// Names of masks that other rooms write beside those of detectors.
+const OTHERS: &[&str] = &[
+    secrets::KEY,
+    stream::LONG,
+    "argument",
+    "begun-secret",
+    "credit-card",
+    "email",
+    "iban",
+    "ip-address",
+    "notification",
+    "password",
+    "phone",
+    "secret",
+    "setting",
+    "us-ssn",
+];
 
-/// Length of what a mask left at the start of `text`.
-fn mask_length(text: &[u8]) -> Option<usize> {
-    if let Some(rest) = text.strip_prefix(b"[MASKED:") {
-        let name = rest.iter().take_while(|b| is_name(**b)).count();
-        return ((1..=63).contains(&name) && rest.get(name) == Some(&b']')).then_some(8 + name + 1);
+/// Names that masks have: what calls itself a mask by another name may hold a secret in it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Names(Vec<String>);
+
+impl Names {
+    /// Those of every detector, and of patterns of the author's own.
+    pub(super) fn new(own: impl Iterator<Item = String>) -> Self {
+        let known = rules::all().iter().map(|rule| rule.name).chain(OTHERS.iter().copied());
+        let mut names: Vec<String> = known.map(ToOwned::to_owned).chain(own).collect();
+        names.sort_unstable();
+        names.dedup();
+        Self(names)
     }
-    if let Some(hex) = text.strip_prefix(b"hash_") {
-        let is_hash = hex.get(..16)?.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        return is_hash.then_some(21);
+
+    fn has(&self, name: &[u8]) -> bool {
+        self.0.binary_search_by(|known| known.as_bytes().cmp(name)).is_ok()
     }
-    let rest = text.strip_prefix(b"tok_")?;
-    let name = rest.iter().take(LONGEST).take_while(|b| is_name(**b)).count();
-    // the first place where an underscore and sixteen characters of base32 stand
-    (1..=name.min(63)).find_map(|at| {
-        let tail = rest.get(at + 1..at + 17)?;
-        let is_token =
-            rest.get(at) == Some(&b'_') && tail.iter().all(|b| matches!(b, b'A'..=b'Z' | b'2'..=b'7'));
-        is_token.then_some(4 + at + 17)
-    })
+
+    /// Whether the bytes from `start` to `end` are what a mask left, or part of it: they are not hidden a second time.
+    pub(super) fn hide(&self, text: &[u8], start: usize, end: usize) -> bool {
+        if end.saturating_sub(start) > LONGEST {
+            return false;
+        }
+        (start.saturating_sub(LONGEST)..=start).any(|at| {
+            let rest = text.get(at..).unwrap_or_default();
+            matches!(rest.first(), Some(b'[' | b'h' | b't'))
+                && self.length(rest).is_some_and(|length| at + length >= end)
+        })
+    }
+
+    /// Length of what a mask left at the start of `text`.
+    fn length(&self, text: &[u8]) -> Option<usize> {
+        if let Some(rest) = text.strip_prefix(b"[MASKED:") {
+            let name = rest.iter().take(LONGEST).take_while(|b| is_name(**b)).count();
+            return (rest.get(name) == Some(&b']') && self.has(rest.get(..name)?)).then_some(8 + name + 1);
+        }
+        if let Some(hex) = text.strip_prefix(b"hash_") {
+            let is_hash = hex.get(..16)?.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+            return is_hash.then_some(21);
+        }
+        let rest = text.strip_prefix(b"tok_")?;
+        let name = rest.iter().take(LONGEST).take_while(|b| is_name(**b)).count();
+        // the first place where an underscore and sixteen characters of base32 stand
+        (1..=name.min(63)).find_map(|at| {
+            let tail = rest.get(at + 1..at + 17)?;
+            let is_token = rest.get(at) == Some(&b'_')
+                && tail.iter().all(|b| matches!(b, b'A'..=b'Z' | b'2'..=b'7'))
+                && self.has(rest.get(..at)?);
+            is_token.then_some(4 + at + 17)
+        })
+    }
 }
 
 fn is_name(byte: u8) -> bool {

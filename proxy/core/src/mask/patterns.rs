@@ -43,6 +43,11 @@ impl Patterns {
         )
     }
 
+    /// Names of their masks.
+    pub(super) fn names(&self) -> impl Iterator<Item = String> {
+        self.0.iter().map(|pattern| pattern.name.clone())
+    }
+
     pub(super) fn is_on(&self) -> bool {
         !self.0.is_empty()
     }

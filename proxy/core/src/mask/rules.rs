@@ -7,6 +7,7 @@ mod generic;
 mod named;
 mod tokens;
 
+use super::tails::Tail;
 use proxy_policy::Detector;
 use regex_automata::{meta, util::syntax};
 use std::sync::OnceLock;
@@ -39,6 +40,8 @@ enum Shape {
     Whole(&'static str),
     /// The secret, with [`AFTER`] behind it.
     Ended(&'static str),
+    /// A name in any case, [`BETWEEN`], what the secret begins with.
+    Begun { names: &'static str, value: &'static str },
     /// A name, [`BETWEEN`], the secret, [`AFTER`]; `fold` ignores case in the secret too.
     Assigned { names: &'static str, value: &'static str, fold: bool },
 }
@@ -56,6 +59,10 @@ pub(super) enum Check {
     Generic,
     /// There is a digit in it.
     Mixed,
+    /// Chosen by a person: a word with a digit or a mark in it.
+    Chosen,
+    /// Longer than any word: see `check`.
+    Long,
     /// A password worth hiding: not empty, not a reference.
     Password,
     /// User and password joined by a colon, the latter worth hiding.
@@ -82,6 +89,8 @@ pub(super) struct Rule {
     /// What stands, in this very form, in the so many bytes behind the start of the keyword: looked for first, where
     /// the keyword is common and the expression slow.
     pub(super) behind: Option<(&'static [u8], u16)>,
+    /// The secret goes on behind what the expression matches of it.
+    pub(super) tail: Option<Tail>,
     /// What to check.
     pub(super) check: Check,
     /// The detector it belongs to beside `Secrets`.
@@ -97,6 +106,7 @@ impl Rule {
             entropy,
             start: Start::Keyword,
             behind: None,
+            tail: None,
             check: Check::None,
             detector: None,
             shape: Shape::Whole(""),
@@ -108,6 +118,7 @@ impl Rule {
         match self.shape {
             Shape::Whole(expression) => expression.to_owned(),
             Shape::Ended(value) => format!("({value}){AFTER}"),
+            Shape::Begun { names, value } => format!("(?i)(?:{names}){BETWEEN}({value})"),
             Shape::Assigned { names, value, fold: true } => {
                 format!("(?i)(?:{names}){BETWEEN}({value}){AFTER}")
             }
@@ -198,7 +209,9 @@ pub(super) fn all() -> &'static [Rule] {
 pub(super) fn keywords(rule: &Rule) -> Vec<&'static str> {
     match rule.shape {
         Shape::Assigned { names, .. } if rule.keywords.is_empty() => vec![names],
-        Shape::Assigned { .. } | Shape::Ended(_) | Shape::Whole(_) => rule.keywords.to_vec(),
+        Shape::Assigned { .. } | Shape::Begun { .. } | Shape::Ended(_) | Shape::Whole(_) => {
+            rule.keywords.to_vec()
+        }
     }
 }
 

@@ -2,8 +2,9 @@
 
 use super::finding::{Edges, Finding, Sink, is_word};
 use super::keywords::Keywords;
-use super::kinds::within_mask;
+use super::kinds::Names;
 use super::rules::{self, Check, Rule, Start};
+use super::tails::Seen;
 use super::{check, pem};
 use memchr::memmem;
 use proxy_policy::{Detector, Mask};
@@ -13,13 +14,16 @@ use std::ops::{ControlFlow, Range};
 /// How far behind its keyword a match may reach, in bytes: longer than any token, shorter than a document.
 pub(super) const REACH: usize = 16 * 1024;
 
+/// Longest match of a rule that looks far behind its keyword, in bytes.
+const NEAR: usize = 128;
+
 /// Longest identifier that is read back from a keyword in it, in bytes.
 const IDENTIFIER: usize = 64;
 /// How far around a connection string's password its other parts are looked for: they stand in any order.
 const CONNECTION: usize = 256;
 
 /// Name of private keys.
-const KEY: &str = "private-key";
+pub(super) const KEY: &str = "private-key";
 
 /// A rule that is on.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +71,7 @@ impl Secrets {
         }
         if let Some(mask) = mask_of(Some(Detector::PrivateKey)) {
             add(pem::BEGIN, Active::Key, mask);
+            add(pem::PUTTY, Active::Key, mask);
             add(pem::WRAPPED, Active::WrappedKey, mask);
         }
         Self { keywords: Keywords::new(&keywords), by_keyword }
@@ -78,20 +83,21 @@ impl Secrets {
     }
 
     /// Finds everything that is on.
-    pub(super) fn scan<'a>(&'a self, text: &[u8], edges: Edges, sink: &mut Sink<'a>) {
+    pub(super) fn scan<'a>(&'a self, text: &[u8], edges: Edges, names: &Names, sink: &mut Sink<'a>) {
         let Some(keywords) = &self.keywords else { return };
         // keys are long: what stands inside one is not looked at again
-        let mut key_end = 0;
+        let (mut key_end, mut barren) = (0, 0);
+        let mut seen = Seen::default();
         keywords.each(text, |hit| {
             for (active, mask) in self.by_keyword.get(hit.keyword).map_or(&[][..], Vec::as_slice) {
                 let found = match active {
-                    Active::Rule(id) => find(*id, text, hit.start, edges),
+                    Active::Rule(id) => find(*id, text, hit.start, edges, &mut seen),
                     Active::Key | Active::WrappedKey if hit.start < key_end => None,
-                    Active::Key => pem::key(text, hit.start).map(|(s, e)| (s, e, KEY)),
+                    Active::Key => pem::next_key(text, hit.start, &mut barren).map(|(s, e)| (s, e, KEY)),
                     Active::WrappedKey => pem::wrapped(text, hit.start).map(|(s, e)| (s, e, KEY)),
                 };
                 if let Some((start, end, name)) = found
-                    && !within_mask(text, hit.start, hit.end)
+                    && !names.hide(text, hit.start, hit.end)
                 {
                     key_end = if name == KEY { end } else { key_end };
                     sink.push(Finding { start, end, name, mask });
@@ -103,31 +109,60 @@ impl Secrets {
 }
 
 /// The secret that rule `id` finds at the keyword at `hit`.
-fn find(id: usize, text: &[u8], hit: usize, edges: Edges) -> Option<(usize, usize, &'static str)> {
+fn find(
+    id: usize,
+    text: &[u8],
+    hit: usize,
+    edges: Edges,
+    seen: &mut Seen,
+) -> Option<(usize, usize, &'static str)> {
     let rule = rules::all().get(id)?;
     if let Some((literal, within)) = rule.behind
         && memmem::find(piece(text, hit..hit.saturating_add(usize::from(within))), literal).is_none()
     {
         return None;
     }
+    if rule.start == Start::Word && !edges.open_before(text, hit) {
+        return None;
+    }
+    let (start, captures) = matching(id, rule, text, hit, seen)?;
+    let mut span = secret(&captures)?;
+    if let Some(tail) = rule.tail {
+        span.end = seen.end(tail, text, span.start)?;
+    }
+    let context = context(rule, text, start, span);
+    let is_worth = edges == Edges::Framed || check::passes(rule, piece(text, span.range()), context);
+    if let Some(tail) = rule.tail
+        && (is_worth || tail.is_judged_once())
+    {
+        seen.judge(tail, span.end);
+    }
+    is_worth.then_some((span.start, span.end, rule.name))
+}
+
+/// What the expression of a rule matches for the keyword at `hit`, and where.
+fn matching(id: usize, rule: &Rule, text: &[u8], hit: usize, seen: &mut Seen) -> Option<(usize, Captures)> {
     let reach = text.len().min(hit.saturating_add(REACH));
     let before = |bytes: u16| hit.saturating_sub(usize::from(bytes));
-    let (starts, anchored) = match rule.start {
-        Start::Word if !edges.open_before(text, hit) => return None,
-        Start::Word | Start::Keyword => (hit..=hit, Anchored::Yes),
-        // one by one: a search that may begin anywhere goes on to the end of its reach at every keyword
-        Start::Around(bytes) => (before(bytes)..=hit, Anchored::Yes),
-        Start::Near(bytes) => (before(bytes)..=before(bytes), Anchored::No),
-    };
     let regex = rules::compiled(id)?;
-    let input = |start: usize| Input::new(text).span(start..reach).anchored(anchored);
-    let start = starts.into_iter().find(|start| regex.search_half(&input(*start)).is_some())?;
+    let input = |start: usize, anchored| Input::new(text).span(start..reach).anchored(anchored);
+    let begins = |start: &usize| regex.search_half(&input(*start, Anchored::Yes)).is_some();
+    let start = match rule.start {
+        Start::Word | Start::Keyword => Some(hit).filter(begins)?,
+        // one by one: a search that may begin anywhere goes on to the end of its reach at every keyword
+        Start::Around(bytes) => (before(bytes)..=hit).find(begins)?,
+        Start::Near(bytes) => {
+            // nor need it be looked for again where a search for the keyword before has passed
+            let from = before(bytes).max(seen.near);
+            let found = regex.search(&input(from, Anchored::No));
+            seen.near =
+                found.as_ref().map_or(reach.saturating_sub(NEAR), regex_automata::Match::start).max(from);
+            found?.start()
+        }
+    };
     let mut captures = regex.create_captures();
-    regex.search_captures(&input(start), &mut captures);
-    let span = secret(&captures)?;
-    let matched = captures.get_match()?;
-    let context = context(rule, text, matched.start(), span);
-    is_worth(rule, text, span, context, edges).then_some((span.start, span.end, rule.name))
+    regex.search_captures(&input(start, Anchored::Yes), &mut captures);
+    Some((captures.get_match()?.start(), captures))
 }
 
 /// What tells of a match whether it is worth hiding: all around a password of a connection string; else the name that
@@ -144,11 +179,6 @@ fn context<'t>(rule: &Rule, text: &'t [u8], start: usize, secret: Span) -> &'t [
 /// What there is of these bytes.
 fn piece(text: &[u8], range: Range<usize>) -> &[u8] {
     text.get(range.start..text.len().min(range.end)).unwrap_or_default()
-}
-
-fn is_worth(rule: &Rule, text: &[u8], span: Span, context: &[u8], edges: Edges) -> bool {
-    edges == Edges::Framed
-        || text.get(span.start..span.end).is_some_and(|secret| check::passes(rule, secret, context))
 }
 
 /// The first group that took part, or the whole match.

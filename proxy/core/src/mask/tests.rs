@@ -5,6 +5,7 @@ mod found;
 mod framed;
 mod kinds;
 mod streams;
+mod work;
 
 const KEY: &[u8; 32] = b"0123456789abcdef0123456789abcdef";
 

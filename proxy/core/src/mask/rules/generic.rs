@@ -1,6 +1,6 @@
 //! Our own rules: secrets that have a detector of their own, and those known by where they stand.
 
-use super::{Check, Rule, Shape, Start, assigned, bare, folded, word};
+use super::{Check, Rule, Shape, Start, Tail, around, assigned, bare, folded, word};
 use proxy_policy::Detector;
 
 const fn of(detector: Detector, check: Check, rule: Rule) -> Rule {
@@ -20,9 +20,9 @@ pub(super) static GENERIC: &[Rule] = &[
         assigned("aws-secret-key", &["aws", "secretaccess", "secret_access", "secret-access", "secret access"],
             r"aws[\w. -]{0,20}?(?:secret|sk)[\w. -]{0,20}|secret[_ -]?access[_ -]?key", "[A-Za-z0-9/+]{40}", 3.0)),
     of(Detector::Jwt, Check::Jwt,
-        word("jwt", &["ey"], r"ey[\w-]{15,}(?:\.[\w/\\-]*={0,2}){2,4}", 3.0)),
+        Rule { tail: Some(Tail::Jwt), ..word("jwt", &["ey"], r"ey[\w-]{15}", 3.0) }),
     of(Detector::Jwt, Check::WrappedJwt,
-        word("jwt", &["zxlk"], r"ZXlK[\w/\\+\r\n-]{40,}={0,2}", 3.0)),
+        Rule { tail: Some(Tail::WrappedJwt), ..word("jwt", &["zxlk"], r"ZXlK[\w/\\+\r\n-]{40}", 3.0) }),
     of(Detector::UrlPassword, Check::Password,
         bare("url-password", &["://"], r#"://[^\s:/?#@\[\]"'<>\x00]{0,128}:([^\s/"'<>\x00]{1,256})@[\w\[%\x80-\xff]"#, 0.0)),
     of(Detector::UrlPassword, Check::Password,
@@ -32,6 +32,24 @@ pub(super) static GENERIC: &[Rule] = &[
         folded("generic-secret",
             &["access", "api", "auth", "key", "credential", "creds", "passwd", "password", "pwd", "secret", "token"],
             NAMES, r"[\w.=-]{10,150}|[a-z0-9][a-z0-9+/]{11,256}={0,3}", 3.5)),
+    of(Detector::GenericSecret, Check::Long,
+        Rule { tail: Some(Tail::Value), shape: Shape::Begun { names: NAMES, value: r"[\w.=+/%~-]{100}" },
+            ..bare("generic-secret", &["access", "api", "auth", "key", "credential", "creds", "passwd", "password", "pwd", "secret", "token"], "", 3.5) }),
+    of(Detector::GenericSecret, Check::Password,
+        Rule { tail: Some(Tail::Cookies), ..bare("cookie", &["cookie:", "cookie\":", "cookie':"],
+            r#"(?i)cookie["']?:[ \t]{0,5}["']?([\w!#$%&*+.^|~-]{1,64}=[^\s"';,\x00]{7})"#, 2.0) }),
+    of(Detector::GenericSecret, Check::Password,
+        word("netrc-password", &["machine", "default"],
+            r"(?:machine[ \t\r\n]{1,8}[^\s\x00]{1,255}|default)[ \t\r\n]{1,8}login[ \t\r\n]{1,8}[^\s\x00]{1,255}[ \t\r\n]{1,8}password[ \t]{1,8}([^\s\x00]{3,256})", 0.0)),
+    of(Detector::GenericSecret, Check::Chosen,
+        around("netrc-password", &["password"], 8,
+            r"(?:^|[\r\n])[ \t]{0,7}password[ \t]{1,8}([^\s\x00]{6,256})[ \t]{0,8}(?:[\r\n]|$)", 1.5)),
+    of(Detector::GenericSecret, Check::Chosen,
+        bare("pgpass-password", &[":5432:", ":5433:", ":6432:", ":*:"],
+            r":(?:\d{4}|\*):[^:\s\x00]{1,63}:[^:\s\x00]{1,63}:((?:[^:\s\x00\\]|\\[\\:]){3,256})(?:[\r\n]|$)", 1.5)),
+    of(Detector::GenericSecret, Check::Password,
+        word("sshpass-password", &["sshpass"],
+            r#"sshpass[ \t]{1,8}(?:-[vehV][ \t]{1,8}|-P[ \t]{0,8}[^\s\x00]{1,64}[ \t]{1,8}){0,3}-p[ \t]{0,8}('[^'\x00\n]{1,256}'|"[^"\x00\n]{1,256}"|[^\s'"\x00]{1,256})"#, 0.0)),
     of(Detector::GenericSecret, Check::Password,
         bare("authorization", &["authorization"],
             r#"(?i)authorization["']?[ \t]{0,5}[:=][ \t]{0,5}["']?(?:(?:basic|bearer|token|api-?token|apikey)[ \t]+)([\w=~@.+/-]{8,4096})"#, 2.75)),
@@ -43,7 +61,7 @@ pub(super) static GENERIC: &[Rule] = &[
             r#"(?i)(?:-H|--header)(?:=|[ \t]{0,5})["'](?:X-(?:[a-z]+-)?)?(?:Api-?)?(?:Key|Token):[ \t]{0,5}([\w=~@.+/-]{8,4096})["']"#, 2.75) }),
     of(Detector::GenericSecret, Check::UserPassword,
         Rule { behind: Some((b"-u", 308)), ..word("curl-password", &["curl"],
-            r#"curl\b[^\x00]{0,300}?[ \t\n\r](?:-u|--user)(?:=|[ \t]{0,5})(?:"(:[^"]{3,}|[^:"]{3,}:|[^:"]{3,}:[^"]{3,})"|'([^:']{3,}:[^']{3,})'|((?:"[^"]{3,}"|'[^']{3,}'|[\w$@.-]+):(?:"[^"]{3,}"|'[^']{3,}'|[\w${}@.-]+)))(?:[\s\x00\xff]|\z)"#, 2.0) }),
+            r#"curl\b[^\x00]{0,300}?[ \t\n\r](?:-u|--user)(?:=|[ \t]{0,5})(?:"(:[^"]{3,256}|[^:"]{3,256}:|[^:"]{3,256}:[^"]{3,256})"|'([^:']{3,256}:[^']{3,256})'|((?:"[^"]{3,256}"|'[^']{3,256}'|[\w$@.-]{1,256}):(?:"[^"]{3,256}"|'[^']{3,256}'|[\w${}@.-]{1,256})))(?:[\s\x00\xff]|\z)"#, 2.0) }),
     of(Detector::UrlPassword, Check::Connection,
         word("connection-password", &["password", "pwd"],
             r#"(?i)(?:password|pwd)=('[^'\x00\n]{1,256}'|"[^"\x00\n]{1,256}"|[^\s;'"&,/\x00][^\s;'"&,\x00]{0,255})"#, 0.0)),

@@ -102,7 +102,7 @@ pub(super) static NAMED: &[Rule] = &[
     named("twitter-api-secret", "twitter", "[a-z0-9]{50}", 0.0),
     named("twitter-bearer-token", "twitter", "A{22}[a-zA-Z0-9%]{80,100}", 0.0),
     named("typeform-api-token", "typeform", r"tfp_[a-z0-9\-_\.=]{59}", 0.0),
-    named("yandex-access-token", "yandex", r"t1\.[A-Z0-9a-z_-]+[=]{0,2}\.[A-Z0-9a-z_-]{86}[=]{0,2}", 0.0),
+    named("yandex-access-token", "yandex", r"t1\.[A-Z0-9a-z_-]{1,300}[=]{0,2}\.[A-Z0-9a-z_-]{86}[=]{0,2}", 0.0),
     named("yandex-api-key", "yandex", r"AQVN[A-Za-z0-9_\-]{35,38}", 0.0),
     named("yandex-aws-access-token", "yandex", r"YC[a-zA-Z0-9_\-]{38}", 0.0),
     named("zendesk-secret-key", "zendesk", "[a-z0-9]{40}", 0.0),

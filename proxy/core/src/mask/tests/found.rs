@@ -24,6 +24,82 @@ pub(super) const FOUND: &[(Detector, &str, &str)] = &[
     (Detector::GenericSecret, "{\"user\": \"app\", \"password\": \"Tr0ub4dor&3\"}", "\"Tr0ub4dor&3"),
     (Detector::GenericSecret, "api_key=zaCELgL0imfnc8mVLWwsAawjYr4Rx", "zaCELgL0imfnc8mVLWwsAawjYr4Rx"),
     (Detector::GenericSecret, "Authorization: Bearer abc123DEF456ghi", "abc123DEF456ghi"),
+    (Detector::GenericSecret, "Cookie: sid=s3ss10nAbCdEf; theme=dark", "sid=s3ss10nAbCdEf; theme=dark"),
+    (
+        Detector::GenericSecret,
+        "set-cookie: sid=s3ss10nAbCdEf; Path=/; HttpOnly",
+        "sid=s3ss10nAbCdEf; Path=/; HttpOnly",
+    ),
+    (Detector::GenericSecret, "machine h.example login app password hunter2x", "hunter2x"),
+    (Detector::GenericSecret, "machine h.example\n  login app\n  password hunter2x\n", "hunter2x"),
+    (Detector::GenericSecret, "  password hunter2x", "hunter2x"),
+    (Detector::GenericSecret, "db.example:5432:shop:app:hunter2x", "hunter2x"),
+    (Detector::GenericSecret, "*:*:*:app:hunter2x\n", "hunter2x"),
+    (Detector::GenericSecret, "sshpass -p hunter2 ssh app@host1", "hunter2"),
+    (Detector::GenericSecret, "sshpass -v -p 'hunter 2' ssh host1", "'hunter 2'"),
+    (
+        Detector::Secrets,
+        "sk-ant-oat01-q8Wz3LkV5nRt7YpXc2Bm9JdHs4Gf6Ta1Qe0Uy-Io_PaSdFgHjKlZxCvBnM ",
+        "sk-ant-oat01-q8Wz3LkV5nRt7YpXc2Bm9JdHs4Gf6Ta1Qe0Uy-Io_PaSdFgHjKlZxCvBnM",
+    ),
+    (
+        Detector::Secrets,
+        "is sk-ant-ort01-q8Wz3LkV5nRt7YpXc2Bm9JdHs4Gf6Ta1Qe0Uy-Io_PaSdFgHjKlZxCvBnM",
+        "sk-ant-ort01-q8Wz3LkV5nRt7YpXc2Bm9JdHs4Gf6Ta1Qe0Uy-Io_PaSdFgHjKlZxCvBnM",
+    ),
+    (
+        Detector::Secrets,
+        "is sk-ant-sid01-q8Wz3LkV5nRt7YpXc2Bm9JdHs4Gf6Ta1Qe0Uy-Io_PaSdFgHjKlZxCvBnM",
+        "sk-ant-sid01-q8Wz3LkV5nRt7YpXc2Bm9JdHs4Gf6Ta1Qe0Uy-Io_PaSdFgHjKlZxCvBnM",
+    ),
+    (
+        Detector::Secrets,
+        "is ya29.a0AfH6SMBq8Wz3LkV5nRt7YpXc2Bm9JdHs4Gf6 so",
+        "ya29.a0AfH6SMBq8Wz3LkV5nRt7YpXc2Bm9JdHs4Gf6",
+    ),
+    (Detector::Secrets, "is 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", "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"),
+    (
+        Detector::Secrets,
+        "is 1//0gq8Wz3LkV5nRt7YpXc2Bm9JdHs4Gf6Ta1Qe0Uy",
+        "1//0gq8Wz3LkV5nRt7YpXc2Bm9JdHs4Gf6Ta1Qe0Uy",
+    ),
+    (
+        Detector::Secrets,
+        "is 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",
+        "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",
+    ),
+    (
+        Detector::Secrets,
+        "is 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",
+        "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",
+    ),
+    (
+        Detector::Secrets,
+        "is xai-q8Wz3LkV5nRt7YpXc2Bm9JdHs4Gf6Ta1Qe0UyIoPaSdFgHjKlZxCvBnMq8Wz3LkV5nRt7YpXc2Bm9JdHs",
+        "xai-q8Wz3LkV5nRt7YpXc2Bm9JdHs4Gf6Ta1Qe0UyIoPaSdFgHjKlZxCvBnMq8Wz3LkV5nRt7YpXc2Bm9JdHs",
+    ),
+    (
+        Detector::Secrets,
+        "is whsec_q8Wz3LkV5nRt7YpXc2Bm9JdHs4Gf6Ta1",
+        "whsec_q8Wz3LkV5nRt7YpXc2Bm9JdHs4Gf6Ta1",
+    ),
+    (Detector::Secrets, "is hvs.q8Wz3LkV5nRt7YpXc2Bm9JdH", "hvs.q8Wz3LkV5nRt7YpXc2Bm9JdH"),
+    (Detector::Secrets, "is hf_q8Wz3LkV5nRt7YpXc2Bm9JdHs4Gf6Ta1Qe", "hf_q8Wz3LkV5nRt7YpXc2Bm9JdHs4Gf6Ta1Qe"),
+    (
+        Detector::Secrets,
+        "is 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",
+        "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",
+    ),
+    (
+        Detector::Secrets,
+        "https://a.example/c?sv=2024-11-04&sig=q8Wz3LkV5nRt7YpXc2Bm9JdHs4Gf6Ta1Qe0UyIoPaSd%3D&se=1",
+        "q8Wz3LkV5nRt7YpXc2Bm9JdHs4Gf6Ta1Qe0UyIoPaSd%3D",
+    ),
+    (
+        Detector::Secrets,
+        "Endpoint=sb://n.example/;SharedAccessKeyName=all;SharedAccessKey=q8Wz3LkV5nRt7YpXc2Bm9JdHs4Gf6Ta1Qe0UyIoPaSd=",
+        "q8Wz3LkV5nRt7YpXc2Bm9JdHs4Gf6Ta1Qe0UyIoPaSd=",
+    ),
     (Detector::CreditCard, "4111 1111 1111 1111 12/29", "4111 1111 1111 1111"),
     (Detector::CreditCard, "4111-1111-1111-1111", "4111-1111-1111-1111"),
     (Detector::CreditCard, "x\t378282246310005\ty", "378282246310005"),
@@ -115,6 +191,33 @@ fn what_is_named_before_a_secret_does_not_keep_it_from_being_found() {
         let harmless = format!("{name}=zaCELgL0imfnc8mVLWwsAawjYr4Rx");
         assert_eq!(text(&masker, &harmless), harmless);
     }
+}
+
+#[test]
+fn a_long_value_of_a_secret_name_is_hidden_whole() {
+    let masker = masker(&[Detector::GenericSecret]);
+    let piece = "q8Wz3LkV5nRt7YpXc2Bm9+JdHs4Gf6Ta1/Qe0UyIo";
+    for (before, after) in [
+        ("AWS_SESSION_TOKEN=", ""),
+        ("aws_session_token = ", "\n[next]"),
+        ("{\"SessionToken\": \"", "\", \"Expiration\": \"2026\"}"),
+        ("access_token=ya29.a0", "&x=y"),
+        ("refresh_token: '", "'"),
+    ] {
+        for times in [3, 4, 7, 20, 90] {
+            let out = text(&masker, &format!("{before}{}{after}", piece.repeat(times)));
+            assert!(
+                !out.contains("YpXc2B") && out.contains("[MASKED:") && out.ends_with(after),
+                "{before}: {out}"
+            );
+        }
+    }
+    let data = format!("key: {}", piece.repeat(200));
+    assert_eq!(text(&masker, &data), data, "what is longer than any secret is data");
+    let path = format!("token_dir = {}", "/srv/data9/some_directory".repeat(8));
+    assert_eq!(text(&masker, &path), path);
+    let live = format!("is sk_live_{}", "q8Wz3LkV5nRt7YpXc2Bm9JdHs4".repeat(5));
+    assert_eq!(text(&self::masker(&[Detector::Secrets]), &live), "is [MASKED:stripe-access-token]");
 }
 
 #[test]

@@ -62,3 +62,31 @@ fn what_any_kind_of_mask_leaves_is_never_masked_again() {
         }
     }
 }
+
+#[test]
+fn what_calls_itself_a_mask_hides_no_secret() {
+    let secret = "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";
+    let patterns = vec![PatternMask { name: "order 9".into(), regex: r"\border-9\b".into() }];
+    let all = choice(&[Detector::Secrets, Detector::PersonalData], mask(MaskType::Redact));
+    let own = DetectorChoice { detectors: vec![], patterns, with: mask(MaskType::Redact) };
+    let masker = Masker::new(&[all, own], KEY);
+    for dressed in [
+        format!("[MASKED:{secret}]"),
+        format!("tok_{secret}_ABCDEFGHIJKLMNOP"),
+        "password=[MASKED:hunter2] user=app".to_owned(),
+        "postgres://app:[MASKED:hunter2]@db/shop".to_owned(),
+        "postgres://app:tok_hunter2_ABCDEFGHIJKLMNOP@db/shop".to_owned(),
+        "[MASKED:10.1.2.3]".to_owned(),
+    ] {
+        let out = text(&masker, &dressed);
+        assert!(["ghp_", "hunter2", "10.1.2.3"].iter().all(|clear| !out.contains(clear)), "{out}");
+        assert_eq!(text(&masker, &out), out);
+    }
+    for left in [
+        "postgres://app:[MASKED:url-password]@db/shop",
+        "postgres://app:[MASKED:order-9]@db/shop",
+        "postgres://app:tok_url-password_ABCDEFGHIJKLMNOP@db/shop",
+    ] {
+        assert_eq!(text(&masker, left), left);
+    }
+}

@@ -1,0 +1,99 @@
+//! The work that a text makes grows as the text does, whatever it repeats.
+
+use super::*;
+use crate::mask::rules;
+use std::time::{Duration, Instant};
+
+/// What stands between words.
+const SEPARATORS: &[&str] = &["", "-", ".", "/", "+", "=", "\\", ":", "\"", " ", "\n", ";"];
+
+/// How long all looks at these texts took.
+fn looked(masker: &Masker, texts: &[String]) -> Duration {
+    let start = Instant::now();
+    for text in texts {
+        // where a token may start anywhere, one does at every keyword
+        std::hint::black_box(masker.found_anywhere(text.as_bytes()));
+    }
+    start.elapsed()
+}
+
+fn repeated(unit: &str, length: usize) -> String {
+    unit.repeat(length / unit.len())
+}
+
+/// The time of one text is compared with that of texts a quarter as long, as many as are as long together: where a byte
+/// costs the same in both, they take the same time, and the longer one four times as long where each keyword is followed
+/// to the end. The bound is half-way, and the best of a few goes counts, for a machine may do other things.
+#[test]
+fn a_keyword_over_and_over_costs_as_much_each_time() {
+    const LENGTH: usize = 8 * 1024;
+    let masker = everything();
+    Masker::compile_all();
+    let mut keywords: Vec<&str> = rules::all().iter().flat_map(rules::keywords).collect();
+    keywords.extend([pem::BEGIN, "-----BEGIN RSA PRIVATE KEY-----", pem::WRAPPED, pem::PUTTY]);
+    let written = keywords.iter().flat_map(|keyword| [spelled(keyword), keyword.to_uppercase()]);
+    let mut written: Vec<String> = written.collect();
+    written.sort_unstable();
+    written.dedup();
+    for written in written {
+        for separator in SEPARATORS {
+            let unit = format!("{written}{separator}");
+            let whole = vec![repeated(&unit, LENGTH)];
+            let parts = vec![repeated(&unit, LENGTH / 4); 4];
+            let is_even = (0..6).any(|_| {
+                let whole = looked(&masker, &whole);
+                whole < Duration::from_millis(15) || whole < looked(&masker, &parts) * 2
+            });
+            assert!(is_even, "{unit:?}");
+        }
+    }
+}
+
+/// A keyword as the token has it, where that is neither all lower nor all upper case.
+fn spelled(keyword: &str) -> String {
+    match keyword {
+        "zxlk" => "ZXlK".to_owned(),
+        "eyjrijoi" => "eyJrIjoi".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+/// A bound in time, and a generous one: this is a build without optimisation on a machine that may do other things. With
+/// optimisation it takes a fraction of a second, or half a minute where each keyword is followed to the end.
+#[test]
+fn a_row_of_beginnings_of_tokens_is_looked_at_in_no_time() {
+    let masker = everything();
+    for unit in [
+        "ey-",
+        "eyJ-",
+        "ZXlK+",
+        "ZXlK\n",
+        "key=",
+        "token=",
+        "facebook ",
+        "ya29.",
+        "cookie:a=bcdefgh ",
+        "xoxb-0000000000-0000000000-",
+        "eyAAAAAAAAAAAAAAAAAA.eyAAAAAAAAAAAAAAAAAAA.",
+    ] {
+        let start = Instant::now();
+        std::hint::black_box(masker.found(repeated(unit, 1 << 20).as_bytes()));
+        println!("{unit:?}: {:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(20), "{unit:?}: {:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn a_token_behind_beginnings_of_tokens_is_found() {
+    let masker = masker(&[Detector::Secrets]);
+    let jwt = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U";
+    for before in [
+        "ey-",
+        "ey-ey-ey-ey-ey-ey-ey-ey-",
+        "ey.ey.ey.",
+        "eyJ-eyJ-eyJ-eyJ-eyJ-eyJ-eyJ-eyJ-eyJ-eyJ-eyJ-eyJ-eyJ-",
+    ] {
+        let out = text(&masker, &format!("{before}{jwt} end"));
+        assert!(!out.contains("dozjgNry") && out.ends_with(" end"), "{out}");
+    }
+}
