@@ -9,8 +9,9 @@
 //! `during`) and matches it (`effects`, `relations`, `functions`, `databases`, `unbounded`), and whose `when` is true.
 //! A `Deny` or `Hold` applies to the command if it matches any touch. The command is allowed if every touch is matched
 //! by an `Allow` or a `Hold`; else it is denied by `default-deny`. Deny beats Hold beats Allow. Of several rules that
-//! give the same answer, the first by policy, then by rule name is named; of several Holds that one gives the
-//! reviewers, and the shortest timeout of all counts. A `when` that fails to evaluate denies by its rule, whatever
+//! give the same answer, the first by policy, then by rule name is named; of several Holds the first whose reviewers
+//! satisfy all of them, with the shortest timeout. If there is none, since each asks for others, the answer is Deny by
+//! `conflicting-holds`: an approval is given under one rule, and would pass the other by. A `when` that fails to evaluate denies by its rule, whatever
 //! the action of the rule: an `Allow` that cannot be judged is no permission, a `Deny` that cannot be judged no freedom.
 //!
 //! # What needs no rule
@@ -87,16 +88,12 @@ impl PolicySet {
         match judgement {
             Judgement::Deny { rule, message } => Verdict::Deny { rule, message },
             Judgement::Allow { rule } => Verdict::Allow { rule, mask },
-            Judgement::Hold { rule, touch, timeout } => {
-                let mut terms = rule.terms.clone();
-                terms.timeout = timeout;
-                Verdict::Hold {
-                    rule: rule.reference.clone(),
-                    mask,
-                    terms,
-                    message: message::hold(rule, touch, command),
-                }
-            }
+            Judgement::Hold { rule, touch, terms } => Verdict::Hold {
+                rule: rule.reference.clone(),
+                mask,
+                terms,
+                message: message::hold(rule, touch, command),
+            },
         }
     }
 

@@ -12,7 +12,7 @@ pub struct RuleRef {
     pub policy: String,
     /// Its generation; 0 outside Kubernetes.
     pub generation: i64,
-    /// Name of the rule. Built-in ones that refuse: `default-deny`, `masked-copy`, `masked-predicate`,
+    /// Name of the rule. Built-in ones that refuse: `conflicting-holds`, `default-deny`, `masked-copy`, `masked-predicate`,
     /// `unknown-effects`, `no-policy`; that allow: `connect`, `transaction`, `no-effects`. `observe`, under the name
     /// of a policy, allows what only policies in Observe mode are about.
     pub rule: String,

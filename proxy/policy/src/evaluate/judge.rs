@@ -1,20 +1,19 @@
 //! Touches against rules.
 
-use crds::v1alpha1::RuleAction;
+use crds::v1alpha1::{OnDisconnect, ReviewerRequirement, RuleAction};
 use std::cell::Cell;
-use std::time::Duration;
 
 use super::{Moment, built_in, message};
 use crate::command::UNKNOWN;
 use crate::compile::condition::Scope;
 use crate::compile::rule::{EffectSet, Rule};
-use crate::{Access, Command, Effects, Identity, Observed, PolicySet, RuleRef, Touch};
+use crate::{Access, ApprovalTerms, Command, Effects, Identity, Observed, PolicySet, RuleRef, Touch};
 
 /// What the rules say, before masks.
 pub(super) enum Judgement<'a> {
     Allow { rule: RuleRef },
     Deny { rule: RuleRef, message: String },
-    Hold { rule: &'a Rule, touch: &'a Touch, timeout: Duration },
+    Hold { rule: &'a Rule, touch: &'a Touch, terms: ApprovalTerms },
 }
 
 /// One command to judge.
@@ -43,9 +42,8 @@ struct Judged<'a> {
 #[derive(Default)]
 struct Findings<'a> {
     deny: Option<Denial<'a>>,
-    hold: Option<(&'a Rule, &'a Touch)>,
-    /// Shortest of all rules that hold.
-    timeout: Option<Duration>,
+    /// Every rule that holds, and the first touch it is about.
+    holds: Vec<(&'a Rule, &'a Touch)>,
     /// First rule that allows some touch.
     allow: Option<&'a Rule>,
     /// For each touch, whether some rule allows or holds it.
@@ -152,9 +150,7 @@ impl<'a> Case<'a> {
                 return;
             }
             RuleAction::Hold => {
-                findings.hold.get_or_insert((rule, touch));
-                let timeout = rule.terms.timeout;
-                findings.timeout = Some(findings.timeout.map_or(timeout, |shortest| shortest.min(timeout)));
+                findings.holds.push((rule, touch));
             }
             RuleAction::Allow => {
                 findings.allow.get_or_insert(rule);
@@ -169,10 +165,10 @@ impl<'a> Case<'a> {
     fn observe(&self, rule: &'a Rule, trial: &mut Findings<'a>, observed: &mut Vec<Observed>) {
         let mut alone = self.findings();
         self.apply(rule, &mut alone);
-        let verdict = match (&alone.deny, &alone.hold) {
+        let verdict = match (&alone.deny, alone.holds.is_empty()) {
             (Some(_), _) => Some("deny"),
-            (None, Some(_)) => Some("hold"),
-            (None, None) => None,
+            (None, false) => Some("hold"),
+            (None, true) => None,
         };
         if let Some(verdict) = verdict {
             let said = observed.iter_mut().find(|earlier| earlier.rule.policy == rule.reference.policy);
@@ -226,12 +222,33 @@ impl<'a> Case<'a> {
         if let Some(uncovered) = self.uncovered(findings) {
             return self.denied_by_default(uncovered.touch);
         }
-        if let Some((rule, touch)) = findings.hold {
-            let timeout = findings.timeout.unwrap_or(rule.terms.timeout);
-            return Judgement::Hold { rule, touch, timeout };
+        if let Some(first) = findings.holds.first() {
+            return self.held(first, &findings.holds);
         }
         let rule = findings.allow.map_or_else(|| built_in(self.needless()), |rule| rule.reference.clone());
         Judgement::Allow { rule }
+    }
+
+    /// The rule whose reviewers an approval needs: those who satisfy every rule that holds, so that none of them is
+    /// passed by; with the shortest wait of all, and claimable only if all say so.
+    fn held(&self, first: &(&'a Rule, &'a Touch), holds: &[(&'a Rule, &'a Touch)]) -> Judgement<'a> {
+        let all = |rule: &Rule| holds.iter().all(|(other, _)| satisfies(&rule.terms, &other.terms));
+        let Some((rule, touch)) = holds.iter().find(|(rule, _)| all(rule)) else {
+            let other =
+                holds.iter().find(|(other, _)| !satisfies(&first.0.terms, &other.terms)).unwrap_or(first);
+            return Judgement::Deny {
+                rule: built_in("conflicting-holds"),
+                message: message::conflicting(first.0, other.0, self.command),
+            };
+        };
+        let mut terms = rule.terms.clone();
+        for (other, _) in holds {
+            terms.timeout = terms.timeout.min(other.terms.timeout);
+            if other.terms.on_disconnect == OnDisconnect::Withdraw {
+                terms.on_disconnect = OnDisconnect::Withdraw;
+            }
+        }
+        Judgement::Hold { rule, touch, terms }
     }
 
     fn denied(&self, denial: &Denial<'_>) -> Judgement<'a> {
@@ -279,6 +296,21 @@ impl<'a> Case<'a> {
     }
 }
 
+/// Whether whoever may approve under the one terms, in any of the ways they give, satisfies the other ones too.
+fn satisfies(one: &ApprovalTerms, other: &ApprovalTerms) -> bool {
+    let anybody = [ReviewerRequirement { group: None, count: 1 }];
+    let ways = |terms: &'_ ApprovalTerms| -> Vec<ReviewerRequirement> {
+        if terms.reviewers.is_empty() { anybody.to_vec() } else { terms.reviewers.clone() }
+    };
+    let needed = ways(other);
+    ways(one).iter().all(|way| {
+        let meets = |need: &ReviewerRequirement| {
+            way.count >= need.count && (need.group.is_none() || need.group == way.group)
+        };
+        needed.iter().any(meets)
+    })
+}
+
 impl Judged<'_> {
     fn is_plain_transaction(self) -> bool {
         self.effect.meets(EffectSet::TRANSACTION) && self.touch.access == Access::Read
@@ -289,7 +321,7 @@ impl Findings<'_> {
     /// Adds what a later rule found.
     fn merge(&mut self, later: Self) {
         self.deny = self.deny.take().or(later.deny);
-        self.hold = self.hold.or(later.hold);
+        self.holds.extend(later.holds);
         self.allow = self.allow.or(later.allow);
         self.restricts_connect |= later.restricts_connect;
         for (covered, more) in self.covered.iter_mut().zip(later.covered) {

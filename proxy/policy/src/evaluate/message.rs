@@ -52,6 +52,18 @@ pub(super) fn no_policy(command: &Command, resource: &str) -> String {
     )
 }
 
+pub(super) fn conflicting(one: &Rule, other: &Rule, command: &Command) -> String {
+    let name = |rule: &Rule| format!("{}/{}", rule.reference.policy, rule.reference.rule);
+    format!(
+        "{} is denied by built-in rule conflicting-holds: rules {} and {} hold it and ask for other reviewers, and an \
+         approval is given under one of them; send what each is about separately, or ask for a rule whose reviewers \
+         satisfy both",
+        command.reading.operation,
+        name(one),
+        name(other)
+    )
+}
+
 pub(super) fn masked_copy(from: &str, into: &str, command: &Command) -> String {
     format!(
         "{} is denied by built-in rule masked-copy: it would copy {from} into {into}, which no mask covers \

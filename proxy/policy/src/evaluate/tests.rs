@@ -7,7 +7,7 @@ use crate::{
     ColumnName, Effects, Flow, MaskType, OutputMask, Outputs, Provenance, Reading, ResourceFacts, Touch,
     compile,
 };
-use crds::v1alpha1::Policy;
+use crds::v1alpha1::{OnDisconnect, Policy};
 
 fn facts() -> ResourceFacts {
     ResourceFacts {
@@ -202,19 +202,46 @@ fn whoever_may_read_some_relation_may_select_a_constant() {
     assert_eq!(short(&evaluate(&set(&[("a", &spec("Hold", "Select")), ("b", all)]), read())), "Allow b/all");
 }
 
+/// What two rules that hold one command make of it.
+fn two_holds(one: &str, other: &str) -> Verdict {
+    let hold =
+        |approval: &str| format!("{{rules: [{{name: hold, action: Hold, approval: {{{approval}}}}}]}}");
+    evaluate(&set(&[("b", &hold(other)), ("a", &hold(one))]), vec![touch("Delete", "public.orders")])
+}
+
 #[test]
-fn of_several_holds_the_first_names_the_rule_and_the_shortest_gives_the_timeout() {
-    let hold = |seconds| {
-        format!(
-            "{{rules: [{{name: hold, action: Hold, approval: {{timeoutSeconds: {seconds}, reviewers: [{{group: g{seconds}}}]}}}}]}}"
-        )
-    };
-    let verdict =
-        evaluate(&set(&[("b", &hold(30)), ("a", &hold(90))]), vec![touch("Delete", "public.orders")]);
-    let Verdict::Hold { rule, terms, .. } = verdict else { panic!("{verdict:?}") };
-    assert_eq!(rule.policy, "a");
-    assert_eq!(terms.timeout, Duration::from_secs(30));
-    assert_eq!(terms.reviewers[0].group.as_deref(), Some("g90"));
+fn of_several_holds_the_one_whose_reviewers_satisfy_all_is_asked() {
+    let anybody = "timeoutSeconds: 90, onDisconnect: Claimable";
+    for (one, other, asked) in [
+        (anybody, "timeoutSeconds: 30", "a"),
+        (anybody, "timeoutSeconds: 30, reviewers: [{group: dba}]", "b"),
+        ("timeoutSeconds: 30, reviewers: [{group: dba}]", "reviewers: [{group: dba, count: 2}]", "b"),
+        (
+            "timeoutSeconds: 30, reviewers: [{count: 2}]",
+            "reviewers: [{group: dba, count: 2}, {group: cfo, count: 3}]",
+            "b",
+        ),
+        ("timeoutSeconds: 30, reviewers: [{group: dba}, {group: cfo}]", "reviewers: [{group: dba}]", "b"),
+    ] {
+        let verdict = two_holds(one, other);
+        let Verdict::Hold { rule, terms, .. } = verdict else { panic!("{one} {other}: {verdict:?}") };
+        assert_eq!((rule.policy.as_str(), terms.timeout), (asked, Duration::from_secs(30)), "{one} {other}");
+        assert_eq!(terms.on_disconnect, OnDisconnect::Withdraw, "{one} {other}");
+    }
+}
+
+#[test]
+fn holds_that_ask_for_others_are_a_refusal_that_names_both() {
+    for (one, other) in [
+        ("reviewers: [{group: interns}]", "reviewers: [{group: cfo, count: 2}]"),
+        ("reviewers: [{count: 3}]", "reviewers: [{group: cfo, count: 2}]"),
+        ("reviewers: [{group: a}, {group: b}]", "reviewers: [{group: b}, {group: c}]"),
+    ] {
+        let verdict = two_holds(one, other);
+        assert_eq!(short(&verdict), "Deny /conflicting-holds", "{one} {other}");
+        let message = message(verdict);
+        assert!(message.contains("a/hold") && message.contains("b/hold"), "{message}");
+    }
 }
 
 #[test]
