@@ -8,6 +8,7 @@ use crate::names::{self, ISSUED_FOR, MANAGER, RENEW_AT, TENANT_KEY, TENANT_KEY_S
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::PostParams;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt as _};
@@ -92,8 +93,14 @@ pub async fn ensure_tenant_key(context: &Context, namespace: &str) -> Result<(),
 /// The API server did not take them.
 pub async fn ensure_ssh_keys(context: &Context, resource: &ValidatedResource) -> Result<(), ApplyError> {
     let name = names::ssh_keys(&resource.name);
-    if context.stores.secrets.get(&ObjectRef::new(&name).within(&resource.namespace)).is_some() {
-        return Ok(());
+    if let Some(known) = context.stores.secrets.get(&ObjectRef::new(&name).within(&resource.namespace)) {
+        // Whoever made another one of that name knows its keys.
+        let own = |owner: &OwnerReference| owner.controller == Some(true) && owner.uid == resource.owner.uid;
+        return if known.owner_references().iter().any(own) {
+            Ok(())
+        } else {
+            Err(ApplyError::Taken { kind: "Secret".to_owned(), name })
+        };
     }
     let (host_key, authority) = (ssh_key("portcullis gateway")?, ssh_key("portcullis authority")?);
     let mut secret = Secret {
