@@ -58,10 +58,10 @@ fn spelled(keyword: &str) -> String {
     }
 }
 
-/// A bound in time, and a generous one: this is a build without optimisation on a machine that may do other things. With
-/// optimisation it takes a fraction of a second, or half a minute where each keyword is followed to the end.
+/// The same of long rows: where each keyword is followed as far as a secret may reach, the ratio is eight and more.
 #[test]
-fn a_row_of_beginnings_of_tokens_is_looked_at_in_no_time() {
+fn a_row_of_beginnings_of_tokens_costs_what_its_parts_cost() {
+    const LENGTH: usize = 128 * 1024;
     let masker = everything();
     for unit in [
         "ey-",
@@ -69,17 +69,16 @@ fn a_row_of_beginnings_of_tokens_is_looked_at_in_no_time() {
         "ZXlK+",
         "ZXlK\n",
         "key=",
-        "token=",
         "facebook ",
         "ya29.",
         "cookie:a=bcdefgh ",
         "xoxb-0000000000-0000000000-",
         "eyAAAAAAAAAAAAAAAAAA.eyAAAAAAAAAAAAAAAAAAA.",
     ] {
-        let start = Instant::now();
-        std::hint::black_box(masker.found(repeated(unit, 1 << 20).as_bytes()));
-        println!("{unit:?}: {:?}", start.elapsed());
-        assert!(start.elapsed() < Duration::from_secs(20), "{unit:?}: {:?}", start.elapsed());
+        let whole = vec![repeated(unit, LENGTH)];
+        let parts = vec![repeated(unit, LENGTH / 64); 64];
+        let is_even = (0..6).any(|_| looked(&masker, &whole) < looked(&masker, &parts) * 4);
+        assert!(is_even, "{unit:?}");
     }
 }
 
