@@ -2,7 +2,10 @@
 
 use anyhow::{Context as _, Result};
 use base64::Engine as _;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    IsCa, KeyPair,
+};
 use serde_json::json;
 use std::fmt::Write as _;
 use std::fs;
@@ -40,6 +43,13 @@ impl Credentials {
         write(AUTHORITY, issuer.pem())?;
         write(CERTIFICATE, certificate.pem())?;
         write(KEY, key.serialize_pem())?;
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::new(Vec::new())?;
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, AGGREGATOR);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        write(AGGREGATOR_CERTIFICATE, params.signed_by(&key, &issuer)?.pem())?;
+        write(AGGREGATOR_KEY, key.serialize_pem())?;
         // RSA, as in most clusters: relying parties get RS256 to verify.
         let accounts = KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256)?;
         write(ACCOUNTS, accounts.serialize_pem())?;
@@ -77,15 +87,25 @@ impl Credentials {
 
     /// Arguments of the API server that name the files.
     pub(super) fn arguments(&self) -> Vec<String> {
-        [
+        let files = [
+            ("requestheader-client-ca-file", AUTHORITY),
+            ("proxy-client-cert-file", AGGREGATOR_CERTIFICATE),
+            ("proxy-client-key-file", AGGREGATOR_KEY),
             ("tls-cert-file", CERTIFICATE),
             ("tls-private-key-file", KEY),
             ("service-account-key-file", ACCOUNTS_PUBLIC),
             ("service-account-signing-key-file", ACCOUNTS),
             ("token-auth-file", TOKENS),
         ]
-        .map(|(flag, file)| format!("--{flag}={}", self.directory.join(file).display()))
-        .into()
+        .map(|(flag, file)| format!("--{flag}={}", self.directory.join(file).display()));
+        // who asks, as API servers behind this one are told
+        let headers = [
+            format!("--requestheader-allowed-names={AGGREGATOR}"),
+            "--requestheader-username-headers=X-Remote-User".to_owned(),
+            "--requestheader-group-headers=X-Remote-Group".to_owned(),
+            "--requestheader-extra-headers-prefix=X-Remote-Extra-".to_owned(),
+        ];
+        files.into_iter().chain(headers).collect()
     }
 
     /// The authority of the server's certificate.
@@ -121,3 +141,7 @@ const KEY: &str = "server.key";
 const ACCOUNTS: &str = "accounts.key";
 const ACCOUNTS_PUBLIC: &str = "accounts.pub";
 const TOKENS: &str = "tokens.csv";
+/// The API server, as those behind it know it.
+const AGGREGATOR: &str = "front-proxy-client";
+const AGGREGATOR_CERTIFICATE: &str = "aggregator.crt";
+const AGGREGATOR_KEY: &str = "aggregator.key";

@@ -37,6 +37,14 @@ pub const DNS: Module = Module {
     link: "-s -w",
 };
 
+/// What answers `kubectl top`: an API server of its own, behind the cluster's.
+pub const METRICS: Module = Module {
+    directory: "",
+    packages: "sigs.k8s.io/metrics-server/cmd/metrics-server",
+    programs: &["metrics-server"],
+    link: "-s -w",
+};
+
 /// Helm.
 pub const HELM: Module =
     Module { directory: "helm", packages: "helm.sh/helm/v4/cmd/helm", programs: &["helm"], link: "-s -w" };

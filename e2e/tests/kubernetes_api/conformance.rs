@@ -1,6 +1,7 @@
 //! Conformance: what kubectl prints directly and through the gateway, command by command, under a policy that allows
 //! everything.
 
+mod aggregated;
 mod clients;
 mod helm;
 mod kube_rs;
