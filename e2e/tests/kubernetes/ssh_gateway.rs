@@ -105,6 +105,19 @@ PasswordAuthentication no
 LogLevel VERBOSE
 ";
 
+/// What a decided shell makes of a script on its input.
+fn a_script_of_lines_is_judged_line_by_line(config: &str) {
+    let mut shell = Command::new("ssh");
+    shell.args(["-F", config, "-oBatchMode=yes", "-T", "web"]).stdin(Stdio::piped());
+    let mut shell = shell.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let script = "cd /etc\ncat passwd\nexec >/dev/null\necho unheard\nid -un >&2\n(exit 3)\n";
+    std::io::Write::write_all(&mut shell.stdin.take().unwrap(), script.as_bytes()).unwrap();
+    let shell = shell.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&shell.stderr);
+    assert!(shell.stdout.is_empty() && said.contains("no-accounts") && said.ends_with("nonroot\n"), "{said}");
+    assert_eq!(shell.status.code(), Some(3), "{said}");
+}
+
 #[test]
 fn ssh_reaches_a_pod_through_a_gateway_pod_whose_key_is_in_status() {
     let keys = tempfile::tempdir().unwrap();
@@ -154,15 +167,7 @@ fn ssh_reaches_a_pod_through_a_gateway_pod_whose_key_is_in_status() {
         assert!(code == Some(126) && said.contains("no-accounts"), "{line}: {said}");
     }
     assert!(run(&mut ssh("cat /etc/grou?")).contains("nonroot:x:65532:"));
-    let mut shell = Command::new("ssh");
-    shell.args(["-F", config, "-oBatchMode=yes", "-T", "web"]).stdin(Stdio::piped());
-    let mut shell = shell.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let script = "cd /etc\ncat passwd\nexec >/dev/null\necho unheard\nid -un >&2\n(exit 3)\n";
-    std::io::Write::write_all(&mut shell.stdin.take().unwrap(), script.as_bytes()).unwrap();
-    let shell = shell.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&shell.stderr);
-    assert!(shell.stdout.is_empty() && said.contains("no-accounts") && said.ends_with("nonroot\n"), "{said}");
-    assert_eq!(shell.status.code(), Some(3), "{said}");
+    a_script_of_lines_is_judged_line_by_line(config);
 
     let on_host = place.kubectl(&["logs", "pod/host"]).unwrap();
     assert!(on_host.contains("Accepted publickey for nonroot"), "{on_host}");
