@@ -109,6 +109,8 @@ pub async fn serve(
             tokio::pin!(connection);
             let answered = tokio::select! {
                 answered = connection.as_mut() => answered,
+                // who asks and does not listen has no place for ever; a scraper connects again
+                () = tokio::time::sleep(10 * PATIENCE) => Ok(()),
                 () = stop.cancelled() => {
                     connection.as_mut().graceful_shutdown();
                     connection.await
@@ -127,7 +129,7 @@ pub async fn serve(
 
 /// Connections at once: the kubelet, scrapers, and people who look.
 const CONNECTIONS: usize = 64;
-/// How long a request may be on its way, and a connection idle between two.
+/// How long the head of a request may be on its way, and a connection idle between two.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Before another try where there is no descriptor left for a connection.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -59,7 +59,7 @@ struct KeySet {
 /// The last attempt to fetch.
 #[derive(Clone, Copy)]
 struct Attempt {
-    began: Instant,
+    ended: Instant,
     succeeded: bool,
 }
 
@@ -133,13 +133,14 @@ impl KeyCache {
     async fn refresh(&self, interval: Duration) -> bool {
         let mut last_attempt = self.last_attempt.lock().await;
         if let Some(last) = *last_attempt
-            && last.began.elapsed() < interval
+            && last.ended.elapsed() < interval
         {
             return last.succeeded;
         }
         let began = Instant::now();
         let succeeded = self.fetch(began).await;
-        *last_attempt = Some(Attempt { began, succeeded });
+        // From its end on: all who waited for it take what came of it, however long it took.
+        *last_attempt = Some(Attempt { ended: Instant::now(), succeeded });
         succeeded
     }
 

@@ -228,7 +228,12 @@ impl Walk<'_> {
         let rows = match create.query.as_deref().and_then(|query| query.node.as_ref()) {
             Some(NodeEnum::ExecuteStmt(execute)) => {
                 self.all_of(&execute.params);
-                self.executed(&execute.name).unwrap_or_default()
+                let (state, changes) = (self.state.clone(), self.changes.len());
+                let rows = self.executed(&execute.name).unwrap_or_default();
+                // `WITH NO DATA`, or a table that is there already: then it does not run
+                self.state = state;
+                self.forget_changes(changes);
+                rows
             }
             _ => create.query.as_deref().map(|query| self.query_node(query)).unwrap_or_default(),
         };

@@ -67,7 +67,7 @@ fn put_report(frame: &[u8], mut texts: Texts<'_>, out: &mut BytesMut) -> Result<
     let withholds_details = texts.withhold != Withhold::Findings && !quotes_the_text;
     let withholds_message = match texts.withhold {
         Withhold::Findings => false,
-        Withhold::Rows => fields(crate::frame::body(frame)).any(|field| field == b'W'),
+        Withhold::Rows => is_of_a_function(crate::frame::body(frame)),
         Withhold::Values => !quotes_the_text,
     };
     loop {
@@ -87,8 +87,10 @@ fn put_report(frame: &[u8], mut texts: Texts<'_>, out: &mut BytesMut) -> Result<
                 };
                 put_field(field, format!("message withheld: {why} (SQLSTATE {code})").as_bytes(), out);
             }
-            // names of what the error is about: programs look at them
-            b's' | b't' | b'c' | b'd' | b'n' if texts.withhold == Withhold::Rows && !withholds_message => {
+            // names of what the error is about, by which programs decide, and of a copy from the client what it sent
+            b's' | b't' | b'c' | b'd' | b'n' | b'W'
+                if texts.withhold == Withhold::Rows && !withholds_message =>
+            {
                 put_field(field, &texts.text(value), out);
             }
             _ if field != b'M' && (withholds_details || texts.withhold.is_values()) => {}
@@ -111,6 +113,12 @@ const MISTAKES: &[&str] =
 fn quotes_the_text(body: &[u8], code: &str) -> bool {
     let within = |field: u8| matches!(field, b'W' | b'p' | b'q');
     MISTAKES.contains(&code) && fields(body).any(|field| field == b'P') && !fields(body).any(within)
+}
+
+/// Whether a report comes from within a function: it has a context that is not a copy's own.
+fn is_of_a_function(body: &[u8]) -> bool {
+    let mut contexts = body.split(|byte| *byte == 0).filter_map(|field| field.strip_prefix(b"W"));
+    contexts.any(|context| !context.starts_with(b"COPY ") || context.contains(&b'\n'))
 }
 
 /// The fields of a report.

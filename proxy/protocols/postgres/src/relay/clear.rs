@@ -72,7 +72,7 @@ impl Relay {
 
     /// Tells the analyser of the statements that the protocol has prepared, if a text may name one.
     pub(super) fn tell(&mut self, text: &str) {
-        if !says_execute(text.as_bytes()) {
+        if !super::names::says_execute(text.as_bytes()) {
             return;
         }
         for (name, statement) in &mut self.names.statements {
@@ -265,7 +265,7 @@ impl Relay {
         self.meaning.look_again();
         let now = self.analyze(source).await?;
         let (then, now) = (&asked.command, &now.command);
-        if then.canonical == now.canonical && then.reading.effects == now.reading.effects {
+        if then.canonical == now.canonical && then.reading == now.reading {
             return Ok(());
         }
         let message = "what the command's names stand for changed while it waited, so that the approval is not about it";
@@ -282,15 +282,6 @@ impl Relay {
             refusal(RefusalKind::Withdrawn, "canceling statement due to user request", "nothing was run");
         self.refused(&intent, refusal)
     }
-}
-
-/// Whether a text has the word `EXECUTE` somewhere.
-fn says_execute(text: &[u8]) -> bool {
-    // Its rarest letter is the second.
-    memchr::memchr2_iter(b'x', b'X', text).any(|at| {
-        let word = at.checked_sub(1).and_then(|start| text.get(start..start.checked_add(7)?));
-        word.is_some_and(|word| word.eq_ignore_ascii_case(b"execute"))
-    })
 }
 
 /// Whether what a command changes waits for a commit. That the server was in a transaction block when it was last ready

@@ -4,7 +4,7 @@ use super::clear::Intent;
 use super::ending::Ending;
 use super::expect::Expect;
 use super::meaning::Source;
-use super::names::{Portal, Statement};
+use super::names::{self, Portal, Statement};
 use super::{HIGH_WATER, QUEUE_MAX, Relay};
 use crate::analyze::Analysis;
 use crate::frame;
@@ -37,7 +37,11 @@ impl Relay {
             if self.must_wait(kind) {
                 break;
             }
-            let Some(frame) = self.client.input.get(..header.length) else { break };
+            let Some(frame) = self.client.input.get(..header.length) else {
+                // nothing keeps it waiting any more but the rest of itself
+                self.flushed = false;
+                break;
+            };
             if !self.discarding && self.is_undecided(kind, frame)? {
                 self.ask_to_flush();
                 break;
@@ -97,8 +101,8 @@ impl Relay {
     /// server has confirmed.
     fn is_undecided(&self, kind: Frontend, frame: &[u8]) -> Result<bool, Ending> {
         let body = frame::body(frame);
-        if matches!(kind, Frontend::Query | Frontend::Parse) {
-            return Ok(self.queue.iter().any(Expect::makes_a_name) && says_a_name(body));
+        if self.queue.iter().any(Expect::makes_a_name) && self.says_a_name(kind, body)? {
+            return Ok(true);
         }
         if !self.queue.iter().any(|expected| matches!(expected, Expect::Sync { .. })) {
             return Ok(false);
@@ -106,7 +110,7 @@ impl Relay {
         let (object, name) = match kind {
             Frontend::Bind => (b'S', messages::bind(body)?.statement),
             Frontend::Describe => messages::portal_or_statement(body)?,
-            Frontend::Execute => (b'P', Body::new(body).text()?),
+            Frontend::Execute => (b'P', messages::name(&mut Body::new(body))?),
             Frontend::Query
             | Frontend::Parse
             | Frontend::Close
@@ -137,6 +141,31 @@ impl Relay {
             synced |= matches!(expected, Expect::Sync { .. });
         }
         Ok(false)
+    }
+
+    /// Whether a message has, binds or runs a text that may name a statement or a cursor.
+    fn says_a_name(&self, kind: Frontend, body: &[u8]) -> Result<bool, Ending> {
+        let says = |text: &str| names::says_a_name(text.as_bytes());
+        Ok(match kind {
+            Frontend::Query | Frontend::Parse => names::says_a_name(body),
+            Frontend::Bind => {
+                self.statement(messages::bind(body)?.statement).is_some_and(|one| says(&one.text))
+            }
+            Frontend::Execute => {
+                let name = messages::name(&mut Body::new(body))?;
+                let source = self.portal(name).map(|portal| portal.source);
+                matches!(source, Some(Source::Made { text, .. }) if says(&text))
+            }
+            Frontend::Describe
+            | Frontend::Close
+            | Frontend::Sync
+            | Frontend::Flush
+            | Frontend::CopyData
+            | Frontend::CopyDone
+            | Frontend::CopyFail
+            | Frontend::FunctionCall
+            | Frontend::Terminate => false,
+        })
     }
 
     async fn message(&mut self, kind: Frontend, frame: Bytes) -> Result<(), Ending> {
@@ -232,6 +261,7 @@ impl Relay {
             formats: bind.formats.clone().into(),
             shapes: None,
             description: None,
+            run: false,
         };
         let portal = Portal { shapes: shapes.map(|shapes| portal.described(&shapes)), ..portal };
         self.send(Expect::Bind { name: bind.portal.to_owned(), portal }, frame);
@@ -315,6 +345,14 @@ impl Relay {
             Some(portal) => portal.source.clone(),
             None => Source::Cursor(name.to_owned()),
         };
+        if portal.as_ref().is_some_and(Portal::sets_again) {
+            // The server answers that there is nothing more, and sets nothing.
+            let message = "a portal that sets the search path or the role is run a second time";
+            let refusal = refusal(RefusalKind::Denied, message, "bind it again");
+            self.refuse(&Intent::Prepare, &refusal);
+            return Ok(());
+        }
+        self.runs(name);
         let intent = Intent::Execute {
             frame: frame.clone(),
             portal: name.to_owned(),
@@ -322,6 +360,17 @@ impl Relay {
             shapes: portal.and_then(|portal| portal.shapes),
         };
         self.clear(&source, intent).await
+    }
+
+    /// A portal is run now.
+    fn runs(&mut self, name: &str) {
+        let pending = self.queue.iter_mut().rev().find_map(|expected| {
+            let Expect::Bind { name: bound, portal } = expected else { return None };
+            (bound == name).then_some(portal)
+        });
+        if let Some(portal) = pending.or_else(|| self.names.portals.get_mut(name)) {
+            portal.run = true;
+        }
     }
 
     fn sync(&mut self) {
@@ -396,11 +445,4 @@ fn digest(types: &[u8], parameters: &[u8]) -> String {
     }
     // how many types there are comes first, so that no two of both are the same bytes
     const_hex::encode(Sha256::new().chain_update(types).chain_update(parameters).finalize())
-}
-
-/// Whether a text may name a statement or a cursor: `EXECUTE`, `FETCH`, `MOVE`, `WHERE CURRENT OF`.
-fn says_a_name(text: &[u8]) -> bool {
-    const WORDS: [&[u8]; 4] = [b"execute", b"fetch", b"move", b"current"];
-    let says = |word: &[u8]| text.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word));
-    WORDS.iter().any(|word| says(word))
 }

@@ -177,13 +177,15 @@ impl Running {
     pub(crate) fn cannot_mask(&self) -> Option<Refusal> {
         let mut statements = self.analysis.statements.iter().enumerate();
         let found = statements.any(|(index, statement)| {
-            statement.kind == StatementKind::CopyOut
-                && self.plan_of(index) != RowPlan::Clear
-                && CopyFormat::of(&self.analysis.command.text, index).is_none()
+            statement.kind == StatementKind::CopyOut && self.copy_format(index, &self.plan_of(index)).is_err()
         });
         found.then(|| {
             let message = "this form of COPY cannot be masked, and its values would have to be";
-            refusal(RefusalKind::Denied, message, "copy as text, csv or binary, in UTF-8, or use SELECT")
+            refusal(
+                RefusalKind::Denied,
+                message,
+                "copy as text, csv or binary, in UTF-8 and with the usual NULL, or use SELECT",
+            )
         })
     }
 
@@ -193,10 +195,23 @@ impl Running {
     /// The format is not one that can be masked.
     pub(crate) fn copies_out(&mut self) -> Result<(), Malformed> {
         if self.plan != RowPlan::Clear {
-            let format = CopyFormat::of(&self.analysis.command.text, self.result);
-            self.format = Some(format.ok_or(Malformed("the copy has options that are not known"))?);
+            self.format = self.copy_format(self.result, &self.plan)?;
         }
         Ok(())
+    }
+
+    /// The format in which a copy goes out, if it has to be known.
+    ///
+    /// # Errors
+    /// It is not one that can be masked.
+    fn copy_format(&self, result: usize, plan: &RowPlan) -> Result<Option<CopyFormat>, Malformed> {
+        let known = || CopyFormat::of(&self.analysis.command.text, result);
+        let format = match plan {
+            RowPlan::Clear => return Ok(None),
+            RowPlan::Detect => known(),
+            RowPlan::Columns(_) | RowPlan::Whole(_) => known().filter(CopyFormat::tells_nulls),
+        };
+        format.map(Some).ok_or(Malformed("the copy has options that are not known"))
     }
 
     /// What of the server's words about it does not pass.

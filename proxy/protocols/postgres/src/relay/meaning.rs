@@ -284,12 +284,18 @@ impl Meaning {
         }
         let before = self.state.clone();
         self.transaction.changed_catalogue |= analysis.catalogue_changed;
-        self.transaction.changed_for_all |= analysis.catalogue_changed && changes_for_all(analysis);
         for change in &analysis.state_changes {
             let rolled_back = undone && matches!(change, StateChange::Committed);
             let change = if rolled_back { &StateChange::RolledBack } else { change };
+            if let StateChange::Committed | StateChange::RolledBack = change {
+                let changed = std::mem::take(&mut self.transaction.changed_for_all);
+                if changed && matches!(change, StateChange::Committed) {
+                    self.slot.has_changed();
+                }
+            }
             self.state.apply(std::slice::from_ref(change));
         }
+        self.transaction.changed_for_all |= analysis.catalogue_changed && changes_for_all(analysis);
         if analysis.statements.iter().any(|one| ends_transaction(&one.kind)) {
             self.transaction.before = Some(self.state.clone());
         } else {
@@ -362,7 +368,9 @@ fn changes_for_all(analysis: &Analysis) -> bool {
     let (Effects::Known(touches) | Effects::Unknown { touches, .. }) = &analysis.command.reading.effects;
     let is_unknown = matches!(analysis.command.reading.effects, Effects::Unknown { .. });
     let defines = |effect: &str| matches!(effect, "Create" | "Alter" | "Drop" | "Grant");
-    is_unknown || touches.iter().any(|touch| defines(touch.effect) && !touch.name.starts_with("pg_temp."))
+    // an index is nothing that a name in a statement stands for
+    let is_named = |object: &str, name: &str| object != "index" && !name.starts_with("pg_temp.");
+    is_unknown || touches.iter().any(|touch| defines(touch.effect) && is_named(touch.object, &touch.name))
 }
 
 const fn ends_transaction(kind: &StatementKind) -> bool {

@@ -5,7 +5,7 @@
 //! this gateway believe that the name means the new text.
 
 use super::meaning::{Made, Source};
-use crate::analyze::Meant;
+use crate::analyze::{Meant, StateChange};
 use crate::mask::{self, Shape};
 use bytes::Bytes;
 use std::collections::HashMap;
@@ -44,6 +44,8 @@ pub(crate) struct Portal {
     pub(crate) shapes: Option<Arc<[Shape]>>,
     /// Its `RowDescription` as the client got it.
     pub(crate) description: Option<Bytes>,
+    /// It has been run.
+    pub(crate) run: bool,
 }
 
 impl Statement {
@@ -76,6 +78,15 @@ impl Names {
 }
 
 impl Portal {
+    /// It has been run, and what it set would be taken to be set once more.
+    pub(crate) fn sets_again(&self) -> bool {
+        let sets = |change: &StateChange| {
+            matches!(change, StateChange::SearchPath { .. } | StateChange::Role { .. })
+        };
+        let Source::Made { made, .. } = &self.source else { return false };
+        self.run && made.analysis.state_changes.iter().any(sets)
+    }
+
     /// Types with the formats that the client asked for.
     pub(crate) fn described(&self, statement: &[Shape]) -> Arc<[Shape]> {
         let shapes = statement
@@ -84,4 +95,25 @@ impl Portal {
             .map(|(index, shape)| Shape { format: mask::format_of(&self.formats, index), ..*shape });
         shapes.collect()
     }
+}
+
+/// Whether a text may name a statement or a cursor: `EXECUTE`, `FETCH`, `MOVE`, `WHERE CURRENT OF`.
+pub(crate) fn says_a_name(text: &[u8]) -> bool {
+    // by letters that are rare, or few in front of which a word can begin
+    [(&b"execute"[..], 1, b'x'), (b"fetch", 4, b'h'), (b"move", 2, b'v'), (b"current", 0, b'c')]
+        .into_iter()
+        .any(|(word, offset, letter)| says(text, word, (offset, letter)))
+}
+
+/// Whether a text has the word `EXECUTE` somewhere.
+pub(crate) fn says_execute(text: &[u8]) -> bool {
+    says(text, b"execute", (1, b'x'))
+}
+
+/// Whether a word stands anywhere in a text, found by one of its letters.
+fn says(text: &[u8], word: &[u8], (offset, letter): (usize, u8)) -> bool {
+    memchr::memchr2_iter(letter, letter.to_ascii_uppercase(), text).any(|at| {
+        let found = at.checked_sub(offset).and_then(|start| text.get(start..start.checked_add(word.len())?));
+        found.is_some_and(|found| found.eq_ignore_ascii_case(word))
+    })
 }

@@ -221,6 +221,15 @@ async fn sql_waits_for_the_names_that_the_protocol_makes() {
         assert!(tags(&rows).ends_with("TDCZ"), "{rows:?}");
         assert!(!in_clear(&rows, CANARY), "{rows:?}");
     }
+    // a statement whose text runs another one
+    let mut raw = gateway.raw().await;
+    raw.parse("s", "select name from customers where id = 1").parse("e", "execute s").sync().send().await;
+    assert_eq!(tags(&raw.answer().await), "11Z");
+    postgres_protocol::message::frontend::close(b'S', "s", &mut raw.out).unwrap();
+    raw.parse("s", "select ssn from customers where id = 1").bind("", "e").execute("").sync().send().await;
+    let rows = raw.answer().await;
+    assert_eq!(tags(&rows), "312DCZ");
+    assert!(!in_clear(&rows, CANARY), "{rows:?}");
     let mut raw = gateway.raw().await;
     raw.query("begin; declare c cursor for select name from customers").send().await;
     raw.answer().await;
@@ -342,4 +351,55 @@ async fn no_copy_tells_whether_a_guess_is_right() {
     raw.query("copy (select id, ssn from customers) to stdout (null '078-05-1120')").send().await;
     let answer = raw.answer().await;
     assert!(!in_clear(&answer, CANARY), "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_message_behind_one_that_is_waited_for_is_taken() {
+    let Some(gateway) = Gateway::start(POLICY, SCHEMA).await else { return };
+    let mut raw = gateway.raw().await;
+    raw.extended("begin");
+    raw.query(&format!("select 1 /* {} */", "x".repeat(1_000_000))).send().await;
+    assert_eq!(tags(&raw.answer().await), "12CTDCZ");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_that_a_portal_sets_is_set_once() {
+    let Some(gateway) = Gateway::start(POLICY, SCHEMA).await else { return };
+    let mut raw = gateway.raw().await;
+    raw.query("begin").send().await;
+    raw.answer().await;
+    raw.parse("", "select set_config('search_path', 'tenant', false)").bind("p", "").execute("p").sync();
+    raw.query("set search_path = hidden").execute("p").sync().query("select * from payroll").send().await;
+    assert_eq!(tags(&raw.answer().await), "12DCZ");
+    assert_eq!(tags(&raw.answer().await), "CZ");
+    assert_eq!(field(&raw.answer().await, 'E', 'C'), "42501");
+    let rows = raw.answer().await;
+    assert!(!in_clear(&rows, "666"), "{rows:?}");
+    let mut raw = gateway.raw().await;
+    for text in [
+        "prepare p as select set_config('search_path', 'tenant', false)",
+        "set search_path = hidden",
+        "create temp table x as execute p with no data",
+    ] {
+        raw.query(text).send().await;
+        raw.answer().await;
+    }
+    raw.query("select * from payroll").send().await;
+    let rows = raw.answer().await;
+    assert!(!in_clear(&rows, "666"), "{rows:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_null_of_ones_own_is_copied_where_no_column_is_masked() {
+    let detectors = "
+rules:
+- {name: all, action: Allow, postgresql: {}}
+masking:
+- {detectors: [Secrets]}
+";
+    let Some(gateway) = Gateway::start(detectors, SCHEMA).await else { return };
+    let mut raw = gateway.raw().await;
+    raw.query("copy (select id, null::text from customers where id = 1) to stdout (null '')").send().await;
+    let answer = raw.answer().await;
+    assert_eq!(tags(&answer), "HdcCZ", "{answer:?}");
 }
