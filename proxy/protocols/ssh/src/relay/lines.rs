@@ -27,6 +27,7 @@ use said::{Said, Streams};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 use typed::Typed;
 
 /// One shell.
@@ -275,10 +276,10 @@ impl Lines {
 
     /// Passes on what a command says until the shell says the word.
     async fn output(&mut self, recorder: &Recorder, said: &mut Said) -> Result<u32, Finish> {
-        let mut exit = None;
+        let (mut exit, mut over) = (None, None);
         loop {
-            let wait = if said.status.is_some() { LATE } else { self.relay.session.options.limits.quiet };
-            let waits = said.status.is_some() || said.streams.holds();
+            let pause = Instant::now() + self.relay.session.options.limits.quiet;
+            let waits = over.is_some() || said.streams.holds();
             let mut out = (Channel::STDOUT, Vec::new());
             tokio::select! {
                 message = self.host.wait() => match message {
@@ -299,7 +300,7 @@ impl Lines {
                     }
                 }
                 why = self.typed.blocks(&self.relay.session) => return Err(why.into()),
-                () = tokio::time::sleep(wait), if waits => {
+                () = tokio::time::sleep_until(over.unwrap_or(pause)), if waits => {
                     if let Some(status) = said.status {
                         return Ok(status);
                     }
@@ -312,8 +313,13 @@ impl Lines {
                 }
             }
             self.say(recorder, out.0, out.1).await?;
-            if let Some(status) = said.status.filter(|_| self.relay.terminal.is_some()) {
-                return Ok(status);
+            if let Some(status) = said.status {
+                let now = Instant::now();
+                // what runs on may say more without a pause
+                let until = *over.get_or_insert(now + LATE);
+                if self.relay.terminal.is_some() || now >= until || said.behind.len() > BEHIND_MAX {
+                    return Ok(status);
+                }
             }
         }
     }
@@ -412,3 +418,5 @@ const OWN: u8 = 8;
 const KEYS_AT_ONCE: usize = 16 << 10;
 /// Errors may come as much later than the end of the output that they were written before.
 const LATE: Duration = Duration::from_millis(5);
+/// So much of what runs on is kept while errors may still come.
+const BEHIND_MAX: usize = 64 << 10;

@@ -174,6 +174,22 @@ async fn a_script_ends_as_its_shell_does() {
     assert_eq!((ran.code, ran.out.as_str()), (Some(126), "first\n"), "{ran:?}");
 }
 
+/// What runs on and never pauses keeps no command from ending, and no line from being run.
+#[tokio::test]
+async fn a_job_that_never_pauses_keeps_no_line_waiting() {
+    let Some(gateway) = Gateway::start(LINES).await else { return };
+    let dir = gateway.path().display();
+    for to in ["", " >&2"] {
+        let script = format!(
+            "(until test -e {dir}/go; do echo y{to}; done) &\necho next\ntouch {dir}/go\nwait\nexit 5\n"
+        );
+        let ran = typed(&gateway, &["-T"], script.as_bytes()).await;
+        assert_eq!(ran.code, Some(5), "{to}: {}", ran.err.len());
+        assert!(ran.out.contains("next\n"), "{to}: {}", ran.out.len());
+        std::fs::remove_file(gateway.path().join("go")).unwrap();
+    }
+}
+
 #[tokio::test]
 async fn an_interrupt_gives_up_what_was_typed_ahead() {
     let Some(gateway) = Gateway::start(LINES).await else { return };
