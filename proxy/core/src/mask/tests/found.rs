@@ -257,6 +257,27 @@ fn a_key_wrapped_in_base64_is_hidden_whole() {
 }
 
 #[test]
+fn an_encrypted_token_is_hidden_however_long_its_header_is() {
+    use base64::Engine as _;
+    let masker = masker(&[Detector::Jwt]);
+    let start = r#"{"alg":"dir","enc":"A128CBC-HS256","kid":""#;
+    for length in 60..=90 {
+        let json = format!("{start}{}\"}}", "5".repeat(length - start.len() - 2));
+        assert_eq!(json.len(), length);
+        let header = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(json);
+        let token = format!(
+            "{header}..48V1_ALb6US04U3b.5eym8TW_c8SuK0ltJ3rpYIzOeDQz7TALvtu6UG9oMo4vpzs9tX.XFBoMYUZodetZdvT"
+        );
+        let parted =
+            token.replacen("..", ".UGhIOguC7IuEvf_NPVaXsGMoLOmwvc1GyqlIKOK1nN94nHPoltGRhWhw7Zx0.", 1);
+        for token in [token, parted] {
+            let said = text(&masker, &format!("token {token} end"));
+            assert!(!said.contains("5eym8TW_c8"), "{length}: {said}");
+        }
+    }
+}
+
+#[test]
 fn findings_that_share_bytes_are_hidden_as_one_in_the_strictest_way() {
     let patterns = vec![PatternMask { name: "name".into(), regex: "[a-z]+@".into() }];
     let email = choice(&[Detector::Email], Mask { type_: MaskType::Partial, keep_last: Some(4) });
