@@ -18,6 +18,9 @@ const HEADER: usize = 130;
 /// Lines between the header and the first line of base64, at most.
 const FIELDS: usize = 8;
 
+/// So many bytes further on or back than in the first line the base64 of another may start: a time has fewer digits.
+const SHIFT: usize = 10;
+
 /// Keyword of a header, in lower case.
 pub(super) const BEGIN: &str = "-----begin";
 /// Keyword of a header wrapped in base64, in lower case.
@@ -52,7 +55,7 @@ pub(super) fn next_key(text: &[u8], start: usize, barren: &mut usize) -> Option<
         // longer than any key: hide all of it, up to an end if there is one
         end = footer(rest).unwrap_or(rest.len());
     }
-    has_material(rest.get(..end)?).then_some((start, body + end))
+    is_like_key(rest.get(..end)?).then_some((start, body + end))
 }
 
 /// Length of a private key's header at the start of `text`.
@@ -146,8 +149,9 @@ fn lines(body: &[u8]) -> (usize, bool) {
         if said.is_empty() {
             continue;
         }
-        if let Some(start) = longest(said) {
-            (base64, short, end) = (Some(start), 0, at);
+        if let Some(start) = key_line(said, base64) {
+            (short, end) = (0, at);
+            base64.get_or_insert(start);
             continue;
         }
         match base64 {
@@ -156,7 +160,8 @@ fn lines(body: &[u8]) -> (usize, bool) {
             Some(_) | None if others == FIELDS => return (end, false),
             Some(_) | None => {
                 others += 1;
-                is_prose |= !is_field;
+                // one word that holds a hash stands before no line of a key
+                is_prose |= !is_field || (!said.contains(&b' ') && longest(said).is_some());
             }
         }
     }
@@ -168,20 +173,81 @@ fn is_short(line: &[u8], start: usize) -> bool {
     line.get(start..).is_some_and(|last| !last.is_empty() && last.iter().all(|b| is_standard(*b)))
 }
 
-/// Where base64 as long as a key's lines starts in `line`.
-fn longest(line: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    for piece in line.split(|b| !is_standard(*b)) {
-        if piece.len() >= MATERIAL {
-            return Some(at);
-        }
-        at += piece.len() + 1;
-    }
-    None
+/// Where the base64 of a key's line starts: it goes on to the end, but for quotes and bars, or fills a string up to its
+/// quote. It starts about where that of the `first` line did; of the first one it must look like a key's, for hashes and
+/// names stand in lines as well.
+fn key_line(line: &[u8], first: Option<usize>) -> Option<usize> {
+    pieces(line).find_map(|(at, piece)| {
+        let rest = line.get(at + piece.len()..).unwrap_or_default();
+        let is_placed = first.map_or_else(|| is_mixed(piece), |first| first.abs_diff(at) <= SHIFT);
+        (is_placed && is_rest_of_line(rest)).then_some(at)
+    })
 }
 
-/// Length of what can be key material, its headers, and line ends written in any way.
+/// Whether nothing is said behind the base64 in a line, or a string ends there.
+fn is_rest_of_line(rest: &[u8]) -> bool {
+    let mut rest = rest;
+    while let Some(next) = rest.strip_prefix(b"\\n").or_else(|| rest.strip_prefix(b"\\r")) {
+        rest = next;
+    }
+    let bare = rest.strip_prefix(b"\\").unwrap_or(rest);
+    // a colour may be over
+    let is_colour = rest.starts_with(b"\x1b[") && rest.len() <= 8;
+    is_colour || matches!(bare.first(), Some(b'"' | b'\'')) || !rest.iter().any(u8::is_ascii_alphanumeric)
+}
+
+/// Whether base64 looks like that of random bytes: no hash, which has digits and letters up to F in one case, no path.
+fn is_mixed(piece: &[u8]) -> bool {
+    let padding = piece.iter().rev().take_while(|b| **b == b'=').count();
+    let bare = piece.get(..piece.len() - padding).unwrap_or_default();
+    let value = bare.rsplit(|b| *b == b'=').next().unwrap_or_default();
+    let has = |is: fn(&u8) -> bool| value.iter().any(is);
+    has(u8::is_ascii_digit)
+        && has(u8::is_ascii_uppercase)
+        && has(u8::is_ascii_lowercase)
+        && !value.iter().all(u8::is_ascii_hexdigit)
+}
+
+/// Pieces of base64 as long as a key's lines, and where they start.
+fn pieces(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    let mut next = 0;
+    text.split(|b| !is_standard(*b))
+        .map(move |piece| {
+            let at = next;
+            next += piece.len() + 1;
+            (at, piece)
+        })
+        .filter(|(_, piece)| piece.len() >= MATERIAL)
+}
+
+/// Where base64 as long as a key's lines starts in `line`.
+fn longest(line: &[u8]) -> Option<usize> {
+    pieces(line).next().map(|(at, _)| at)
+}
+
+/// Length of what can be key material, its headers, and line ends written in any way: behind the header's line, lines
+/// of one word, or that base64 of a key begins or ends, or that may go on.
 fn material(text: &[u8]) -> usize {
+    let possible = text.get(..possible(text)).unwrap_or_default();
+    let mut length = 0;
+    for (number, line) in possible.split_inclusive(|b| matches!(b, b'\n' | b'\r')).enumerate() {
+        let said = line.trim_ascii();
+        let is_whole = length + line.len() < text.len() || line.ends_with(b"\n") || line.ends_with(b"\r");
+        if number > 0 && is_whole && said.contains(&b' ') && !is_edged(said) {
+            break;
+        }
+        length += line.len();
+    }
+    length
+}
+
+/// Whether base64 of a key begins or ends a line.
+fn is_edged(line: &[u8]) -> bool {
+    pieces(line).any(|(at, piece)| (at == 0 || at + piece.len() == line.len()) && is_mixed(piece))
+}
+
+/// Length of what has only bytes of key material, its headers, and line ends written in any way.
+fn possible(text: &[u8]) -> usize {
     text.iter()
         .position(|b| {
             !(is_standard(*b)
@@ -198,6 +264,11 @@ fn is_standard(byte: u8) -> bool {
 /// Whether there is one unbroken piece of base64 long enough.
 fn has_material(text: &[u8]) -> bool {
     longest(text).is_some()
+}
+
+/// Whether there is one that looks like a key's, where no end line tells.
+fn is_like_key(text: &[u8]) -> bool {
+    pieces(text).any(|(_, piece)| is_mixed(piece))
 }
 
 /// Finds the base64 of a private key that starts at `start`.

@@ -63,7 +63,33 @@ fn prefixed(before: &str, lines: &str) -> String {
     lines.split_inclusive('\n').flat_map(|line| [before, line]).collect()
 }
 
+/// Each line with what stands before and after it.
+fn around(lines: &str, before: fn(usize) -> String, after: &str) -> String {
+    lines
+        .lines()
+        .enumerate()
+        .flat_map(|(n, line)| [before(n), line.into(), after.into(), "\n".into()])
+        .collect()
+}
+
 const TIME: &str = "2026-11-30T12:00:00.123Z ";
+
+/// Lines with what is as long as a key's lines, and no key.
+const LOGGED: &[&str] = &[
+    "INFO trace_id=4bf92f3577b34da6a3ce929d0e0e4736 status=200\n",
+    "INFO requestID=4bf92f3577b34da6a3ce929d0e0e4736\n",
+    "INFO pulled sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\n",
+    "2026-11-30T12:00:00Z INFO container 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\n",
+    "ad19de0f4b1c2d3e4f5061728394a5b6c7d8e9f0 Ask a server through the gateway\n",
+    "GET /api/v1/namespaces/shop/configmaps/settings\n",
+    "{\"level\":\"info\",\"trace\":\"4bf92f3577b34da6a3ce929d0e0e4736\",\"status\":200}\n",
+    "INFO etag Zm9vYmFyYmF6cXV4MTIzNDU2Nzg5MEFCQ0RFRkdISUpLTE1O of an object\n",
+];
+
+/// What is logged behind a mention of a key.
+fn mentioned(logged: &str) -> String {
+    format!("WARN want -----BEGIN RSA PRIVATE KEY-----\n{logged}")
+}
 
 fn inputs() -> Vec<String> {
     let cut = |key: String| key.split_at(key.len() - 40).0.to_owned();
@@ -75,6 +101,9 @@ fn inputs() -> Vec<String> {
         format!("a\n{}b\n", prefixed(TIME, &pgp())),
         cut(prefixed(TIME, &pgp())),
         cut(prefixed("| ", &key(3))),
+        cut(prefixed("\u{1b}[32m2026-11-30T12:00:00.12Z\u{1b}[0m stdout F ", &key(3))),
+        cut(around(&key(3), |_| "{\"log\":\"".into(), "\\n\",\"stream\":\"stdout\"}")),
+        format!("{}a@b.example\n", mentioned(&LOGGED[0].repeat(3))),
         format!("grep '-----BEGIN RSA PRIVATE KEY-----' *.pem {{\n{}ann@example.com\n", key(2)),
         "1\tann@example.com\t4111 1111 1111 1111\n2\tbob@example.org\t\\N\n".into(),
         "token=eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n\nend".into(),
@@ -194,6 +223,51 @@ fn a_mention_of_a_key_holds_back_only_what_comes_at_once() {
     out.clear();
     stream.push(prose.as_bytes(), &mut out);
     assert!(out.len() > prose.len() - 100, "{} of {}", out.len(), prose.len());
+}
+
+#[test]
+fn hashes_behind_a_mention_of_a_key_are_no_key() {
+    let masker = masker(&[Detector::PrivateKey]);
+    for line in LOGGED {
+        for lines in [1, 2, 50, 1_000] {
+            let said = mentioned(&line.repeat(lines));
+            for said in [said.replace("-----\n", "----- in tls.key\n"), said] {
+                assert_eq!(text(&masker, &said), said);
+                let (mut stream, mut out) = (StreamMasker::new(masker.clone()), Vec::new());
+                stream.push(said.as_bytes(), &mut out);
+                stream.quiet(&mut out);
+                assert_eq!(String::from_utf8_lossy(&out), said, "released when nothing comes");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_key_without_end_is_hidden_whatever_stands_around_its_lines() {
+    let masker = everything();
+    let body = key(12).replace("-----END PRIVATE KEY-----\n", "");
+    for input in [
+        around(&body, |_| "| ".into(), " |"),
+        around(&body, |_| "\t\"".into(), "\\n\" +"),
+        around(&body, |_| " ".into(), "   +"),
+        around(&body, |number| format!("{number}:"), ""),
+        around(
+            &body,
+            |number| format!("2026-11-30T12:00:00.{}Z ", "123456789".get(number % 9..).unwrap_or("1")),
+            "",
+        ),
+        around(&body, |_| "{\"log\":\"".into(), "\\n\",\"stream\":\"stdout\"}"),
+        around(
+            &body,
+            |_| "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 stdout F ".into(),
+            "",
+        ),
+        around(&body, |_| "\u{1b}[31m".into(), "\u{1b}[0m"),
+    ] {
+        let whole = text(&masker, &input);
+        assert!(!whole.contains("MIIEvQ") && !whole.contains("Us8cKj"), "{input:?}: {whole:?}");
+        assert_eq!(String::from_utf8(masked(&masker, &[input.as_bytes()])).expect("UTF-8"), whole);
+    }
 }
 
 #[test]
