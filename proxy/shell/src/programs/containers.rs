@@ -17,24 +17,55 @@ pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> bool {
     true
 }
 
-fn engine(walk: &mut Walk, call: &Call<'_>) {
-    if !call.demands_literals(walk) {
-        return;
-    }
+/// The arguments but those of a program in a container, which names its own files and is told by itself.
+pub(super) fn outside<'a>(call: &Call<'a>) -> &'a [Arg] {
+    let rest = |from: usize| call.args.get(from..).unwrap_or_default();
+    let program = |at: usize| Some(at + 1 + exec_program(rest(at + 1))?);
+    let composed = |from: usize| {
+        let at = from + compose_verb(rest(from))?;
+        if call.value(at) == Some("exec") { program(at) } else { None }
+    };
+    let inside = match call.name() {
+        "docker" | "podman" | "nerdctl" | "crictl" => engine_verb(call).and_then(|at| match call.value(at) {
+            Some("exec") => program(at),
+            Some("compose") => composed(at + 1),
+            _ => None,
+        }),
+        "docker-compose" | "podman-compose" => composed(0),
+        "kubectl" | "oc" => {
+            let spec = Spec {
+                values: "ns",
+                long_values: &["cluster", "context", "kubeconfig", "namespace", "server", "user"],
+                ..Spec::default()
+            };
+            let verb = options::leading(call.args, spec).and_then(|(_, at)| call.value(at));
+            call.args.iter().position(|arg| arg.text == "--").filter(|_| verb == Some("exec"))
+        }
+        _ => None,
+    };
+    inside.and_then(|at| call.args.get(..at)).unwrap_or(call.args)
+}
+
+/// Where an engine is told what to do.
+fn engine_verb(call: &Call<'_>) -> Option<usize> {
     let spec = Spec {
         flags: "D",
         values: "HclR",
         long_flags: &["debug", "tls"],
         long_values: &["context", "host", "log-level"],
     };
-    let Some((_, at)) = options::leading(call.args, spec) else {
+    let (_, at) = options::leading(call.args, spec)?;
+    Some(at + usize::from(call.value(at) == Some("container")))
+}
+
+fn engine(walk: &mut Walk, call: &Call<'_>) {
+    if !call.demands_literals(walk) {
+        return;
+    }
+    let Some(at) = engine_verb(call) else {
         call.doubt(walk, "has options that are not analysed");
         return;
     };
-    let mut at = at;
-    if call.value(at) == Some("container") {
-        at += 1;
-    }
     let rest = call.args.get(at + 1..).unwrap_or_default();
     match call.value(at).unwrap_or_default() {
         "exec" => exec(walk, call, rest),
@@ -67,21 +98,26 @@ fn removed(walk: &mut Walk, call: &Call<'_>, whole: bool) {
 }
 
 fn exec(walk: &mut Walk, call: &Call<'_>, args: &[Arg]) {
+    match exec_program(args) {
+        Some(at) => walk.run(args.get(at..).unwrap_or_default().to_vec(), call.input),
+        None => call.doubt(walk, "runs a program behind options that are not analysed"),
+    }
+}
+
+/// Where the program is that `exec` runs, behind the container.
+fn exec_program(args: &[Arg]) -> Option<usize> {
     let spec = Spec {
         flags: "ditT",
         values: "euw",
         long_flags: &["interactive", "tty", "detach", "privileged", "no-TTY"],
         long_values: &["env", "user", "workdir", "index"],
     };
-    match options::leading(args, spec) {
-        Some((_, at)) if args.len() > at + 1 => {
-            walk.run(args.get(at + 1..).unwrap_or_default().to_vec(), call.input);
-        }
-        _ => call.doubt(walk, "runs a program behind options that are not analysed"),
-    }
+    let (_, at) = options::leading(args, spec)?;
+    (args.len() > at + 1).then_some(at + 1)
 }
 
-fn compose(walk: &mut Walk, call: &Call<'_>, args: &[Arg]) {
+/// Where `compose` is told what to do.
+fn compose_verb(args: &[Arg]) -> Option<usize> {
     let spec = Spec {
         flags: "",
         values: "fp",
@@ -96,9 +132,11 @@ fn compose(walk: &mut Walk, call: &Call<'_>, args: &[Arg]) {
             "progress",
         ],
     };
-    let Some((_, at)) =
-        options::leading(args, spec).filter(|_| args.iter().all(|arg| arg.sort != Sort::Open))
-    else {
+    options::leading(args, spec).map(|(_, at)| at)
+}
+
+fn compose(walk: &mut Walk, call: &Call<'_>, args: &[Arg]) {
+    let Some(at) = compose_verb(args).filter(|_| args.iter().all(|arg| arg.sort != Sort::Open)) else {
         call.doubt(walk, "has options that are not analysed");
         return;
     };

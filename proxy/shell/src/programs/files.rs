@@ -4,7 +4,7 @@ use super::super::argument::{Arg, Sort, has_short, is_long};
 use super::super::found::FileEffect;
 use super::super::walk::Walk;
 use super::Call;
-use super::options::{operands, value_of};
+use super::options::{operands, value_of, values_of};
 
 /// Whether it is one of them.
 pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> bool {
@@ -128,7 +128,6 @@ fn rsync(walk: &mut Walk, call: &Call<'_>) {
     {
         call.doubt(walk, "may be told to run programs, or has an argument that is not literal");
     }
-    rsync_options(walk, call);
     let mut files = operands(call.args, if server { "" } else { "efBMT" });
     let hidden = |arg: &Arg| {
         has_short(arg, 's', "e") || is_long(arg, "secluded-args", 3) || is_long(arg, "protect-args", 3)
@@ -141,6 +140,7 @@ fn rsync(walk: &mut Walk, call: &Call<'_>) {
     }
     let sends = server && call.args.iter().any(|arg| is_long(arg, "sender", 3));
     let target = if sends { None } else { files.pop() };
+    rsync_options(walk, call, target);
     let deletes = call
         .args
         .iter()
@@ -160,21 +160,32 @@ fn rsync(walk: &mut Walk, call: &Call<'_>) {
     }
 }
 
-/// Files beside those that are transferred.
-fn rsync_options(walk: &mut Walk, call: &Call<'_>) {
-    let written = ["log-file", "temp-dir", "partial-dir", "backup-dir", "write-batch", "only-write-batch"];
-    let read = [
-        "compare-dest",
-        "copy-dest",
-        "link-dest",
-        "read-batch",
-        "include-from",
-        "exclude-from",
-        "password-file",
+/// Files beside those that are transferred; some are told from where the others go.
+fn rsync_options(walk: &mut Walk, call: &Call<'_>, target: Option<&Arg>) {
+    let (there, here) = (true, false);
+    let options = [
+        ("log-file", FileEffect::WRITE, here),
+        ("write-batch", FileEffect::WRITE, here),
+        ("only-write-batch", FileEffect::WRITE, here),
+        ("temp-dir", FileEffect::WRITE, there),
+        ("partial-dir", FileEffect::WRITE, there),
+        ("backup-dir", FileEffect::WRITE, there),
+        ("compare-dest", FileEffect::READ, there),
+        ("copy-dest", FileEffect::READ, there),
+        ("link-dest", FileEffect::READ, there),
+        ("read-batch", FileEffect::READ, here),
+        ("include-from", FileEffect::READ, here),
+        ("exclude-from", FileEffect::READ, here),
+        ("password-file", FileEffect::READ, here),
     ];
-    let written = written.iter().map(|long| (long, FileEffect::WRITE));
-    for (long, done) in written.chain(read.iter().map(|long| (long, FileEffect::READ))) {
-        if let Some(path) = value_of(call.args, '\0', long, "") {
+    let target: Vec<Arg> = target.filter(|target| !target.text.contains(':')).into_iter().cloned().collect();
+    for (long, done, from) in options {
+        let others = ["backup", "exclude", "include", "partial"];
+        let mut paths = values_of(call.args, long, &others);
+        if long == "temp-dir" {
+            paths.extend(value_of(call.args, 'T', "temp-dir", "efBM@"));
+        }
+        for path in paths.iter().flat_map(|path| below(if from == there { &target } else { &[] }, path)) {
             walk.file_touch(&path, done.below(true), Some(call.program));
         }
     }

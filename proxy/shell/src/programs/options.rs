@@ -124,3 +124,17 @@ pub(super) fn value_of(args: &[Arg], letter: char, long: &str, before: &str) -> 
     }
     None
 }
+
+/// The values of a long option that may stand anywhere, as often as it is given; `others` are options of their own with
+/// which its name begins.
+pub(super) fn values_of(args: &[Arg], long: &str, others: &[&str]) -> Vec<Arg> {
+    let mut found = Vec::new();
+    for (at, arg) in args.iter().enumerate().take_while(|(_, arg)| arg.value() != Some("--")) {
+        let Some(text) = arg.value().and_then(|text| text.strip_prefix("--")) else { continue };
+        let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
+        if name.len() >= 3 && long.starts_with(name) && !others.contains(&name) {
+            found.extend(value.map(Arg::exact).or_else(|| args.get(at + 1).cloned()));
+        }
+    }
+    found
+}
