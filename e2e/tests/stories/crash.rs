@@ -3,6 +3,7 @@
 use crate::scene::Scene;
 use age::secrecy::ExposeSecret as _;
 use age::x25519::Identity;
+use e2e::process::wait_until;
 use e2e::random::Random;
 use proxy_audit::event::key;
 use proxy_audit::read;
@@ -57,6 +58,10 @@ fn killed_under_load(scene: &mut Scene, kills: usize, beside: &str) {
         let token = scene.token("loader");
         let clients: Vec<Child> =
             (0..CLIENTS).map(|client| load(scene, &token, (round, client), beside)).collect();
+        // one has come to its second statement, and so has the answer to what it asked beside
+        let begun = format!("select 1 from marks where client like 'load-{round}-%' and number > 0 limit 1");
+        wait_until("the load runs", || (scene.server.sql("shop", &begun).ok()? == "1").then_some(()))
+            .unwrap();
         std::thread::sleep(Duration::from_millis(random.below(700)));
         scene.gateway.crash_and_restart().unwrap();
         for mut client in clients {
