@@ -264,6 +264,33 @@ async fn a_paste_that_does_not_fit_is_refused_as_a_whole() {
     assert!(!lines.iter().any(|line| line.contains("within") || line.contains("behind")), "{lines:?}");
 }
 
+/// What a job says meanwhile is none of the paste.
+#[tokio::test]
+async fn a_refused_paste_ends_while_a_job_speaks() {
+    let Some(gateway) = Gateway::start(LINES).await else { return };
+    let mut ssh = gateway.program("ssh");
+    ssh.args(["-tt", "deploy@127.0.0.1"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = ssh.spawn().unwrap();
+    let (mut keys, mut shown) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let go = gateway.path().join("go");
+    let job = format!("(until test -e {}; do echo spoken; sleep 0.1; done) &\r", go.display());
+    let paste = format!("cat <<E\r{}\rE\r", vec!["y".repeat(4_000); 20].join("\r"));
+    keys.write_all(format!("{job}{paste}").as_bytes()).await.unwrap();
+    let reading = async {
+        let (mut seen, mut wrote) = (Vec::new(), false);
+        while shown.read_buf(&mut seen).await.unwrap() > 0 {
+            if !wrote && String::from_utf8_lossy(&seen).contains("not run either") {
+                wrote = true;
+                keys.write_all(format!("touch {}\rexit 3\r", go.display()).as_bytes()).await.unwrap();
+            }
+        }
+        String::from_utf8(seen).unwrap()
+    };
+    let seen = tokio::time::timeout(std::time::Duration::from_secs(30), reading).await.expect("it ends");
+    assert_eq!(child.wait().await.unwrap().code(), Some(3), "{seen}");
+    assert!(seen.contains("spoken"), "{seen}");
+}
+
 /// More than any buffer holds, behind a command that takes its time: the client waits, and nothing is lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_script_waits_for_a_slow_command() {

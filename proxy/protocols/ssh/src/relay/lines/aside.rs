@@ -9,10 +9,12 @@ use proxy_core::mask::Masker;
 use russh::ChannelMsg;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 impl Lines {
     /// Waits between commands until something comes of the client or of the host.
     pub(super) async fn idle(&mut self) -> Result<(), Finish> {
+        let pasted = self.typed.last.unwrap_or_else(Instant::now) + PASTED;
         let message = tokio::select! {
             message = self.relay.read.wait() => {
                 // at a line that is edited, Ctrl-C is a key
@@ -28,7 +30,7 @@ impl Lines {
                 }
                 return Ok(());
             }
-            () = tokio::time::sleep(PASTED), if self.source.discards() => {
+            () = tokio::time::sleep_until(pasted), if self.source.discards() => {
                 let shown = self.source.settled();
                 return self.show(shown).await;
             }
@@ -107,5 +109,5 @@ impl Lines {
     }
 }
 
-/// What comes this much later is no part of the same paste.
+/// What the client sends this much later is no part of the same paste.
 const PASTED: Duration = Duration::from_secs(1);

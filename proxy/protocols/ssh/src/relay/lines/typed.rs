@@ -19,6 +19,8 @@ pub(super) struct Typed {
     pub(super) bytes: BytesMut,
     /// No more comes.
     pub(super) ended: bool,
+    /// When the last of it came.
+    pub(super) last: Option<Instant>,
     full: Option<(Full, Instant)>,
 }
 
@@ -55,6 +57,7 @@ impl Typed {
             return Err(refusal(RefusalKind::TooLarge, message, "put the script into a file, and run that"));
         }
         self.bytes.extend_from_slice(data);
+        self.last = Some(Instant::now());
         if self.bytes.len() > ENOUGH && self.full.is_none() {
             self.full = Some((session.flow.full(number), Instant::now()));
         }
