@@ -107,5 +107,42 @@ fn is_list_of_objects(text: &str) -> bool {
 
 /// Whether an error's text quotes an object, or what is in the data of one.
 pub(super) fn quotes_object(message: &str) -> bool {
-    ["{", "map[", ".data", "stringData"].iter().any(|sign| message.contains(sign))
+    let is_named = |name: &str| {
+        message.match_indices(name).any(|(at, _)| {
+            let next = message.as_bytes().get(at + name.len());
+            !next.is_some_and(|next| next.is_ascii_alphanumeric() || *next == b'_' || !next.is_ascii())
+        })
+    };
+    ["{", "map["].iter().any(|sign| message.contains(sign))
+        || [".data", "stringData"].into_iter().any(is_named)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quotes_object;
+
+    #[test]
+    fn an_error_quotes_data_where_it_names_the_field_itself() {
+        for shown in [
+            r#"Postgres.acid.zalan.do "x" is invalid: spec.database: Required value"#,
+            r#"PersistentVolumeClaim "x" is invalid: spec.dataSource: Forbidden: field is immutable"#,
+            r#"Kafka "x" is invalid: spec.dataDir: Required value"#,
+            r#"Thing "x" is invalid: spec.data_dir: Required value, spec.stringDataset: Required value"#,
+            r#"Thing "x" is invalid: spec.data2: Required value"#,
+        ] {
+            assert!(!quotes_object(shown), "{shown}");
+        }
+        for quoting in [
+            "ConfigMap.data",
+            "v1.Secret.data: illegal base64 data at input byte 4",
+            r#"spec.database and .data["p"]: Invalid value: "clear-value""#,
+            "Secret.stringData: clear-value",
+            "stringData[p]: Invalid value",
+            "spec.dataSource and template.data.p: Invalid value",
+            r#"cannot read {"p":"clear-value"}"#,
+            "map[p:clear-value]",
+        ] {
+            assert!(quotes_object(quoting), "{quoting}");
+        }
+    }
 }
