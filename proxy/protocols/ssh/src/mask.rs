@@ -13,6 +13,7 @@
 //! two commands say in part, letters that the cursor places out of order.
 
 mod encoded;
+mod key;
 mod view;
 
 use proxy_core::mask::{Found, MaskCounts, Masker};
@@ -78,6 +79,10 @@ pub struct OutputMasker {
     /// With so many bytes not released they are looked at.
     look_at: usize,
     hiding: Hiding,
+    /// The last bytes of a key that is hidden.
+    tail: Vec<u8>,
+    /// In so many bytes lines of a key are looked for, whose end has not come.
+    key_left: usize,
     /// Pauses since the last bytes came in which nothing could be released.
     pauses: u8,
 }
@@ -92,6 +97,8 @@ impl OutputMasker {
             released: 0,
             look_at: CHUNK,
             hiding: Hiding::Nothing,
+            tail: Vec::new(),
+            key_left: 0,
             pauses: 0,
         }
     }
@@ -159,6 +166,8 @@ impl OutputMasker {
         self.held.clear();
         (self.released, self.look_at) = (0, CHUNK);
         self.hiding = Hiding::Nothing;
+        self.tail.clear();
+        self.key_left = 0;
     }
 
     /// What is left of `bytes` once the end of what is hidden has come.
@@ -174,14 +183,21 @@ impl OutputMasker {
             }
             Hiding::Key => {
                 let material = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=-:, \r\n\t".contains(byte);
-                let footer = b"PRIVATE KEY-----";
-                let end = bytes
-                    .windows(footer.len())
-                    .position(|window| window == footer)
-                    .map(|at| at + footer.len());
-                let end = end.or_else(|| bytes.iter().position(|byte| !material(byte)));
+                let known = self.tail.len();
+                self.tail.extend_from_slice(bytes);
+                let footer = key::end(&self.tail).map(|end| end.saturating_sub(known));
+                let end = footer.or_else(|| bytes.iter().position(|byte| !material(byte)));
                 if end.is_some() {
                     self.hiding = Hiding::Nothing;
+                    self.tail.clear();
+                } else {
+                    self.tail.drain(..self.tail.len().saturating_sub(key::TAIL));
+                }
+                if footer.is_some() {
+                    self.key_left = 0;
+                    // what comes is no part of the key, whose header may still be context
+                    self.held.drain(..self.released);
+                    self.released = 0;
                 }
                 bytes.get(end.unwrap_or(bytes.len())..).unwrap_or_default()
             }
@@ -191,7 +207,11 @@ impl OutputMasker {
     /// Releases what is held up to about `until`, masked.
     fn release(&mut self, until: usize, out: &mut Vec<u8>) {
         let last = until == self.held.len();
-        let findings = findings(&self.masker, &self.held);
+        let mut findings = findings(&self.masker, &self.held);
+        if self.key_left > 0 {
+            findings.extend(key::lines(&self.held));
+            findings = merged(sorted(findings));
+        }
         let mut cut = if last { until } else { self.cut(until) };
         for finding in &findings {
             if finding.range.start < cut && cut < finding.range.end {
@@ -217,11 +237,28 @@ impl OutputMasker {
         let open =
             findings.last().filter(|finding| finding.range.end == self.held.len() && cut == self.held.len());
         if let Some(finding) = open {
-            self.hiding = if finding.name == "private-key" { Hiding::Key } else { Hiding::Nothing };
+            self.hiding = if finding.name == key::NAME { Hiding::Key } else { Hiding::Nothing };
         }
+        self.follow_key(&findings, cut);
         let keep = cut.saturating_sub(CONTEXT);
         self.held.drain(..keep);
         self.released = cut - keep;
+    }
+
+    /// Whether lines of a key may come behind `cut`, up to which all is released.
+    fn follow_key(&mut self, findings: &[Found], cut: usize) {
+        let part = |range: Range<usize>| self.held.get(range).unwrap_or_default();
+        let new = |range: &Range<usize>| range.start < cut && range.end > self.released;
+        let begun = findings.iter().rfind(|found| {
+            found.name == key::NAME && new(&found.range) && key::begins(part(found.range.clone()))
+        });
+        let (from, left) = if let Some(found) = begun {
+            (found.range.start, key::REACH)
+        } else {
+            let from = self.released.saturating_sub(BROKEN_MAX);
+            (from, self.key_left.saturating_sub(cut.saturating_sub(self.released)))
+        };
+        self.key_left = if key::ends(part(from..cut)) { 0 } else { left };
     }
 
     /// A place at or before `until` that splits no line, or at least no character.
@@ -248,8 +285,12 @@ fn findings(masker: &Masker, raw: &[u8]) -> Vec<Found> {
         found.extend(masker.found(raw));
         found.extend(view::bordered(raw).iter().flat_map(|bytes| masker.found(bytes)));
     }
+    merged(sorted(found))
+}
+
+fn sorted(mut found: Vec<Found>) -> Vec<Found> {
     found.sort_by_key(|finding| (finding.range.start, std::cmp::Reverse(finding.range.end)));
-    merged(found)
+    found
 }
 
 /// Where a value begins that the end of `text` may be the beginning of: with one of the endings it would be found.

@@ -174,6 +174,40 @@ fn a_key_is_hidden_to_its_end_plain_or_encoded() {
 }
 
 #[test]
+fn a_key_that_comes_slowly_is_hidden_to_its_end_whatever_stands_before_its_lines() {
+    use base64::Engine as _;
+    let line = |at: u32| {
+        let number = u128::from(at + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c834);
+        base64::engine::general_purpose::STANDARD
+            .encode(format!("{number:032x}{number:016x}").get(..48).unwrap())
+    };
+    let lines: Vec<String> = (0..60).map(line).collect();
+    let pem = ["-----BEGIN RSA PRIVATE KEY-----", "-----END RSA PRIVATE KEY-----"];
+    let putty = [
+        "PuTTY-User-Key-File-3: ssh-rsa\nPrivate-Lines: 60",
+        "Private-MAC: 00112233445566778899aabbccddeeff",
+    ];
+    for [head, foot] in [pem, putty] {
+        for prefix in ["", "| ", "2026-11-24T20:00:00Z web1 app[812]: "] {
+            let text = format!(
+                "{head}\n{}\n{foot}\n{CANARY} (d41d8cd98f00b204e9800998ecf8427e)\n",
+                lines.join("\n")
+            );
+            let (mut masker, mut out) = (OutputMasker::new(masker()), Vec::new());
+            for line in text.lines() {
+                masker.push(format!("{prefix}{line}\n").as_bytes(), &mut out);
+                masker.quiet(&mut out);
+            }
+            masker.finish(&mut out);
+            let shown = String::from_utf8_lossy(&out);
+            let left = lines.iter().filter(|line| shown.contains(line.as_str())).count();
+            assert_eq!(left, 0, "{prefix:?}: {shown}");
+            assert!(shown.ends_with("(d41d8cd98f00b204e9800998ecf8427e)\n"), "{prefix:?}: {shown}");
+        }
+    }
+}
+
+#[test]
 fn ordinary_output_is_left_as_it_is() {
     for text in [
         "total 12\ndrwxr-xr-x 2 root root 4096 Nov 24 20:00 .\n-rw-r--r-- 1 root root 220 Nov 24 20:00 .bashrc\n",
