@@ -57,12 +57,13 @@ impl Renderer for Transcript {
         shown(answer.lines(&String::from_utf8_lossy(&lines)))
     }
 
-    /// What is an answer only as a whole; and what was recorded of one that has no end.
+    /// Why the gateway refused it: a record has no word of Kubernetes for that.
     fn refused(&self, refusal: &Refusal) -> String {
         let hint = if refusal.hint.is_empty() { String::new() } else { format!("; {}", refusal.hint) };
-        format!("Error from server (Forbidden): {}\n", inline(&(refusal.message.clone() + &hint)))
+        format!("Error from server: {}\n", inline(&(refusal.message.clone() + &hint)))
     }
 
+    /// What is an answer only as a whole; and what was recorded of one that has no end.
     fn finish(&mut self) -> Vec<Part> {
         let rest = std::mem::take(&mut self.pending);
         let text = String::from_utf8_lossy(&rest);

@@ -146,3 +146,19 @@ fn hostile_answers_do_no_harm() {
     let endless = format!("HTTP/1.1 200 OK\r\n{}", "x".repeat(MAX_HEAD_BYTES));
     assert!(!shown("GET /api/v1/pods", &endless).1.is_empty());
 }
+
+#[test]
+fn a_refusal_says_why_and_what_to_do_and_is_called_no_kind_of_error() {
+    let refusal = |hint: &str| Refusal {
+        message: "shop/limits \u{1b}allows 5 a minute".into(),
+        hint: hint.into(),
+        rule: "shop/limits".into(),
+    };
+    let transcript = Transcript::default();
+    let said = transcript.refused(&refusal("try again in 10 s"));
+    assert_eq!(said, "Error from server: shop/limits \u{fffd}allows 5 a minute; try again in 10 s\n");
+    assert_eq!(
+        transcript.refused(&refusal("")),
+        "Error from server: shop/limits \u{fffd}allows 5 a minute\n"
+    );
+}
