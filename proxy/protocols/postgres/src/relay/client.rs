@@ -101,19 +101,16 @@ impl Relay {
     /// server has confirmed.
     fn is_undecided(&self, kind: Frontend, frame: &[u8]) -> Result<bool, Ending> {
         let body = frame::body(frame);
-        if self.queue.iter().any(Expect::makes_a_name) && self.says_a_name(kind, body)? {
-            return Ok(true);
-        }
-        if !self.queue.iter().any(|expected| matches!(expected, Expect::Sync { .. })) {
+        let made = self.queue.iter().any(Expect::makes_a_name);
+        if !made && !self.queue.iter().any(|expected| matches!(expected, Expect::Sync { .. })) {
             return Ok(false);
         }
         let (object, name) = match kind {
+            Frontend::Query | Frontend::Parse => return Ok(made && names::says_a_name(body)),
             Frontend::Bind => (b'S', messages::bind(body)?.statement),
             Frontend::Describe => messages::portal_or_statement(body)?,
             Frontend::Execute => (b'P', messages::name(&mut Body::new(body))?),
-            Frontend::Query
-            | Frontend::Parse
-            | Frontend::Close
+            Frontend::Close
             | Frontend::Sync
             | Frontend::Flush
             | Frontend::CopyData
@@ -122,6 +119,9 @@ impl Relay {
             | Frontend::FunctionCall
             | Frontend::Terminate => return Ok(false),
         };
+        if made && kind != Frontend::Describe && self.says_a_name(object, name) {
+            return Ok(true);
+        }
         let makes = |expected: &Expect| match expected {
             Expect::Parse { name: parsed, .. } => object == b'S' && parsed == name,
             Expect::Bind { name: bound, .. } => object == b'P' && bound == name,
@@ -143,29 +143,18 @@ impl Relay {
         Ok(false)
     }
 
-    /// Whether a message has, binds or runs a text that may name a statement or a cursor.
-    fn says_a_name(&self, kind: Frontend, body: &[u8]) -> Result<bool, Ending> {
-        let says = |text: &str| names::says_a_name(text.as_bytes());
-        Ok(match kind {
-            Frontend::Query | Frontend::Parse => names::says_a_name(body),
-            Frontend::Bind => {
-                self.statement(messages::bind(body)?.statement).is_some_and(|one| says(&one.text))
+    /// Whether a statement or portal has a text that may name a statement or a cursor.
+    fn says_a_name(&self, object: u8, name: &str) -> bool {
+        let text = if object == b'S' {
+            self.statement(name).map(|statement| statement.text)
+        } else {
+            match self.portal(name).map(|portal| portal.source) {
+                Some(Source::Made { text, .. }) => Some(text),
+                Some(Source::Text(_) | Source::Planned(_) | Source::Prepared(_) | Source::Cursor(_))
+                | None => None,
             }
-            Frontend::Execute => {
-                let name = messages::name(&mut Body::new(body))?;
-                let source = self.portal(name).map(|portal| portal.source);
-                matches!(source, Some(Source::Made { text, .. }) if says(&text))
-            }
-            Frontend::Describe
-            | Frontend::Close
-            | Frontend::Sync
-            | Frontend::Flush
-            | Frontend::CopyData
-            | Frontend::CopyDone
-            | Frontend::CopyFail
-            | Frontend::FunctionCall
-            | Frontend::Terminate => false,
-        })
+        };
+        text.is_some_and(|text| names::says_a_name(text.as_bytes()))
     }
 
     async fn message(&mut self, kind: Frontend, frame: Bytes) -> Result<(), Ending> {
