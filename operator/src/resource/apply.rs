@@ -8,6 +8,7 @@ use crate::context::Context;
 use crate::names::{APPLIED, MANAGER, RESOURCE_UID_LABEL};
 use crate::resource::validate::ValidatedResource;
 use crate::stores::{belongs_to, cluster_kinds, is_cluster_wide, owned_kinds};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{
     ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, Preconditions,
 };
@@ -180,7 +181,12 @@ pub(super) fn is_owned(object: &DynamicObject, uid: &str) -> bool {
     if object.metadata.namespace.is_none() {
         return object.labels().get(RESOURCE_UID_LABEL).is_some_and(|owner| owner == uid);
     }
-    object.owner_references().iter().any(|owner| owner.controller == Some(true) && owner.uid == uid)
+    is_controlled_by(object.owner_references(), uid)
+}
+
+/// Whether one of the owners is the controller with this UID.
+pub(super) fn is_controlled_by(owners: &[OwnerReference], uid: &str) -> bool {
+    owners.iter().any(|owner| owner.controller == Some(true) && owner.uid == uid)
 }
 
 /// SHA-256 of what is wanted; JSON objects are sorted, so equal ones have equal digests.

@@ -1,14 +1,13 @@
 //! The gateway's certificate from the operator's authority, its keys for SSH, and the tenant's key: what is random, and so is made once and
 //! not built anew each time.
 
-use super::apply::{ApplyError, apply};
+use super::apply::{ApplyError, apply, is_controlled_by};
 use super::validate::ValidatedResource;
 use crate::context::Context;
 use crate::names::{self, ISSUED_FOR, MANAGER, RENEW_AT, TENANT_KEY, TENANT_KEY_SECRET};
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::PostParams;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt as _};
@@ -95,8 +94,7 @@ pub async fn ensure_ssh_keys(context: &Context, resource: &ValidatedResource) ->
     let name = names::ssh_keys(&resource.name);
     if let Some(known) = context.stores.secrets.get(&ObjectRef::new(&name).within(&resource.namespace)) {
         // Whoever made another one of that name knows its keys.
-        let own = |owner: &OwnerReference| owner.controller == Some(true) && owner.uid == resource.owner.uid;
-        return if known.owner_references().iter().any(own) {
+        return if is_controlled_by(known.owner_references(), &resource.owner.uid) {
             Ok(())
         } else {
             Err(ApplyError::Taken { kind: "Secret".to_owned(), name })

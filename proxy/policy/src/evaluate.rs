@@ -11,8 +11,9 @@
 //! by an `Allow` or a `Hold`; else it is denied by `default-deny`. Deny beats Hold beats Allow. Of several rules that
 //! give the same answer, the first by policy, then by rule name is named; of several Holds the first whose reviewers
 //! satisfy all of them, with the shortest timeout. If there is none, since each asks for others, the answer is Deny by
-//! `conflicting-holds`: an approval is given under one rule, and would pass the other by. A `when` that fails to evaluate denies by its rule, whatever
-//! the action of the rule: an `Allow` that cannot be judged is no permission, a `Deny` that cannot be judged no freedom.
+//! `conflicting-holds`: an approval is given under one rule, and would pass the other by. A `when` that fails to
+//! evaluate denies by its rule, whatever the action of the rule: an `Allow` that cannot be judged is no permission, a
+//! `Deny` that cannot be judged no freedom.
 //!
 //! # What needs no rule
 //! * Touches `Transaction` that read (`BEGIN`, `COMMIT`, `SHOW`) do nothing by themselves, and a client that cannot
