@@ -65,7 +65,7 @@ impl Walk<'_> {
     fn is_overloaded(&self, call: &Node) -> bool {
         let Some(NodeEnum::FuncCall(function)) = call.node.as_ref() else { return false };
         let (schema, name) = names::qualified(&function.funcname);
-        !self.catalogue.user_functions(&self.state, &schema, &name, function.args.len()).is_empty()
+        self.catalogue.has_function(&self.state, &schema, &name, function.args.len())
     }
 
     pub(super) fn from_xml(&mut self, table: &RangeTableFunc) -> Vec<Slot> {

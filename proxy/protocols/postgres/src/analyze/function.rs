@@ -48,8 +48,8 @@ impl Walk<'_> {
             "information_schema" => information_schema_function(name),
             _ => None,
         };
-        let mut reached = self.catalogue.user_functions(&self.state, schema, name, arguments);
-        if own.is_none() && reached.is_empty() {
+        let mut reached = self.catalogue.acting_functions(&self.state, schema, name, arguments);
+        if own.is_none() && !self.catalogue.has_function(&self.state, schema, name, arguments) {
             reached = self.function_candidates(schema, name);
             self.unresolved.push(name.to_owned());
         }
@@ -83,7 +83,7 @@ impl Walk<'_> {
             Some(own) => own.judgement == Judgement::Harmless && !own.returns_set && !ACTING.contains(&name),
             None => true,
         };
-        if !computes || !self.catalogue.user_functions(&self.state, "", name, 1).is_empty() {
+        if !computes || !self.catalogue.acting_functions(&self.state, "", name, 1).is_empty() {
             let mut from = self.named_function("", name, 1, from);
             // what it acts on is named by a value
             from.opaque |= !computes;
@@ -94,13 +94,8 @@ impl Walk<'_> {
 
     /// A construct of the grammar that an older server takes for a call, if there is a function of that name.
     pub(super) fn may_be_a_call(&mut self, name: &str, from: Provenance) -> Provenance {
-        let some =
-            (0..=MOST).any(|count| !self.catalogue.user_functions(&self.state, "", name, count).is_empty());
-        if !some {
-            return from;
-        }
         (0..=MOST).fold(from, |mut from, count| {
-            for function in self.catalogue.user_functions(&self.state, "", name, count) {
+            for function in self.catalogue.acting_functions(&self.state, "", name, count) {
                 self.write(effect::CALL, "function", &function);
                 from.opaque = true;
             }
@@ -128,8 +123,8 @@ impl Walk<'_> {
         };
         let parts = names::strings(&reference.fields);
         let [alias] = parts.as_slice() else { return None };
-        let is_function = builtin_function(field).is_some()
-            || !self.catalogue.user_functions(&self.state, "", field, 1).is_empty();
+        let is_function =
+            builtin_function(field).is_some() || self.catalogue.has_function(&self.state, "", field, 1);
         if is_function || !self.is_row_of(alias, field) {
             return None;
         }
@@ -222,8 +217,10 @@ impl Walk<'_> {
             Some(setting) if value.is_some() => {
                 self.set_setting(&setting, value.as_deref(), local == Some(true));
             }
-            // asyncpg turns `jit` off around its own questions, and back to what it was.
-            Some(setting) if is_plain_setting(&setting) => {
+            // asyncpg turns `jit` off around its own questions, and back to what it was; a parameter is the client's word.
+            Some(setting)
+                if is_plain_setting(&setting) || (is_parameter(args.get(1)) && !is_meant(&setting)) =>
+            {
                 self.write(effect::SET, "setting", &setting.to_ascii_lowercase());
                 self.stored_in_setting(args);
             }
@@ -248,6 +245,20 @@ fn regclass(text: &str) -> Option<(String, String)> {
     let schema = parts.pop().unwrap_or_default();
     let is_number = !text.contains('"') && name.chars().all(|c| c.is_ascii_digit());
     (!is_number).then_some((schema, name))
+}
+
+/// How the server reads what it is sent depends on these, or what names mean.
+fn is_meant(setting: &str) -> bool {
+    const READING: &[&str] = &["client_encoding", "names", "standard_conforming_strings"];
+    gives_meaning(setting) || READING.iter().any(|one| one.eq_ignore_ascii_case(setting))
+}
+
+fn is_parameter(value: Option<&Node>) -> bool {
+    match value.and_then(|value| value.node.as_ref()) {
+        Some(NodeEnum::ParamRef(_)) => true,
+        Some(NodeEnum::TypeCast(cast)) => is_parameter(cast.arg.as_deref()),
+        _ => false,
+    }
 }
 
 /// Names and roles depend on these.

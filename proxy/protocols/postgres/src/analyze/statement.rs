@@ -157,8 +157,10 @@ impl Walk<'_> {
         Facts::of(kind, operation)
     }
 
+    /// It takes back what the session itself has set and made for itself, as `RESET ALL` does: pools of connections send it
+    /// between two of their users.
     fn discard(&mut self, mode: DiscardMode) -> Facts {
-        self.write(effect::ADMINISTER, "session", "");
+        self.write(effect::SET, "setting", "*");
         if mode == DiscardMode::DiscardAll {
             self.change(StateChange::Deallocated(None));
             self.change(StateChange::Closed(None));

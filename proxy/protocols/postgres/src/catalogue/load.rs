@@ -71,28 +71,65 @@ from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamesp
 where c.relkind in ('r', 'p', 'f', 'v', 'm', 'S')
   and (n.nspname not like 'pg\\_temp\\_%' or n.oid = pg_my_temp_schema()) and n.nspname not like 'pg\\_toast\\_temp\\_%'";
 
-const FUNCTIONS: &str = "\
+/// Functions that do nothing but compute a value: `oid`s of those of the extensions that are known for it. They are in C,
+/// or in SQL that qualifies every name, and only a superuser can have made them or put them into the extension. Of what
+/// is volatile in them only a few names are known; what returns sets is left to be a call.
+macro_rules! computing {
+    () => {
+        "\
+select p.oid from pg_catalog.pg_proc p join pg_catalog.pg_language l on l.oid = p.prolang
+  join pg_catalog.pg_roles r on r.oid = p.proowner
+  join pg_catalog.pg_depend d on d.classid = 'pg_catalog.pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e'
+  join pg_catalog.pg_extension e on d.refclassid = 'pg_catalog.pg_extension'::regclass and e.oid = d.refobjid
+where r.rolsuper and not p.proretset and p.prokind in ('f', 'a')
+  and (l.lanname in ('c', 'internal') or (l.lanname = 'sql' and e.extname = 'citext'))
+  and e.extname in ('btree_gin', 'btree_gist', 'citext', 'cube', 'earthdistance', 'fuzzystrmatch', 'hstore', 'intarray',
+    'isn', 'ltree', 'pg_trgm', 'pgcrypto', 'postgis', 'seg', 'unaccent', 'uuid-ossp', 'vector')
+  and (p.provolatile <> 'v' or p.proname in ('gen_random_bytes', 'gen_random_uuid', 'gen_salt', 'pgp_pub_encrypt',
+    'pgp_pub_encrypt_bytea', 'pgp_sym_encrypt', 'pgp_sym_encrypt_bytea', 'uuid_generate_v1', 'uuid_generate_v1mc',
+    'uuid_generate_v4'))"
+    };
+}
+
+const FUNCTIONS: &str = concat!(
+    "\
+with computing as (",
+    computing!(),
+    ")
 select json_build_object('function', json_build_object('schema', n.nspname, 'name', p.proname,
   'argumentsMin', p.pronargs - p.pronargdefaults - case when p.provariadic <> 0 then 1 else 0 end,
-  'argumentsMax', case when p.provariadic = 0 then p.pronargs end))::text
-from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace where p.oid >= 16384";
+  'argumentsMax', case when p.provariadic = 0 then p.pronargs end, 'computes', k.oid is not null))::text
+from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+  left join computing k on k.oid = p.oid where p.oid >= 16384"
+);
 
-/// Left out are those of extensions that only compute: an immutable C function, which none but a superuser can make.
-/// Otherwise `citext` or `hstore` in a schema of the search path would make every `=` a call of what is not known.
-const OPERATORS: &str = "\
+/// Left out are those of extensions that only compute: a function that is known for it, or an immutable one in C, which
+/// none but a superuser can make. Otherwise `citext` or `hstore` in a schema of the search path would make every `=` and
+/// every `LIKE` a call of what is not known.
+const OPERATORS: &str = concat!(
+    "\
+with computing as (",
+    computing!(),
+    ")
 select json_build_object('operator', json_build_object('schema', n.nspname, 'name', o.oprname))::text
 from pg_catalog.pg_operator o join pg_catalog.pg_namespace n on n.oid = o.oprnamespace
-where o.oid >= 16384 and not exists (
+where o.oid >= 16384 and o.oprcode not in (select oid from computing) and not exists (
   select from pg_catalog.pg_proc p join pg_catalog.pg_language l on l.oid = p.prolang
     join pg_catalog.pg_depend d on d.classid = 'pg_catalog.pg_operator'::regclass and d.objid = o.oid and d.deptype = 'e'
     join pg_catalog.pg_depend f on f.classid = 'pg_catalog.pg_proc'::regclass and f.objid = p.oid and f.deptype = 'e'
-  where p.oid = o.oprcode and p.provolatile = 'i' and l.lanname = 'c')";
+  where p.oid = o.oprcode and p.provolatile = 'i' and l.lanname in ('c', 'internal'))"
+);
 
-const CASTS: &str = "\
+const CASTS: &str = concat!(
+    "\
+with computing as (",
+    computing!(),
+    ")
 select json_build_object('cast', json_build_object('schema', n.nspname, 'name', t.typname))::text
 from pg_catalog.pg_cast c join pg_catalog.pg_type t on t.oid in (c.castsource, c.casttarget)
   join pg_catalog.pg_namespace n on n.oid = t.typnamespace
-where c.oid >= 16384 and c.castmethod = 'f'";
+where c.oid >= 16384 and c.castmethod = 'f' and c.castfunc not in (select oid from computing)"
+);
 
 const SCHEMAS: &str = "\
 select json_build_object('schema', json_build_object('name', n.nspname,

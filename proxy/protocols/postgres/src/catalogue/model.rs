@@ -97,4 +97,7 @@ pub struct Function {
     /// Most arguments it takes; omitted: any number.
     #[serde(default)]
     pub arguments_max: Option<u16>,
+    /// It does nothing but compute its value, as those of a few well-known extensions: to call it is no effect.
+    #[serde(default)]
+    pub computes: bool,
 }

@@ -1,7 +1,7 @@
 //! Names to objects, by the search path, as PostgreSQL does it.
 
 use super::Catalogue;
-use super::model::Relation;
+use super::model::{Function, Relation};
 use crate::analyze::SessionState;
 use std::sync::Arc;
 
@@ -87,26 +87,54 @@ impl Catalogue {
         path.iter().find(named).cloned().unwrap_or_else(|| "public".to_owned())
     }
 
-    /// Functions outside PostgreSQL's own that a call by this name can reach, as `schema.name`. An unqualified name
-    /// reaches every schema of the path: which overload wins depends on types, which are not followed.
-    pub(crate) fn user_functions(
+    /// Functions outside PostgreSQL's own that a call by this name can reach, as `schema.name`, and that may do anything.
+    /// An unqualified name reaches every schema of the path: which overload wins depends on types, which are not followed.
+    pub(crate) fn acting_functions(
         &self,
         state: &SessionState,
         schema: &str,
         name: &str,
         arguments: usize,
     ) -> Vec<String> {
-        let path = if schema.is_empty() { self.effective_path(state) } else { vec![schema.to_owned()] };
         let mut found: Vec<String> = Vec::new();
-        for function in self.functions.get(name).into_iter().flatten() {
-            let fits = usize::from(function.arguments_min) <= arguments
-                && function.arguments_max.is_none_or(|most| arguments <= usize::from(most));
+        for function in self.user_functions(state, schema, name, arguments) {
             let qualified = format!("{}.{}", function.schema, function.name);
-            if fits && path.contains(&function.schema) && !found.contains(&qualified) {
+            if !function.computes && !found.contains(&qualified) {
                 found.push(qualified);
             }
         }
         found
+    }
+
+    /// Whether a call by this name can reach a function outside PostgreSQL's own.
+    pub(crate) fn has_function(
+        &self,
+        state: &SessionState,
+        schema: &str,
+        name: &str,
+        arguments: usize,
+    ) -> bool {
+        self.user_functions(state, schema, name, arguments).next().is_some()
+    }
+
+    fn user_functions(
+        &self,
+        state: &SessionState,
+        schema: &str,
+        name: &str,
+        arguments: usize,
+    ) -> impl Iterator<Item = &Function> {
+        let named = self.functions.get(name).map(Vec::as_slice).unwrap_or_default();
+        let path = match schema {
+            _ if named.is_empty() => Vec::new(),
+            "" => self.effective_path(state),
+            schema => vec![schema.to_owned()],
+        };
+        named.iter().filter(move |function| {
+            usize::from(function.arguments_min) <= arguments
+                && function.arguments_max.is_none_or(|most| arguments <= usize::from(most))
+                && path.contains(&function.schema)
+        })
     }
 
     /// Operators outside PostgreSQL's own that this symbol can reach, as `schema.symbol`.

@@ -185,7 +185,7 @@ alter system set log_statement = 'none'
 load 'auto_explain'
 --- Q67b checkpoint | refused, touch:Administer
 checkpoint
---- Q67c discard | refused, touch:Administer
+--- Q67c discard | touch:Set *
 discard all
 --- Q68 LISTEN/plpgsql DO lang sql injection | refused
 do language plpgsql 'begin delete from victim; end'
@@ -289,6 +289,12 @@ copy (select (1).fc) to stdout
 select set_config('search_path', 'other', false) where false
 --- Q110 set_config in an expression | refused
 select case when false then set_config('role', 'postgres', false) end
+--- Q110b set_config of a parameter | touch:Set timezone
+select set_config('TimeZone', $1, false)
+--- Q110c set_config of a parameter that names depend on | refused
+select set_config('search_path', $1, false)
+--- Q110d set_config of a parameter, how texts are read | refused
+select set_config('standard_conforming_strings', $1::text, false)
 --- Q111 set_config that runs | touch:Set search_path
 select set_config('search_path', 'other', true)
 --- Q112 truncate cascade | refused

@@ -26,6 +26,7 @@ pub(crate) fn catalogue() -> Catalogue {
             name: name.into(),
             arguments_min: arguments,
             arguments_max: Some(arguments),
+            ..Function::default()
         })
     };
     let mut people = Relation::simple("public", "people", &["id", "name"]);

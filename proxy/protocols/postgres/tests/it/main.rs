@@ -8,6 +8,7 @@ mod catalogue_blocking;
 mod catalogue_masking;
 mod client;
 mod corpus;
+mod extensions;
 mod gateway;
 mod holds;
 mod hostile;
