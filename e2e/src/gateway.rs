@@ -6,6 +6,7 @@ use crate::tools;
 use anyhow::{Context as _, Result};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// A running `portcullis-proxy` and its directories.
@@ -130,12 +131,31 @@ impl Gateway {
     /// # Errors
     /// It does not start again.
     pub fn crash_and_restart(&mut self) -> Result<()> {
+        self.crash()?;
+        (self.process, self.admin) = launch(&mut self.command()?)?;
+        self.wait_until_ready()
+    }
+
+    /// The same, but the next one is killed as well, so long after its start, be it ready by then or not; another serves.
+    ///
+    /// # Errors
+    /// It does not start again.
+    pub fn crash_and_restart_twice(&mut self, between: Duration) -> Result<()> {
+        self.crash()?;
+        self.process = Process::start("portcullis-proxy", &mut self.command()?)?;
+        std::thread::sleep(between);
+        self.crash_and_restart()
+    }
+
+    fn crash(&mut self) -> Result<()> {
         self.process.signal("KILL")?;
-        self.process.wait()?;
+        self.process.wait().map(drop)
+    }
+
+    fn command(&self) -> Result<Command> {
         let mut command = command(self.config.path(), self.state.path(), &self.arguments)?;
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        (self.process, self.admin) = launch(&mut command)?;
-        self.wait_until_ready()
+        Ok(command)
     }
 
     /// Has the results of the one Resource (`resource.yaml`) encrypted for this recipient of age, by a restart after a

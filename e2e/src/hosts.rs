@@ -54,26 +54,12 @@ impl Hosts {
     /// # Errors
     /// As [`Hosts::start`].
     pub fn recording(policy: Option<&str>, sshd: &[&str], arguments: &[&str], fields: &str) -> Result<Self> {
-        let sshd = Sshd::start(sshd)?;
         let keys = tempfile::Builder::new().prefix("portcullis-issuer-").tempdir()?;
         let issuer = Issuer::start(keys.path())?;
         let setup = arguments.iter().fold(Setup::new()?, |setup, argument| setup.argument(*argument));
-        let own = keys.path().join("gateway");
-        let authority = keys.path().join("authority");
-        sshd::keygen(&own)?;
-        sshd::keygen(&authority)?;
-        let recording = format!("recording: {{{fields}");
-        let resource = resource(&sshd, &issuer)?.replace("recording: {", &recording);
-        setup.write("resource.yaml", &resource)?;
         let policy = policy.map_or_else(|| example("agents.yaml"), |text| Ok(text.to_owned()))?;
         setup.write("policy.yaml", &policy)?;
-        let read = |file: &Path| std::fs::read_to_string(file).context("read a key");
-        let user_key = read(&sshd.user_key())?;
-        let login = [("username", sshd::user()?), ("ssh-privatekey", user_key)];
-        setup.write("deploy.yaml", &in_shop("web-deploy", &login)?)?;
-        let gateway_keys = [("ssh-hostkey", read(&own)?), ("ssh-ca", read(&authority)?)];
-        setup.write("keys.yaml", &in_shop("web-gateway-ssh", &gateway_keys)?)?;
-        let host_key = read(&own.with_extension("pub"))?.trim().to_owned();
+        let Host { sshd, host_key } = Host::behind(&setup, &issuer, sshd, fields)?;
         Ok(Self { gateway: setup.start()?, issuer, sshd, host_key, keys })
     }
 
@@ -85,27 +71,12 @@ impl Hosts {
         self.issuer.token(subject, &[GROUP], AUDIENCE)
     }
 
-    /// What a client of OpenSSH needs to come through the gateway: a configuration file for the host `web`, which
-    /// pins the gateway's key, and the program that gives the token.
+    /// An agent's machine with this token.
     ///
     /// # Errors
     /// The files cannot be written.
     pub fn agent(&self, token: &str) -> Result<Agent> {
-        let directory = tempfile::Builder::new().prefix("portcullis-agent-").tempdir()?;
-        let port = self.gateway.port(RESOURCE)?;
-        let file = |name: &str| directory.path().join(name);
-        std::fs::write(file("known_hosts"), format!("[127.0.0.1]:{port} {}\n", self.host_key))?;
-        std::fs::write(file("token"), token)?;
-        let config = format!(
-            "Host web\n  HostName 127.0.0.1\n  Port {port}\n  User deploy\n  UserKnownHostsFile {}\n  \
-             StrictHostKeyChecking yes\n  IdentitiesOnly yes\n  IdentityFile none\n",
-            file("known_hosts").display()
-        );
-        std::fs::write(file("config"), config)?;
-        let script = std::fs::read_to_string(tools::repository().join("examples/ssh/askpass"))?;
-        std::fs::write(file("askpass"), script)?;
-        std::fs::set_permissions(file("askpass"), std::fs::Permissions::from_mode(0o700))?;
-        Ok(Agent { directory, port })
+        Agent::new(&self.gateway, &self.host_key, token)
     }
 
     /// `portcullis` for this gateway's state and this issuer's keys.
@@ -120,6 +91,41 @@ impl Hosts {
     }
 }
 
+/// A host that a gateway is told of, beside whatever else it is told of.
+#[derive(Debug)]
+pub struct Host {
+    /// The host.
+    pub sshd: Sshd,
+    /// The gateway's own host key, public.
+    pub host_key: String,
+}
+
+impl Host {
+    /// Starts one with more lines of `sshd_config`, and writes the example's Resource, with more fields of its
+    /// `recording`, and the keys that it names.
+    ///
+    /// # Errors
+    /// OpenSSH is not installed, `sshd` does not start, or a file cannot be written.
+    pub fn behind(setup: &Setup, issuer: &Issuer, sshd: &[&str], fields: &str) -> Result<Self> {
+        let sshd = Sshd::start(sshd)?;
+        let keys = tempfile::Builder::new().prefix("portcullis-keys-").tempdir()?;
+        let own = keys.path().join("gateway");
+        let authority = keys.path().join("authority");
+        sshd::keygen(&own)?;
+        sshd::keygen(&authority)?;
+        let recording = format!("recording: {{{fields}");
+        setup.write("web.yaml", &resource(&sshd, issuer)?.replace("recording: {", &recording))?;
+        let read = |file: &Path| std::fs::read_to_string(file).context("read a key");
+        let user_key = read(&sshd.user_key())?;
+        let login = [("username", sshd::user()?), ("ssh-privatekey", user_key)];
+        setup.write("deploy.yaml", &in_shop("web-deploy", &login)?)?;
+        let gateway_keys = [("ssh-hostkey", read(&own)?), ("ssh-ca", read(&authority)?)];
+        setup.write("keys.yaml", &in_shop("web-gateway-ssh", &gateway_keys)?)?;
+        let host_key = read(&own.with_extension("pub"))?.trim().to_owned();
+        Ok(Self { sshd, host_key })
+    }
+}
+
 /// An agent's machine: what OpenSSH's programs are configured with.
 #[derive(Debug)]
 pub struct Agent {
@@ -129,6 +135,40 @@ pub struct Agent {
 }
 
 impl Agent {
+    /// What a client of OpenSSH needs to come through a gateway with this host key: a configuration file for the host
+    /// `web`, which pins that key, and the program that gives the token.
+    ///
+    /// # Errors
+    /// The gateway does not serve the Resource, or the files cannot be written.
+    pub fn new(gateway: &Gateway, host_key: &str, token: &str) -> Result<Self> {
+        let directory = tempfile::Builder::new().prefix("portcullis-agent-").tempdir()?;
+        let port = gateway.port(RESOURCE)?;
+        let file = |name: &str| directory.path().join(name);
+        std::fs::write(file("known_hosts"), format!("[127.0.0.1]:{port} {host_key}\n"))?;
+        std::fs::write(file("token"), token)?;
+        let config = format!(
+            "Host web\n  HostName 127.0.0.1\n  Port {port}\n  User deploy\n  UserKnownHostsFile {}\n  \
+             StrictHostKeyChecking yes\n  IdentitiesOnly yes\n  IdentityFile none\n",
+            file("known_hosts").display()
+        );
+        std::fs::write(file("config"), config)?;
+        let script = std::fs::read_to_string(tools::repository().join("examples/ssh/askpass"))?;
+        std::fs::write(file("askpass"), script)?;
+        std::fs::set_permissions(file("askpass"), std::fs::Permissions::from_mode(0o700))?;
+        Ok(Self { directory, port })
+    }
+
+    /// For scripts: `ssh` over one connection of this name, to whatever port the gateway has now.
+    pub fn line(&self, name: &str) -> String {
+        format!(
+            "ssh -F {} -p {} -oLogLevel=ERROR -oStrictHostKeyChecking=no -oUserKnownHostsFile=/dev/null \
+             -oConnectTimeout=5 -oControlMaster=auto -oControlPersist=60 -oControlPath={}",
+            self.config().display(),
+            self.port,
+            self.path().join(name).display()
+        )
+    }
+
     /// A program of OpenSSH's client, which knows the host `web`.
     ///
     /// # Errors

@@ -36,6 +36,11 @@ impl Random {
     }
 }
 
+/// How often a test kills: `PORTCULLIS_KILLS`, else so often as fits `make test`.
+pub fn kills(short: usize) -> usize {
+    std::env::var("PORTCULLIS_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(short)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

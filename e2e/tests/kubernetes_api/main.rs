@@ -1,10 +1,11 @@
-//! The Kubernetes API through the gate: a real kubectl, a real API server, real pods.
+//! The Kubernetes API through the gate: a real kubectl, a real API server, real pods; and beside other protocols.
 
 #![cfg(test)]
 
 mod scene;
 
 mod conformance;
+mod crash;
 mod holds;
 mod kubernetes_encryption;
 mod kubernetes_first_session;

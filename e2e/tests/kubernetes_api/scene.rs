@@ -29,7 +29,7 @@ pub(crate) struct Scene {
 }
 
 /// The API server of all stories that need no pods.
-fn server() -> Option<&'static ApiServer> {
+pub(crate) fn server() -> Option<&'static ApiServer> {
     static SERVER: OnceLock<Option<ApiServer>> = OnceLock::new();
     let server = SERVER.get_or_init(|| {
         let server = ApiServer::is_possible().then(|| ApiServer::start_with_controllers().unwrap())?;
@@ -187,7 +187,8 @@ pub(crate) fn feed(mut command: Command, input: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
-fn resource(issuer: &Issuer) -> Value {
+/// The Resource, with tokens of this issuer.
+pub(crate) fn resource(issuer: &Issuer) -> Value {
     json!({
         "apiVersion": "portcullis.dev/v1alpha1", "kind": "Resource", "metadata": {"name": RESOURCE},
         "spec": {
@@ -208,7 +209,7 @@ fn policy(rules: &str) -> String {
 }
 
 /// A kubeconfig for the gateway's own account.
-fn own_kubeconfig(direct: &Kubectl) -> Result<String> {
+pub(crate) fn own_kubeconfig(direct: &Kubectl) -> Result<String> {
     let token =
         direct.run(&["create", "token", "portcullis-gateway", "--namespace=kube-system", "--duration=1h"])?;
     let view = direct.run(&["config", "view", "--raw", "--minify", "--flatten", "--output=json"])?;

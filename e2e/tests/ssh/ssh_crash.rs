@@ -3,7 +3,7 @@
 
 use crate::scene::Scene;
 use crate::stage::policy;
-use e2e::random::Random;
+use e2e::random::{Random, kills};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -14,17 +14,13 @@ const RULES: &str = "  rules:\n  - {name: anything, action: Allow, ssh: {effects
 /// Clients at once.
 const CLIENTS: usize = 3;
 
-/// Kills in one run; `PORTCULLIS_KILLS=500` is the long mode.
-fn kills() -> usize {
-    std::env::var("PORTCULLIS_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(4)
-}
-
 #[test]
 fn a_gateway_that_is_killed_under_command_lines_has_recorded_everything_that_ran() {
     let Some(mut scene) = Scene::with(&policy(RULES), &[], &[]) else { return };
     let marks = scene.agent.path().join("marks");
     let mut random = Random::printed();
-    for round in 0..kills() {
+    let kills = kills(4);
+    for round in 0..kills {
         // many kills take longer than a token lives
         scene.renew(Duration::from_mins(10));
         let clients: Vec<Child> = (0..CLIENTS).map(|client| load(&scene, &marks, round, client)).collect();
@@ -45,13 +41,9 @@ fn a_gateway_that_is_killed_under_command_lines_has_recorded_everything_that_ran
         .collect();
     let unrecorded: Vec<&str> = ran.lines().filter(|mark| !recorded.contains(mark)).collect();
     assert!(unrecorded.is_empty(), "ran without a record: {unrecorded:?}");
-    println!(
-        "{} command lines ran, {} are on record, {} kills",
-        ran.lines().count(),
-        recorded.len(),
-        kills()
-    );
-    assert!(ran.lines().count() > kills(), "the load did not run");
+    let total = ran.lines().count();
+    println!("{total} command lines ran, {} are on record, {kills} kills", recorded.len());
+    assert!(total > kills, "the load did not run");
     scene.hosts.gateway.process().signal("TERM").unwrap();
     scene.hosts.gateway.process_mut().wait().unwrap();
     scene.portcullis(&["verify"], 0);
@@ -59,16 +51,7 @@ fn a_gateway_that_is_killed_under_command_lines_has_recorded_everything_that_ran
 
 /// A client that runs command lines over one connection until its gateway dies.
 fn load(scene: &Scene, marks: &Path, round: usize, client: usize) -> Child {
-    let ssh = scene.agent.program("ssh").unwrap();
-    let control = scene.agent.path().join(format!("c{client}"));
-    let arguments: Vec<_> = ssh.get_args().map(|argument| argument.to_string_lossy().into_owned()).collect();
-    let ssh = format!(
-        "ssh {} -p {} -oLogLevel=ERROR -oStrictHostKeyChecking=no -oUserKnownHostsFile=/dev/null -oConnectTimeout=5 \
-         -oControlMaster=auto -oControlPersist=60 -oControlPath={}",
-        arguments.join(" "),
-        scene.agent.port,
-        control.display()
-    );
+    let ssh = scene.agent.line(&format!("c{client}"));
     let script = format!(
         "for n in $(seq 2000); do {ssh} web \"echo mark-{round}-{client}-$n >>{}\" || exit; done",
         marks.display()

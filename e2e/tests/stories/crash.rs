@@ -4,22 +4,17 @@ use crate::scene::Scene;
 use age::secrecy::ExposeSecret as _;
 use age::x25519::Identity;
 use e2e::process::wait_until;
-use e2e::random::Random;
+use e2e::random::{Random, kills};
 use proxy_audit::event::key;
 use proxy_audit::read;
 use std::collections::BTreeMap;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-/// Kills in one run; `PORTCULLIS_KILLS=200` is the long mode.
-fn kills() -> usize {
-    std::env::var("PORTCULLIS_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(6)
-}
-
 #[test]
 fn a_gateway_that_is_killed_under_load_has_recorded_everything_that_ran() {
     let Some(mut scene) = Scene::start() else { return };
-    killed_under_load(&mut scene, kills(), "");
+    killed_under_load(&mut scene, kills(6), "");
 }
 
 /// Results lie beside the log then, each on disk before its record.
@@ -31,7 +26,7 @@ fn a_gateway_that_is_killed_under_load_has_every_encrypted_result_that_is_on_rec
     let key = folder.path().join("auditor.txt");
     std::fs::write(&key, auditor.to_string().expose_secret()).unwrap();
     scene.gateway.encrypt_results_for(&auditor.to_public().to_string()).unwrap();
-    killed_under_load(&mut scene, kills().div_ceil(2), "select 'seen-row', id, name from users;\n");
+    killed_under_load(&mut scene, kills(6).div_ceil(2), "select 'seen-row', id, name from users;\n");
     let searched = |value: &str, code| {
         let values = key.with_extension("values");
         std::fs::write(&values, value).unwrap();

@@ -377,13 +377,17 @@ impl Gate {
     }
 
     /// Whether any column mask applies to the identity: then texts that belong to no command are withheld.
-    pub fn masks_columns(&self) -> bool {
-        self.policies.masks_columns(self.session.identity.identity())
+    pub fn masks_columns(&mut self) -> bool {
+        let Self { policies, session, judgements, .. } = self;
+        let identity = session.identity.identity();
+        judgements.masks_columns(|| policies.masks_columns(identity))
     }
 
     /// Whether a column (`schema.table.column`) is masked for the identity.
-    pub fn masks_column(&self, column: &str) -> bool {
-        self.policies.masks_column(self.session.identity.identity(), column)
+    pub fn masks_column(&mut self, column: &str) -> bool {
+        let Self { policies, session, judgements, .. } = self;
+        let identity = session.identity.identity();
+        judgements.masks_column(column, || policies.masks_column(identity, column))
     }
 
     /// Keeps in mind what is not known to be on disk, and waits for it before a transaction may be committed.

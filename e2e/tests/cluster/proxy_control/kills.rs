@@ -10,18 +10,13 @@ mod field;
 
 use super::scene::Scene;
 use e2e::operator::Operator;
-use e2e::random::Random;
+use e2e::random::{Random, kills};
 use field::{Fate, Field};
 use proxy_audit::event::key;
 use proxy_audit::read;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::time::Duration;
-
-/// Kills in one run; `PORTCULLIS_KILLS=500` is the long mode.
-fn kills() -> usize {
-    std::env::var("PORTCULLIS_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(20)
-}
 
 const AGENTS: u64 = 3;
 const PODS: [&str; 2] = ["gateway-1", "gateway-2"];
@@ -60,7 +55,7 @@ fn under_random_kills_nothing_runs_twice_nor_without_its_approval() {
     field.stop_gateways();
     verify(&field, &summary.ran);
     println!("{killed:?} killed; {summary}");
-    assert!(summary.ran.len() * 4 > kills(), "hardly anything ran: {summary}");
+    assert!(summary.ran.len() * 4 > kills(20), "hardly anything ran: {summary}");
     assert!(summary.denied > 0, "nothing was denied: {summary}");
 }
 
@@ -75,7 +70,7 @@ enum Victim {
 /// Kills one of them, at times two, again and again, each time soon after a decision; says how often each.
 fn kill(field: &Field<'_>, mut operator: Operator, random: &mut Random) -> BTreeMap<Victim, usize> {
     let mut killed = BTreeMap::new();
-    while killed.values().sum::<usize>() < kills() {
+    while killed.values().sum::<usize>() < kills(20) {
         field.wait_for_a_decision();
         std::thread::sleep(Duration::from_millis(random.below(300)));
         let count = if random.below(6) == 0 { 2 } else { 1 };

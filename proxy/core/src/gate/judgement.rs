@@ -6,7 +6,7 @@ use crate::refusal::Refusal;
 use crate::session::Wording;
 use proxy_audit::Common;
 use proxy_policy::{ApprovalTerms, Command, Evaluation, MaskPlan, Reading, RuleRef, Verdict};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 /// What is said of all commands with one reading, role and namespace.
@@ -99,30 +99,56 @@ impl Said {
     }
 }
 
-/// The last few judgements of a session, newest first; forget them when the policies change.
+/// What a session's policies said lately; forget it when they change.
 #[derive(Debug, Default)]
-pub(super) struct Judgements(VecDeque<Arc<Judgement>>);
+pub(super) struct Judgements {
+    /// The last few, newest first.
+    recent: VecDeque<Arc<Judgement>>,
+    /// Whether any column is masked, and which of those that were asked about.
+    any_column: Option<bool>,
+    columns: HashMap<Box<str>, bool>,
+}
 
 impl Judgements {
     /// What is known to be said of a command, whatever the time is.
     pub(super) fn of(&self, command: &Command) -> Option<Arc<Judgement>> {
-        self.0.iter().find(|judgement| judgement.is_about(command)).map(Arc::clone)
+        self.recent.iter().find(|judgement| judgement.is_about(command)).map(Arc::clone)
     }
 
     /// Keeps a judgement in mind, if it stays true and is not large: many sessions may each keep some.
     pub(super) fn keep(&mut self, judgement: &Arc<Judgement>) {
         if judgement.constant && judgement.reading.masked_text.len() <= REMEMBERED_TEXT {
-            self.0.truncate(REMEMBERED.saturating_sub(1));
-            self.0.push_front(Arc::clone(judgement));
+            self.recent.truncate(REMEMBERED.saturating_sub(1));
+            self.recent.push_front(Arc::clone(judgement));
         }
     }
 
+    /// Whether any column is masked, as `policies` say.
+    pub(super) fn masks_columns(&mut self, policies: impl FnOnce() -> bool) -> bool {
+        *self.any_column.get_or_insert_with(policies)
+    }
+
+    /// Whether a column is masked, as `policies` say.
+    pub(super) fn masks_column(&mut self, column: &str, policies: impl FnOnce() -> bool) -> bool {
+        if let Some(known) = self.columns.get(column) {
+            return *known;
+        }
+        let masked = policies();
+        if self.columns.len() >= REMEMBERED_COLUMNS {
+            self.columns.clear();
+        }
+        self.columns.insert(column.into(), masked);
+        masked
+    }
+
     pub(super) fn forget(&mut self) {
-        self.0.clear();
+        *self = Self::default();
     }
 }
 
 /// As many commands as the transaction of an ordinary program has.
 const REMEMBERED: usize = 8;
+/// As many columns as the tables of an ordinary program have.
+const REMEMBERED_COLUMNS: usize = 256;
 /// Bytes of a text that an ordinary program sends again and again.
 const REMEMBERED_TEXT: usize = 16 * 1024;

@@ -148,7 +148,7 @@ impl Relay {
                 self.batch.control |= running.controls_transaction();
                 let shapes = shapes.unwrap_or_default();
                 let mut running = Running { shapes, ..running };
-                if running.surprises(self.meaning.catalogue.as_deref(), &self.gate) {
+                if running.surprises(self.meaning.catalogue.as_deref(), &mut self.gate) {
                     self.meaning.look_again();
                 }
                 let described = self.portal(&portal).and_then(|portal| self.names.description(&portal));

@@ -4,7 +4,7 @@
 use super::meaning::Made;
 use super::names::Portal;
 use crate::analyze::{Analysis, StatementKind};
-use crate::catalogue::Catalogue;
+use crate::catalogue::{self, Catalogue, Relation};
 use crate::frontend::refusal;
 use crate::mask::{ColumnMask, CopyFormat, RowPlan, Shape, Withhold};
 use crate::messages::{Column, Malformed};
@@ -260,24 +260,40 @@ impl Running {
     /// Holds what the server says of the current result's columns against what was foreseen: a column that is masked and
     /// would come in clear is not what the statement's names were taken for, and then nothing of the result is. Gives
     /// whether that was so.
-    pub(crate) fn surprises(&mut self, catalogue: Option<&Catalogue>, gate: &Gate) -> bool {
+    pub(crate) fn surprises(&mut self, catalogue: Option<&Catalogue>, gate: &mut Gate) -> bool {
         let Some(catalogue) = catalogue.filter(|_| self.masks_columns) else { return false };
-        let in_clear = |(index, shape): (usize, &Shape)| {
+        let mut in_clear = |(index, shape): (usize, &Shape)| {
             let (table, number) = shape.origin;
-            let relation = catalogue.relation_by_oid(table).filter(|_| number > 0 && !self.plan.masks(index));
-            relation.is_some_and(|relation| {
-                let column = relation.columns.iter().find(|column| column.attnum == number);
-                // of a number that nobody knows nobody knows what it is
-                column.is_none_or(|column| {
-                    gate.masks_column(&format!("{}.{}", relation.qualified(), column.name))
-                })
-            })
+            if number <= 0 || self.plan.masks(index) {
+                return false;
+            }
+            let Some(relation) = catalogue.relation_by_oid(table) else {
+                return self.is_of_masked_table(index, catalogue, gate);
+            };
+            let column = relation.columns.iter().find(|column| column.attnum == number);
+            // of a number that nobody knows nobody knows what it is
+            column.is_none_or(|column| is_masked(relation, column, gate))
         };
-        let surprised = self.shapes.iter().enumerate().any(in_clear);
+        let surprised = self.shapes.iter().enumerate().any(&mut in_clear);
         if surprised {
             self.plan = unforeseen();
         }
         surprised
+    }
+
+    /// The column is taken for one of a table with masked columns, while it is of a table that nobody knows: the other may
+    /// have been swapped for it, and its columns may stand in another order.
+    fn is_of_masked_table(&self, index: usize, catalogue: &Catalogue, gate: &mut Gate) -> bool {
+        let Some(Outputs::Columns(columns)) = self.analysis.command.reading.outputs.get(self.result) else {
+            return false;
+        };
+        let sources = columns.get(index).into_iter().flat_map(|column| &column.sources);
+        let mut tables = sources.filter_map(|source| {
+            let (schema, name) = source.0.rsplit_once('.')?.0.split_once('.')?;
+            // one that the session made has no identifier here
+            catalogue.relation(schema, name).filter(|relation| relation.oid != 0)
+        });
+        tables.any(|table| table.columns.iter().any(|column| is_masked(table, column, gate)))
     }
 
     fn column_name(&self, index: usize) -> String {
@@ -291,6 +307,10 @@ impl Running {
             |source| format!("column {source}"),
         )
     }
+}
+
+fn is_masked(relation: &Relation, column: &catalogue::Column, gate: &mut Gate) -> bool {
+    gate.masks_column(&format!("{}.{}.{}", relation.schema, relation.name, column.name))
 }
 
 /// The mask of a result that nobody foresaw.

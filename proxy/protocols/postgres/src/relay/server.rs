@@ -170,7 +170,7 @@ impl Relay {
             }
             Some(Expect::Query(running) | Expect::Execute(running)) => {
                 running.describe(&columns);
-                if running.surprises(self.meaning.catalogue.as_deref(), &self.gate) {
+                if running.surprises(self.meaning.catalogue.as_deref(), &mut self.gate) {
                     self.meaning.look_again();
                 }
                 let withhold = Withhold::values(matches!(running.plan, RowPlan::Whole(_)));
@@ -207,7 +207,7 @@ impl Relay {
                         && running.portal == name
                     {
                         running.shapes = Arc::clone(shapes);
-                        if running.surprises(self.meaning.catalogue.as_deref(), &self.gate) {
+                        if running.surprises(self.meaning.catalogue.as_deref(), &mut self.gate) {
                             self.meaning.look_again();
                         }
                         self.gate.record(&mut running.permit, &description)?;
@@ -231,20 +231,22 @@ impl Relay {
             mask::report(frame, texts, &mut out).map_err(malformed)?;
             self.release(&out)
         } else {
+            let masks = self.gate.masks_columns();
             let texts = Texts {
                 masker: self.gate.masker(),
                 counts: &mut MaskCounts::default(),
-                withhold: Withhold::values(self.gate.masks_columns()),
+                withhold: Withhold::values(masks),
             };
             mask::report(frame, texts, &mut self.client.output).map_err(malformed)
         }
     }
 
     fn notification(&mut self, frame: &Bytes) -> Result<(), Ending> {
+        let masks = self.gate.masks_columns();
         let texts = Texts {
             masker: self.gate.masker(),
             counts: &mut MaskCounts::default(),
-            withhold: Withhold::values(self.gate.masks_columns()),
+            withhold: Withhold::values(masks),
         };
         mask::notification(frame, texts, &mut self.client.output).map_err(malformed)
     }
@@ -265,10 +267,11 @@ impl Relay {
             )
             .into());
         }
+        let masks = self.gate.masks_columns();
         let texts = Texts {
             masker: self.gate.masker(),
             counts: &mut MaskCounts::default(),
-            withhold: Withhold::values(self.meaning.unseen && self.gate.masks_columns()),
+            withhold: Withhold::values(self.meaning.unseen && masks),
         };
         mask::parameter_status(frame, texts, &mut self.client.output).map_err(malformed)
     }
@@ -306,10 +309,11 @@ impl Relay {
                     front,
                     Some(Expect::Parse { .. } | Expect::Describe { .. } | Expect::Close { .. })
                 );
+                let masks = self.gate.masks_columns();
                 let texts = Texts {
                     masker: self.gate.masker(),
                     counts: &mut MaskCounts::default(),
-                    withhold: Withhold::values(may_quote && self.gate.masks_columns()),
+                    withhold: Withhold::values(may_quote && masks),
                 };
                 mask::report(frame, texts, &mut self.client.output).map_err(malformed)?;
                 self.may_be_taken_in();
