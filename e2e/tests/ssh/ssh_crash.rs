@@ -3,6 +3,7 @@
 
 use crate::scene::Scene;
 use crate::stage::policy;
+use e2e::process::wait_until;
 use e2e::random::{Random, kills};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -24,7 +25,11 @@ fn a_gateway_that_is_killed_under_command_lines_has_recorded_everything_that_ran
         // many kills take longer than a token lives
         scene.renew(Duration::from_mins(10));
         let clients: Vec<Child> = (0..CLIENTS).map(|client| load(&scene, &marks, round, client)).collect();
-        std::thread::sleep(Duration::from_millis(random.below(1_200)));
+        // a machine with much else to do may take longer to log in than the gateway has
+        let begun =
+            || std::fs::read_to_string(&marks).is_ok_and(|ran| ran.contains(&format!("mark-{round}-")));
+        wait_until("the load runs", || begun().then_some(())).unwrap();
+        std::thread::sleep(Duration::from_millis(random.below(700)));
         scene.hosts.gateway.crash_and_restart().unwrap();
         for mut client in clients {
             client.wait().unwrap();
