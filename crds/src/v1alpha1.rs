@@ -17,9 +17,9 @@ pub use approval_request::{
 };
 pub use masking::{Detector, FieldMask, Mask, MaskType, MaskingRule, PatternMask, PredicateAccess};
 pub use policy::{
-    Approval, ClaimMatch, KubernetesMatch, OnDisconnect, Policy, PolicyMode, PolicyRule, PolicySpec,
-    PolicyStatus, PostgresqlEffect, PostgresqlMatch, ProgramPattern, ReviewerRequirement, RuleAction,
-    ShellMode, SshEffect, SshMatch, Subject, TargetKind, TargetRef, TimeWindow, Weekday,
+    Approval, ClaimMatch, ExecEffect, KubernetesMatch, OnDisconnect, Policy, PolicyMode, PolicyRule,
+    PolicySpec, PolicyStatus, PostgresqlEffect, PostgresqlMatch, ProgramPattern, ReviewerRequirement,
+    RuleAction, ShellMode, SshEffect, SshMatch, Subject, TargetKind, TargetRef, TimeWindow, Weekday,
 };
 pub use refs::{ClaimRef, KeyKind, KeyRef, SecretRef};
 pub use resource::{

@@ -4,7 +4,7 @@ mod kubernetes;
 mod program;
 mod ssh;
 
-pub use kubernetes::KubernetesMatch;
+pub use kubernetes::{ExecEffect, KubernetesMatch};
 pub use program::ProgramPattern;
 pub use ssh::{ShellMode, SshEffect, SshMatch};
 

@@ -6,6 +6,7 @@
 //! rule name, so that judging a command only compares.
 
 pub(crate) mod condition;
+mod exec;
 pub(crate) mod glob;
 mod kubernetes;
 pub(crate) mod masking;

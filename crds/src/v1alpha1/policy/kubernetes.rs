@@ -48,6 +48,24 @@ pub struct KubernetesMatch {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128))]
     pub commands: Vec<ProgramPattern>,
+    /// Files that the command line of an `exec` touches, as over SSH: `/srv/*`. An `Allow` names `commands` besides (or
+    /// `effects` with `Execute`), and must cover every program and every file. A `Deny` or `Hold` is about a line that
+    /// touches any, or of which it cannot be told; with `commands` as well, each is enough. In which directory a program
+    /// of a pod starts is not known, so that a relative name may be any that ends so. With it, other requests are not
+    /// meant.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    pub paths: Vec<String>,
+    /// What the command line of an `exec` does, in the words of SSH. An `Allow` must name all that it does, running a program
+    /// included, and is about a line of which something cannot be told only if it names `Unknown`. Omitted or empty:
+    /// every kind but that. With it, other requests are not meant.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub effects: Vec<ExecEffect>,
+    /// Of what the command line of an `exec` does. `true`: only what is done to a whole tree or device, as by `rm -r`.
+    /// `false`: only what is not. Omitted: both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unbounded: Option<bool>,
     /// Images. A `Deny` or `Hold` is met when some image that the request writes matches, an `Allow` when all do. With
     /// it, a request that writes no image is not meant.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -68,4 +86,25 @@ pub struct KubernetesMatch {
     /// Whether the API server is asked not to keep the change. Omitted: either.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dry_run: Option<bool>,
+}
+
+/// What the command line of an `exec` does, as [`SshEffect`](super::SshEffect) has it.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum ExecEffect {
+    /// Owner, mode or times of a file are changed.
+    Attributes,
+    /// A program is run: one for each simple command of a command line.
+    Execute,
+    /// A directory is listed, or a file's attributes are read.
+    List,
+    /// A file is read.
+    Read,
+    /// A file or directory is removed.
+    Remove,
+    /// A file or directory is renamed or linked.
+    Rename,
+    /// What cannot be told: a command word that is not literal, code handed to an interpreter, a script.
+    Unknown,
+    /// A file is written, or a directory made.
+    Write,
 }

@@ -3,6 +3,8 @@
 use serde::Serialize;
 use std::sync::Arc;
 
+use super::Touch;
+
 /// The particulars of a touch.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -71,13 +73,14 @@ impl Program {
     }
 }
 
-/// What a command line runs.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+/// What a command line does.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Runs {
-    /// Programs: the first word's, and those that shells and others are given to run.
-    pub programs: Vec<Program>,
-    /// It may run others: a shell that reads what to do from its input, a word that is computed.
+    /// Programs that it runs, the first word's and those that shells and others are given to run, and what is done to
+    /// files.
+    pub touches: Vec<Touch>,
+    /// It may do more: a shell that reads what to do from its input, a word that is computed.
     pub unknown: bool,
 }
 
@@ -105,7 +108,7 @@ pub struct ApiRequest {
     pub dry_run: bool,
     /// The command line of an `exec`.
     pub command: Vec<String>,
-    /// What this command line runs.
+    /// What this command line does.
     pub runs: Runs,
     /// Container of an `exec`, `attach` or `log`; empty where none is named.
     pub container: String,

@@ -3,9 +3,9 @@
 use crds::v1alpha1::{KubernetesMatch, RuleAction};
 
 use super::Problems;
+use super::exec::ExecRule;
 use super::glob::Globs;
-use super::program::Programs;
-use crate::{ApiRequest, Program, Touch};
+use crate::{ApiRequest, Touch};
 
 /// A `kubernetes` stanza, compiled.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(crate) struct KubernetesRule {
     namespaces: Globs,
     names: Globs,
     urls: Globs,
-    commands: Programs,
+    exec: ExecRule,
     images: Globs,
     fields: Globs,
     stdin: Option<bool>,
@@ -30,7 +30,12 @@ pub(crate) struct KubernetesRule {
 }
 
 impl KubernetesRule {
-    pub(super) fn compile(path: &str, stanza: &KubernetesMatch, problems: &mut Problems<'_>) -> Self {
+    pub(super) fn compile(
+        path: &str,
+        stanza: &KubernetesMatch,
+        action: RuleAction,
+        problems: &mut Problems<'_>,
+    ) -> Self {
         check(path, stanza, problems);
         Self {
             verbs: Globs::new(&stanza.verbs),
@@ -41,7 +46,7 @@ impl KubernetesRule {
             namespaces: Globs::new(&stanza.namespaces),
             names: Globs::new(&stanza.names),
             urls: Globs::new(&stanza.non_resource_urls),
-            commands: Programs::compile(&format!("{path}.commands"), &stanza.commands, problems),
+            exec: ExecRule::compile(path, stanza, action, problems),
             images: Globs::new(&stanza.images),
             fields: Globs::new(&stanza.fields),
             stdin: stanza.stdin,
@@ -106,19 +111,9 @@ impl KubernetesRule {
     fn matches_exec(&self, request: &ApiRequest, action: RuleAction) -> bool {
         let streams = matches!(request.subresource.as_str(), "exec" | "attach");
         let is = |wanted: Option<bool>, given| wanted.is_none_or(|wanted| streams && wanted == given);
-        self.matches_programs(request, action) && is(self.stdin, request.stdin) && is(self.tty, request.tty)
-    }
-
-    /// As with every list: an `Allow` must cover all that runs, and a `Deny` or `Hold` is about what may run as well.
-    fn matches_programs(&self, request: &ApiRequest, action: RuleAction) -> bool {
-        let runs = &request.runs;
-        let mut programs = runs.programs.iter();
-        let is_meant = |program: &Program| self.commands.matches(&program.word, &program.args);
-        self.commands.is_empty()
-            || match action {
-                RuleAction::Allow => !runs.unknown && !runs.programs.is_empty() && programs.all(is_meant),
-                RuleAction::Deny | RuleAction::Hold => runs.unknown || programs.any(is_meant),
-            }
+        self.exec.is_about(&request.runs, action)
+            && is(self.stdin, request.stdin)
+            && is(self.tty, request.tty)
     }
 
     fn matches_fields(&self, request: &ApiRequest, action: RuleAction) -> bool {

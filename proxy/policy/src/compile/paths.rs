@@ -50,6 +50,14 @@ impl Paths {
         !self.is_empty() && names.iter().any(|name| self.may_be_about((name, "directory"), Below::Named))
     }
 
+    /// Whether each of these names can only be one of its own.
+    pub(super) fn cover_all(&self, names: &[String]) -> bool {
+        names.iter().all(|name| {
+            let covers = |word: &Word| self.written.covers(word);
+            self.written.matches(name) && meant((name, "directory"), Below::Not).iter().all(covers)
+        })
+    }
+
     fn cover(&self, touch: &Touch) -> bool {
         let below = if touch.object == "tree" { Below::All } else { Below::Not };
         self.written.matches(&touch.name)

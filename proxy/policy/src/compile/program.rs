@@ -51,18 +51,10 @@ impl Programs {
         self.0.is_empty()
     }
 
-    /// Whether some pattern is about this command word and these arguments, all of them values.
-    pub(crate) fn matches(&self, word: &str, args: &[String]) -> bool {
-        self.match_given(word, &Given::values(args), RuleAction::Allow)
-    }
-
-    /// The same of a program of whose arguments those at these places are no values.
+    /// Whether some pattern is about a program, of whose arguments those at these places are no values.
     pub(crate) fn are_about(&self, program: &Program, patterns: &[usize], action: RuleAction) -> bool {
-        self.match_given(&program.word, &Given::all(&program.args, patterns), action)
-    }
-
-    fn match_given(&self, word: &str, given: &[Given<'_>], action: RuleAction) -> bool {
-        self.0.iter().any(|pattern| pattern.matches(word, given, action))
+        let given = Given::all(&program.args, patterns);
+        self.0.iter().any(|pattern| pattern.matches(&program.word, &given, action))
     }
 }
 
@@ -142,8 +134,8 @@ mod tests {
         let programs = Programs::compile("commands", &[pattern], &mut problems);
         assert!(list.is_empty(), "{list:?}");
         let mut words = line.split(' ').map(str::to_owned);
-        let word = words.next().unwrap();
-        programs.matches(&word, &words.collect::<Vec<_>>())
+        let program = Program { word: words.next().unwrap(), args: words.collect() };
+        programs.are_about(&program, &[], RuleAction::Allow)
     }
 
     /// The same where an argument with a wildcard is one of the shell's.

@@ -106,7 +106,8 @@ impl About {
                 Self::Ssh(SshRule::compile(&format!("{path}.ssh"), stanza, problems))
             }
             (None, None, Some(stanza)) => {
-                Self::Kubernetes(KubernetesRule::compile(&format!("{path}.kubernetes"), stanza, problems))
+                let path = format!("{path}.kubernetes");
+                Self::Kubernetes(KubernetesRule::compile(&path, stanza, rule.action, problems))
             }
             _ => {
                 problems.add(path, "set at most one of postgresql, ssh and kubernetes");

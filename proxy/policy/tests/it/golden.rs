@@ -48,8 +48,9 @@ struct Request {
     name: String,
     path: String,
     command: String,
-    /// What its command line runs besides itself.
+    /// What its command line runs besides itself, and what it does to files.
     runs: Vec<String>,
+    files: Vec<String>,
     runs_unknown: bool,
     stdin: bool,
     dry_run: bool,
@@ -206,14 +207,8 @@ fn run(line: &str) -> Touch {
 fn request(given: &Request) -> Touch {
     let verb = given.verb.clone();
     let name = format!("{}{}/{}/{}", given.path, given.resource, given.subresource, given.name);
-    let words = |line: &str| -> Vec<String> {
-        line.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect()
-    };
-    let lines = std::iter::once(&given.command).chain(&given.runs);
-    let programs = lines.filter_map(|line| {
-        let (word, args) = words(line).split_first().map(|(word, args)| (word.clone(), args.to_vec()))?;
-        Some(Program { word, args })
-    });
+    let lines = std::iter::once(&given.command).chain(&given.runs).filter(|line| !line.is_empty());
+    let touches = lines.map(|line| run(line)).chain(given.files.iter().map(|text| touch(text)));
     Touch {
         effect: verb.clone().leak(),
         object: "request",
@@ -228,8 +223,8 @@ fn request(given: &Request) -> Touch {
             namespace: given.namespace.clone(),
             name: given.name.clone(),
             path: given.path.clone(),
-            command: words(&given.command),
-            runs: Runs { programs: programs.collect(), unknown: given.runs_unknown },
+            command: given.command.split_whitespace().map(str::to_owned).collect(),
+            runs: Runs { touches: touches.collect(), unknown: given.runs_unknown },
             stdin: given.stdin,
             dry_run: given.dry_run,
             images: given.images.clone(),

@@ -14,10 +14,6 @@ pub(super) enum Given<'a> {
 }
 
 impl<'a> Given<'a> {
-    pub(super) fn values(args: &'a [String]) -> Vec<Self> {
-        args.iter().map(|arg| Self::Value(arg)).collect()
-    }
-
     pub(super) fn all(args: &'a [String], patterns: &[usize]) -> Vec<Self> {
         let given = |(at, arg): (usize, &'a String)| {
             if patterns.contains(&at) { Self::Words(arg, Word::pattern(arg)) } else { Self::Value(arg) }
