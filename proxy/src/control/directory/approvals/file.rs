@@ -1,6 +1,8 @@
 //! The files of a directory of requests. Everything here blocks for some file operations.
 
 use crds::v1alpha1::ApprovalRequest;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -100,12 +102,17 @@ impl Directory {
     /// One that is not named as its file is none either: whoever may write here could have another file written.
     pub(super) fn read(&self, name: &str) -> io::Result<ApprovalRequest> {
         let invalid = |why: &str| io::Error::new(ErrorKind::InvalidData, why);
-        // a pipe would be waited for, and a link leads elsewhere
-        if !fs::symlink_metadata(self.file(name))?.is_file() {
+        // a link leads elsewhere, and a pipe would be waited for
+        let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+        let opened = OpenOptions::new().read(true).custom_flags(flags.bits()).open(self.file(name));
+        let is_link = |error: &io::Error| error.raw_os_error() == Some(Errno::ELOOP as i32);
+        let file =
+            opened.map_err(|error| if is_link(&error) { invalid("a link, not a file") } else { error })?;
+        if !file.metadata()?.is_file() {
             return Err(invalid("not a file"));
         }
         let mut text = String::new();
-        let length = File::open(self.file(name))?.take(MAX_FILE + 1).read_to_string(&mut text)?;
+        let length = file.take(MAX_FILE + 1).read_to_string(&mut text)?;
         if u64::try_from(length).is_ok_and(|length| length > MAX_FILE) {
             return Err(invalid("longer than 1 MiB"));
         }
