@@ -23,6 +23,7 @@ mod fields;
 pub(crate) mod json;
 mod oracles;
 mod programs;
+mod recast;
 pub mod review;
 mod text;
 mod touches;
@@ -76,10 +77,13 @@ pub fn analyze(info: &RequestInfo, body: Body<'_>, masks: &Masks) -> Result<Anal
     oracles::selectors(info, &rules)?;
     // what a proxied server is sent is between the client and it
     let is_read = !info.is_proxy() && (reads_body(info) || !body.bytes.is_empty());
-    let read = if is_read { body::read(info, body)? } else { None };
-    if let Some(read) = &read {
+    let mut read = if is_read { body::read(info, body)? } else { None };
+    if let Some(read) = &mut read {
         fields::places(read)?;
         oracles::patches(info, read, &rules)?;
+        if let Some(guarded) = recast::guarded(info, read)? {
+            read.forward = guarded;
+        }
     }
     let masked = read.as_ref().map(|read| masked_body(info, read, masks)).transpose()?;
     let effects = effects(info, read.as_ref(), masked.as_ref())?;

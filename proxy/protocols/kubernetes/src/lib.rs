@@ -40,3 +40,4 @@ mod upstream;
 mod yaml;
 
 pub use server::{Authenticate, ConnectionError, Kubernetes};
+pub use status::answer_of;

@@ -69,6 +69,12 @@ pub(crate) fn to_json(body: &[u8]) -> Result<Value, NotRead> {
     Ok(Value::Object(object))
 }
 
+/// Whether objects of a built-in kind have some member of these names. `None`: the kind is not known.
+pub(crate) fn has_member(version: &str, kind: &str, names: &[&str]) -> Option<bool> {
+    let message = TYPES.message(TYPES.body(version, kind)?);
+    Some(message.has(|name| names.contains(&name)))
+}
+
 fn type_meta(bytes: &[u8]) -> Result<(String, String), NotRead> {
     let (mut version, mut kind) = (String::new(), String::new());
     for field in Fields::new(bytes) {

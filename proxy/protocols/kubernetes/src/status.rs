@@ -95,22 +95,25 @@ impl Failure {
     }
 }
 
+/// The HTTP status of a refusal of this kind, and the reason that clients print.
+pub const fn answer_of(kind: RefusalKind) -> (StatusCode, &'static str) {
+    match kind {
+        RefusalKind::Authentication | RefusalKind::SessionEnded => (StatusCode::UNAUTHORIZED, "Unauthorized"),
+        RefusalKind::Denied
+        | RefusalKind::ApprovalDenied
+        | RefusalKind::ApprovalExpired
+        | RefusalKind::Withdrawn => (StatusCode::FORBIDDEN, "Forbidden"),
+        // not 503, which clients repeat by themselves
+        RefusalKind::Unavailable => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
+        RefusalKind::Protocol => (StatusCode::BAD_REQUEST, "BadRequest"),
+        RefusalKind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge"),
+        RefusalKind::Full => (StatusCode::TOO_MANY_REQUESTS, "TooManyRequests"),
+    }
+}
+
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
-        let (code, reason) = match refusal.kind {
-            RefusalKind::Authentication | RefusalKind::SessionEnded => {
-                (StatusCode::UNAUTHORIZED, "Unauthorized")
-            }
-            RefusalKind::Denied
-            | RefusalKind::ApprovalDenied
-            | RefusalKind::ApprovalExpired
-            | RefusalKind::Withdrawn => (StatusCode::FORBIDDEN, "Forbidden"),
-            // not 503, which clients repeat by themselves
-            RefusalKind::Unavailable => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
-            RefusalKind::Protocol => (StatusCode::BAD_REQUEST, "BadRequest"),
-            RefusalKind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge"),
-            RefusalKind::Full => (StatusCode::TOO_MANY_REQUESTS, "TooManyRequests"),
-        };
+        let (code, reason) = answer_of(refusal.kind);
         let rule = refusal.rule.filter(|rule| !rule.rule.is_empty());
         let rule = rule.map(|rule| format!("{}/{}", rule.policy, rule.rule).trim_matches('/').to_owned());
         let message = if refusal.hint.is_empty() {

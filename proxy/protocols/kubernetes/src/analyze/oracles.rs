@@ -1,11 +1,10 @@
-//! Requests that would tell what is masked: selectors and comparisons by it, copies to where no mask covers it, and
-//! changes after which nothing would cover it any longer.
+//! Requests that would tell what is masked: selectors and comparisons by it, and copies to where no mask covers it.
 
 use super::body::{Form, Read};
 use super::{fields, touches};
 use crate::mask::{Rules, may_hold_objects};
 use crate::request::{Refused, RequestInfo, label_keys};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// Fields with nothing below them that every client may compare: what a patch was made for.
 const PLAIN: [&str; 5] = [
@@ -43,28 +42,22 @@ pub(super) fn selectors(info: &RequestInfo, rules: &Rules) -> Result<(), Refused
     }
 }
 
-/// JSON patches can compare values and copy them to where no mask covers them; any patch can make something else of an
-/// embedded Secret, whose data would stay.
+/// JSON patches can compare values and copy them to where no mask covers them.
 ///
 /// # Errors
 /// This one does.
 pub(super) fn patches(info: &RequestInfo, read: &Read, rules: &Rules) -> Result<(), Refused> {
-    let holds_objects = may_hold_objects(info);
-    match read.form {
-        Form::JsonPatch => {
-            for operation in read.value.as_array().into_iter().flatten() {
-                compares(operation, rules)?;
-                if holds_objects {
-                    embedded(operation)?;
-                }
-            }
-            Ok(())
-        }
-        Form::MergePatch | Form::StrategicPatch if holds_objects => {
-            read.value.as_object().map_or(Ok(()), members)
-        }
-        Form::MergePatch | Form::StrategicPatch | Form::Object | Form::Apply => Ok(()),
+    if read.form != Form::JsonPatch {
+        return Ok(());
     }
+    let holds_objects = may_hold_objects(info);
+    for operation in read.value.as_array().into_iter().flatten() {
+        compares(operation, rules)?;
+        if holds_objects {
+            embedded(operation)?;
+        }
+    }
+    Ok(())
 }
 
 fn compares(operation: &Value, rules: &Rules) -> Result<(), Refused> {
@@ -93,55 +86,16 @@ fn text<'a>(operation: &'a Value, name: &str) -> &'a str {
 
 /// An operation on an object in which a Secret may be, wherever it is.
 fn embedded(operation: &Value) -> Result<(), Refused> {
-    if let Some(source) = source(operation) {
-        let names: Vec<String> = fields::names(source).collect();
-        let is_whole = matches!(names.iter().map(String::as_str).collect::<Vec<_>>()[..], [] | ["metadata"]);
-        let is_data = |name: &String| matches!(name.as_str(), "annotations" | "data" | "stringData");
-        // a whole object tells of its data, should all the rest be right
-        let is_compared = text(operation, "op") == "test"
-            && operation.get("value").is_some_and(|value| value.is_object() || value.is_array());
-        if is_whole || is_compared || names.iter().any(is_data) {
-            return Err(compared());
-        }
-    }
-    let is_kind = |pointer: &str| {
-        let mut names = fields::names(pointer).rev();
-        names.next().is_some_and(|last| last == "kind")
-            && names.next().is_some_and(|parent| !is_reference(&parent))
-    };
-    let writes = text(operation, "op") != "test";
-    if writes && (is_kind(text(operation, "path")) || is_kind(text(operation, "from"))) {
-        return Err(recast());
-    }
-    Ok(())
-}
-
-/// Members of an object that a merge patch changes. Lists it replaces whole.
-fn members(patch: &Map<String, Value>) -> Result<(), Refused> {
-    for (name, value) in patch {
-        let Value::Object(inner) = value else { continue };
-        let empties = |name: &str| inner.get(name).is_some_and(Value::is_null);
-        let is_emptied = empties("data") && empties("stringData");
-        if inner.contains_key("kind") && !is_reference(name) && !is_emptied {
-            return Err(recast());
-        }
-        members(inner)?;
-    }
-    Ok(())
-}
-
-/// Whether a member of that name says which object is meant, and is none itself: `sourceRef`, `targetReference`.
-fn is_reference(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    ["ref", "reference"].iter().any(|ending| name.ends_with(ending))
+    let Some(source) = source(operation) else { return Ok(()) };
+    let names: Vec<String> = fields::names(source).collect();
+    let is_whole = matches!(names.iter().map(String::as_str).collect::<Vec<_>>()[..], [] | ["metadata"]);
+    let is_data = |name: &String| matches!(name.as_str(), "annotations" | "data" | "stringData");
+    // a whole object tells of its data, should all the rest be right
+    let is_compared = text(operation, "op") == "test"
+        && operation.get("value").is_some_and(|value| value.is_object() || value.is_array());
+    if is_whole || is_compared || names.iter().any(is_data) { Err(compared()) } else { Ok(()) }
 }
 
 fn compared() -> Refused {
     Refused::forbidden("a JSON patch may not test, copy or move what is masked: write the value itself")
-}
-
-fn recast() -> Refused {
-    Refused::forbidden(
-        "a patch may not change what an embedded object is, for its data would be masked no longer: write the whole object",
-    )
 }

@@ -84,6 +84,11 @@ impl Message {
         let at = self.fields.binary_search_by_key(&number, |field| field.number).ok()?;
         self.fields.get(at)
     }
+
+    /// Whether it has a field of such a name, or one whose members stand in its place, which is not looked into.
+    pub(super) fn has(&self, is: impl Fn(&str) -> bool) -> bool {
+        self.fields.iter().any(|field| field.is_inline() || is(field.name))
+    }
 }
 
 impl Types {
