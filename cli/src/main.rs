@@ -8,6 +8,7 @@ mod archive;
 mod backend;
 mod cluster;
 mod commands;
+mod completion;
 mod decide;
 mod decisions;
 mod describe;
@@ -58,6 +59,7 @@ enum Command {
     Approvals(decisions::Arguments),
     Approve(decide::ApproveArguments),
     Commands(commands::Arguments),
+    Completion(completion::Arguments),
     Deny(decide::DenyArguments),
     Describe(describe::Arguments),
     DevIssuer(dev_issuer::Arguments),
@@ -124,6 +126,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Approvals(arguments) => decisions::run(arguments, &mut output),
         Command::Approve(arguments) => decide::approve(arguments, &mut output),
         Command::Commands(arguments) => commands::run(arguments, &mut output),
+        Command::Completion(arguments) => completion::run(arguments, &mut output),
         Command::Deny(arguments) => decide::deny(arguments, &mut output),
         Command::Describe(arguments) => describe::run(arguments, &mut output),
         Command::DevIssuer(arguments) => dev_issuer::run(arguments, &mut output),

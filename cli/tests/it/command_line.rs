@@ -155,3 +155,23 @@ async fn nothing_on_record_commands_the_terminal_of_its_reader_or_speaks_as_we_d
         assert!(ours || !said.lines().any(forged), "{arguments:?}: {said}");
     }
 }
+
+#[test]
+fn bash_completes_subcommands_and_options() {
+    let asked = "source \"$1\"; COMP_WORDS=(\"${@:2}\"); COMP_CWORD=$(($# - 2))
+        _portcullis portcullis \"${COMP_WORDS[COMP_CWORD]}\" \"${COMP_WORDS[COMP_CWORD-1]}\"; echo \"${COMPREPLY[@]}\"";
+    let directory = TempDir::new().unwrap();
+    let script = directory.path().join("portcullis.bash");
+    std::fs::write(&script, portcullis(&["completion", "bash"]).output().unwrap().stdout).unwrap();
+    let complete = |words: &[&str]| {
+        let mut bash = std::process::Command::new("bash");
+        let output = bash.args(["-c", asked, "bash", text(&script)]).args(words).output().unwrap();
+        assert_eq!(output.stderr, b"", "{words:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    assert_eq!(complete(&["portcullis", "sess"]), "sessions");
+    assert_eq!(complete(&["portcullis", "commands", "--verd"]), "--verdict");
+    assert_eq!(complete(&["portcullis", "evidence", "exp"]), "export");
+    let mut shell = portcullis(&["completion"]);
+    assert_eq!(shell.env("SHELL", "/bin/false").output().unwrap().status.code(), Some(64));
+}
