@@ -3,6 +3,7 @@
 use super::effect;
 use super::names;
 use super::scope::{absorb, opaque};
+use super::setting::switch;
 use super::walk::{Certain, Walk};
 use crate::catalogue::{Judgement, builtin_function, information_schema_function};
 use pg_query::NodeEnum;
@@ -203,7 +204,7 @@ impl Walk<'_> {
         let setting = literal.or_else(|| self.setting.clone().filter(|_| names_setting(args.first())));
         let value = args.get(1).and_then(names::plain_string).map(str::to_owned);
         let local = match args {
-            [_, _, local] => names::constant_text(local).and_then(|local| truth(&local)),
+            [_, _, local] => names::constant_text(local).and_then(|local| switch(&local)),
             _ => None,
         };
         match setting {
@@ -264,14 +265,6 @@ fn is_parameter(value: Option<&Node>) -> bool {
 /// Names and roles depend on these.
 fn gives_meaning(setting: &str) -> bool {
     ["search_path", "role", "session_authorization"].iter().any(|one| one.eq_ignore_ascii_case(setting))
-}
-
-fn truth(text: &str) -> Option<bool> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "t" | "on" | "yes" | "1" => Some(true),
-        "false" | "f" | "off" | "no" | "0" => Some(false),
-        _ => None,
-    }
 }
 
 /// `name`, which is a column of `pg_settings`.

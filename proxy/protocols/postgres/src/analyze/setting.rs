@@ -79,7 +79,7 @@ impl Walk<'_> {
             "client_encoding" | "names" if !first.is_none_or(is_utf8) => {
                 self.give_up("client_encoding other than UTF8: the server would read the text differently");
             }
-            "standard_conforming_strings" if !first.is_none_or(is_true) => {
+            "standard_conforming_strings" if first.is_some_and(|value| switch(value) != Some(true)) => {
                 self.give_up("standard_conforming_strings off: the server would read the text differently");
             }
             _ => {}
@@ -119,11 +119,21 @@ fn is_utf8(name: &str) -> bool {
     matches!(plain.to_ascii_lowercase().as_str(), "utf8" | "unicode")
 }
 
-fn is_true(value: &str) -> bool {
-    matches!(
-        value.to_ascii_lowercase().as_str(),
-        "on" | "true" | "t" | "tr" | "tru" | "yes" | "ye" | "y" | "1"
-    )
+/// A switch as the server reads it (`parse_bool` in `bool.c`): whole words, or the beginning of one that no other has.
+pub(super) fn switch(value: &str) -> Option<bool> {
+    const WORDS: [(&str, usize, bool); 8] = [
+        ("true", 1, true),
+        ("yes", 1, true),
+        ("on", 2, true),
+        ("1", 1, true),
+        ("false", 1, false),
+        ("no", 1, false),
+        ("off", 2, false),
+        ("0", 1, false),
+    ];
+    let value = value.to_ascii_lowercase();
+    let meant = WORDS.iter().find(|(word, least, _)| value.len() >= *least && word.starts_with(&value));
+    meant.map(|(_, _, on)| *on)
 }
 
 /// A comma-separated list of identifiers, quoted ones unquoted.
@@ -156,4 +166,22 @@ pub(super) fn parts(text: &str, separator: char) -> Vec<String> {
     entries.push(entry);
     entries.retain(|entry| !entry.is_empty());
     entries.into_iter().map(|entry| names::cut(&entry).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::switch;
+
+    #[test]
+    fn switches_are_read_as_the_server_reads_them() {
+        for on in ["t", "TRUE", "tru", "y", "Yes", "on", "1"] {
+            assert_eq!(switch(on), Some(true), "{on}");
+        }
+        for off in ["f", "false", "N", "no", "of", "OFF", "0"] {
+            assert_eq!(switch(off), Some(false), "{off}");
+        }
+        for neither in ["", "o", "onn", "truely", "2", "10", " on", "null"] {
+            assert_eq!(switch(neither), None, "{neither}");
+        }
+    }
 }
