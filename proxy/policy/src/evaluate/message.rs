@@ -89,6 +89,12 @@ fn named(touch: &Touch) -> String {
         (_, Detail::Request(request)) if request.runs.unknown => {
             format!("{touch}; what it runs cannot be told")
         }
+        (_, Detail::Request(request)) if request.resource == "signers" && request.name.is_empty() => {
+            format!(
+                "{touch}; whose signer that is cannot be told: the request names no `metadata.uid` of a stored one that \
+                 its sender may get"
+            )
+        }
         _ => touch.to_string(),
     }
 }

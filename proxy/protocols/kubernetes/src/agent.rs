@@ -56,9 +56,14 @@ impl Agent {
         &self.user
     }
 
+    /// Adds the headers that make a request the agent's own which belongs to no command yet.
+    pub(crate) fn sign_look(&self, headers: &mut HeaderMap) {
+        headers.extend(self.headers.clone());
+    }
+
     /// Adds the headers that make a request the agent's own.
     pub(crate) fn sign(&self, command: u64, headers: &mut HeaderMap) {
-        headers.extend(self.headers.clone());
+        self.sign_look(headers);
         headers.insert(COMMAND, HeaderValue::from(command));
     }
 }

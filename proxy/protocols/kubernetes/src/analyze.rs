@@ -21,6 +21,7 @@ mod body;
 mod discovery;
 mod fields;
 pub(crate) mod json;
+mod known;
 mod oracles;
 mod programs;
 mod recast;
@@ -33,6 +34,7 @@ mod tests;
 
 pub use body::{Body, Forward};
 pub use discovery::{is_discovery, is_open, is_self_review};
+pub use known::{Known, Unknown, unknown};
 
 use crate::mask::{Masks, Unmaskable};
 use crate::request::{Refused, RequestInfo};
@@ -64,12 +66,25 @@ pub fn too_large() -> Refused {
     Refused::too_large(format!("the body is larger than {BODY_LIMIT} bytes"))
 }
 
+/// Analyses a request of which nothing is known but itself.
+///
+/// # Errors
+/// As [`analyze_knowing`].
+pub fn analyze(info: &RequestInfo, body: Body<'_>, masks: &Masks) -> Result<Analysis, Refused> {
+    analyze_knowing(info, body, masks, &Known::default())
+}
+
 /// Analyses a request.
 ///
 /// # Errors
 /// [`Refused`], whatever the policy says: the body cannot be read, or a patch or selector would compare or copy what is
 /// masked.
-pub fn analyze(info: &RequestInfo, body: Body<'_>, masks: &Masks) -> Result<Analysis, Refused> {
+pub fn analyze_knowing(
+    info: &RequestInfo,
+    body: Body<'_>,
+    masks: &Masks,
+    known: &Known,
+) -> Result<Analysis, Refused> {
     if body.bytes.len() > BODY_LIMIT {
         return Err(too_large());
     }
@@ -86,7 +101,7 @@ pub fn analyze(info: &RequestInfo, body: Body<'_>, masks: &Masks) -> Result<Anal
         }
     }
     let masked = read.as_ref().map(|read| masked_body(info, read, masks)).transpose()?;
-    let effects = effects(info, read.as_ref(), masked.as_ref())?;
+    let effects = effects(info, read.as_ref(), masked.as_ref(), known)?;
     let sent = read.as_ref().map_or(body, |read| read.forward.in_place_of(body));
     let masked_text = match &masked {
         Some(masked) => text::masked(info, masks, Some(&masked.to_string())),
@@ -119,19 +134,24 @@ fn command(reading: Reading) -> Command {
     }
 }
 
-fn effects(info: &RequestInfo, read: Option<&Read>, masked: Option<&Value>) -> Result<Effects, Refused> {
+fn effects(
+    info: &RequestInfo,
+    read: Option<&Read>,
+    masked: Option<&Value>,
+    known: &Known,
+) -> Result<Effects, Refused> {
     if is_open(info) {
         return Ok(Effects::Known(Vec::new()));
     }
     let touched = read.map(|read| fields::touched(info, read)).unwrap_or_default();
     let writes = matches!(info.verb, "create" | "update" | "patch");
-    let mut own = ApiRequest { dry_run: dry_run(info, read)?, ..touches::own(info) };
+    let mut own = ApiRequest { dry_run: dry_run(info, read, known)?, ..touches::own(info) };
     if let Some(read) = read.filter(|_| writes) {
         own.images = fields::images(read);
         own.object = masked.filter(|_| read.form != Form::JsonPatch).map(|object| Arc::new(object.clone()));
         own.fields = touched.fields.clone().filter(|_| info.verb != "create");
     }
-    let implied = touches::implied(info, &own, read, &touched);
+    let implied = touches::implied(info, &own, (read, known), &touched);
     let mut all = vec![touches::touch(own, touches::is_unbounded(info))];
     all.extend(implied);
     Ok(Effects::Known(all))
@@ -140,9 +160,11 @@ fn effects(info: &RequestInfo, read: Option<&Read>, masked: Option<&Value>) -> R
 /// Whether the change is only tried. What opens a connection or mints a token does so all the same.
 ///
 /// With a body, the API server reads the options of a delete from there and not from the query.
-fn dry_run(info: &RequestInfo, read: Option<&Read>) -> Result<bool, Refused> {
-    let is_tried =
-        !info.is_connect() && !info.is_proxy() && info.subresource != "token" && may_be_a_definitions(info);
+fn dry_run(info: &RequestInfo, read: Option<&Read>, known: &Known) -> Result<bool, Refused> {
+    let is_tried = !info.is_connect()
+        && !info.is_proxy()
+        && info.subresource != "token"
+        && (info.is_built_in() || known.is_own && may_be_a_definitions(info));
     let in_query = info.parameter("dryRun").is_some();
     if !info.is_resource || !info.method.changes() || !is_tried {
         return Ok(false);
@@ -168,10 +190,10 @@ fn dry_run(info: &RequestInfo, read: Option<&Read>) -> Result<bool, Refused> {
     Ok(in_body || (in_query && !is_delete))
 }
 
-/// Whether the API server itself serves it, or may by a `CustomResourceDefinition`: such have these subresources alone.
-/// Another server behind it may never have heard of dry runs, and do what it is told.
+/// Whether a `CustomResourceDefinition` may serve it: such have these subresources alone. Another server behind the API
+/// server may never have heard of dry runs, and do what it is told.
 fn may_be_a_definitions(info: &RequestInfo) -> bool {
-    info.is_built_in() || matches!(info.subresource.as_str(), "" | "scale" | "status")
+    !info.is_built_in() && matches!(info.subresource.as_str(), "" | "scale" | "status")
 }
 
 /// The body as it may be recorded and judged.

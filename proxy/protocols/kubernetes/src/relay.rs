@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! client ─► request: canonical          what cannot be read in one way is refused
+//!           known                       what it means may depend on what there is: the API server is asked
 //!           analyze: Command            a body is read whole before anything is decided
 //!           clear: Gate::decide         permit, hold or refusal
 //!           headers, upstream ─────────► API server, as the agent
@@ -16,6 +17,7 @@ mod answer;
 mod body;
 mod clear;
 mod headers;
+mod known;
 mod review;
 mod source;
 mod trial;
@@ -24,7 +26,7 @@ pub(crate) use answer::Plan;
 pub(crate) use body::Budget;
 pub(crate) use clear::settle;
 pub(crate) use headers::{answered, outgoing};
-pub(crate) use trial::Attempt;
+pub(crate) use trial::{Attempt, Look};
 
 use crate::analyze::{self, Body, Forward};
 use crate::connection::Connection;
@@ -103,7 +105,8 @@ async fn understand(
     let content_type = text(request, header::CONTENT_TYPE);
     let masks = session.masks().await;
     let body = Body { content_type: content_type.as_deref(), bytes: &content };
-    let analysis = analyze::analyze(&info, body, &masks)?;
+    let known = known::learn(&connection.shared.upstream, session, &info, body).await;
+    let analysis = analyze::analyze_knowing(&info, body, &masks, &known)?;
     let question = review::question(&info, analysis.forward.in_place_of(body).bytes);
     let upgrade = streams::asked(request, &info)?;
     // the API server refuses to connect to a pod for somebody who accepts JSON alone

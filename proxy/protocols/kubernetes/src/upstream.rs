@@ -3,7 +3,7 @@
 //! Not HTTP/2: a watch lasts, and the streams of one connection are limited; and only HTTP/1.1 can be upgraded.
 
 use crate::options::{Credential, Options};
-use crate::relay::Attempt;
+use crate::relay::{Attempt, Look};
 use crate::status::Failure;
 use bytes::Bytes;
 use http::uri::PathAndQuery;
@@ -99,6 +99,16 @@ impl Upstream {
         attempt: Attempt,
     ) -> Result<Response<Incoming>, Failure> {
         self.ask(attempt.into_outgoing()).await
+    }
+
+    /// Looks at an object, for a request of which nothing is decided yet.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub(crate) async fn look(&self, look: Look) -> Result<Response<Incoming>, Failure> {
+        self.ask(look.into_outgoing()).await
     }
 
     /// Asks what the gateway's own account may do, in nobody's name and for no command.

@@ -5,6 +5,7 @@
 
 use super::body::{Form, Read};
 use super::fields::{Touched, segments};
+use super::known::Known;
 use super::programs;
 use crate::request::RequestInfo;
 use proxy_policy::{Access, ApiRequest, Detail, Runs, Touch};
@@ -131,7 +132,7 @@ fn takes_others_along(info: &RequestInfo) -> bool {
 pub(super) fn implied(
     info: &RequestInfo,
     own: &ApiRequest,
-    read: Option<&Read>,
+    (read, known): (Option<&Read>, &Known),
     touched: &Touched,
 ) -> Vec<Touch> {
     let mut out = Vec::new();
@@ -171,7 +172,7 @@ pub(super) fn implied(
         proxy(info, &whole, &mut out);
     }
     if info.group == RBAC || info.resource == "certificatesigningrequests" {
-        grants(info, read, &whole, &mut out);
+        grants(info, (read, known), &whole, &mut out);
     }
     out
 }
@@ -279,7 +280,7 @@ fn proxy(info: &RequestInfo, whole: &dyn Fn(&str, &str) -> ApiRequest, out: &mut
 /// Rights that are given away: the API server asks for these verbs when they are more than the giver's own.
 fn grants(
     info: &RequestInfo,
-    read: Option<&Read>,
+    (read, known): (Option<&Read>, &Known),
     whole: &dyn Fn(&str, &str) -> ApiRequest,
     out: &mut Vec<Touch>,
 ) {
@@ -305,14 +306,23 @@ fn grants(
             out.push(touch(bound, false));
         }
         // whose signer it is, the stored object says; what the body says of it the API server does not read
-        ("certificatesigningrequests", "approval" | "status") => {
+        _ if is_of_a_signer(info) => {
             let verb = if info.subresource == "approval" { "approve" } else { "sign" };
-            let signer =
-                ApiRequest { resource: "signers".to_owned(), name: String::new(), ..whole(verb, "") };
+            let name = known.signer.clone().unwrap_or_default();
+            let signer = ApiRequest { resource: "signers".to_owned(), name, ..whole(verb, "") };
             out.push(touch(signer, false));
         }
         _ => {}
     }
+}
+
+/// Whether a request approves or issues a certificate: that is up to whom the signer trusts.
+pub(super) fn is_of_a_signer(info: &RequestInfo) -> bool {
+    info.is_resource
+        && info.group == "certificates.k8s.io"
+        && info.resource == "certificatesigningrequests"
+        && matches!(info.verb, "update" | "patch")
+        && matches!(info.subresource.as_str(), "approval" | "status")
 }
 
 /// The dotted path of a JSON pointer.

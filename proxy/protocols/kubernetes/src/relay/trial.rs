@@ -6,15 +6,16 @@
 mod attempt;
 mod difference;
 
-pub(crate) use attempt::Attempt;
+pub(crate) use attempt::{Attempt, Look};
 
-use crate::mask::{Masks, OBJECT_LIMIT};
+use super::known;
+use crate::analyze::Unknown;
+use crate::mask::Masks;
 use crate::request::RequestInfo;
 use crate::session::Session;
 use crate::upstream::{Outgoing, Upstream};
 use difference::Side;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use http_body_util::{BodyExt as _, Limited};
 use proxy_core::gate::Unasked;
 use serde_json::Value;
 use std::time::Duration;
@@ -86,21 +87,20 @@ impl Trial {
         if self.info.is_built_in() {
             return Ok(true);
         }
-        let (version, group) = (&self.info.version, &self.info.group);
-        let path = format!("/apis/apiregistration.k8s.io/v1/apiservices/{version}.{group}");
-        let (status, service) = self.look(way, &path).await?;
+        let (status, service) = self.look(way, &Unknown::Server.path(&self.info)).await?;
         if !status.is_success() {
             return Err(format!(
-                "whether the API server itself serves {group} is not known, for the agent may not look ({})",
+                "whether the API server itself serves {} is not known, for the agent may not look ({})",
+                self.info.group,
                 status.as_u16()
             ));
         }
-        Ok(service.get("spec").is_some_and(|spec| spec.get("service").is_none_or(Value::is_null)))
+        Ok(Unknown::Server.told_by(&service).is_own)
     }
 
     async fn look(&self, way: &Way<'_>, path: &str) -> Result<(StatusCode, Value), Why> {
-        let look = Attempt::look(path).ok_or("it cannot be looked at")?;
-        way.send(look).await
+        let look = Look::at(path, HeaderMap::new()).ok_or("it cannot be looked at")?;
+        way.send(look.into()).await
     }
 
     /// What a request without a before would do.
@@ -163,15 +163,7 @@ impl Way<'_> {
         self.session.agent().sign(self.held.number(), &mut own);
         let response = self.upstream.attempt(self.held, attempt.with_headers(own)).await;
         let response = response.map_err(|failure| failure.message().to_owned())?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), OBJECT_LIMIT).collect().await;
-        let body = body.map_err(|_error| "the API server's answer broke off or is too long")?.to_bytes();
-        let value = serde_json::from_slice(&body);
-        match value {
-            Ok(value) => Ok((status, value)),
-            Err(_not_json) if !status.is_success() => Ok((status, Value::Null)),
-            Err(_not_json) => Err("the API server's answer is no JSON".to_owned()),
-        }
+        known::object(response).await
     }
 }
 

@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 use proxy_core::mask::Masker;
-use proxy_kubernetes::analyze::{Analysis, Body, analyze};
+use proxy_kubernetes::analyze::{Analysis, Body, Known, analyze_knowing};
 use proxy_kubernetes::mask::Masks;
 use proxy_kubernetes::request::{Refused, RequestInfo, refuse_headers};
 use proxy_policy::{Effects, Identity, PolicySet, ResourceFacts, Verdict, compile};
@@ -26,6 +26,10 @@ struct Case {
     fields: Option<Vec<String>>,
     images: Option<Vec<String>>,
     dry_run: Option<bool>,
+    /// What the API server says of it: whether it serves that itself, and whose signer it is.
+    #[serde(default)]
+    own: bool,
+    signer: Option<String>,
     upstream: Option<String>,
 }
 
@@ -86,7 +90,8 @@ fn understand(case: &Case) -> Result<(RequestInfo, Analysis), Refused> {
     let info = RequestInfo::read(method, target)?;
     let content_type = content_type(&case.type_);
     let body = Body { content_type: content_type.as_deref(), bytes: case.body.as_bytes() };
-    let analysis = analyze(&info, body, &Masks::new(Masker::new(&[], &[1; 32]), &[]))?;
+    let known = Known { is_own: case.own, signer: case.signer.clone() };
+    let analysis = analyze_knowing(&info, body, &Masks::new(Masker::new(&[], &[1; 32]), &[]), &known)?;
     Ok((info, analysis))
 }
 

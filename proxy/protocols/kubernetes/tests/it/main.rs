@@ -8,6 +8,7 @@ mod exec;
 mod gateway;
 mod holds;
 mod inputs;
+mod known;
 mod partings;
 mod reads;
 mod request_oracle;

@@ -1,6 +1,6 @@
 //! What may be sent for a request that nobody has cleared: a look, or an attempt that changes nothing.
 
-use crate::analyze::{self, Body};
+use crate::analyze::{self, Body, Known};
 use crate::mask::Masks;
 use crate::request::RequestInfo;
 use crate::upstream::Outgoing;
@@ -14,23 +14,8 @@ use serde_json::{Value, json};
 pub(crate) struct Attempt(Outgoing);
 
 impl Attempt {
-    /// Reads the object at a decoded path.
-    pub(super) fn look(path: &str) -> Option<Self> {
-        let mut info = RequestInfo::read("GET", "/").ok()?;
-        path.clone_into(&mut info.path);
-        let target = info.canonical();
-        // what reads back differently is not sent
-        let is_plain = RequestInfo::read("GET", &target).is_ok_and(|read| {
-            read.path.trim_end_matches('/') == path.trim_end_matches('/')
-                && !read.is_proxy()
-                && !read.is_connect()
-        });
-        let outgoing =
-            Outgoing { method: Method::GET, target, headers: HeaderMap::new(), body: Bytes::new() };
-        is_plain.then_some(Self(outgoing))
-    }
-
-    /// The same request as an attempt. `None`: it would not be one as the analyser reads it, and the API server with it.
+    /// The same request as an attempt, of something that the API server itself serves. `None`: it would not be one as the
+    /// analyser reads it, and the API server with it.
     pub(super) fn dry_run(info: &RequestInfo, outgoing: &Outgoing, masks: &Masks) -> Option<Self> {
         let mut tried = info.clone();
         tried.query.retain(|(name, _)| name != "dryRun");
@@ -48,7 +33,8 @@ impl Attempt {
         let content_type = outgoing.headers.get(header::CONTENT_TYPE);
         let read = RequestInfo::read(info.method.as_str(), &target).ok()?;
         let sent = Body { content_type: content_type.and_then(|value| value.to_str().ok()), bytes: &body };
-        let analysis = analyze::analyze(&read, sent, masks).ok()?;
+        let own = Known { is_own: true, ..Known::default() };
+        let analysis = analyze::analyze_knowing(&read, sent, masks, &own).ok()?;
         let Effects::Known(touches) = &analysis.command.reading.effects else { return None };
         if !touches.first()?.detail.request()?.dry_run {
             return None;
@@ -71,6 +57,38 @@ impl Attempt {
     /// What goes upstream.
     pub(crate) fn into_outgoing(self) -> Outgoing {
         self.0
+    }
+}
+
+/// A `GET` of an object, whatever becomes of the request for which it is looked at. There is no other way to make one.
+#[derive(Debug)]
+pub(crate) struct Look(Outgoing);
+
+impl Look {
+    /// Reads the object at a decoded path.
+    pub(in super::super) fn at(path: &str, own: HeaderMap) -> Option<Self> {
+        let mut info = RequestInfo::read("GET", "/").ok()?;
+        path.clone_into(&mut info.path);
+        let target = info.canonical();
+        // what reads back differently is not sent
+        let is_plain = RequestInfo::read("GET", &target).is_ok_and(|read| {
+            read.path.trim_end_matches('/') == path.trim_end_matches('/')
+                && !read.is_proxy()
+                && !read.is_connect()
+        });
+        let outgoing = Outgoing { method: Method::GET, target, headers: own, body: Bytes::new() };
+        is_plain.then_some(Self(outgoing))
+    }
+
+    /// What goes upstream.
+    pub(crate) fn into_outgoing(self) -> Outgoing {
+        self.0
+    }
+}
+
+impl From<Look> for Attempt {
+    fn from(look: Look) -> Self {
+        Self(look.0)
     }
 }
 
@@ -129,9 +147,10 @@ mod tests {
         ] {
             assert!(tried(method, target, body).is_none(), "{target}");
         }
-        assert!(Attempt::look("/api/v1/namespaces/a/pods/web").is_some());
-        assert!(Attempt::look("/api/v1/namespaces/a/pods/web/exec").is_none());
-        assert!(Attempt::look("/api/v1/namespaces/a/services/web/proxy/x").is_none());
-        assert!(Attempt::look("/api/v1/../x").is_none());
+        let look = |path| Look::at(path, HeaderMap::new());
+        assert!(look("/api/v1/namespaces/a/pods/web").is_some());
+        assert!(look("/api/v1/namespaces/a/pods/web/exec").is_none());
+        assert!(look("/api/v1/namespaces/a/services/web/proxy/x").is_none());
+        assert!(look("/api/v1/../x").is_none());
     }
 }
