@@ -7,6 +7,7 @@ mod scene;
 mod conformance;
 mod crash;
 mod holds;
+mod kubernetes_custom;
 mod kubernetes_encryption;
 mod kubernetes_first_session;
 mod kubernetes_http2;
