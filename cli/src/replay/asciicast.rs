@@ -98,7 +98,8 @@ impl Cast<'_> {
                 let parts = self.renderer.feed(frames);
                 self.parts(step.time, &parts)
             }
-            StepKind::Result { truncated, masked, .. } => {
+            StepKind::Result { truncated, masked, refusal, .. } => {
+                self.refused(step, refusal.as_ref())?;
                 let parts = self.renderer.finish();
                 self.parts(step.time, &parts)?;
                 if *truncated {

@@ -12,6 +12,7 @@ use crate::output::{inline, printable};
 use crate::replay::renderer::{Part, Renderer};
 use answer::Answer;
 use proxy_audit::replay::Refusal;
+use proxy_core::refusal::RefusalKind;
 use request::Request;
 
 /// Most bytes of an answer that are held to be shown; what is beyond is on record only.
@@ -57,10 +58,12 @@ impl Renderer for Transcript {
         shown(answer.lines(&String::from_utf8_lossy(&lines)))
     }
 
-    /// Why the gateway refused it: a record has no word of Kubernetes for that.
+    /// As the gateway answered it. Records of older gateways do not say what kind of refusal it was.
     fn refused(&self, refusal: &Refusal) -> String {
         let hint = if refusal.hint.is_empty() { String::new() } else { format!("; {}", refusal.hint) };
-        format!("Error from server: {}\n", inline(&(refusal.message.clone() + &hint)))
+        let kind = refusal.kind.as_deref().and_then(RefusalKind::of_word);
+        let reason = kind.map_or("", |kind| proxy_kubernetes::answer_of(kind).1);
+        answer::error_line(reason, &inline(&(refusal.message.clone() + &hint)))
     }
 
     /// What is an answer only as a whole; and what was recorded of one that has no end.

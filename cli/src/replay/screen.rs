@@ -97,7 +97,8 @@ impl<'a> Screen<'a> {
                 self.running.insert(step.command, running);
                 Ok(())
             }
-            StepKind::Result { outcome, status_code, truncated, masked, .. } => {
+            StepKind::Result { outcome, status_code, truncated, masked, refusal, .. } => {
+                self.refused(step, refusal.as_ref())?;
                 let mut running = self.take(step);
                 let rest = running.renderer.finish();
                 self.parts(&mut running, &rest, step.time)?;

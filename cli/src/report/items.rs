@@ -165,7 +165,8 @@ impl Items<'_> {
                 }
                 self.left = left;
             }
-            StepKind::Result { .. } => {
+            StepKind::Result { refusal, .. } => {
+                self.refused(step, refusal.as_ref());
                 let mut left = self.left;
                 if let Some(item) = self.open(step) {
                     let parts = item.renderer.finish();

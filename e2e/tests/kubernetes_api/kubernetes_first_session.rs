@@ -42,6 +42,8 @@ fn kubernetes_reads_are_masked_refusals_name_the_rule_and_all_of_it_is_on_record
         assert!(answer.err.contains(part), "{part} is not in {}", answer.err);
     }
     scene.direct.run(&["get", "node", "first-node"]).unwrap();
+    let replayed = scene.replayed();
+    assert!(replayed.contains(&answer.err), "{} is not in {replayed}", answer.err);
 
     let answer = scene.run(&["auth", "can-i", "delete", "nodes"]);
     assert!(!answer.ok() && answer.out.starts_with("no"), "{answer:?}");

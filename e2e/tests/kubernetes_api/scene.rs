@@ -118,6 +118,14 @@ impl Scene {
         answer
     }
 
+    /// The replay of every session so far.
+    pub(crate) fn replayed(&self) -> String {
+        let listed = self.portcullis(&["sessions", "-o", "json"], 0).out;
+        let sessions: Value = serde_json::from_str(&listed).unwrap();
+        let ids = sessions.as_array().unwrap().iter().map(|session| session["id"].as_str().unwrap());
+        ids.map(|id| self.portcullis(&["replay", id], 0).out).collect()
+    }
+
     /// Every byte that the gateway keeps on disk, for searches.
     pub(crate) fn everything_on_disk(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let mut found = Vec::new();

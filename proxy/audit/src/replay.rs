@@ -82,6 +82,9 @@ pub enum StepKind {
         /// What was masked in it: `column public.users.email ×3`. Names and counts, never values.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         masked: Vec<String>,
+        /// What the client was told, where the command was held and no approval released it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        refusal: Option<Refusal>,
     },
     /// Part of a result that lies beside the log, encrypted for the auditors, and that nobody opened.
     Sealed {
@@ -100,6 +103,9 @@ pub enum StepKind {
 /// What the client of a refused command was told, in no protocol's words.
 #[derive(Clone, Debug, Serialize)]
 pub struct Refusal {
+    /// What kind of refusal: `denied`. Absent from records of older gateways.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
     /// What was refused, and why.
     pub message: String,
     /// What to do next; may be empty.
@@ -110,8 +116,13 @@ pub struct Refusal {
 
 impl Refusal {
     fn of(record: &Record) -> Option<Self> {
-        let hint = record.text(key::REFUSAL_HINT).unwrap_or_default().to_owned();
-        Some(Self { message: record.text(key::REFUSAL_MESSAGE)?.to_owned(), hint, rule: rule(record) })
+        let text = |key| record.text(key).map(str::to_owned);
+        Some(Self {
+            kind: text(key::REFUSAL_KIND),
+            message: text(key::REFUSAL_MESSAGE)?,
+            hint: text(key::REFUSAL_HINT).unwrap_or_default(),
+            rule: rule(record),
+        })
     }
 }
 
@@ -171,6 +182,7 @@ fn kind(record: &Record) -> Option<StepKind> {
             status_code: record.status(),
             truncated: record.truth(key::TRUNCATED).unwrap_or_default(),
             masked: record.list(key::MASKED).into_iter().map(str::to_owned).collect(),
+            refusal: Refusal::of(record),
         }
     } else if is(record, EventName::Approval) {
         let approvers = record.list(key::APPROVERS).into_iter().map(str::to_owned).collect();

@@ -161,10 +161,7 @@ impl Gate {
             Judged::Refused(refusal) => return Decision::Refused(refusal),
             Judged::Unasked(unasked) => unasked,
         };
-        let held = match unasked.ask().await {
-            Ok(asked) => self.hold(asked).await,
-            Err(refusal) => Err(refusal),
-        };
+        let held = self.hold(unasked.ask().await).await;
         held.map_or_else(Decision::Refused, |held| Decision::Held(Box::new(held)))
     }
 
@@ -211,14 +208,18 @@ impl Gate {
         }
     }
 
-    /// Records that people are asked about a command.
+    /// Records that people are asked about a command, or that nobody can be.
     ///
     /// Cancel safe in what it promises: dropped, the request is withdrawn and nothing runs.
     ///
     /// # Errors
-    /// It cannot be recorded; the request is withdrawn.
+    /// Nobody can be asked; or it cannot be recorded, and the request is withdrawn.
     pub async fn hold(&mut self, asked: Asked) -> Result<Held, Refusal> {
-        let Asked(held) = asked;
+        let Asked { held, refusal } = asked;
+        if let Some(refusal) = refusal {
+            self.write(record::refused(&held, &refusal, &self.masker), true).await?;
+            return Err(refusal);
+        }
         self.write(record::asked(&held), true).await?;
         Ok(held)
     }
@@ -242,18 +243,27 @@ impl Gate {
             return Err(refusal);
         }
         self.adopt_policies();
+        match self.release(&held) {
+            Ok(clearance) => Ok(self.permit(held.number(), held.into_command(), Arc::new(clearance))),
+            Err(refusal) => {
+                self.write(record::refused(&held, &refusal, &self.masker), true).await?;
+                Err(refusal)
+            }
+        }
+    }
+
+    /// What an approved command may do now.
+    fn release(&self, held: &Held) -> Result<Clearance, Refusal> {
         if let Some(refusal) = self.invalid().or_else(|| stale::refusal(&self.resource.contact)) {
             return Err(refusal);
         }
         let identity = self.session.identity.identity();
         match self.policies.evaluate(identity, held.command(), Timestamp::now()).verdict {
-            Verdict::Allow { rule, mask } => {
-                Ok(self.permit(held.number(), held.into_command(), Arc::new(Clearance { rule, mask })))
-            }
+            Verdict::Allow { rule, mask } => Ok(Clearance { rule, mask }),
             Verdict::Hold { rule, mask, terms, .. }
                 if rule == *held.rule() && terms.reviewers == held.terms().reviewers =>
             {
-                Ok(self.permit(held.number(), held.into_command(), Arc::new(Clearance { rule, mask })))
+                Ok(Clearance { rule, mask })
             }
             Verdict::Hold { rule, .. } => Err(Refusal {
                 kind: RefusalKind::Denied,

@@ -40,6 +40,43 @@ pub enum RefusalKind {
     Full,
 }
 
+impl RefusalKind {
+    /// Every kind.
+    const ALL: [Self; 10] = [
+        Self::Authentication,
+        Self::Denied,
+        Self::ApprovalDenied,
+        Self::ApprovalExpired,
+        Self::Withdrawn,
+        Self::Unavailable,
+        Self::SessionEnded,
+        Self::Protocol,
+        Self::TooLarge,
+        Self::Full,
+    ];
+
+    /// The kind in one word, as it is on record.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Authentication => "authentication",
+            Self::Denied => "denied",
+            Self::ApprovalDenied => "approval_denied",
+            Self::ApprovalExpired => "approval_expired",
+            Self::Withdrawn => "withdrawn",
+            Self::Unavailable => "unavailable",
+            Self::SessionEnded => "session_ended",
+            Self::Protocol => "protocol",
+            Self::TooLarge => "too_large",
+            Self::Full => "full",
+        }
+    }
+
+    /// The kind of this word; `None` for one that is not known here.
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.word() == word)
+    }
+}
+
 impl Refusal {
     /// A policy's Deny.
     pub fn denied(rule: RuleRef, message: String) -> Self {
@@ -59,5 +96,18 @@ impl Refusal {
             message: message.to_owned(),
             hint: "connect again with a fresh token".to_owned(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_is_found_by_its_word() {
+        for kind in RefusalKind::ALL {
+            assert_eq!(RefusalKind::of_word(kind.word()), Some(kind));
+        }
+        assert_eq!(RefusalKind::of_word("of another time"), None);
     }
 }

@@ -132,9 +132,16 @@ fn status(value: &Value, request: &Request) -> String {
 }
 
 fn error(value: &Value) -> String {
-    let (reason, message) = (word(value, "/reason"), word(value, "/message"));
-    let reason = if reason.is_empty() { reason } else { format!(" ({reason})") };
-    format!("Error from server{reason}: {message}\n")
+    error_line(&word(value, "/reason"), &word(value, "/message"))
+}
+
+/// What kubectl says of an error (`StandardErrorMessage` of its `cmd/util`).
+pub(super) fn error_line(reason: &str, message: &str) -> String {
+    match reason {
+        "" => format!("Error from server: {message}\n"),
+        "Unauthorized" => format!("error: You must be logged in to the server ({message})\n"),
+        _ => format!("Error from server ({reason}): {message}\n"),
+    }
 }
 
 /// `deployment.apps/web`.

@@ -148,17 +148,27 @@ fn hostile_answers_do_no_harm() {
 }
 
 #[test]
-fn a_refusal_says_why_and_what_to_do_and_is_called_no_kind_of_error() {
-    let refusal = |hint: &str| Refusal {
+fn a_refusal_says_why_and_what_to_do_as_its_client_was_told() {
+    let refusal = |kind: Option<&str>, hint: &str| Refusal {
+        kind: kind.map(str::to_owned),
         message: "shop/limits \u{1b}allows 5 a minute".into(),
         hint: hint.into(),
         rule: "shop/limits".into(),
     };
     let transcript = Transcript::default();
-    let said = transcript.refused(&refusal("try again in 10 s"));
-    assert_eq!(said, "Error from server: shop/limits \u{fffd}allows 5 a minute; try again in 10 s\n");
-    assert_eq!(
-        transcript.refused(&refusal("")),
-        "Error from server: shop/limits \u{fffd}allows 5 a minute\n"
-    );
+    let message = "shop/limits \u{fffd}allows 5 a minute";
+    for (kind, beginning) in [
+        // of an older gateway
+        (None, "Error from server"),
+        (Some("of another time"), "Error from server"),
+        (Some("denied"), "Error from server (Forbidden)"),
+        (Some("approval_expired"), "Error from server (Forbidden)"),
+        (Some("unavailable"), "Error from server (InternalError)"),
+    ] {
+        let said = transcript.refused(&refusal(kind, "try again in 10 s"));
+        assert_eq!(said, format!("{beginning}: {message}; try again in 10 s\n"));
+        assert_eq!(transcript.refused(&refusal(kind, "")), format!("{beginning}: {message}\n"));
+    }
+    let said = transcript.refused(&refusal(Some("session_ended"), ""));
+    assert_eq!(said, format!("error: You must be logged in to the server ({message})\n"));
 }

@@ -143,7 +143,10 @@ keys! {
     pub const MASKED: &str = "portcullis.masked";
     /// Microseconds from the permit to the end.
     pub const DURATION_US: &str = "portcullis.duration_us";
-    /// What the client of a refused command was told: what and why.
+    /// What kind of refusal the client of a refused command met: `denied`, `approval_denied`,
+    /// `approval_expired`, `withdrawn`, `unavailable`, `session_ended`.
+    pub const REFUSAL_KIND: &str = "portcullis.refusal.kind";
+    /// The same: what and why.
     pub const REFUSAL_MESSAGE: &str = "portcullis.refusal.message";
     /// The same: what to do next.
     pub const REFUSAL_HINT: &str = "portcullis.refusal.hint";

@@ -16,10 +16,14 @@ pub struct Unasked {
     masker: Masker,
 }
 
-/// A command about which people are asked. That is not on record yet: give it to `Gate::hold`.
+/// A command about which people are asked, or cannot be. That is not on record yet: give it to `Gate::hold`.
 #[derive(Debug)]
 #[must_use = "it is given to Gate::hold; dropped, its request is withdrawn"]
-pub struct Asked(pub(super) Held);
+pub struct Asked {
+    pub(super) held: Held,
+    /// Why nobody is asked.
+    pub(super) refusal: Option<Refusal>,
+}
 
 impl Unasked {
     pub(super) const fn new(
@@ -57,25 +61,23 @@ impl Unasked {
     /// Asks, however long that takes.
     ///
     /// Cancel safe: a request that was made meanwhile is withdrawn.
-    ///
-    /// # Errors
-    /// Nobody can be asked; nothing was run.
-    pub async fn ask(self) -> Result<Asked, Refusal> {
+    pub async fn ask(self) -> Asked {
         let Self { mut held, question, approvals, masker: _ } = self;
         let session = question.session.clone();
         match approvals.ask(question).await {
             Ok(pending) => {
                 held.attach(pending);
-                Ok(Asked(held))
+                Asked { held, refusal: None }
             }
             Err(error) => {
                 tracing::error!(session, error = %super::Chain(&error), "ask for approval");
-                Err(Refusal {
+                let refusal = Refusal {
                     kind: RefusalKind::Unavailable,
                     rule: Some(held.rule().clone()),
                     message: format!("the command needs an approval and none can be asked for: {error}"),
                     hint: "try again later; nothing was run".to_owned(),
-                })
+                };
+                Asked { held, refusal: Some(refusal) }
             }
         }
     }

@@ -154,9 +154,13 @@ pub(super) fn session_end(reason: &'static str, commands: u64, totals: &Totals) 
 }
 
 /// What the client was told: the rule's author may have quoted the command, so it is masked as that is.
-fn told(refusal: &Refusal, masker: &Masker) -> [(&'static str, Value); 2] {
-    [(key::REFUSAL_MESSAGE, &refusal.message), (key::REFUSAL_HINT, &refusal.hint)]
-        .map(|(key, text)| (key, mask_line(masker, text.clone()).into()))
+fn told(refusal: &Refusal, masker: &Masker) -> [(&'static str, Value); 3] {
+    let text = |text: &String| Value::from(mask_line(masker, text.clone()));
+    [
+        (key::REFUSAL_KIND, refusal.kind.word().into()),
+        (key::REFUSAL_MESSAGE, text(&refusal.message)),
+        (key::REFUSAL_HINT, text(&refusal.hint)),
+    ]
 }
 
 /// What the records of all statements with one reading and one verdict say alike.
@@ -239,6 +243,21 @@ pub(super) fn approval(
         .with(key::APPROVAL_WAIT_MS, waited);
     let told = refusal.into_iter().flat_map(|refusal| told(refusal, masker));
     told.fold(event, |event, (key, text)| event.with(key, text))
+}
+
+/// The end of a held command that nobody could be asked about, or that its approval did not release.
+pub(super) fn refused(held: &Held, refusal: &Refusal, masker: &Masker) -> Event {
+    let body = format!("refused: {}", held.command().reading.operation);
+    let mut event = Event::new(EventName::Result, Severity::Warn, body)
+        .with(key::COMMAND, held.number())
+        .with(key::OUTCOME, "refused");
+    if let Some(rule) = &refusal.rule {
+        event = event
+            .with(key::POLICY_NAME, rule.policy.as_str())
+            .with(key::POLICY_GENERATION, rule.generation)
+            .with(key::RULE, rule.rule.as_str());
+    }
+    told(refusal, masker).into_iter().fold(event, |event, (key, text)| event.with(key, text))
 }
 
 fn approval_event(held: &Held, severity: Severity, verdict: &'static str) -> Event {

@@ -5,7 +5,7 @@ use crate::approval::{ApprovalError, Approvals, Outcome, Pending, Question};
 use crate::authn::Verified;
 use crate::contact::Contact;
 use crate::metrics::Metrics;
-use crate::refusal::RefusalKind;
+use crate::refusal::{Refusal, RefusalKind};
 use crate::secret::Secret;
 use crate::session::{Durability, Recording, ResourceContext, Session};
 use arc_swap::ArcSwap;
@@ -192,6 +192,16 @@ fn approved() -> Outcome {
     Outcome::Approved { approvers: vec!["alice (dba): CHG-7".to_owned()] }
 }
 
+/// The last record: the end of the command that was held, which says what its client was told.
+fn assert_refused(records: &[Record], refusal: &Refusal) {
+    let end = records.last().unwrap();
+    assert_eq!((end.name(), end.text(key::OUTCOME)), ("portcullis.result", Some("refused")));
+    assert_eq!(end.int(key::COMMAND), last(records, "portcullis.statement").int(key::COMMAND));
+    let told = [key::REFUSAL_KIND, key::REFUSAL_MESSAGE, key::REFUSAL_HINT].map(|key| end.text(key));
+    assert_eq!(told, [Some(refusal.kind.word()), Some(&*refusal.message), Some(&*refusal.hint)]);
+    assert_eq!(end.text(key::RULE), refusal.rule.as_ref().map(|rule| rule.rule.as_str()));
+}
+
 fn last<'a>(records: &'a [Record], name: &str) -> &'a Record {
     records.iter().rev().find(|record| record.name() == name).unwrap()
 }
@@ -308,6 +318,7 @@ async fn a_question_that_cannot_be_asked_is_a_refusal() {
         panic!("not refused");
     };
     assert_eq!(refusal.kind, RefusalKind::Unavailable);
+    assert_refused(&bench.records(), &refusal);
 }
 
 #[tokio::test]
@@ -355,7 +366,9 @@ async fn an_approval_that_comes_when_policies_are_out_of_date_releases_nothing()
     };
     tokio::time::sleep(std::time::Duration::from_millis(250)).await;
     let outcome = held.outcome().await;
-    assert_eq!(gate.resume(*held, outcome).await.unwrap_err().kind, RefusalKind::Unavailable);
+    let refusal = gate.resume(*held, outcome).await.unwrap_err();
+    assert_eq!(refusal.kind, RefusalKind::Unavailable);
+    assert_refused(&bench.records(), &refusal);
 }
 
 #[tokio::test]
@@ -370,7 +383,11 @@ async fn an_approval_never_turns_a_new_deny_into_allow() {
     };
     bench.put_in_force(&POLICY.replace("action: Hold", "action: Deny"));
     let outcome = held.outcome().await;
-    assert_eq!(gate.resume(*held, outcome).await.unwrap_err().kind, RefusalKind::Denied);
+    let refusal = gate.resume(*held, outcome).await.unwrap_err();
+    assert_eq!(refusal.kind, RefusalKind::Denied);
+    let records = bench.records();
+    assert_eq!(last(&records, "portcullis.approval").text(key::APPROVAL_VERDICT), Some("approved"));
+    assert_refused(&records, &refusal);
 }
 
 #[tokio::test]
@@ -385,7 +402,9 @@ async fn an_approval_of_one_rule_does_not_count_for_another() {
     };
     bench.put_in_force(&POLICY.replace("name: deletes", "name: removals"));
     let outcome = held.outcome().await;
-    assert!(gate.resume(*held, outcome).await.unwrap_err().message.contains("policies changed"));
+    let refusal = gate.resume(*held, outcome).await.unwrap_err();
+    assert!(refusal.message.contains("policies changed"), "{refusal:?}");
+    assert_refused(&bench.records(), &refusal);
 }
 
 #[tokio::test]
@@ -416,7 +435,7 @@ async fn what_a_transaction_changed_is_on_disk_before_the_command_that_may_commi
 }
 
 /// Waits until the session may not go on, as a protocol does.
-async fn ended(gate: &mut Gate) -> crate::refusal::Refusal {
+async fn ended(gate: &mut Gate) -> Refusal {
     let mut watch = gate.watch();
     loop {
         if let Some(refusal) = gate.look() {

@@ -132,10 +132,7 @@ impl Session {
             Judged::Refused(refusal) => return Decision::Refused(refusal),
             Judged::Unasked(unasked) => unasked,
         };
-        let held = match unasked.ask().await {
-            Ok(asked) => self.hold(asked).await,
-            Err(refusal) => Err(refusal),
-        };
+        let held = self.hold(unasked.ask().await).await;
         held.map_or_else(Decision::Refused, |held| Decision::Held(Box::new(held)))
     }
 

@@ -66,7 +66,7 @@ pub(crate) async fn clear(
             unasked.set_estimate(&found);
         }
         unasked.in_burst(occasion.burst);
-        let asked = unasked.ask().await?;
+        let asked = unasked.ask().await;
         let held = deciding.gate().lock().await.hold(asked).await?;
         // from here on a client that went away meanwhile is noticed too
         Ok(Decided::Held(Waiting { held: Some(held), session: deciding, tasks }))
