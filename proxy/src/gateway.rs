@@ -16,11 +16,13 @@ mod followers;
 mod live;
 mod log;
 mod retention;
+mod room;
 mod witnesses;
 
 pub use accounts::Accounts;
 pub use live::{Current, Live, Place};
 pub use log::LogOptions;
+pub use room::{Shortages, obstacle};
 
 use crate::admin::Listening;
 use crate::config::{Config, Problem, Problems, ResourceConfig, ResourceKey};
@@ -82,6 +84,7 @@ pub struct Gateway {
     draining: BTreeMap<ResourceKey, Arc<Live>>,
     leaving: tokio_util::task::TaskTracker,
     accounts: watch::Sender<Accounts>,
+    shortages: watch::Sender<Shortages>,
     log_failed: CancellationToken,
 }
 
@@ -91,8 +94,8 @@ struct Running {
     configured_port: u16,
     address: SocketAddr,
     listening: CancellationToken,
-    /// Held, not read: dropping it ends it.
-    _asking: AbortOnDropHandle<()>,
+    /// Held, not read: dropping them ends them.
+    _looking: [AbortOnDropHandle<()>; 2],
 }
 
 /// Everything of one Resource that could have failed.
@@ -112,6 +115,7 @@ impl Gateway {
             draining: BTreeMap::new(),
             leaving: tokio_util::task::TaskTracker::new(),
             accounts: watch::Sender::default(),
+            shortages: watch::Sender::default(),
             log_failed: CancellationToken::new(),
         }
     }
@@ -164,6 +168,11 @@ impl Gateway {
     /// What upstreams say of the gateway's own accounts with them.
     pub fn accounts(&self) -> watch::Receiver<Accounts> {
         self.accounts.subscribe()
+    }
+
+    /// Where nothing can be recorded for want of room.
+    pub fn shortages(&self) -> watch::Receiver<Shortages> {
+        self.shortages.subscribe()
     }
 
     /// What is listened for.
@@ -320,12 +329,14 @@ impl Gateway {
             listening.clone(),
         ));
         let asking = tokio::spawn(accounts::ask(Arc::downgrade(&live), self.accounts.clone()));
+        let metrics = self.shared.process.clone();
+        let room = tokio::spawn(room::watch(Arc::downgrade(&live), self.shortages.clone(), metrics));
         let running = Running {
             live,
             configured_port: config.port,
             address,
             listening,
-            _asking: AbortOnDropHandle::new(asking),
+            _looking: [asking, room].map(AbortOnDropHandle::new),
         };
         if let Some(before) = self.running.insert(key, running) {
             before.listening.cancel();
@@ -337,6 +348,7 @@ impl Gateway {
             return;
         };
         self.accounts.send_if_modified(|known| known.remove(key).is_some());
+        self.shortages.send_if_modified(|known| known.remove(key).is_some());
         tracing::info!(resource = %key, address = %running.address, "no longer configured: ending its sessions");
         running.listening.cancel();
         self.leaving.spawn(async move {

@@ -42,6 +42,8 @@ pub struct ProcessMetrics {
     pub resources: Gauge,
     /// Seconds since the policies in force were last known to be the newest.
     pub policy_age_seconds: Gauge,
+    /// 1 where another record has room, 0 where it has none and every command is refused.
+    pub audit_room: Family<ResourceLabels, Gauge>,
     /// Accepted sockets that are open, sessions included.
     pub connections_active: Gauge,
     /// Accepted sockets.
@@ -88,6 +90,8 @@ impl ProcessMetrics {
         registry.register("policy_age_seconds", age, self.policy_age_seconds.clone());
         registry.register("connections_active", "Open client connections", self.connections_active.clone());
         registry.register("connections", "Accepted client connections", self.connections.clone());
+        let room = "Whether another audit record has room; if not, every command is refused";
+        registry.register("audit_room", room, self.audit_room.clone());
         let lag = "Audit records that the Collector has not answered for";
         registry.register("audit_export_lag_records", lag, self.export_lag.clone());
         let exported = "Audit records that the Collector accepted since the start";

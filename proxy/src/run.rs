@@ -4,7 +4,7 @@ use crate::admin::{self, Status};
 use crate::args::Args;
 use crate::config::{Problem, Problems};
 use crate::control::{Offer, Source};
-use crate::gateway::{Gateway, LogOptions, Shared};
+use crate::gateway::{self, Gateway, LogOptions, Shared};
 use crate::metrics::{OutcomeLabels, ProcessMetrics};
 use crate::serve::Admission;
 use crate::state::{State, StateError};
@@ -85,6 +85,7 @@ pub async fn run(args: Args) -> Result<(), RunError> {
     let mut obstacle = source.obstacle();
     let mut process = Process::start(&args, &mut source, metrics).await?;
     let mut accounts = process.gateway.accounts();
+    let mut shortages = process.gateway.shortages();
     let (log_failed, hurry) = (process.gateway.log_failed(), CancellationToken::new());
     let outcome = loop {
         tokio::select! {
@@ -105,9 +106,11 @@ pub async fn run(args: Args) -> Result<(), RunError> {
                 }
             }
             () = change(&mut obstacle) => {}
+            () = change(&mut shortages) => {}
             () = change(&mut accounts) => source.accounts(&accounts.borrow_and_update()),
         }
-        process.tell(obstacle.borrow_and_update().clone());
+        let obstacle = obstacle.borrow_and_update().clone();
+        process.tell(obstacle.or_else(|| gateway::obstacle(&shortages.borrow_and_update())));
     };
     process.drain(&mut source, signals, hurry).await;
     source.finish().await;

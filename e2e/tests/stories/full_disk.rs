@@ -141,9 +141,18 @@ fn full_disk_refuses_commands_until_there_is_room_again() {
     let comes = scene.run("app", &scene.token("comes"), "insert into marks values (3)");
     assert!(!comes.success && comes.err.contains("disk of the audit spool is full"), "{comes:?}");
     assert_eq!(marks(&scene), before);
+    // Whoever chooses where sessions go is told, and why; nobody is told to start the gateway again.
+    let unready = not_ready(&scene);
+    let why =
+        "shop/orders, so every command is refused: the disk of the audit spool is full: free or add space";
+    assert!(unready.contains(why), "{unready}");
+    assert_eq!(scene.gateway.admin("healthz").unwrap(), "ok\n");
+    assert_eq!(has_room(&scene), "0");
 
     // There is room again, and nobody did anything else.
     std::fs::remove_file(ballast).unwrap();
+    wait_until("it is ready", || scene.gateway.admin("readyz").ok()).unwrap();
+    assert_eq!(has_room(&scene), "1");
     assert_eq!(stays.ask("insert into marks values (4)"), "INSERT 0 1\n");
     let comes = scene.run("app", &scene.token("comes"), "insert into marks values (5)");
     assert!(comes.success, "{comes:?}");
@@ -156,9 +165,52 @@ fn full_disk_refuses_commands_until_there_is_room_again() {
         "select repeat(md5(i::text), 30) from generate_series(1, 9000) i",
     );
     assert!(!big.success && big.err.contains("disk of the audit spool is full"), "{big:?}");
+    not_ready(&scene);
     let of_big = scene.portcullis(&["commands", "--identity", "big", "-o", "csv"], 0).out;
     assert!(of_big.contains(",aborted,"), "{of_big}");
     scene.portcullis(&["verify"], 0);
+}
+
+/// A disk that others fill is noticed before a command has to be refused.
+#[test]
+fn full_disk_is_noticed_while_nobody_sends_a_command() {
+    if !has_own_mounts("full_disk::full_disk_is_noticed_while_nobody_sends_a_command") {
+        return;
+    }
+    let Some(prepared) = prepare() else { return };
+    let state = prepared.setup.state().to_owned();
+    mount_over(&state, &["-t", "tmpfs", "-o", "size=4m", "tmpfs"]);
+    let scene = Scene::of(prepared.start().unwrap());
+    let ballast = fill(&state);
+    not_ready(&scene);
+    std::fs::remove_file(ballast).unwrap();
+    wait_until("it is ready", || scene.gateway.admin("readyz").ok()).unwrap();
+    let log = scene.gateway.log();
+    assert!(
+        log.contains("nothing can be recorded") && log.contains("there is room for records again"),
+        "{log}"
+    );
+    let comes = scene.run("app", &scene.token("comes"), "select 1");
+    assert!(comes.success, "{comes:?}");
+    scene.portcullis(&["verify"], 0);
+}
+
+/// What the gateway answers once it is not ready.
+fn not_ready(scene: &Scene) -> String {
+    wait_until("it is not ready", || scene.gateway.admin("readyz").is_err().then_some(())).unwrap();
+    let url = format!("http://{}/readyz", scene.gateway.admin_address());
+    let done = Command::new("curl").args(["-sS", "-w", "%{http_code}", &url]).output().unwrap();
+    let answer = String::from_utf8(done.stdout).unwrap();
+    assert!(answer.ends_with("503"), "{answer}");
+    answer
+}
+
+/// The metric of it.
+fn has_room(scene: &Scene) -> String {
+    let metrics = scene.gateway.admin("metrics").unwrap();
+    let line =
+        metrics.lines().find(|line| line.starts_with("portcullis_audit_room{resource=\"shop/orders\"}"));
+    line.unwrap().rsplit(' ').next().unwrap().to_owned()
 }
 
 fn marks(scene: &Scene) -> String {

@@ -13,6 +13,7 @@ mod committer;
 mod predecessors;
 mod recovery;
 mod retention;
+mod room;
 mod writer;
 
 use crate::checkpoint::KeyError;
@@ -30,6 +31,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tokio::sync::Notify;
 
 #[cfg(any(test, feature = "test-util"))]
 pub use writer::Fault;
@@ -82,6 +84,8 @@ struct Inner {
     vault: Vault,
     directory: PathBuf,
     committer: Mutex<Option<JoinHandle<()>>>,
+    /// A record was refused for want of room.
+    full: Notify,
 }
 
 /// Proof that a record is in the log, in the operating system's hands.
@@ -171,7 +175,8 @@ impl Spool {
         let committer = committer::spawn(Arc::clone(&shared), opened.keeper).map_err(SpoolError::Io)?;
         let committer = Mutex::new(Some(committer));
         let (vault, directory) = (Vault::new(&options.directory), options.directory.clone());
-        Ok((Self(Arc::new(Inner { shared, vault, directory, committer })), recovery))
+        let inner = Inner { shared, vault, directory, committer, full: Notify::new() };
+        Ok((Self(Arc::new(inner)), recovery))
     }
 
     /// Appends one record and hands it to the operating system. Blocks for a memory copy, not for the disk.
@@ -179,6 +184,10 @@ impl Spool {
     /// # Errors
     /// The record is not in the log; see [`SpoolError`].
     pub fn append(&self, session: &SessionStamp, event: Event) -> Result<Receipt, SpoolError> {
+        self.take(session, event).inspect_err(|error| self.note_if_full(error))
+    }
+
+    fn take(&self, session: &SessionStamp, event: Event) -> Result<Receipt, SpoolError> {
         check_keys(session, &event)?;
         let vault = &self.0.vault;
         let event = if vault.is_used() { self.seal_result(session, event)? } else { event };

@@ -134,6 +134,28 @@ async fn a_full_spool_refuses_until_there_is_room() {
 }
 
 #[tokio::test]
+async fn whether_there_is_room_is_told_without_a_record_and_a_refused_one_calls_for_it() {
+    let directory = TempDir::new().unwrap();
+    let options = SpoolOptions { max_bytes: 100_000, ..options(&directory) };
+    let (spool, _) = Spool::open(&options).unwrap();
+    let files = || std::fs::read_dir(&options.directory).unwrap().count();
+    let before = files();
+    spool.try_room().unwrap();
+    assert_eq!(files(), before, "nothing is left behind");
+    let session = stamp("s1");
+    let until_full = || (0..1_000).find_map(|_| spool.append(&session, statement("SELECT 1")).err());
+    // the largest record has none before the smallest has none
+    while spool.try_room().is_ok() {
+        spool.append(&session, statement("SELECT 1")).unwrap();
+    }
+    assert!(matches!(spool.try_room(), Err(SpoolError::Full { limit: 100_000 })));
+    let waits = tokio::time::timeout(Duration::from_millis(10), spool.refused_for_room());
+    assert!(waits.await.is_err(), "none was refused");
+    assert!(matches!(until_full(), Some(SpoolError::Full { .. })));
+    spool.refused_for_room().await;
+}
+
+#[tokio::test]
 async fn a_record_cut_short_by_a_full_disk_leaves_the_log_whole() {
     let directory = TempDir::new().unwrap();
     let options = options(&directory);
