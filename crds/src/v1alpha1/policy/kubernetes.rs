@@ -83,7 +83,8 @@ pub struct KubernetesMatch {
     /// Whether `exec` or `attach` asks for a terminal. Omitted: either.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tty: Option<bool>,
-    /// Whether the API server is asked not to keep the change. Omitted: either.
+    /// Whether the API server is asked not to keep the change, of a type that it serves itself: what another server
+    /// behind it does counts as no dry run, and so does what nobody is known to serve. Omitted: either.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dry_run: Option<bool>,
 }

@@ -77,7 +77,7 @@ fn canonical(method: &str, info: &RequestInfo) {
 /// What stands in place of a body means what the body was judged to mean.
 fn forwarded(info: &RequestInfo, forward: &Forward, was: &str) {
     let Forward::Replaced { content_type, bytes } = forward else { return };
-    assert!(was.ends_with("yaml") || was.ends_with("protobuf"));
+    assert!(was.ends_with("yaml") || was.ends_with("protobuf") || was.ends_with("/merge-patch+json"));
     let body = Body { content_type: Some(content_type), bytes };
     let again = analyze(info, body, &MASKS).expect("what goes upstream is understood");
     assert_eq!(again.forward, Forward::AsSent);
