@@ -71,39 +71,49 @@ fn lines(numbers: std::ops::Range<usize>) -> Vec<u8> {
 /// Lines that are written at once.
 const PART: usize = 4096;
 
+/// Sends so many parts through a program that gives back what it gets, and hears them.
+fn echoes(pods: &Pods, (name, transport): (&str, &str), parts: usize) {
+    let began = Instant::now();
+    // It ends a moment after its last word: a busy node may lose what a program says while it ends.
+    let program = ["exec", "-i", "web", "--", "sh", "-c", "cat; sleep 2"];
+    let mut child = kubectl(pods, transport, &program).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let writing = std::thread::spawn(move || {
+        for part in 0..parts {
+            input.write_all(&lines(part * PART..(part + 1) * PART)).unwrap();
+        }
+    });
+    let mut output = child.stdout.take().unwrap();
+    for part in 0..parts {
+        let expected = lines(part * PART..(part + 1) * PART);
+        let mut heard = vec![0; expected.len()];
+        if let Err(error) = output.read_exact(&mut heard) {
+            let mut said = String::new();
+            child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+            panic!("{name}: part {part} of {parts}, after {:.1?}: {error}: {said}", began.elapsed());
+        }
+        assert!(heard == expected, "{name}: part {part} is not what was written");
+    }
+    writing.join().unwrap();
+    assert_eq!(output.read(&mut [0; 1]).unwrap(), 0, "{name}: more than was written");
+    assert!(child.wait().unwrap().success(), "{name}");
+    let length = parts * lines(0..PART).len() / (1 << 20);
+    println!("{name}: {length} MiB each way in {:.1?}", began.elapsed());
+}
+
 #[test]
 fn kubernetes_long_streams_are_whole_in_both_directions_and_cost_no_memory() {
     let Some(pods) = Pods::start("long", RULES) else { return };
     let parts = size(100, 1024) * (1 << 20) / lines(0..PART).len();
+    // The first of them takes twenty-odd MiB over either transport, once: what recording and masking keep at hand.
+    echoes(&pods, ("first", "true"), size(25, 100) * (1 << 20) / lines(0..PART).len());
     for (name, transport) in [("websocket", "true"), ("spdy", "false")] {
         let memory = Memory::of(&pods.scene);
-        let began = Instant::now();
-        // It ends a moment after its last word: a busy node may lose what a program says while it ends.
-        let program = ["exec", "-i", "web", "--", "sh", "-c", "cat; sleep 2"];
-        let mut child = kubectl(&pods, transport, &program).spawn().unwrap();
-        let mut input = child.stdin.take().unwrap();
-        let writing = std::thread::spawn(move || {
-            for part in 0..parts {
-                input.write_all(&lines(part * PART..(part + 1) * PART)).unwrap();
-            }
-        });
-        let mut output = child.stdout.take().unwrap();
-        for part in 0..parts {
-            let expected = lines(part * PART..(part + 1) * PART);
-            let mut heard = vec![0; expected.len()];
-            if let Err(error) = output.read_exact(&mut heard) {
-                let mut said = String::new();
-                child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-                panic!("{name}: part {part} of {parts}, after {:.1?}: {error}: {said}", began.elapsed());
-            }
-            assert!(heard == expected, "{name}: part {part} is not what was written");
-        }
-        writing.join().unwrap();
-        assert_eq!(output.read(&mut [0; 1]).unwrap(), 0, "{name}: more than was written");
-        assert!(child.wait().unwrap().success(), "{name}");
-        let (growth, length) = (memory.growth(), parts * lines(0..PART).len() / (1 << 20));
-        println!("{name}: {length} MiB each way in {:.1?}, {growth} KiB more memory", began.elapsed());
-        assert!(growth < ROOM, "{name}: {growth} KiB more for {length} MiB");
+        echoes(&pods, (name, transport), parts);
+        let growth = memory.growth();
+        println!("{name}: {growth} KiB more memory");
+        // some buffers of a message's size
+        assert!(growth < size(16, 32) as u64 * 1024, "{name}: {growth} KiB more");
     }
     pods.scene.portcullis(&["verify"], 0);
 }
