@@ -60,16 +60,35 @@ pub(crate) fn read_notes(path: &Path) -> io::Result<(Vec<String>, u64)> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), 0)),
         Err(error) => return Err(error),
     };
-    let text = String::from_utf8_lossy(&bytes);
     let mut notes = Vec::new();
-    let mut rest = text.as_ref();
-    // Text, empty line, signatures, empty line: a note is everything up to every second empty line.
-    while let Some((body, after)) = rest.split_once("\n\n") {
-        let Some((signatures, after)) = after.split_once("\n\n") else { break };
-        notes.push(format!("{body}\n\n{signatures}\n"));
+    let mut rest = bytes.as_slice();
+    while let Some((note, after)) = note_end(rest).and_then(|end| rest.split_at_checked(end)) {
+        let note = note.strip_suffix(b"\n").unwrap_or(note);
+        notes.push(String::from_utf8_lossy(note).into_owned());
         rest = after;
     }
     Ok((notes, rest.len() as u64))
+}
+
+/// Where the last whole note of these bytes ends, with the empty line after it.
+pub(crate) fn whole_notes(bytes: &[u8]) -> usize {
+    let mut end = 0;
+    while let Some(next) = bytes.get(end..).and_then(note_end) {
+        end += next;
+    }
+    end
+}
+
+/// Where the first note of these bytes ends: text, empty line, signatures, empty line. Counted in bytes and not in
+/// characters, for what a crash left may end within one.
+fn note_end(bytes: &[u8]) -> Option<usize> {
+    let signatures = empty_line(bytes)?;
+    Some(signatures + empty_line(bytes.get(signatures..)?)?)
+}
+
+/// Where the first empty line ends.
+fn empty_line(bytes: &[u8]) -> Option<usize> {
+    bytes.windows(2).position(|pair| pair == b"\n\n").map(|at| at + 2)
 }
 
 /// The newest note of a size up to this, from the end of the file alone: its size and its text.
@@ -226,3 +245,6 @@ pub enum KeyError {
     #[error("log origin")]
     Origin(#[source] NoteError),
 }
+
+#[cfg(test)]
+mod tests;

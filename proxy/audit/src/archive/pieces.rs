@@ -3,7 +3,7 @@
 
 use crate::archive::listing::ArchivedLog;
 use crate::archive::{ArchiveError, ArchivedFile};
-use crate::checkpoint::{CHECKPOINTS, VERIFIER_KEY};
+use crate::checkpoint::{CHECKPOINTS, VERIFIER_KEY, whole_notes};
 use crate::chunks::{self, CHUNKS};
 use crate::inventory::{CERTIFICATE, CERTIFIER_KEY, INVENTORY};
 use crate::segment::{Frames, Segment, SegmentError};
@@ -142,19 +142,13 @@ pub(super) fn notes(directory: &Path, file: &str, from: u64, at_most: u64) -> Re
         Ok(opened) => {
             opened.sync_data().map_err(io_error(&path))?;
             drop(opened);
-            whole_notes(&read(&path, from, at_most)?)
+            let bytes = read(&path, from, at_most)?;
+            bytes.slice(..whole_notes(&bytes))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Bytes::new(),
         Err(error) => return Err(io_error(&path)(error)),
     };
     Ok(Piece { file: file.to_owned(), offset: from, bytes })
-}
-
-/// Text, empty line, signatures, empty line: a note is everything up to every second empty line.
-fn whole_notes(bytes: &Bytes) -> Bytes {
-    let ends = bytes.windows(2).enumerate().filter(|(_, pair)| *pair == b"\n\n").map(|(at, _)| at + 2);
-    let whole = ends.skip(1).step_by(2).last().unwrap_or_default();
-    bytes.slice(..whole)
 }
 
 /// The files that are written once: the log's key, its certificate, and the inventory as it is now, by which logs
@@ -226,23 +220,4 @@ fn name_of(segment: &Segment) -> String {
 pub(super) fn io_error(path: &Path) -> impl Fn(io::Error) -> ArchiveError {
     let path: PathBuf = path.to_owned();
     move |source| ArchiveError::Io { path: path.clone(), source }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_whole_notes_leave() {
-        let note = "origin\n3\nroot\n\n— key sig\n\n";
-        for (text, whole) in [
-            (String::new(), 0),
-            (note.to_owned(), note.len()),
-            (format!("{note}origin\n4\nroot\n\n"), note.len()),
-            (format!("{note}{note}"), 2 * note.len()),
-            (format!("{note}origin\n4\nroot\n\n— key sig\n"), note.len()),
-        ] {
-            assert_eq!(whole_notes(&Bytes::from(text.clone())).len(), whole, "{text:?}");
-        }
-    }
 }
