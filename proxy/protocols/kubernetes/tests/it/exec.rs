@@ -108,3 +108,43 @@ async fn a_client_that_speaks_on_a_channel_of_the_server_is_cut_off() {
     assert!(gateway.server.heard().is_empty());
     gateway.wait_for_log("aborted: create pods/exec").await;
 }
+
+#[tokio::test]
+async fn a_rule_by_files_is_about_whatever_a_command_line_does_to_them() {
+    let rules = r#"rules:
+- {name: keys, action: Deny, kubernetes: {paths: ["*/tls.key"]}}
+- {name: tree, action: Deny, kubernetes: {effects: [Remove], unbounded: true}}
+- {name: look, action: Allow, kubernetes: {commands: [{name: cat}, {name: ls}, {name: sh}, {name: rm}, {name: xxd}], paths: ["/srv/*"]}}
+"#;
+    let gateway = Gateway::start(rules).await;
+    gateway.server.script(EXEC, Script::Socket { after: 0, messages: Vec::new() });
+    for (words, expected) in [
+        (&["cat", "/srv/app.log"][..], 101),
+        (&["sh", "-c", "ls /srv/a; rm /srv/b"], 101),
+        (&["cat", "/srv/tls.key"], 403),
+        (&["sh", "-c", "cd /srv && cat tls.k*"], 403),
+        (&["xxd", "/srv/tls.key"], 403),
+        // where it starts, nobody knows
+        (&["cat", "tls.key"], 403),
+        (&["cat", "app.log"], 403),
+        (&["cat", "/etc/passwd"], 403),
+        (&["xxd", "/etc/passwd"], 403),
+        (&["rm", "-r", "/srv/a"], 403),
+        (&["sh"], 403),
+    ] {
+        let escaped = |word: &&str| word.replace('&', "%26").replace(';', "%3B").replace(' ', "+");
+        let words: Vec<_> = words.iter().map(|word| format!("command={}", escaped(word))).collect();
+        let query = words.join("&");
+        let mut request = get(&format!("{EXEC}?{query}&stdout=true"));
+        for (name, value) in [
+            ("connection", "Upgrade"),
+            ("upgrade", "websocket"),
+            ("sec-websocket-version", "13"),
+            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+            ("sec-websocket-protocol", "v5.channel.k8s.io"),
+        ] {
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
+        assert_eq!(gateway.ask(request).await.status(), expected, "{query}");
+    }
+}
