@@ -1,7 +1,7 @@
 //! `portcullis verify`: is the record whole and unchanged?
 
 use crate::logs::{Kind, LogArguments};
-use crate::output::{Document, Output, complain, judged, printable, utc};
+use crate::output::{Document, Output, complain, inline, judged, utc};
 use crate::witness::{ask, read_witness_key};
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -176,8 +176,8 @@ impl Known<'_> {
         let logs = proxy_audit::read::logs(directory)
             .with_context(|| format!("find audit logs in {}", directory.display()))?;
         let mut reports = self.of_logs(&logs, seen)?;
-        // Whoever asks about one log does not ask about the others.
-        if logs.iter().any(|log| log == directory) {
+        // Whoever asks about one log does not ask about the others; but that there is one log only a witness is asked.
+        if logs == [directory] && self.witnesses.is_empty() {
             return Ok(reports);
         }
         compare_logs(&mut reports);
@@ -251,7 +251,7 @@ fn worst(reports: &[Report]) -> Outcome {
 fn lines(report: &Report) -> Vec<String> {
     if report.subject == Subject::Missing {
         let what = report.origin.as_deref().unwrap_or("unknown");
-        return [vec![format!("log      {}", printable(what))], conclusion(report)].concat();
+        return [vec![format!("log      {}", inline(what))], conclusion(report)].concat();
     }
     let holes = report.first_bad().is_some() || report.problems.iter().any(|problem| problem.first.is_some());
     let origin = report.origin.as_deref().unwrap_or("unknown");
@@ -261,7 +261,7 @@ fn lines(report: &Report) -> Vec<String> {
         (None, _) => "no key".to_owned(),
     };
     let mut lines = vec![
-        format!("log      {}   ({})", printable(origin), report.log.display()),
+        format!("log      {}   ({})", inline(origin), report.log.display()),
         format!(
             "records  {}   seq {}..{}   {}",
             report.records,
@@ -359,10 +359,10 @@ fn conclusion(report: &Report) -> Vec<String> {
     let writing = if report.being_written { "   (a gateway is writing it)" } else { "" };
     lines.push(format!("RESULT   {}{writing}", judged(word)));
     if let Some(first) = report.first_bad() {
-        lines.push(format!("FIRST BAD {}", printable(&first.what)));
+        lines.push(format!("FIRST BAD {}", inline(&first.what)));
     }
     let shown = report.problems.iter().take(PROBLEMS_SHOWN);
-    lines.extend(shown.map(|problem| format!("  - {}", printable(&problem.what))));
+    lines.extend(shown.map(|problem| format!("  - {}", inline(&problem.what))));
     if report.problems.len() > PROBLEMS_SHOWN {
         lines.push(format!("  and {} more (-o json shows all)", report.problems.len() - PROBLEMS_SHOWN));
     }

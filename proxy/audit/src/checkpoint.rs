@@ -79,6 +79,16 @@ pub(crate) fn whole_notes(bytes: &[u8]) -> usize {
     end
 }
 
+/// Size of the last whole note of these bytes.
+pub(crate) fn last_size(bytes: &[u8]) -> Option<u64> {
+    let (mut rest, mut last) = (bytes, None);
+    while let Some((note, after)) = note_end(rest).and_then(|end| rest.split_at_checked(end)) {
+        (rest, last) = (after, Some(note));
+    }
+    let note = last.map(|note| note.strip_suffix(b"\n").unwrap_or(note))?;
+    SignedCheckpoint::parse(std::str::from_utf8(note).ok()?).ok().map(|signed| signed.checkpoint.size)
+}
+
 /// Where the first note of these bytes ends: text, empty line, signatures, empty line. Counted in bytes and not in
 /// characters, for what a crash left may end within one.
 fn note_end(bytes: &[u8]) -> Option<usize> {

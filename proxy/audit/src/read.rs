@@ -1,6 +1,7 @@
 //! Reading logs from disk, also while a gateway writes them.
 
 use crate::checkpoint::VERIFIER_KEY;
+use crate::chunks::CHUNKS;
 use crate::merkle::{CompactRange, Hash, chain_link};
 use crate::record::{Record, RecordError};
 use crate::segment::{Frames, Segment, SegmentError};
@@ -162,7 +163,12 @@ impl Records {
     /// Behind the record that was read last; `None` before the first.
     pub fn position(&self) -> Option<Position> {
         let leaf_hash = self.leaf_hash?;
-        Some(Position { next: self.last? + 1, segment: self.segment, offset: self.offset, leaf_hash })
+        Some(Position {
+            next: self.last?.saturating_add(1),
+            segment: self.segment,
+            offset: self.offset,
+            leaf_hash,
+        })
     }
 
     fn step(&mut self) -> Result<Option<Record>, ReadError> {
@@ -223,12 +229,13 @@ pub fn end(directory: &Path) -> Result<u64, ReadError> {
     let Some(last) = list(directory)?.last().cloned() else { return Ok(0) };
     let mut end = last.first;
     for record in Records::of(directory, VecDeque::from([last])) {
-        end = record?.sequence() + 1;
+        end = record?.sequence().saturating_add(1);
     }
     Ok(end)
 }
 
-/// All logs at or below a directory, sorted: the directories that hold a public key or a segment.
+/// All logs at or below a directory, sorted: the directories that hold a public key or a segment. That one holds a log
+/// does not hide what lies below it.
 ///
 /// # Errors
 /// A directory cannot be listed.
@@ -237,15 +244,15 @@ pub fn logs(directory: &Path) -> Result<Vec<PathBuf>, ReadError> {
     let mut pending = vec![directory.to_owned()];
     while let Some(path) = pending.pop() {
         let list_error = |source| ReadError::List { path: path.clone(), source };
-        if path.join(VERIFIER_KEY).exists() || !Segment::list(&path).map_err(list_error)?.is_empty() {
-            found.push(path);
-            continue;
-        }
         for entry in std::fs::read_dir(&path).map_err(list_error)? {
             let entry = entry.map_err(list_error)?;
-            if entry.file_type().map_err(list_error)?.is_dir() {
+            // as many files as the log has sessions with encrypted results
+            if entry.file_type().map_err(list_error)?.is_dir() && entry.file_name() != CHUNKS {
                 pending.push(entry.path());
             }
+        }
+        if path.join(VERIFIER_KEY).exists() || !Segment::list(&path).map_err(list_error)?.is_empty() {
+            found.push(path);
         }
     }
     found.sort();
@@ -287,6 +294,23 @@ mod tests {
         let mut none = records_from(&options.directory, &last).unwrap();
         assert!(none.next().is_none());
         assert_eq!(none.position(), Some(last));
+    }
+
+    #[tokio::test]
+    async fn a_log_does_not_hide_those_below_it() {
+        let directory = tempfile::TempDir::new().unwrap();
+        log(directory.path()).await;
+        let below = directory.path().join("audit/orders/gw-1");
+        log(&below).await;
+        assert_eq!(logs(directory.path()).unwrap(), [directory.path(), below.as_path()]);
+        let mut reports: Vec<_> = logs(directory.path())
+            .unwrap()
+            .iter()
+            .map(|log| crate::verify::verify(log, None).unwrap())
+            .collect();
+        crate::verify::compare_logs(&mut reports);
+        let outcomes: Vec<_> = reports.iter().map(|report| report.outcome).collect();
+        assert_eq!(outcomes, [crate::verify::Outcome::Ok, crate::verify::Outcome::Tampered]);
     }
 
     /// A log of many segments, and the segments.

@@ -32,7 +32,7 @@ pub use inventory::{certified_key, given_key, verify_inventory};
 pub use report::{Outcome, Predecessor, Problem, Report, Subject};
 pub use witnesses::{Witnesses, missing_logs};
 
-/// A tail without a checkpoint is ordinary for a second; over this the gateway would have signed it.
+/// A tail without a checkpoint is ordinary for a second, while a gateway writes; over this it would have signed it.
 const UNSIGNED_TAIL_SECONDS: f64 = 10.0;
 
 /// How often a log is read that shrinks meanwhile.
@@ -153,6 +153,7 @@ fn another_key(given: &LogKey, own: &LogKey, place: &str) -> String {
 /// Checks that the logs that others follow are there, with the checkpoint that these name: that no log vanished as a
 /// whole. `reports` are those of all logs of a state directory.
 pub fn compare_logs(reports: &mut [Report]) {
+    find_nested(reports);
     for number in 0..reports.len() {
         let Some(predecessor) = reports.get(number).and_then(|report| report.predecessor.clone()) else {
             continue;
@@ -174,6 +175,20 @@ pub fn compare_logs(reports: &mut [Report]) {
         };
         if let Some(report) = reports.get_mut(number) {
             report.problem(outcome, None, what);
+            report.conclude();
+        }
+    }
+}
+
+/// No gateway keeps a log within another one's directory: it stands there so that one of the two is overlooked.
+fn find_nested(reports: &mut [Report]) {
+    let is_log = |report: &&Report| report.subject == Subject::Log;
+    let places: Vec<PathBuf> = reports.iter().filter(is_log).map(|report| report.log.clone()).collect();
+    for report in reports.iter_mut().filter(|report| report.subject == Subject::Log) {
+        let outer = places.iter().find(|place| report.log != **place && report.log.starts_with(place));
+        if let Some(outer) = outer {
+            let what = format!("it lies within another log, that in {}", outer.display());
+            report.tampered(None, what);
             report.conclude();
         }
     }

@@ -11,6 +11,7 @@ use crate::archive::location::Purpose;
 use crate::archive::pieces::{self, NOTES, Piece, Place, io_error};
 use crate::archive::{ARCHIVE_CURSOR, ArchiveError, Location, Lock, Store};
 use crate::causes::chain;
+use crate::checkpoint::{CHECKPOINTS, last_size};
 use crate::chunks;
 use crate::spool::Durable;
 use crate::verify::{being_written, own_key};
@@ -178,6 +179,8 @@ struct Progress {
     place: Place,
     /// Bytes of the other files in the archive.
     there: BTreeMap<String, u64>,
+    /// Size of the largest checkpoint that was read.
+    signed: u64,
 }
 
 impl Delivery {
@@ -245,7 +248,11 @@ impl Delivery {
         while more {
             // Whatever these sign is on disk before they are written.
             let notes = self.notes(progress).await?;
-            limit = self.durable.size().unwrap_or(u64::MAX);
+            // Of a log that is written, what is signed: who reads the archive finds nothing that only a later note proves.
+            let signed = notes.iter().filter(|piece| piece.file == CHECKPOINTS);
+            progress.signed =
+                signed.filter_map(|piece| last_size(&piece.bytes)).fold(progress.signed, u64::max);
+            limit = self.durable.size().map_or(u64::MAX, |durable| durable.min(progress.signed));
             more = notes
                 .iter()
                 .any(|piece| piece.bytes.len() as u64 > self.options.part_bytes.max(NOTES_BYTES) / 2);
@@ -292,7 +299,7 @@ impl Delivery {
         let (place, once) =
             elsewhere(move || Ok((Place::find(&directory, &archived)?, pieces::once(&directory)?))).await?;
         let unlocked = self.options.location.open(Purpose::Write(None))?;
-        let mut progress = Progress { store, unlocked, locked_until, folder, place, there };
+        let mut progress = Progress { store, unlocked, locked_until, folder, place, there, signed: 0 };
         for piece in once {
             if !progress.there.contains_key(&piece.file) {
                 self.deliver(&mut progress, piece).await?;

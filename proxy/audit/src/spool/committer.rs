@@ -99,6 +99,11 @@ pub(super) struct Keeper {
     pub(super) _lock: File,
 }
 
+/// Longest wait for a checkpoint that was asked for.
+const SIGNING_PATIENCE: Duration = Duration::from_secs(10);
+/// Pause between two looks for it.
+const SIGNING_LOOK: Duration = Duration::from_millis(20);
+
 impl Shared {
     pub(super) fn new(writer: Writer) -> Self {
         Self {
@@ -144,6 +149,17 @@ impl Shared {
             .await
             .or(Err(SpoolError::Failed))?;
         if reached.durable >= size { Ok(()) } else { Err(SpoolError::Failed) }
+    }
+
+    /// Has `size` records signed. Whether they are, after [`SIGNING_PATIENCE`] at most.
+    pub(super) async fn signed(&self, size: u64) -> bool {
+        let signed = || self.checkpointed.load(Ordering::Relaxed) >= size;
+        let given_up = tokio::time::Instant::now() + SIGNING_PATIENCE;
+        while !signed() && tokio::time::Instant::now() < given_up {
+            self.signal(|signals| signals.checkpoint = true);
+            tokio::time::sleep(SIGNING_LOOK).await;
+        }
+        signed()
     }
 
     /// Waits until the disk fails (`true`) or the log is closed (`false`).

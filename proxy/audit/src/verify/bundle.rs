@@ -207,7 +207,7 @@ impl Walk<'_> {
             let at = record.sequence();
             self.report.records += 1;
             self.report.first = if last.is_none() { at } else { self.report.first };
-            self.report.end = at + 1;
+            self.report.end = at.saturating_add(1);
             if last == Some(at) {
                 self.tampered(at, format!("record added: a second record with seq {at}"));
             }

@@ -3,6 +3,7 @@
 use crate::checkpoint::Entry;
 use crate::merkle::Hash;
 use crate::note::{Checkpoint, LogKey, SignedCheckpoint};
+use crate::spool::CLOSED;
 use crate::verify::{Report, UNSIGNED_TAIL_SECONDS};
 use jiff::Timestamp;
 use std::cell::RefCell;
@@ -87,6 +88,11 @@ impl Checkpoints {
         self.roots.get(&size)
     }
 
+    /// The largest signed size of at most this many records; 0 if there is none.
+    pub(super) fn largest(&self, at_most: u64) -> u64 {
+        self.roots.range(..=at_most).next_back().map_or(0, |(size, _)| *size)
+    }
+
     /// A recorder record names the last checkpoint before it.
     pub(super) fn name(&self, record: u64, size: u64, digest: &str) {
         self.learned.borrow_mut().named.push((record, size, digest.to_owned()));
@@ -132,18 +138,64 @@ impl Checkpoints {
                 report.tampered(Some((*record, *record)), what);
             }
         }
-        if let Some((first, last)) = learned.unsigned.filter(|_| learned.signed)
-            && seconds(first, last) > UNSIGNED_TAIL_SECONDS
-        {
-            let range = (report.signed_size, report.end.saturating_sub(1));
-            let what = format!(
-                "checkpoints missing: {} records over {:.0} s are signed by none",
-                report.tail(),
-                seconds(first, last)
-            );
-            report.incomplete(Some(range), what);
+        if let Some((first, last)) = learned.unsigned.filter(|_| report.signed_size > 0) {
+            tail(first, last, report);
         }
+        if !report.being_written && report.checkpoints > 0 {
+            closed(report);
+        }
+        report.young = learned.unsigned.is_some_and(|(first, _)| !learned.signed && is_young(first));
     }
+}
+
+/// Records behind the last checkpoint. A gateway signs them within a second or so, or when it starts again: until then
+/// nothing shows that they are its own.
+fn tail(first: Timestamp, last: Timestamp, report: &mut Report) {
+    let range = (report.signed_size, report.end.saturating_sub(1));
+    if range.0 > range.1 {
+        return;
+    }
+    let what = if seconds(first, last) > UNSIGNED_TAIL_SECONDS {
+        format!(
+            "checkpoints missing: {} records over {:.0} s are signed by none",
+            report.tail(),
+            seconds(first, last)
+        )
+    } else if !report.being_written {
+        let why = if report.is_copy() {
+            "what signs them is not here"
+        } else {
+            "a gateway that goes on with the log signs them"
+        };
+        format!("records {}..{} are signed by no checkpoint: {why}", range.0, range.1)
+    } else if !is_young(first) {
+        format!("records {}..{} should have been signed long ago", range.0, range.1)
+    } else {
+        return;
+    };
+    report.incomplete(Some(range), what);
+}
+
+/// A log that was closed in order ends where it was closed, and all of it is signed.
+fn closed(report: &mut Report) {
+    let Ok(text) = std::fs::read_to_string(report.log.join(CLOSED)) else { return };
+    let (Ok(size), false) = (text.trim().parse::<u64>(), report.is_copy()) else { return };
+    // retention opens such a log once more to say what it removes, and signs that
+    if report.first_bad().is_some() || report.end == size || report.signed_size >= report.end.max(size) {
+        return;
+    }
+    let range = (report.end.min(size), report.end.max(size).saturating_sub(1));
+    let what = if report.end > size {
+        format!("records {}..{} were added after the log was closed", range.0, range.1)
+    } else {
+        format!("records {}..{} are not there, with which the log was closed", range.0, range.1)
+    };
+    report.tampered(Some(range), what);
+}
+
+/// Whether a record of this time may still wait to be signed.
+fn is_young(time: Timestamp) -> bool {
+    seconds(time, Timestamp::now()).abs() <= UNSIGNED_TAIL_SECONDS
 }
 
 fn seconds(from: Timestamp, to: Timestamp) -> f64 {

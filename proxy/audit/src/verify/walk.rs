@@ -2,7 +2,8 @@
 //!
 //! A broken link into record *n* alone means that *n − 1* was changed after it was chained; broken links into *n*
 //! and into *n + 1* mean that *n* was. After something is wrong, the tree is of no use until the next segment, whose
-//! header brings its own; that a header is false shows at the next checkpoint.
+//! header brings its own; that a header is false shows at the next checkpoint. In the end the largest signed root must
+//! have been reached with a tree that had it: what nothing complained of is not therefore right.
 
 use crate::chunks::Checker;
 use crate::event::key;
@@ -38,7 +39,8 @@ pub(super) struct Walk<'a> {
     proven: u64,
     missing: BTreeSet<u64>,
     sessions: HashMap<String, u64>,
-    removed_below: u64,
+    /// What recorder records say of removed ones, by the record that says so.
+    removed: Vec<(u64, u64)>,
     last_time: Option<Timestamp>,
     /// Looks after what lies beside the log; copies have nothing beside them.
     checker: Option<Checker>,
@@ -58,7 +60,7 @@ impl<'a> Walk<'a> {
             proven: 0,
             missing: BTreeSet::new(),
             sessions: HashMap::new(),
-            removed_below: 0,
+            removed: Vec::new(),
             last_time: None,
             checker: None,
         }
@@ -69,7 +71,6 @@ impl<'a> Walk<'a> {
         self.checker = Some(Checker::new(directory));
         let io_error = |source| VerifyError::Io { path: directory.to_owned(), source };
         let segments = Segment::list(directory).map_err(io_error)?;
-        self.report.first = segments.first().map_or(0, |segment| segment.first);
         let (first, last) = (segments.first().cloned(), segments.last().cloned());
         let origin = self.report.origin.clone();
         lanes::read(segments, origin.as_deref(), |found| {
@@ -140,12 +141,25 @@ impl<'a> Walk<'a> {
     }
 
     fn header(&mut self, number: u64, header: Header, first: bool) {
+        let size = header.tree.size();
+        if number != size {
+            let what = format!("the segment called {number} says that it begins with record {size}");
+            self.report.tampered(Some((size.min(number), size.max(number))), what);
+        }
         if first {
-            self.expected = header.tree.size();
-        } else if header.tree.size() == self.expected {
+            self.expected = size;
+            self.report.first = size;
+        } else if size < self.expected {
+            let before = self.expected;
+            let what = format!("segment {number} begins with record {size}, behind {before} records");
+            self.report.tampered(Some((size, before.saturating_sub(1))), what);
+            // its records are told to be second ones, and nothing of it is compared any more
+            self.lose_track();
+            return;
+        } else if size == self.expected {
             self.compare_header(number, &header);
         }
-        self.skip_to(header.tree.size());
+        self.skip_to(size);
         self.link = Some(chain_link(header.previous.as_ref()));
         self.broken_link = None;
         self.tree = header.tree;
@@ -175,7 +189,7 @@ impl<'a> Walk<'a> {
             Err(why) => {
                 let at = self.expected;
                 self.report.tampered(Some((at, at)), format!("seq {at} changed: {why}"));
-                self.expected += 1;
+                self.expected = self.expected.saturating_add(1);
                 self.report.records += 1;
                 self.lose_track();
             }
@@ -189,7 +203,7 @@ impl<'a> Walk<'a> {
             // It is chained to the record before, so it is in its place and its number is false.
             let at = self.expected;
             self.report.tampered(Some((at, at)), format!("seq {at} changed: it says that it is {sequence}"));
-            self.expected += 1;
+            self.expected = self.expected.saturating_add(1);
             self.lose_track();
             return;
         }
@@ -215,7 +229,7 @@ impl<'a> Walk<'a> {
     fn skip_to(&mut self, sequence: u64) {
         if sequence > self.expected {
             // A forged number must not make this loop for ever; what lies further off is not told apart.
-            self.missing.extend(self.expected..sequence.min(self.expected + 100_000));
+            self.missing.extend(self.expected..sequence.min(self.expected.saturating_add(100_000)));
             self.expected = sequence;
             self.lose_track();
         }
@@ -223,7 +237,7 @@ impl<'a> Walk<'a> {
 
     /// A record stands behind one with a higher number.
     fn displaced(&mut self, sequence: u64) {
-        let before = self.expected - 1;
+        let before = self.expected.saturating_sub(1);
         let what = if self.missing.remove(&sequence) {
             format!("record {sequence} moved: it stands after {before}")
         } else {
@@ -278,7 +292,7 @@ impl<'a> Walk<'a> {
             self.proven = self.expected;
             return;
         }
-        let range = (self.proven, self.expected - 1);
+        let range = (self.proven, self.expected.saturating_sub(1));
         let what = format!(
             "records {}..{} are not those that the checkpoint of size {} signs",
             range.0, range.1, self.expected
@@ -322,10 +336,13 @@ impl<'a> Walk<'a> {
             record.text(key::PREDECESSOR_DIGEST),
         ) {
             let (origin, digest) = (origin.to_owned(), digest.to_owned());
-            self.report.predecessor = Some(Predecessor { origin, size: size.cast_unsigned(), digest });
+            // said once, when the log begins: a later word would hide what the first names
+            let said = Predecessor { origin, size: size.cast_unsigned(), digest };
+            self.report.predecessor.get_or_insert(said);
         }
-        let removed = record.int(key::REMOVED_BELOW).map_or(0, i64::cast_unsigned);
-        self.removed_below = self.removed_below.max(removed);
+        if let Some(below) = record.int(key::REMOVED_BELOW) {
+            self.removed.push((record.sequence(), below.cast_unsigned()));
+        }
     }
 
     fn session(&mut self, session: &str, record: &Facts) {
@@ -363,31 +380,64 @@ impl<'a> Walk<'a> {
             self.report.tampered(Some((before, at)), format!("seq {before} or {at} leaf_hash mismatch"));
         }
         for (first, last) in ranges(&self.missing) {
-            let count =
-                if first == last { "record".to_owned() } else { format!("{} records", last - first + 1) };
-            let before =
-                first.checked_sub(1).map_or_else(|| "the start".to_owned(), |before| before.to_string());
-            let after = last + 1;
-            if self.report.is_copy() {
-                let what = format!("{count} between {before} and {after} did not arrive, or was removed");
-                self.report.incomplete(Some((first, last)), what);
-            } else {
-                self.report
-                    .tampered(Some((first, last)), format!("{count} removed between {before} and {after}"));
-            }
+            self.hole(first, last);
         }
-        if self.report.first > 0 {
-            let range = Some((0, self.report.first - 1));
-            if self.report.is_copy() {
-                let what = format!("records 0..{} are not among the copies", self.report.first - 1);
-                self.report.incomplete(range, what);
-            } else if self.removed_below >= self.report.first {
-                // It says so itself, under its own signature.
-                self.report.removed_below = Some(self.report.first);
-            } else {
-                let what = format!("{} records removed before {}", self.report.first, self.report.first);
-                self.report.tampered(range, what);
-            }
+        self.beginning();
+        self.unproven();
+    }
+
+    /// Records between others that are not here.
+    fn hole(&mut self, first: u64, last: u64) {
+        let count = if first == last { "record".to_owned() } else { format!("{} records", last - first + 1) };
+        let before = first.checked_sub(1).map_or_else(|| "the start".to_owned(), |before| before.to_string());
+        let after = last + 1;
+        if self.report.is_copy() {
+            let what = format!("{count} between {before} and {after} did not arrive, or was removed");
+            self.report.incomplete(Some((first, last)), what);
+        } else {
+            self.report
+                .tampered(Some((first, last)), format!("{count} removed between {before} and {after}"));
+        }
+    }
+
+    /// Records before the first that is here.
+    fn beginning(&mut self) {
+        let Some(last) = self.report.first.checked_sub(1) else { return };
+        let range = Some((0, last));
+        // What the log says itself counts under its signature: whoever can write it can say more behind that.
+        let said = self.removed.iter().filter(|(record, _)| *record < self.proven);
+        let removed_below = said.map(|(_, below)| *below).max().unwrap_or_default();
+        if self.report.is_copy() {
+            let what = format!("records 0..{last} are not among the copies");
+            self.report.incomplete(range, what);
+        } else if removed_below >= self.report.first {
+            self.report.removed_below = Some(self.report.first);
+        } else {
+            let what = format!("{} records removed before {}", self.report.first, self.report.first);
+            self.report.tampered(range, what);
+        }
+    }
+
+    /// Whether the largest root that is known was reached, with a tree that stood for all before it.
+    fn unproven(&mut self) {
+        let signed = self.checkpoints.largest(self.expected);
+        let from = self.proven.max(self.report.first);
+        if from >= signed || self.report.first_bad().is_some() {
+            return;
+        }
+        let range = Some((from, signed - 1));
+        if self.report.is_copy() {
+            let what = format!(
+                "records {from}..{} are proved by no checkpoint: not all that it signs is here",
+                signed - 1
+            );
+            self.report.incomplete(range, what);
+        } else {
+            let what = format!(
+                "records {from}..{} were not compared with the checkpoint of size {signed}",
+                signed - 1
+            );
+            self.report.tampered(range, what);
         }
     }
 }
@@ -397,7 +447,7 @@ fn ranges(numbers: &BTreeSet<u64>) -> Vec<(u64, u64)> {
     let mut ranges: Vec<(u64, u64)> = Vec::new();
     for number in numbers {
         match ranges.last_mut() {
-            Some((_, last)) if *last + 1 == *number => *last = *number,
+            Some((_, last)) if last.checked_add(1) == Some(*number) => *last = *number,
             _ => ranges.push((*number, *number)),
         }
     }

@@ -89,6 +89,7 @@ async fn only_the_witnesss_own_word_finds_what_was_rolled_back_together() {
     let first = usize::try_from(SignedSize::of(&one.log.notes()[0])).unwrap();
     one.log.rewrite(|leaves| leaves.truncate(first));
     one.log.write_notes(&one.log.notes()[..1]);
+    one.log.reopen();
     std::fs::remove_file(one.log.options.directory.join(COSIGNED)).unwrap();
     assert_eq!(one.log.verify().outcome, Outcome::Ok, "the log alone shows nothing");
     let report = one.verify(&asked);
