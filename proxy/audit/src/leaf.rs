@@ -6,6 +6,8 @@
 //! here first.
 
 use crate::encode::{ATTRIBUTE, BODY, EVENT_NAME, OBSERVED_TIME, SEVERITY_NUMBER, SEVERITY_TEXT, TIME};
+use crate::event::key;
+use crate::record::is_sequence;
 
 /// Value of an attribute, as far as anybody asks for it here.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,8 +26,8 @@ pub(crate) struct Envelope<'a> {
     pub(crate) event_name: &'a str,
 }
 
-/// Looks over a record and shows its attributes in their order; `None` when the bytes are not surely canonical, and
-/// attributes that were shown by then do not count.
+/// Looks over a record and shows its attributes in their order; `None` when the bytes are not surely canonical, or when a
+/// number of the record is none, and attributes that were shown by then do not count.
 pub(crate) fn scan<'a>(leaf: &'a [u8], mut show: impl FnMut(&'a str, Scalar<'a>)) -> Option<Envelope<'a>> {
     let mut rest = Cursor(leaf);
     let time_unix_nano = rest.expect(TIME)?.time()?;
@@ -37,6 +39,11 @@ pub(crate) fn scan<'a>(leaf: &'a [u8], mut show: impl FnMut(&'a str, Scalar<'a>)
         let key = attribute.expect(TEXT)?.text().filter(|key| !key.is_empty())?;
         let value = value(attribute.expect(VALUE)?.bytes()?)?;
         attribute.end()?;
+        if let (key::SEQUENCE | key::SESSION_SEQUENCE, Scalar::Int(number)) = (key, value)
+            && !is_sequence(number)
+        {
+            return None;
+        }
         show(key, value);
     }
     rest.expect(OBSERVED_TIME)?.time()?;

@@ -27,6 +27,14 @@ pub enum RecordError {
     /// Part of the envelope is missing or of the wrong type.
     #[error("attribute {0} is missing")]
     Missing(&'static str),
+    /// A number in the log or in a session that is none, or the last one that there could be.
+    #[error("attribute {0} is no sequence")]
+    Sequence(&'static str),
+}
+
+/// Whether this may be the number of a record: the one after it is one too, so that nobody who counts on overflows.
+pub(crate) fn is_sequence(number: i64) -> bool {
+    (0..i64::MAX).contains(&number)
 }
 
 impl Record {
@@ -43,7 +51,10 @@ impl Record {
         }
         let record = Self { log_record, leaf_hash: leaf_hash(leaf) };
         for key in [key::SEQUENCE, key::SESSION_SEQUENCE] {
-            record.int(key).ok_or(RecordError::Missing(key))?;
+            let number = record.int(key).ok_or(RecordError::Missing(key))?;
+            if !is_sequence(number) {
+                return Err(RecordError::Sequence(key));
+            }
         }
         record.bytes(key::CHAIN_PREVIOUS).ok_or(RecordError::Missing(key::CHAIN_PREVIOUS))?;
         Ok(record)
@@ -77,7 +88,7 @@ impl Record {
         &self.log_record.severity_text
     }
 
-    /// `portcullis.seq`.
+    /// `portcullis.seq`: less than [`i64::MAX`].
     pub fn sequence(&self) -> u64 {
         self.int(key::SEQUENCE).unwrap_or_default().cast_unsigned()
     }
@@ -107,7 +118,7 @@ impl Record {
             .or_else(|| number(key::HTTP_STATUS))
     }
 
-    /// `portcullis.session.seq`.
+    /// `portcullis.session.seq`: less than [`i64::MAX`].
     pub fn session_sequence(&self) -> u64 {
         self.int(key::SESSION_SEQUENCE).unwrap_or_default().cast_unsigned()
     }
@@ -195,3 +206,6 @@ impl Record {
 pub(crate) fn as_text(value: &AnyValue) -> Option<&str> {
     if let Some(Any::StringValue(text)) = &value.value { Some(text) } else { None }
 }
+
+#[cfg(test)]
+mod tests;
