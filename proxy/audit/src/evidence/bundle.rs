@@ -14,6 +14,9 @@ use std::path::{Path, PathBuf};
 /// Most bytes of a manifest, a key or a checkpoint.
 const MAX_SMALL_BYTES: u64 = 16 << 20;
 
+/// Most bytes of a line with a proof: 64 hashes of 44 characters, for no tree has more levels, are less than half of it.
+const MAX_PROOF_BYTES: u64 = 8 << 10;
+
 /// An opened bundle. Nothing of it is believed: see [`crate::verify::verify_bundle`].
 #[derive(Debug)]
 pub struct Bundle {
@@ -86,20 +89,27 @@ impl Bundle {
         OtlpSource::new(part.into_iter().collect())
     }
 
-    /// The proofs of one log, and whether all lines are proofs.
+    /// The proofs of one log, and whether all lines are proofs. After a line that is longer than any proof, none is read.
     pub(crate) fn proofs(&self, directory: &str) -> Result<(BTreeMap<u64, Proof>, bool), SourceError> {
+        let mut file = BufReader::new(self.open_file(&format!("{directory}/proofs.jsonl"))?);
         let mut proofs = BTreeMap::new();
         let mut all = true;
-        for line in BufReader::new(self.open_file(&format!("{directory}/proofs.jsonl"))?).lines() {
-            let line = line.map_err(|source| SourceError::Io { path: self.path.clone(), source });
-            // A line that is no text is no proof.
-            let parsed = line.ok().and_then(|line| serde_json::from_str::<ProofLine>(&line).ok()?.proof());
-            match parsed {
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let read = file.by_ref().take(MAX_PROOF_BYTES).read_until(b'\n', &mut line);
+            let read = read.map_err(|source| SourceError::Io { path: self.path.clone(), source })? as u64;
+            if read == 0 {
+                return Ok((proofs, all));
+            }
+            match serde_json::from_slice::<ProofLine>(&line).ok().and_then(|line| line.proof()) {
                 Some(proof) => drop(proofs.insert(proof.index, proof)),
                 None => all = false,
             }
+            if read == MAX_PROOF_BYTES {
+                return Ok((proofs, false));
+            }
         }
-        Ok((proofs, all))
     }
 
     /// Whether a file has the length and the digest that the manifest says.

@@ -148,20 +148,44 @@ async fn a_flipped_bit_in_any_file_is_found() {
 
 /// The bundle with another manifest.
 fn with_manifest(path: &std::path::Path, manifest: &Manifest) {
+    with_file(path, MANIFEST, |content| *content = serde_json::to_vec(manifest).unwrap());
+}
+
+/// The bundle with another content of each file that is named so.
+fn with_file(path: &std::path::Path, name: &str, change: impl Fn(&mut Vec<u8>)) {
     let whole = std::fs::read(path).unwrap();
     let mut changed = tar::Builder::new(Vec::new());
     for entry in tar::Archive::new(whole.as_slice()).entries().unwrap() {
         let mut entry = entry.unwrap();
         let (mut header, mut content) = (entry.header().clone(), Vec::new());
         std::io::Read::read_to_end(&mut entry, &mut content).unwrap();
-        if entry.path_bytes() == MANIFEST.as_bytes() {
-            content = serde_json::to_vec(manifest).unwrap();
+        if entry.path_bytes().ends_with(name.as_bytes()) {
+            change(&mut content);
         }
         header.set_size(content.len() as u64);
         header.set_cksum();
         changed.append(&header, content.as_slice()).unwrap();
     }
     std::fs::write(path, changed.into_inner().unwrap()).unwrap();
+}
+
+#[tokio::test]
+async fn a_line_that_is_longer_than_any_proof_is_none_and_nothing_after_it_is_read() {
+    let scene = scene().await;
+    let (path, manifest) = scene.export(&["session-1"]).unwrap();
+    let proofs = || Bundle::open(&path).unwrap().proofs(&manifest.logs[0].directory).unwrap();
+    assert_eq!((proofs().0.len(), proofs().1), (13, true));
+    let first = proofs().0;
+    with_file(&path, "/proofs.jsonl", |content| {
+        content.splice(0..0, [b" ".repeat(1 << 20), b"\n".to_vec()].concat());
+    });
+    assert_eq!((proofs().0.len(), proofs().1), (0, false));
+    with_file(&path, "/proofs.jsonl", |content| {
+        content.drain(..=1 << 20);
+        content.splice(0..0, *b"no proof\n");
+    });
+    assert_eq!(proofs(), (first, false), "a line that is none hides no other");
+    assert_eq!(scene.check(&path).unwrap()[0].outcome, Outcome::Tampered);
 }
 
 type Wrong = fn(&mut Manifest);

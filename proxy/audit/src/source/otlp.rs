@@ -3,13 +3,17 @@
 //! Deliveries come more than once and out of order, and there may be other programs' records between. A first pass
 //! notes where each of ours is (some 40 bytes a record); the second reads them in their order. JSON loses nothing: a
 //! record read from it has the leaf hash that it had in its log.
+//!
+//! Beside these notes, one line is held at a time, of at most 64 MiB, with the texts of its records, and one record of at
+//! most 1 MiB of JSON is taken apart.
 
-use crate::event::{EventName, key};
+mod request;
+
+use crate::event::key;
 use crate::record::{Record, as_text};
 use crate::source::{RecordStream, Source, SourceError, Wanted};
-use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
-use serde_json::Value;
+use request::is_checkpoint;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
@@ -104,7 +108,9 @@ impl OtlpSource {
         for (number, part) in self.parts.iter().enumerate() {
             let mut lines = Lines::open(part)?;
             while let Some(line) = lines.next_line()? {
-                for (nth, log_record) in line.records(part)?.into_iter().enumerate() {
+                for (nth, text) in line.texts(part)?.iter().enumerate() {
+                    let ours = request::ours(text).map_err(line.json_error(part))?;
+                    let Some(log_record) = ours else { continue };
                     if is_checkpoint(&log_record) {
                         index.note(&log_record);
                     } else {
@@ -153,10 +159,6 @@ impl Copies<'_> {
         let mut reader = Reader { parts: self.parts.to_vec(), line: None };
         log.entries.iter().map(move |entry| reader.read(entry))
     }
-}
-
-fn is_checkpoint(log_record: &LogRecord) -> bool {
-    log_record.event_name == EventName::Checkpoint.as_str()
 }
 
 fn attribute<'a>(log_record: &'a LogRecord, key: &str) -> Option<&'a str> {
@@ -229,24 +231,25 @@ impl Index {
 /// Reads entries; keeps the line that it read last, in which the next record mostly is.
 struct Reader {
     parts: Vec<Part>,
-    line: Option<(u32, u64, Vec<LogRecord>)>,
+    line: Option<(u32, Line, Vec<Box<str>>)>,
 }
 
 impl Reader {
     fn read(&mut self, entry: &Entry) -> Result<Record, SourceError> {
         let gone = || SourceError::Io { path: PathBuf::new(), source: io::ErrorKind::UnexpectedEof.into() };
         let part = self.parts.get(entry.part as usize).ok_or_else(gone)?;
-        let here = self.line.as_ref().is_some_and(|(of, at, _)| (*of, *at) == (entry.part, entry.offset));
+        let here =
+            self.line.as_ref().is_some_and(|(of, line, _)| (*of, line.offset) == (entry.part, entry.offset));
         if !here {
-            let line = Lines::resume(part, entry.offset, entry.line)?.next_line()?.ok_or_else(gone)?;
-            self.line = Some((entry.part, entry.offset, line.records(part)?));
+            let mut line = Lines::resume(part, entry.offset, entry.line)?.next_line()?.ok_or_else(gone)?;
+            let texts = line.texts(part)?;
+            line.text.clear();
+            self.line = Some((entry.part, line, texts));
         }
-        let record = self.line.as_ref().and_then(|(_, _, records)| records.get(entry.nth as usize));
-        Record::from_log_record(record.ok_or_else(gone)?).map_err(|source| SourceError::Record {
-            path: part.path.clone(),
-            line: entry.line,
-            source,
-        })
+        let (_, line, texts) = self.line.as_ref().ok_or_else(gone)?;
+        let text = texts.get(entry.nth as usize).ok_or_else(gone)?;
+        let log_record = request::ours(text).map_err(line.json_error(part))?.ok_or_else(gone)?;
+        line.record(part, &log_record)
     }
 }
 
@@ -257,19 +260,9 @@ struct Line {
 }
 
 impl Line {
-    /// The log records of ours in this line.
-    fn records(&self, part: &Part) -> Result<Vec<LogRecord>, SourceError> {
-        let json_error = |source| SourceError::Json { path: part.path.clone(), line: self.number, source };
-        if self.text.iter().all(u8::is_ascii_whitespace) {
-            return Ok(Vec::new());
-        }
-        let request = parse(&self.text).map_err(json_error)?;
-        let records = request.resource_logs.into_iter().flat_map(|logs| logs.scope_logs);
-        let records = records.flat_map(|logs| logs.log_records);
-        let ours = |record: &LogRecord| {
-            is_checkpoint(record) || record.attributes.iter().any(|one| one.key == key::CHAIN_PREVIOUS)
-        };
-        Ok(records.filter(ours).collect())
+    /// The texts of the log records in this line that may be ours.
+    fn texts(&self, part: &Part) -> Result<Vec<Box<str>>, SourceError> {
+        request::candidates(&self.text).map_err(self.json_error(part))
     }
 
     fn record(&self, part: &Part, log_record: &LogRecord) -> Result<Record, SourceError> {
@@ -277,28 +270,10 @@ impl Line {
             |source| SourceError::Record { path: part.path.clone(), line: self.number, source };
         Record::from_log_record(log_record).map_err(record_error)
     }
-}
 
-/// One request. A list without values is `"arrayValue":{}` in protobuf's JSON, which the generated types do not read:
-/// only a line that they refuse is read a second time, with such lists written out.
-fn parse(text: &[u8]) -> serde_json::Result<ExportLogsServiceRequest> {
-    serde_json::from_slice(text).or_else(|_| {
-        let mut value: Value = serde_json::from_slice(text)?;
-        write_out_empty_lists(&mut value);
-        serde_json::from_value(value)
-    })
-}
-
-fn write_out_empty_lists(value: &mut Value) {
-    match value {
-        Value::Object(map) => {
-            if let Some(Value::Object(array)) = map.get_mut("arrayValue") {
-                array.entry("values").or_insert_with(|| Value::Array(Vec::new()));
-            }
-            map.values_mut().for_each(write_out_empty_lists);
-        }
-        Value::Array(values) => values.iter_mut().for_each(write_out_empty_lists),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    fn json_error(&self, part: &Part) -> impl Fn(serde_json::Error) -> SourceError + use<> {
+        let (path, line) = (part.path.clone(), self.number);
+        move |source| SourceError::Json { path: path.clone(), line, source }
     }
 }
 
