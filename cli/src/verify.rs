@@ -286,6 +286,9 @@ fn lines(report: &Report) -> Vec<String> {
     lines.extend(report.removed_below.map(|below| {
         format!("removed  records 0..{}, by retention: the log itself says so", below.saturating_sub(1))
     }));
+    lines.extend(report.signed_late.iter().map(|(first, last)| {
+        format!("late     records {first}..{last} were signed only when the gateway started again after them")
+    }));
     lines.push(if report.clock_back_ms > 0 {
         format!("clock    went back by up to {} ms", report.clock_back_ms)
     } else {

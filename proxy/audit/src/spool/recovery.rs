@@ -42,6 +42,7 @@ pub(super) fn open(options: &SpoolOptions) -> Result<(Opened, Recovery), SpoolEr
             format!("a checkpoint covers {last_signed} records, but only {} are whole", scan.tree.size()),
         ));
     }
+    closed_with(directory, scan.tree.size())?;
     let (file, offset) = end.repair(directory, &scan)?;
     let recovery = Recovery {
         records: scan.tree.size(),
@@ -97,6 +98,21 @@ fn lock(directory: &Path) -> Result<File, SpoolError> {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(SpoolError::Locked { directory: directory.to_owned() }),
         Err(TryLockError::Error(error)) => Err(SpoolError::Io(error)),
+    }
+}
+
+/// A log that was closed in order has the records that it was closed with: nothing that was put behind them is signed.
+fn closed_with(directory: &Path, records: u64) -> Result<(), SpoolError> {
+    let text = match std::fs::read_to_string(directory.join(CLOSED)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        read => read.map_err(SpoolError::Io)?,
+    };
+    match text.trim().parse::<u64>() {
+        Ok(closed) if closed != records => {
+            Err(damaged(directory, format!("it was closed with {closed} records, and {records} are here")))
+        }
+        // a mark that a full disk cut short says nothing
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 

@@ -79,6 +79,9 @@ pub struct Report {
     pub end: u64,
     /// Records below this are not here because the log itself says that retention removed them.
     pub removed_below: Option<u64>,
+    /// Records that no checkpoint signed before a later start found them, as inclusive ranges: what a crash left, and
+    /// whatever somebody may have put behind it meanwhile.
+    pub signed_late: Vec<(u64, u64)>,
     /// Bytes of records.
     pub bytes: u64,
     /// Sessions seen.
@@ -154,6 +157,7 @@ impl Report {
             first: 0,
             end: 0,
             removed_below: None,
+            signed_late: Vec::new(),
             bytes: 0,
             sessions: 0,
             open_sessions: 0,

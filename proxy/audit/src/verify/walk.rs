@@ -330,6 +330,11 @@ impl<'a> Walk<'a> {
         if let (Some(size), Some(digest)) = (size, record.text(key::CHECKPOINT_DIGEST)) {
             self.checkpoints.name(record.sequence(), size, digest);
         }
+        let found = record.int(key::RECOVERED_RECORDS).map_or(0, i64::cast_unsigned);
+        let signed = size.unwrap_or_default();
+        if signed < found {
+            self.report.signed_late.push((signed, found.saturating_sub(1)));
+        }
         if let (Some(origin), Some(size), Some(digest)) = (
             record.text(key::PREDECESSOR_ORIGIN),
             record.int(key::PREDECESSOR_SIZE),

@@ -142,3 +142,19 @@ async fn a_lock_does_not_stand_for_checkpoints() {
     assert!(report.being_written);
     assert_eq!(report.outcome, Outcome::CannotVerify, "{:?}", report.problems);
 }
+
+#[tokio::test]
+async fn what_a_start_signs_of_the_time_before_is_told_and_a_closed_log_gets_nothing_more() {
+    let log = Log::new().await;
+    let leaves = log.leaves();
+    let added = another(&leaves, &[]);
+    log.rewrite(|all| all.push(added.clone()));
+    let refused = Spool::open(&log.options).unwrap_err().to_string();
+    assert!(refused.contains("it was closed with 65 records, and 66 are here"), "{refused}");
+    // after a crash nobody can tell
+    log.reopen();
+    let (spool, _) = Spool::open(&log.options).unwrap();
+    spool.close().await.unwrap();
+    let report = log.verify();
+    assert_eq!((report.outcome, report.signed_late), (Outcome::Ok, vec![(65, 65)]), "{:?}", report.problems);
+}
