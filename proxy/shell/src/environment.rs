@@ -15,6 +15,7 @@ pub(super) fn danger(name: &str, value: &Arg) -> Option<Why> {
         | "ENV"
         | "SHELLOPTS"
         | "BASHOPTS"
+        | "BASH_XTRACEFD"
         | "PROMPT_COMMAND"
         | "PS0"
         | "PS1"

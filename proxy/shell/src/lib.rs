@@ -24,6 +24,7 @@ pub mod paths;
 mod programs;
 mod shape;
 mod shell;
+mod stream;
 mod variables;
 mod walk;
 mod word;

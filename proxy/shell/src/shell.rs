@@ -24,6 +24,8 @@ pub(super) struct State {
     pub(super) written: BTreeSet<String>,
     /// Why nothing is known.
     pub(super) lost: Option<String>,
+    /// The shell reads its lines from where they could reach.
+    pub(super) lines: bool,
 }
 
 impl State {
@@ -42,6 +44,7 @@ impl State {
                 .clone()
                 .or(why)
                 .or_else(|| many.then(|| "it has written many files".to_owned())),
+            lines: before.lines,
         }
     }
 }
@@ -49,7 +52,7 @@ impl State {
 /// A shell whose lines are analysed one by one.
 ///
 /// A line that was refused has changed nothing: only one that runs is handed to [`Shell::ran`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Shell {
     state: State,
 }
@@ -60,6 +63,12 @@ pub struct After {
     state: State,
     /// Where the shell is if the line ends with status 0.
     reached: Option<Place>,
+}
+
+impl Default for Shell {
+    fn default() -> Self {
+        Self { state: State { lines: true, ..State::default() } }
+    }
 }
 
 impl Shell {

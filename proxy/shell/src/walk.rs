@@ -44,6 +44,8 @@ pub(super) struct Walk {
     pub(super) written: BTreeSet<String>,
     /// How often something may have changed the directory so far.
     pub(super) moves: usize,
+    /// The shell reads its lines from where they could reach.
+    pub(super) lines: bool,
     depth: usize,
     wrappers: usize,
     commands: usize,
@@ -53,12 +55,13 @@ pub(super) struct Walk {
 impl Walk {
     /// A walk through what a shell runs in that state, which knows the variables that an earlier walk has seen.
     pub(super) fn knowing(known: Variables, before: &State) -> Self {
-        let State { variables, set, place, written, .. } = before.clone();
-        Self { known, seen: variables, set, place, written, ..Self::default() }
+        let State { variables, set, place, written, lines, .. } = before.clone();
+        Self { known, seen: variables, set, place, written, lines, ..Self::default() }
     }
 
     /// A line that a shell reads; where the shell is if the line ends with status 0, where that says more.
     pub(super) fn line(&mut self, text: &str) -> Option<Place> {
+        self.keeps_off_chosen(text);
         let program = match parse::tokens(text).and_then(|tokens| parse::program(&tokens)) {
             Ok(program) => program,
             Err(why) => {
@@ -79,6 +82,7 @@ impl Walk {
 
     /// A text that a shell runs.
     pub(super) fn text(&mut self, text: &str) {
+        self.keeps_off_chosen(text);
         if let Err(why) = parse::tokens(text).and_then(|tokens| parse::program(&tokens)).map(|program| {
             for list in &program.complete_commands {
                 self.list(list);
@@ -218,6 +222,7 @@ impl Walk {
             }
             ast::Command::Function(function) => {
                 self.seen.define(&function.fname.value);
+                self.keeps_off_function(&function.fname.value);
                 let body = &function.body;
                 self.perhaps(|walk| {
                     // it may run where the caller is

@@ -34,6 +34,12 @@ impl Walk {
 
     pub(super) fn redirect(&mut self, redirect: &ast::IoRedirect, input: &mut Input) {
         match redirect {
+            ast::IoRedirect::File(descriptor, ..)
+            | ast::IoRedirect::HereString(descriptor, _)
+            | ast::IoRedirect::HereDocument(descriptor, _) => self.keeps_off(*descriptor),
+            ast::IoRedirect::OutputAndError(..) => {}
+        }
+        match redirect {
             ast::IoRedirect::File(descriptor, kind, target) => self.file(*descriptor, kind, target, input),
             ast::IoRedirect::OutputAndError(target, _) => {
                 self.target(&target.value, FileEffect::WRITE);
@@ -93,9 +99,10 @@ impl Walk {
                 }
                 return;
             }
-            ast::IoFileRedirectTarget::Fd(_) => return,
+            ast::IoFileRedirectTarget::Fd(copied) => return self.keeps_off(Some(*copied)),
             ast::IoFileRedirectTarget::Filename(word) => word,
             ast::IoFileRedirectTarget::Duplicate(word) => {
+                self.keeps_off_copy(&word.value);
                 let plain = word.value.trim_end_matches('-');
                 if plain.chars().all(|c| c.is_ascii_digit()) {
                     if matches!(kind, Kind::DuplicateInput) {

@@ -1,7 +1,7 @@
 //! A command with its assignments, words and redirections.
 
 use super::super::argument::{Arg, Sort};
-use super::super::found::{FileEffect, Why};
+use super::super::found::{FileEffect, Reach, Why};
 use super::super::programs::{self, Call};
 use super::super::word::{self, Piece};
 use super::super::{environment, expand, masked};
@@ -135,6 +135,7 @@ impl Walk {
                 .doubt_program(Why::new(format!("`{word}` is written by the command line that runs it")));
         }
         masked::note(&program, &mut self.found.secrets);
+        self.keeps_off_builtin(word, &args);
         if self.wrappers >= super::WRAPPERS_MAX {
             self.found.doubt(Why::new("too many programs that run each other"));
             return;
@@ -160,6 +161,7 @@ impl Walk {
     /// Touches what a path may mean here.
     pub(in super::super) fn file_touch(&mut self, path: &Arg, done: FileEffect, by: Option<&Arc<Program>>) {
         if is_stream(&path.text) && path.sort == Sort::Exact {
+            self.keeps_off_path(&path.text, path.sort);
             return;
         }
         let device = path.text.starts_with("/dev/");
@@ -172,7 +174,9 @@ impl Walk {
             Sort::Shaped => self.place.paths(&from_here(&path.text)),
             Sort::Exact | Sort::Names | Sort::Tree | Sort::AnyNames => self.place.paths(&path.text),
         };
+        let sort = if done.reach == Reach::Tree { Sort::Tree } else { path.sort };
         for name in names {
+            self.keeps_off_path(&name, sort);
             if done.effect == FileEffect::WRITE.effect {
                 self.written.insert(name.clone());
             }

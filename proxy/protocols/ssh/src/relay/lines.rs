@@ -1,11 +1,12 @@
 //! A shell whose lines the gateway edits and decides: nothing else reaches the shell.
 //!
 //! The host's shell has no terminal and reads what it runs from its input, one command at a time. Behind each command
-//! it is told to say a word that it cannot know otherwise, with the command's status: then the next line is asked for.
+//! it is told to say a word that it cannot know otherwise, with the command's status: then the next line is sent.
 //! A command has no input of its own, for that is where the next command comes from; programs that need a terminal
 //! (editors, pagers, password prompts) see that they have none.
 
 mod aside;
+mod frame;
 mod refused;
 mod said;
 mod typed;
@@ -16,6 +17,7 @@ use crate::line::{Event, LineDiscipline, Next, Script};
 use crate::refusals::{EXIT_STATUS, lines};
 use crate::upstream;
 use bytes::Bytes;
+use frame::OWN;
 use proxy_audit::stream::{Channel, StreamEvent};
 use proxy_core::gate::{End, EndKind, Permit};
 use proxy_core::mask::MaskCounts;
@@ -39,7 +41,6 @@ pub(super) struct Lines {
     shell: Shell,
     source: Source,
     typed: Typed,
-    word: String,
     /// The record of the shell itself: of what is said while none of its commands runs.
     own: Arc<Recorder>,
     aside: Streams,
@@ -118,7 +119,6 @@ impl Lines {
         } else {
             Source::Script(Script::default())
         };
-        let word = format!("\u{1e}{:032x}", rand::random::<u128>());
         let aside = Streams::new(permit.masker());
         let own = Arc::new(Recorder::new(Arc::clone(&relay.session), permit));
         let mut shell = Self {
@@ -128,7 +128,6 @@ impl Lines {
             shell: Shell::new(),
             source,
             typed: Typed::default(),
-            word,
             own,
             aside,
             masked: MaskCounts::default(),
@@ -239,13 +238,10 @@ impl Lines {
     async fn execute(&mut self, line: &[u8], permit: Permit) -> Result<u32, Finish> {
         let masker = permit.masker().clone();
         self.settle(&masker).await?;
-        let mut said = Said::new(&masker, self.word.as_bytes());
+        let (word, text) = frame::around(line, self.relay.terminal.is_some());
+        let mut said = Said::new(&masker, word.as_bytes());
         let recorder = Recorder::new(Arc::clone(&self.relay.session), permit);
-        let merged = if self.relay.terminal.is_some() { format!(" 2>&{OWN}") } else { String::new() };
-        let word = self.word.trim_start_matches('\u{1e}');
-        let behind =
-            format!("\n}} </dev/null{merged} {OWN}>&-\nprintf '\\036%s %d\\036' '{word}' \"$?\" >&{OWN}\n");
-        self.to_shell([&b"{ "[..], line, behind.as_bytes()].concat()).await?;
+        self.to_shell(text).await?;
         let ended = self.output(&recorder, &mut said).await;
         let status = match &ended {
             Ok(status) | Err(Finish::Exited(Some(status))) => Some(*status),
@@ -412,8 +408,6 @@ fn on_terminal(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The descriptor on which the shell says that a command has ended: one that every shell can name.
-const OWN: u8 = 8;
 /// So many keys are taken before what they show is shown.
 const KEYS_AT_ONCE: usize = 16 << 10;
 /// Errors may come as much later than the end of the output that they were written before.

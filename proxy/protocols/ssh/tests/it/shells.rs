@@ -110,6 +110,41 @@ async fn a_shell_goes_on_wherever_a_line_has_sent_its_output() {
     assert_eq!(std::fs::read_to_string(gateway.path().join("out")).unwrap(), "here\n");
 }
 
+/// What the host's shell reads lines from is no line's to read: whoever eats a line's beginning has the rest of it run as
+/// something else, and whoever puts a file in its place has that run.
+#[tokio::test]
+async fn no_line_reaches_where_the_shell_reads_lines_from() {
+    let Some(gateway) = Gateway::start(LINES).await else { return };
+    let dir = gateway.path().display();
+    let kept = gateway.path().join("kept");
+    std::fs::write(&kept, "").unwrap();
+    std::fs::write(gateway.path().join("evil"), format!("rm -f {dir}/kept\n")).unwrap();
+    for hostile in [
+        "(for n in 1 2 3 4 5 6 7; do read -r x; done; echo ate \"$x\") <&FD".to_owned(),
+        "read -ru FD x; echo ate \"$x\"".to_owned(),
+        format!("exec FD<{dir}/evil"),
+        "n=FD; read -r x <&$n".to_owned(),
+        "head -n 1 /dev/fd/FD".to_owned(),
+        "head -n 1 /proc/$$/fd/FD".to_owned(),
+        "trap 'read -r x' DEBUG".to_owned(),
+    ] {
+        for descriptor in ["10", "11"] {
+            let line = hostile.replace("FD", descriptor);
+            let script = format!("{line}\ncat <<'E'\nrm -f {dir}/kept\nE\nexit 5\n");
+            for (arguments, keys) in [(["-T"], script.clone()), (["-tt"], script.replace('\n', "\r"))] {
+                let ran = typed(&gateway, &arguments, keys.as_bytes()).await;
+                let said = format!("{}{}", ran.out, ran.err);
+                assert!(
+                    said.contains("cannot be told") || said.contains("descriptor") || said.contains("trap"),
+                    "{line}: {ran:?}"
+                );
+                assert!(kept.exists() && !said.contains("ate {"), "{line}: {ran:?}");
+                assert_eq!(ran.code, Some(5), "{line}: {ran:?}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_line_that_has_the_shell_run_nothing_any_more_is_refused() {
     let Some(gateway) = Gateway::start(LINES).await else { return };
