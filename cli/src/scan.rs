@@ -1,6 +1,6 @@
 //! `portcullis scan`: is something on record that must not be?
 //!
-//! `forms` is what a value may look like, `search` looks for values, `files` reads what holds no records, `sealed` counts
+//! `forms` is what a value may look like and `views` what a text looked like before, `search` looks for values, `files` reads what holds no records, `sealed` counts
 //! what cannot be searched, `answer` says what was found; this file looks for what detectors find, and asks.
 
 mod answer;
@@ -8,6 +8,7 @@ mod files;
 mod forms;
 mod sealed;
 mod search;
+mod views;
 
 use crate::identities::IdentityArguments;
 use crate::logs::SourceArguments;
@@ -17,7 +18,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use proxy_audit::record::Record;
 use proxy_audit::source::Wanted;
-use proxy_core::mask::Masker;
+use proxy_core::mask::{Found, Masker};
 use proxy_policy::{Detector, DetectorChoice, Mask};
 use sealed::Unread;
 use search::{Place, Search};
@@ -38,8 +39,8 @@ const MAX_VALUES_BYTES: u64 = 16 << 20;
 /// Every record is searched, and every result as a whole, also where it was cut into several records. Values are
 /// looked for in all forms they may hide in. What is found is named by the line of its value and by its place, never
 /// shown. With --file, logs, metrics and whatever else is on disk is searched too. Exit codes: 0 nothing found, 1
-/// something found, 2 nothing found, but results are encrypted for auditors and were not searched (--identity), 3 nothing
-/// could be searched. Results that were erased nobody can read any more: they are counted, and change no exit code.
+/// something found, 2 nothing found, but results are encrypted for auditors (--identity) or a --file holds what is no file,
+/// and these were not searched, 3 nothing could be searched. Results that were erased nobody can read any more: they are counted, and change no exit code.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   portcullis scan
@@ -59,7 +60,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NAME", default_value = "Secrets", value_parser = detector)]
     detector: Vec<Wish>,
     /// Search this as well, byte for byte: a log, saved metrics, requests for approvals; of a directory all files below
-    /// it. Of a finding the first of its form in the file is named.
+    /// it, and files that links there lead to. Of a finding the first of its form in the file is named.
     #[arg(long, value_name = "PATH")]
     file: Vec<PathBuf>,
 }
@@ -94,13 +95,13 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         return Err(Usage::error("nothing to look for: give --values or --detector"));
     }
     let opened = arguments.identities.open_with_chunks(&arguments.source)?;
-    let files = files::list(&arguments.file)?;
+    let listed = files::list(&arguments.file)?;
     let ruleset = format!("{} {detectors:?} {}", env!("CARGO_PKG_VERSION"), forms::NAMES);
     let mut answer = Answer {
         outcome: answer::Outcome::Ok,
         source: opened.source.name(),
         records: 0,
-        files: files.len(),
+        files: listed.files.len(),
         bytes: 0,
         values: values.len(),
         forms: forms::NAMES,
@@ -108,6 +109,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         detectors,
         sealed: 0,
         erased: 0,
+        not_searched: listed.unread,
         found: 0,
         findings: Vec::new(),
     };
@@ -120,7 +122,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
     if answer.records == 0 {
         bail!("there is no record in {}", answer.source);
     }
-    for file in &files {
+    for file in &listed.files {
         wanted.file(file, &mut answer)?;
     }
     answer.conclude();
@@ -155,15 +157,20 @@ impl Sweep<'_> {
         let results = self.search.record(record, |number, form, place| {
             answer.take(&mut seen, Self::name(values, number), form, place);
         });
-        let mut detect = |text: &[u8], part: &str| {
-            for found in self.masker.iter().flat_map(|masker| masker.found(text)) {
-                let what = format!("detector {}", found.name);
-                answer.take(&mut seen, what, "as it is", Place::of(record, part));
-            }
+        let Some(masker) = self.masker else { return Ok(()) };
+        let mut take = |found: &Found, part: &str| {
+            let what = format!("detector {}", found.name);
+            answer.take(&mut seen, what, "as it is", Place::of(record, part));
         };
-        texts(record, &mut detect);
-        for (text, part) in &results {
-            detect(text, part);
+        texts(record, &mut |text, part| masker.found(text).iter().for_each(|found| take(found, part)));
+        for part in &results {
+            // What was found before, in a record before.
+            let known = masker.found(part.text.get(..part.old).unwrap_or_default());
+            let is_known = |found: &Found| {
+                known.iter().any(|known| (&known.range, &known.name) == (&found.range, &found.name))
+            };
+            let found = masker.found(&part.text);
+            found.iter().filter(|found| !is_known(found)).for_each(|found| take(found, &part.name));
         }
         Ok(())
     }
@@ -175,7 +182,7 @@ impl Sweep<'_> {
             offset: offset + within as u64,
         };
         let bytes = files::blocks(path, self.search.kept(), |block, offset| {
-            self.search.find(block, |number, form, start| {
+            self.search.find(block, 0, |number, form, start| {
                 answer.take(&mut seen, Self::name(self.values, number), form, at(offset, start));
             });
             for found in self.masker.iter().flat_map(|masker| masker.found(block)) {

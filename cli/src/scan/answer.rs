@@ -1,6 +1,7 @@
 //! What a search says.
 
 use crate::output::{Document, Output, judged, printable};
+use crate::scan::files::Unread;
 use crate::scan::search::Place;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -66,6 +67,8 @@ pub(super) struct Answer {
     pub(super) sealed: u64,
     /// Parts of results that nobody can read any more.
     pub(super) erased: u64,
+    /// What is at or below a path that was given, and cannot be searched.
+    pub(super) not_searched: Vec<Unread>,
     pub(super) found: u64,
     pub(super) findings: Vec<Finding>,
 }
@@ -89,10 +92,11 @@ impl Answer {
 
     /// Says what all that was counted comes to.
     pub(super) fn conclude(&mut self) {
-        self.outcome = match (self.found, self.sealed) {
-            (0, 0) => Outcome::Ok,
-            (0, _) => Outcome::Incomplete,
-            (_, _) => Outcome::Found,
+        let all = self.sealed == 0 && self.not_searched.is_empty();
+        self.outcome = match self.found {
+            0 if all => Outcome::Ok,
+            0 => Outcome::Incomplete,
+            _ => Outcome::Found,
         };
     }
 
@@ -127,9 +131,13 @@ impl Answer {
         if more > 0 {
             output.line(&format!("and {more} more"))?;
         }
-        let unread = match self.sealed {
+        let sealed = match self.sealed {
             0 => String::new(),
             sealed => format!(", {sealed} parts of results not searched"),
+        };
+        let unread = match self.not_searched.len() {
+            0 => sealed,
+            paths => format!("{sealed}, {paths} paths not searched"),
         };
         output.line(&format!("RESULT     {}   {} findings{unread}", judged(self.outcome.word()), self.found))
     }
@@ -140,6 +148,9 @@ impl Answer {
                 "NOT READ   {} parts of results, encrypted for the auditors: --identity FILE searches them, in a spool, an archive or evidence; copies do not have them",
                 self.sealed
             ))?;
+        }
+        for unread in &self.not_searched {
+            output.line(&printable(&format!("NOT READ   {}: {}", unread.path, unread.why)))?;
         }
         if self.erased > 0 {
             output.line(&format!(

@@ -1,4 +1,5 @@
-//! The forms in which a value may be hidden in something else.
+//! The forms in which a value may be hidden in something else. Those that can be written in many ways are undone instead:
+//! see `views`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -13,23 +14,24 @@ pub(super) struct Form {
 }
 
 /// Names of all forms, as a report says them.
-pub(super) const NAMES: &str = "as it is, reversed, base64 (three alignments, both alphabets), hexadecimal, percent-encoded, UTF-16 (both orders)";
+pub(super) const NAMES: &str = "as it is, reversed, base64 (three alignments, both alphabets) and hexadecimal (both also broken into lines), percent-encoded, escaped as in JSON, UTF-16 (both orders)";
+
+/// Name of the form that is none.
+pub(super) const AS_IT_IS: &str = "as it is";
+
+/// Names of the forms that are often broken into lines.
+pub(super) const IN_LINES: [&str; 2] = ["base64", "hexadecimal"];
 
 /// All forms of a value, each once.
 pub(super) fn forms(value: &[u8]) -> Vec<Form> {
     let mut forms = vec![
-        Form { name: "as it is", bytes: value.to_vec() },
+        Form { name: AS_IT_IS, bytes: value.to_vec() },
         Form { name: "reversed", bytes: reversed(value) },
         Form { name: "hexadecimal", bytes: const_hex::encode(value).into_bytes() },
         Form { name: "hexadecimal", bytes: const_hex::encode(value).to_uppercase().into_bytes() },
     ];
     for alignment in 0..3 {
         forms.extend(base64(value, alignment).map(|bytes| Form { name: "base64", bytes }));
-    }
-    for every in [false, true] {
-        for upper in [false, true] {
-            forms.push(Form { name: "percent-encoded", bytes: percent(value, every, upper) });
-        }
     }
     if let Ok(text) = std::str::from_utf8(value) {
         let little = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
@@ -66,19 +68,6 @@ fn base64(value: &[u8], alignment: usize) -> impl Iterator<Item = Vec<u8>> {
         .map(move |text| text.as_bytes().get(first..end).unwrap_or_default().to_vec())
 }
 
-fn percent(value: &[u8], every: bool, upper: bool) -> Vec<u8> {
-    let mut out = Vec::new();
-    for byte in value {
-        if !every && (byte.is_ascii_alphanumeric() || b"-._~".contains(byte)) {
-            out.push(*byte);
-        } else {
-            let text = if upper { format!("%{byte:02X}") } else { format!("%{byte:02x}") };
-            out.extend_from_slice(text.as_bytes());
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,8 +91,6 @@ mod tests {
         assert_eq!(found(b"...7/YRANAC-2retnuh...", value), ["reversed"]);
         assert_eq!(found(b"68756e746572322d43414e4152592f37", value), ["hexadecimal"]);
         assert_eq!(found(b"68756E746572322D43414E4152592F37", value), ["hexadecimal"]);
-        assert_eq!(found(b"p=hunter2-CANARY%2F7&", value), ["percent-encoded"]);
-        assert_eq!(found(b"p=hunter2-CANARY%2f7&", value), ["percent-encoded"]);
         let wide: Vec<u8> = "hunter2-CANARY/7".encode_utf16().flat_map(u16::to_le_bytes).collect();
         assert_eq!(found(&wide, value), ["UTF-16"]);
         assert_eq!(found(b"hunter2 CANARY", value), [""; 0]);

@@ -1,12 +1,17 @@
 //! Looks for values in records, and in results across records.
 
-use crate::scan::forms::{Form, forms};
+use crate::scan::forms::{AS_IT_IS, Form, IN_LINES, forms};
+use crate::scan::views::{View, form_decoded, in_one_line, percent_decoded, unescaped};
 use aho_corasick::AhoCorasick;
 use proxy_audit::event::key;
 use proxy_audit::record::Record;
 use proxy_audit::stream::{MAGIC, StreamDecoder, StreamEvent};
 use serde::Serialize;
 use std::collections::HashMap;
+use std::ops::Range;
+
+/// Most bytes that stand for one of a value: `\\u0041`.
+const ESCAPED_BYTES: usize = 6;
 
 /// Most results that are followed across records at once; those that were begun first are given up.
 const MAX_RESULTS: usize = 4_096;
@@ -54,8 +59,10 @@ pub(super) struct Search {
     automaton: AhoCorasick,
     /// Value and form of each pattern.
     patterns: Vec<(usize, Form)>,
-    /// One byte less than the longest pattern.
+    /// One byte less than the longest value takes in any form.
     overlap: usize,
+    /// A value has a blank, which forms write as `+`.
+    blanks: bool,
     /// Results that are being followed, by session and command.
     results: HashMap<(String, i64), Followed>,
     begun: u64,
@@ -72,29 +79,32 @@ struct Followed {
 }
 
 impl Search {
-    pub(super) fn new<'a>(values: impl Iterator<Item = &'a [u8]>) -> anyhow::Result<Self> {
+    pub(super) fn new<'a>(values: impl Iterator<Item = &'a [u8]> + Clone) -> anyhow::Result<Self> {
+        let escaped = values.clone().map(|value| value.len() * ESCAPED_BYTES).max().unwrap_or_default();
+        let blanks = values.clone().any(|value| value.contains(&b' '));
         let patterns: Vec<(usize, Form)> = values
             .enumerate()
             .flat_map(|(number, value)| forms(value).into_iter().map(move |form| (number, form)))
             .collect();
         let automaton = AhoCorasick::new(patterns.iter().map(|(_, form)| &form.bytes))?;
         let longest = patterns.iter().map(|(_, form)| form.bytes.len()).max().unwrap_or_default();
-        let overlap = longest.saturating_sub(1);
-        Ok(Self { automaton, patterns, overlap, results: HashMap::new(), begun: 0 })
+        let overlap = longest.max(escaped).saturating_sub(1);
+        Ok(Self { automaton, patterns, overlap, blanks, results: HashMap::new(), begun: 0 })
     }
 
-    /// Looks into a record, and into the result that it goes on with. Gives the bytes of the result, with the end of
-    /// what preceded, for detectors.
+    /// Looks into a record, and into the result that it goes on with. Gives the parts of the result, for detectors.
     pub(super) fn record(
         &mut self,
         record: &Record,
         mut found: impl FnMut(usize, &'static str, Place),
-    ) -> Vec<(Vec<u8>, String)> {
+    ) -> Vec<Part> {
         let leaf = record.leaf();
-        self.find(&leaf, |value, form, _| found(value, form, Place::of(record, "record")));
+        self.find(&leaf, 0, |value, form, _| found(value, form, Place::of(record, "record")));
         let results = self.follow(record, self.kept());
-        for (text, part) in &results {
-            self.find(text, |value, form, _| found(value, form, Place::of(record, part)));
+        for part in &results {
+            self.find(&part.text, part.old, |value, form, _| {
+                found(value, form, Place::of(record, &part.name));
+            });
         }
         results
     }
@@ -104,18 +114,52 @@ impl Search {
         self.overlap.max(KEPT_BYTES)
     }
 
-    /// Looks into a text. Gives of each finding its value, its form, and where it begins.
-    pub(super) fn find(&self, text: &[u8], mut found: impl FnMut(usize, &'static str, usize)) {
+    /// Looks into a text, of which so many bytes were looked into before. Gives of each finding that ends behind these
+    /// its value, its form, and where it begins.
+    pub(super) fn find(&self, text: &[u8], old: usize, mut found: impl FnMut(usize, &'static str, usize)) {
+        let mut new = |value: usize, form: &'static str, at: Range<usize>| {
+            if at.end > old {
+                found(value, form, at.start);
+            }
+        };
         for matched in self.automaton.find_overlapping_iter(text) {
             if let Some((value, form)) = self.patterns.get(matched.pattern().as_usize()) {
-                found(*value, form.name, matched.start());
+                new(*value, form.name, matched.range());
+            }
+        }
+        let forms = self.blanks.then(|| form_decoded(text)).flatten();
+        for view in percent_decoded(text).iter().chain(&forms) {
+            self.find_in(view, |form| Some(decoded(form, "percent-encoded")), &mut new);
+        }
+        if let Some(view) = in_one_line(text) {
+            self.find_in(&view, in_lines, &mut new);
+        }
+        if let Some(view) = unescaped(text) {
+            self.find_in(&view, |form| Some(decoded(form, "escaped as in JSON")), &mut new);
+            if let Some(lines) = in_one_line(&view.text) {
+                self.find_in(&lines, in_lines, &mut |value, form, at| new(value, form, view.origin(&at)));
+            }
+        }
+    }
+
+    /// Looks for what is there only since something was changed.
+    fn find_in(
+        &self,
+        view: &View,
+        name: impl Fn(&Form) -> Option<&'static str>,
+        found: &mut dyn FnMut(usize, &'static str, Range<usize>),
+    ) {
+        for matched in self.automaton.find_overlapping_iter(&view.text) {
+            let Some((value, form)) = self.patterns.get(matched.pattern().as_usize()) else { continue };
+            if let Some(name) = name(form).filter(|_| view.is_changed(&matched.range())) {
+                found(*value, name, view.origin(&matched.range()));
             }
         }
     }
 
     /// The bytes of the result so far that a finding which ends in this record may be in: of the result itself, and of
     /// each channel of a recorded stream.
-    fn follow(&mut self, record: &Record, overlap: usize) -> Vec<(Vec<u8>, String)> {
+    fn follow(&mut self, record: &Record, overlap: usize) -> Vec<Part> {
         let Some(frames) = record.bytes(key::FRAMES) else { return Vec::new() };
         let session = record.text(key::SESSION_ID).unwrap_or_default().to_owned();
         let id = (session, record.int(key::COMMAND).unwrap_or_default());
@@ -133,12 +177,12 @@ impl Search {
             decoder: frames.starts_with(&MAGIC).then(StreamDecoder::default),
             channels: HashMap::new(),
         });
-        let mut texts = vec![(joined(&mut result.tail, frames, overlap), key::FRAMES.to_owned())];
+        let mut texts = vec![joined(&mut result.tail, frames, overlap, key::FRAMES.to_owned())];
         if let Some(decoder) = &mut result.decoder {
             for frame in decoder.feed(frames).unwrap_or_default() {
                 if let StreamEvent::Data { channel, bytes } = frame.event {
                     let tail = result.channels.entry(channel.0).or_default();
-                    texts.push((joined(tail, &bytes, overlap), format!("stream {}", channel.0)));
+                    texts.push(joined(tail, &bytes, overlap, format!("stream {}", channel.0)));
                 }
             }
         }
@@ -149,11 +193,34 @@ impl Search {
     }
 }
 
+/// Part of a result: what is new in a record, with the end of what was before.
+pub(super) struct Part {
+    /// What it is of the record.
+    pub(super) name: String,
+    pub(super) text: Vec<u8>,
+    /// Bytes at its beginning that records before had.
+    pub(super) old: usize,
+}
+
 /// What is new with the end of what was before; keeps the end for the next.
-fn joined(tail: &mut Vec<u8>, new: &[u8], overlap: usize) -> Vec<u8> {
+fn joined(tail: &mut Vec<u8>, new: &[u8], overlap: usize, name: String) -> Part {
     let mut text = std::mem::take(tail);
+    let old = text.len();
     text.extend_from_slice(new);
     let keep = text.len().saturating_sub(overlap);
     *tail = text.get(keep..).unwrap_or_default().to_vec();
-    text
+    Part { name, text, old }
 }
+
+/// How a form is called that was found where an encoding was undone.
+fn decoded(form: &Form, by: &'static str) -> &'static str {
+    if form.name == AS_IT_IS { by } else { form.name }
+}
+
+/// What is broken into lines where that means nothing: other forms are none any more.
+fn in_lines(form: &Form) -> Option<&'static str> {
+    IN_LINES.contains(&form.name).then_some(form.name)
+}
+
+#[cfg(test)]
+mod tests;

@@ -372,6 +372,23 @@ async fn a_scan_finds_values_in_any_form_and_across_records_and_shows_none() {
     let (_, json) = scan(&leaky, &["--detector", "none", "-o", "json"]);
     let answer: Value = serde_json::from_str(&json).unwrap();
     assert_eq!((&answer["found"], &answer["values"]), (&Value::from(1), &Value::from(2)));
+    // What cannot be searched is not called clean.
+    let files = directory.path().join("files");
+    std::fs::create_dir(&files).unwrap();
+    std::fs::write(files.join("log"), "nothing").unwrap();
+    std::os::unix::fs::symlink("log", files.join("current")).unwrap();
+    assert_eq!(scan(&state, &["--file", text(&files)]).0, Some(0));
+    std::os::unix::fs::symlink("gone", files.join("lost")).unwrap();
+    let (incomplete, shown) = scan(&state, &["--file", text(&files)]);
+    assert_eq!(incomplete, Some(2), "{shown}");
+    assert!(
+        shown.contains("INCOMPLETE") && shown.contains("files/lost: a link that leads nowhere"),
+        "{shown}"
+    );
+    std::fs::write(files.join("log"), "p=%43ANARY-4711").unwrap();
+    let (found, shown) = scan(&state, &["--file", text(&files.join("current"))]);
+    assert_eq!(found, Some(1), "{shown}");
+    assert!(shown.contains("percent-encoded in") && shown.contains("at byte 2"), "{shown}");
     std::fs::write(&values, "short\n").unwrap();
     assert!(scan(&leaky, &[]).1.contains("values:1 is shorter"));
 }
