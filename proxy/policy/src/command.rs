@@ -36,6 +36,9 @@ pub struct Reading {
     pub operation: String,
     /// The text with every literal replaced, fit for records and approvals. Detectors run over it as well.
     pub masked_text: String,
+    /// What goes along with it that is no part of its text (variables for a program), fit for records and approvals as
+    /// the text is; shown behind it. Conditions do not see it. Empty: nothing.
+    pub beside: String,
     /// What it does.
     pub effects: Effects,
     /// What it returns, one entry per result in order: one per statement of a simple query.
@@ -62,6 +65,7 @@ impl Reading {
         Self {
             operation: operation.into(),
             masked_text: masked_text.into(),
+            beside: String::new(),
             effects,
             outputs: Vec::new(),
             reads: BTreeSet::new(),

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use proxy_audit::event::key;
 use proxy_audit::{Common, Event, EventName, SessionStamp, Severity, Value};
-use proxy_policy::{Command, Effects, Observed, PolicySet, RuleRef, Touch};
+use proxy_policy::{Command, Effects, Observed, PolicySet, Reading, RuleRef, Touch};
 use sha2::Sha256;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -77,7 +77,10 @@ impl Facts<'_> {
 /// The text for records and approvals: literals replaced, detectors run, bounded.
 fn shown_text(command: &Command, masker: &Masker) -> String {
     let mut counts = MaskCounts::default();
-    let hidden = masker.text(command.reading.masked_text.as_bytes(), &mut counts);
+    let Reading { masked_text, beside, .. } = &*command.reading;
+    let whole =
+        if beside.is_empty() { masked_text.clone() } else { format!("{masked_text} (with {beside})") };
+    let hidden = masker.text(whole.as_bytes(), &mut counts);
     let text = String::from_utf8_lossy(&hidden);
     match text.char_indices().nth(TEXT_CHARACTERS) {
         None => text.into_owned(),

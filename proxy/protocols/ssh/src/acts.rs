@@ -2,8 +2,10 @@
 
 use crate::paths;
 use crate::place::Place;
+use crate::session::is_locale;
 use crate::sftp::Operation;
 use proxy_policy::{Access, Command, Detail, Effects, Reading, Touch};
+use proxy_shell::analyze;
 use std::sync::Arc;
 
 /// Opening a session.
@@ -84,6 +86,24 @@ pub(crate) fn touches(command: &mut Command) -> &mut Vec<Touch> {
     }
 }
 
+/// Variables for what the command starts are part of what it is, and shown with it: whoever approves it approves them.
+pub(crate) fn goes_along(place: &Place, command: &mut Command, environment: &[(String, String)]) {
+    let mut shown = Vec::new();
+    for (name, value) in environment {
+        command.binding.push((name.clone().into(), value.as_str().into()));
+        if !is_locale(name, value) {
+            command.canonical.push_str(&[" (", name, "=", value, ")"].concat());
+            // as a command line that sets it, of which no value is shown that may be a secret
+            let set = format!("{name}='{}'", value.replace('\'', "'\\''"));
+            let text = &analyze(set.as_bytes(), &place.role, &place.host).reading.masked_text;
+            shown.push(text.chars().filter(|c| !c.is_control()).take(SHOWN_CHARACTERS).collect::<String>());
+        }
+    }
+    if !shown.is_empty() {
+        Arc::make_mut(&mut command.reading).beside = shown.join(" ");
+    }
+}
+
 fn endpoint(host: &str, port: u32) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
@@ -118,6 +138,8 @@ fn act(place: &Place, operation: &str, touch: Touch) -> Command {
 
 /// Longest name of an object that is told whole, in characters: clients give them.
 const NAME_CHARACTERS: usize = 1024;
+/// So much of a variable is shown.
+const SHOWN_CHARACTERS: usize = 128;
 
 #[cfg(test)]
 mod tests {

@@ -265,7 +265,7 @@ impl Handler for Door {
         wire: &mut Wire,
     ) -> Result<(), Self::Error> {
         // Whether there will be a terminal is decided with what runs in it; until then nothing is sent upstream.
-        wire.channel_success(channel)
+        if self.has_begun(channel) { wire.channel_failure(channel) } else { wire.channel_success(channel) }
     }
 
     async fn env_request(
@@ -289,11 +289,11 @@ impl Handler for Door {
         wire: &mut Wire,
     ) -> Result<(), Self::Error> {
         // A refusal is told on standard error, with an exit status: for that the request has to be accepted.
-        wire.channel_success(channel)
+        self.asks(channel, wire)
     }
 
     async fn shell_request(&mut self, channel: ChannelId, wire: &mut Wire) -> Result<(), Self::Error> {
-        wire.channel_success(channel)
+        self.asks(channel, wire)
     }
 
     async fn subsystem_request(
@@ -302,7 +302,7 @@ impl Handler for Door {
         _name: &str,
         wire: &mut Wire,
     ) -> Result<(), Self::Error> {
-        wire.channel_success(channel)
+        self.asks(channel, wire)
     }
 
     async fn x11_request(
@@ -316,7 +316,7 @@ impl Handler for Door {
     ) -> Result<(), Self::Error> {
         let display = Display::asked(single, (protocol, cookie), screen);
         let lent = match (&self.session, display) {
-            (Some(session), Some(display)) => {
+            (Some(session), Some(display)) if !session.has_begun(channel) => {
                 allows(session, acts::forward_x11, wire).await? && session.lend_display(channel, display)
             }
             _ => false,
@@ -326,10 +326,11 @@ impl Handler for Door {
 
     async fn agent_request(&mut self, channel: ChannelId, wire: &mut Wire) -> Result<bool, Self::Error> {
         let Some(session) = self.session.clone() else { return Ok(false) };
-        let lent = allows(&session, acts::forward_agent, wire).await?;
+        let lent = !session.has_begun(channel)
+            && allows(&session, acts::forward_agent, wire).await?
+            && session.wish(channel, |wishes| wishes.agent = true).is_some();
         if lent {
             session.agent.store(true, Ordering::Relaxed);
-            session.wish(channel, |wishes| wishes.agent = true);
             wire.channel_success(channel)?;
         } else {
             wire.channel_failure(channel)?;
@@ -405,6 +406,17 @@ impl Handler for Door {
 }
 
 impl Door {
+    fn has_begun(&self, channel: ChannelId) -> bool {
+        self.session.as_ref().is_some_and(|session| session.has_begun(channel))
+    }
+
+    /// What a channel is for is asked, which is asked once: people may be asked about it next, and what they see is what
+    /// runs.
+    fn asks(&self, channel: ChannelId, wire: &mut Wire) -> Result<(), russh::Error> {
+        let first = self.session.as_ref().is_none_or(|session| session.begin(channel));
+        if first { wire.channel_success(channel) } else { wire.channel_failure(channel) }
+    }
+
     fn forward(&self, channel: Channel<Msg>, reply: ChannelOpenHandle, destination: Destination) {
         // Dropping `reply` refuses.
         let Some(session) = self.session.clone() else { return };

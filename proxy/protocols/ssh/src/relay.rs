@@ -17,7 +17,7 @@ use crate::acts;
 use crate::display::{Display, Greeting};
 use crate::flow::Full;
 use crate::refusals::{EXIT_STATUS, lines, notice, refusal};
-use crate::session::{Purpose, Session};
+use crate::session::{Purpose, Session, Wishes};
 use crate::upstream::{self, Connection, UpstreamError, Upstreams};
 use bytes::Bytes;
 use proxy_core::gate::{Chain, Decision, End, EndKind, Permit};
@@ -35,6 +35,8 @@ pub(crate) struct Relay {
     read: ChannelReadHalf,
     write: ChannelWriteHalf<Msg>,
     terminal: Option<Terminal>,
+    /// What goes along with what it starts.
+    wishes: Wishes,
     ahead: Ahead,
 }
 
@@ -44,6 +46,17 @@ pub(crate) struct Terminal {
     pub(crate) term: String,
     pub(crate) size: Size,
     pub(crate) modes: Vec<(Pty, u32)>,
+}
+
+impl Terminal {
+    fn asked(term: &str, size: Size, modes: Vec<(Pty, u32)>) -> Self {
+        let term = term.chars().filter(|c| !c.is_control()).take(TERM_CHARACTERS).collect();
+        Self {
+            term,
+            size,
+            modes: modes.into_iter().take_while(|(mode, _)| *mode != Pty::TTY_OP_END).collect(),
+        }
+    }
 }
 
 /// Size of a terminal, in characters and in pixels.
@@ -113,9 +126,16 @@ pub(crate) struct Running {
 pub(crate) async fn serve(session: Arc<Session>, channel: Channel<Msg>) {
     let id = channel.id();
     let (read, write) = channel.split();
-    let relay = Relay { session: Arc::clone(&session), read, write, terminal: None, ahead: Ahead::default() };
+    let relay = Relay {
+        session: Arc::clone(&session),
+        read,
+        write,
+        terminal: None,
+        wishes: Wishes::default(),
+        ahead: Ahead::default(),
+    };
     Box::pin(relay.run()).await;
-    drop(session.take_wishes(id));
+    session.forget_wishes(id);
     session.fewer.notify_one();
 }
 
@@ -163,13 +183,26 @@ impl Relay {
                 Some(ChannelMsg::Exec { command, .. }) => return Ok(Start::Exec(command)),
                 Some(ChannelMsg::RequestShell { .. }) => return Ok(Start::Shell { lines: true }),
                 Some(ChannelMsg::RequestSubsystem { name, .. }) => return Ok(Start::Subsystem(name)),
+                Some(ChannelMsg::RequestPty {
+                    term,
+                    col_width,
+                    row_height,
+                    pix_width,
+                    pix_height,
+                    terminal_modes,
+                    ..
+                }) => {
+                    let size =
+                        Size { columns: col_width, rows: row_height, width: pix_width, height: pix_height };
+                    self.terminal = Some(Terminal::asked(&term, size, terminal_modes));
+                }
                 Some(message) => self.wait_with(message)?,
                 None => return Err(Over::Gone),
             }
         }
     }
 
-    /// Takes what comes while nothing runs yet.
+    /// Takes what comes while nothing runs yet. What would change what was asked for is none of it.
     ///
     /// # Errors
     /// The client is gone, or sends more than it may.
@@ -189,22 +222,6 @@ impl Relay {
             }
             ChannelMsg::Eof => self.ahead.ended = true,
             ChannelMsg::Close => return Err(Over::Gone),
-            ChannelMsg::RequestPty {
-                term,
-                col_width,
-                row_height,
-                pix_width,
-                pix_height,
-                terminal_modes,
-                ..
-            } => {
-                let size =
-                    Size { columns: col_width, rows: row_height, width: pix_width, height: pix_height };
-                let term = term.chars().filter(|c| !c.is_control()).take(TERM_CHARACTERS).collect();
-                let modes =
-                    terminal_modes.into_iter().take_while(|(mode, _)| *mode != Pty::TTY_OP_END).collect();
-                self.terminal = Some(Terminal { term, size, modes });
-            }
             ChannelMsg::WindowChange { col_width, row_height, pix_width, pix_height } => {
                 if let Some(terminal) = &mut self.terminal {
                     terminal.size =
@@ -217,8 +234,9 @@ impl Relay {
     }
 
     /// What is started, as a command.
-    async fn command(&self, start: &mut Start) -> Result<Command, Refusal> {
-        let place = &self.session.place;
+    async fn command(&mut self, start: &mut Start) -> Result<Command, Refusal> {
+        let session = Arc::clone(&self.session);
+        let place = &session.place;
         let mut command = match start {
             Start::Exec(line) if line.len() > self.session.options.limits.command_bytes => {
                 let hint = "put what it does into a file, and run that";
@@ -237,8 +255,8 @@ impl Relay {
             acts::touches(&mut command).push(acts::terminal(&terminal.term));
             command.canonical.push_str(" (terminal)");
         }
-        let wishes = self.session.wish(self.write.id(), |wishes| wishes.environment.clone());
-        command.binding.extend(wishes.into_iter().map(|(name, value)| (name.into(), value.into())));
+        self.wishes = self.session.take_wishes(self.write.id());
+        acts::goes_along(place, &mut command, &self.wishes.environment);
         Ok(command)
     }
 
@@ -269,7 +287,7 @@ impl Relay {
         start: &Start,
     ) -> Result<(Connection, Channel<client::Msg>), UpstreamError> {
         let connection = upstreams.take().await?;
-        let wishes = self.session.take_wishes(self.write.id());
+        let wishes = std::mem::take(&mut self.wishes);
         let starting = async {
             let mut channel = connection.0.channel_open_session().await?;
             for (name, value) in wishes.environment {

@@ -91,6 +91,8 @@ pub(crate) struct Trade {
 /// What a client wants for what it will start on a channel, as far as it was allowed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wishes {
+    /// What the channel is for was asked: what is decided about it stays as it is, and nothing more is wished for.
+    begun: bool,
     /// Variables, in order.
     pub(crate) environment: Vec<(String, String)>,
     /// Its agent is lent.
@@ -211,16 +213,19 @@ impl Session {
     pub(crate) async fn environment(&self, channel: ChannelId, (name, value): (&str, &str)) -> bool {
         let fits = name.len().saturating_add(value.len()) <= VARIABLE_BYTES;
         let allowed = fits
+            && !self.has_begun(channel)
             && (is_locale(name, value)
                 || self.run_now(acts::environment(&self.place, name, value)).await.is_ok());
         allowed
-            && self.wish(channel, |wishes| {
-                let room = wishes.environment.len() < VARIABLES;
-                if room {
-                    wishes.environment.push((name.to_owned(), value.to_owned()));
-                }
-                room
-            })
+            && self
+                .wish(channel, |wishes| {
+                    let room = wishes.environment.len() < VARIABLES;
+                    if room {
+                        wishes.environment.push((name.to_owned(), value.to_owned()));
+                    }
+                    room
+                })
+                .unwrap_or(false)
     }
 
     /// Decides about something that has no result of its own. Not cancel safe.
@@ -232,15 +237,35 @@ impl Session {
         self.finish(permit, End::ok(0)).await
     }
 
-    /// Changes what is wished for on a channel.
-    pub(crate) fn wish<T>(&self, channel: ChannelId, change: impl FnOnce(&mut Wishes) -> T) -> T {
-        let mut wishes = self.wishes.lock().unwrap_or_else(PoisonError::into_inner);
-        change(wishes.entry(channel).or_default())
+    /// Changes what is wished for on a channel. `None`: it is too late for that.
+    pub(crate) fn wish<T>(&self, channel: ChannelId, change: impl FnOnce(&mut Wishes) -> T) -> Option<T> {
+        let mut wishes = self.wishes();
+        let wishes = wishes.entry(channel).or_default();
+        (!wishes.begun).then(|| change(wishes))
     }
 
-    /// Takes what is wished for on a channel.
+    /// What a channel is for is asked now. `false`: it was asked before.
+    pub(crate) fn begin(&self, channel: ChannelId) -> bool {
+        self.wish(channel, |wishes| wishes.begun = true).is_some()
+    }
+
+    /// What a channel is for was asked.
+    pub(crate) fn has_begun(&self, channel: ChannelId) -> bool {
+        self.wishes().get(&channel).is_some_and(|wishes| wishes.begun)
+    }
+
+    /// Takes what is wished for on a channel; nothing is from here on.
     pub(crate) fn take_wishes(&self, channel: ChannelId) -> Wishes {
-        self.wishes.lock().unwrap_or_else(PoisonError::into_inner).remove(&channel).unwrap_or_default()
+        self.wishes().insert(channel, Wishes { begun: true, ..Wishes::default() }).unwrap_or_default()
+    }
+
+    /// The channel has ended.
+    pub(crate) fn forget_wishes(&self, channel: ChannelId) {
+        self.wishes().remove(&channel);
+    }
+
+    fn wishes(&self) -> std::sync::MutexGuard<'_, HashMap<ChannelId, Wishes>> {
+        self.wishes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Serves the connection to its end, which is on record when this returns.
@@ -403,15 +428,15 @@ impl Session {
         }
     }
 
-    /// Lends a display to what a channel starts. `false`: there are too many.
+    /// Lends a display to what a channel starts. `false`: there are too many, or it is too late.
     pub(crate) fn lend_display(&self, channel: ChannelId, display: Display) -> bool {
         let mut displays = self.displays();
-        let room = displays.len() < DISPLAYS;
-        if room {
-            displays.push(display.clone());
-            self.wish(channel, |wishes| wishes.display = Some(display));
+        let lent = displays.len() < DISPLAYS
+            && self.wish(channel, |wishes| wishes.display = Some(display.clone())).is_some();
+        if lent {
+            displays.push(display);
         }
-        room
+        lent
     }
 
     /// Whether a display is lent to whoever greets like this.
@@ -435,7 +460,7 @@ fn stopping() -> Refusal {
 
 /// Variables that say which language to speak, with values that say nothing else: OpenSSH's clients send them with
 /// every session (`SendEnv LANG LC_*`), and a refusal of each would bury those that matter.
-fn is_locale(name: &str, value: &str) -> bool {
+pub(crate) fn is_locale(name: &str, value: &str) -> bool {
     const NAMES: [&str; 14] = [
         "LANG",
         "LANGUAGE",

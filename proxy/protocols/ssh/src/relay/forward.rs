@@ -6,7 +6,7 @@ use super::{Ahead, Relay, Running, Start};
 use crate::acts;
 use crate::display::{Greeting, Opening};
 use crate::refusals::{refusal, sentence};
-use crate::session::{Purpose, Session};
+use crate::session::{Purpose, Session, Wishes};
 use crate::upstream::{Connection, UpstreamError};
 use proxy_core::gate::{Chain, End, EndKind, Permit};
 use proxy_core::refusal::{Refusal, RefusalKind};
@@ -234,7 +234,14 @@ async fn greeting(channel: &mut Channel<client::Msg>) -> Option<Greeting> {
 
 fn relay(session: &Arc<Session>, channel: Channel<Msg>) -> Relay {
     let (read, write) = channel.split();
-    Relay { session: Arc::clone(session), read, write, terminal: None, ahead: Ahead::default() }
+    Relay {
+        session: Arc::clone(session),
+        read,
+        write,
+        terminal: None,
+        wishes: Wishes::default(),
+        ahead: Ahead::default(),
+    }
 }
 
 /// `SSH_OPEN_ADMINISTRATIVELY_PROHIBITED` (RFC 4254 section 5.1).

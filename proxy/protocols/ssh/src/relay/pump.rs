@@ -83,7 +83,7 @@ enum Stop {
 impl Pump<'_> {
     /// Serves what runs to its end, which is on record when this returns.
     pub(super) async fn run(relay: Relay, running: Running) {
-        let Relay { session, read, write, terminal, ahead } = relay;
+        let Relay { session, read, write, terminal, ahead, wishes: _ } = relay;
         let Running { permit, connection, channel, start } = running;
         let masker = permit.masker().clone();
         let mut recorder = Recorder::new(Arc::clone(&session), permit);

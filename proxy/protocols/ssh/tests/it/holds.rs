@@ -2,7 +2,9 @@
 
 use crate::exec::POLICY;
 use crate::gateway::{Gateway, ran};
+use proxy_audit::event::key;
 use proxy_core::approval::Outcome;
+use russh::ChannelMsg;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -52,4 +54,49 @@ async fn a_client_that_leaves_withdraws_its_request() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     println!("withdrawn after {:?}", began.elapsed());
+}
+
+/// Starts a command line that is held, with a variable, and sends what would change it while it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_comes_while_a_command_is_held_goes_along_with_it() {
+    let stage = "- {name: stage, action: Allow, ssh: {effects: [Environment], variables: [STAGE]}}\nmasking:";
+    let policy = POLICY.replace("masking:", stage);
+    let Some(gateway) = Gateway::start(&policy).await else { return };
+    let answer = gateway.approvals.next();
+    let gate = crate::russh_client::through(&gateway).await;
+    let mut channel = gate.channel_open_session().await.unwrap();
+    channel.set_env(true, "STAGE", "staging").await.unwrap();
+    channel.exec(true, "systemctl --version >/dev/null 2>&1; echo $STAGE; tty").await.unwrap();
+    let (mut answers, mut out) = (Vec::new(), Vec::new());
+    let (mut asked, mut answer) = (false, Some(answer));
+    while let Some(message) = channel.wait().await {
+        match message {
+            ChannelMsg::ExtendedData { .. } if !asked => {
+                asked = true;
+                channel.set_env(true, "STAGE", "production").await.unwrap();
+                channel.request_pty(true, "xterm", 80, 24, 0, 0, &[]).await.unwrap();
+                channel.agent_forward(true).await.unwrap();
+                channel.exec(true, "echo other").await.unwrap();
+            }
+            ChannelMsg::Success => answers.push(true),
+            ChannelMsg::Failure => answers.push(false),
+            ChannelMsg::Data { data } => out.extend_from_slice(&data),
+            _ => {}
+        }
+        if answers.len() == 6
+            && let Some(answer) = answer.take()
+        {
+            answer
+                .send(Some(Outcome::Approved { approvers: vec!["alice (ops): CHG-1".to_owned()] }))
+                .unwrap();
+        }
+    }
+    assert_eq!(answers, [true, true, false, false, false, false]);
+    assert_eq!(String::from_utf8(out).unwrap(), "staging\nnot a tty\n");
+    let shown = gateway
+        .records()
+        .iter()
+        .filter_map(|record| record.text(key::COMMAND_LINE).map(str::to_owned))
+        .collect::<Vec<_>>();
+    assert!(shown.iter().any(|line| line.ends_with("(with STAGE='staging')")), "{shown:?}");
 }

@@ -10,7 +10,7 @@ use russh::{Channel, ChannelMsg, Sig};
 use std::sync::Arc;
 
 /// Whom a test connects to it knows by the port.
-struct AnyHost;
+pub(crate) struct AnyHost;
 
 impl Handler for AnyHost {
     type Error = russh::Error;
@@ -32,7 +32,7 @@ async fn directly(gateway: &Gateway) -> Handle<AnyHost> {
     host
 }
 
-async fn through(gateway: &Gateway) -> Handle<AnyHost> {
+pub(crate) async fn through(gateway: &Gateway) -> Handle<AnyHost> {
     let mut host = connect(gateway.port).await;
     assert!(host.authenticate_password("deploy", TOKEN).await.unwrap().success());
     host
