@@ -6,6 +6,7 @@ mod sed;
 use super::super::argument::{Arg, Sort};
 use super::super::found::{FileEffect, Why};
 use super::super::walk::Walk;
+use super::super::word;
 use super::options::{self, Spec};
 use super::{Call, shells};
 
@@ -22,7 +23,7 @@ pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> bool {
 fn sed(walk: &mut Walk, call: &Call<'_>) {
     let mut scripts: Vec<Arg> = Vec::new();
     let mut operands = Vec::new();
-    let (mut in_place, mut ended) = (false, false);
+    let (mut in_place, mut ended) = (None, false);
     let mut args = call.args.iter();
     while let Some(arg) = args.next() {
         let Some(text) = arg.value().filter(|text| !ended && text.len() > 1 && text.starts_with('-')) else {
@@ -40,7 +41,7 @@ fn sed(walk: &mut Walk, call: &Call<'_>) {
                     scripts.push(Arg::exact(""));
                 }
             }
-            "--in-place" => in_place = true,
+            "--in-place" => in_place = Some(value.map(|value| value.text).unwrap_or_default()),
             "--quiet" | "--silent" | "--regexp-extended" | "--null-data" | "--unbuffered" | "--separate"
             | "--posix" | "--sandbox" | "--debug" | "--follow-symlinks" | "--version" | "--help"
             | "--binary" => {}
@@ -59,7 +60,7 @@ fn sed(walk: &mut Walk, call: &Call<'_>) {
                         call.doubt(walk, "runs a script file that is not told apart");
                         return;
                     }
-                    Some('i') => in_place = true,
+                    Some('i') => in_place = Some(behind.to_owned()),
                     Some(_) if behind.is_empty() => drop(args.next()),
                     Some(_) | None => {}
                 }
@@ -69,15 +70,31 @@ fn sed(walk: &mut Walk, call: &Call<'_>) {
     if scripts.is_empty() && !operands.is_empty() {
         scripts.push(operands.remove(0).clone());
     }
-    for script in &scripts {
+    // it joins them by lines, so that one may go on in the next
+    if let Some(script) = scripts.iter().find(|script| script.sort != Sort::Exact) {
         plain_sed(walk, call, script);
+    } else {
+        let texts: Vec<&str> = scripts.iter().map(|script| script.text.as_str()).collect();
+        plain_sed(walk, call, &Arg::exact(texts.join("\n")));
+    }
+    edited(walk, call, &operands, in_place.as_deref());
+}
+
+/// The files that `sed` reads, or edits in place and keeps copies of.
+fn edited(walk: &mut Walk, call: &Call<'_>, operands: &[&Arg], in_place: Option<&str>) {
+    if in_place.is_some_and(|suffix| suffix.contains(['/', '*'])) {
+        call.doubt(walk, "keeps copies under names of its own");
     }
     for operand in operands {
         if operand.may_be_option() {
             call.doubt(walk, &format!("has the argument `{}`, which is not literal", operand.text));
         }
-        let done = if in_place { FileEffect::WRITE } else { FileEffect::READ };
+        let done = if in_place.is_some() { FileEffect::WRITE } else { FileEffect::READ };
         walk.file_touch(operand, done, Some(call.program));
+        if let Some(suffix) = in_place.filter(|suffix| !suffix.is_empty()) {
+            let copy = Arg { text: format!("{}{suffix}", operand.text), sort: operand.sort };
+            walk.file_touch(&copy, FileEffect::WRITE, Some(call.program));
+        }
     }
 }
 
@@ -118,7 +135,7 @@ fn awk(walk: &mut Walk, call: &Call<'_>) {
     for operand in call.args.get(at + 1..).unwrap_or_default() {
         if operand.sort == Sort::Open {
             call.doubt(walk, &format!("has the argument `{}`, which is not literal", operand.text));
-        } else if !operand.text.contains('=') {
+        } else if operand.text.split_once('=').is_none_or(|(name, _)| !word::is_name(name)) {
             walk.reads(call, operand);
         }
     }

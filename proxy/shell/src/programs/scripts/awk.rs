@@ -5,7 +5,11 @@
 pub(super) fn is_plain(program: &str) -> bool {
     let Some(code) = without_texts(program) else { return false };
     let words = code.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    let runs = |word: &str| matches!(word, "system" | "getline" | "close" | "fflush" | "load" | "include");
+    let runs = |word: &str| {
+        // the last four lead to files that no operand names
+        matches!(word, "system" | "getline" | "close" | "fflush" | "load" | "include")
+            || matches!(word, "ARGV" | "ARGC" | "SYMTAB" | "FUNCTAB")
+    };
     let pipes = code.replace("||", "  ").contains('|');
     !words.into_iter().any(runs) && !pipes && !code.contains('@') && !prints_to(&code)
 }
@@ -20,9 +24,9 @@ fn without_texts(program: &str) -> Option<String> {
                 skip(&mut chars, '"')?;
                 code.push_str("\"\"");
             }
-            '/' if begins_pattern(&code) => {
+            '/' if begins_pattern(&code)? => {
                 super::pattern(&mut chars, '/')?;
-                code.push_str("//");
+                code.push_str("\"\"");
             }
             '#' => {
                 chars.by_ref().find(|c| *c == '\n');
@@ -46,9 +50,39 @@ fn skip(chars: &mut std::str::Chars<'_>, end: char) -> Option<()> {
     }
 }
 
-/// An operand is expected, so that a slash is no division.
-fn begins_pattern(code: &str) -> bool {
-    code.trim_end_matches([' ', '\t']).chars().next_back().is_none_or(|c| "(,{;~!&|=\n".contains(c))
+/// Whether an operand is expected, so that a slash is no division. `None`: who reads it decides.
+fn begins_pattern(code: &str) -> Option<bool> {
+    let code = code.trim_end_matches([' ', '\t']);
+    let Some(last) = code.chars().next_back() else { return Some(true) };
+    if last.is_ascii_alphanumeric() || last == '_' {
+        let from = code.rfind(|c: char| !c.is_ascii_alphanumeric() && c != '_').map_or(0, |at| at + 1);
+        let words = ["print", "printf", "return", "in", "do", "else", "case", "delete", "exit", "getline"];
+        return Some(words.contains(&code.get(from..)?));
+    }
+    match last {
+        '"' | ']' | '$' => Some(false),
+        ')' => closes_operand(code).then_some(false),
+        // behind a variable it is increased, and divided then
+        '+' | '-' if code.ends_with("++") || code.ends_with("--") => None,
+        _ => Some(true),
+    }
+}
+
+/// The `)` at the end closes an operand, and no condition of a statement.
+fn closes_operand(code: &str) -> bool {
+    let mut depth = 0_usize;
+    for (at, c) in code.char_indices().rev() {
+        match c {
+            ')' => depth += 1,
+            '(' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth == 0 {
+            let before = code.get(..at).unwrap_or_default().trim_end();
+            return !["if", "while", "for", "switch"].iter().any(|word| before.ends_with(word));
+        }
+    }
+    false
 }
 
 /// A `print` writes to something: `>` outside of parentheses behind it.
@@ -62,7 +96,7 @@ fn prints_to(code: &str) -> bool {
                 '(' => depth += 1,
                 ')' => depth -= 1,
                 '>' if depth <= 0 => return true,
-                ';' | '}' | '\n' => break,
+                ';' | '}' => break,
                 _ => {}
             }
         }
@@ -84,6 +118,9 @@ mod tests {
             "BEGIN{FS=\":\"} {print \"a|b > c\"}",
             "{s+=$1/2} END{print s/NR}",
             "!seen[$0]++",
+            "{s+=($1+$2)/2; n[$1]/=3} /x/ {print /y/} END{print int(s)/2}",
+            "{print $1}\n$3>5{print $2}",
+            "{ if ($1 ~ /a/) print; else /b/ }",
         ] {
             assert!(is_plain(program), "{program}");
         }
@@ -102,6 +139,12 @@ mod tests {
             "BEGIN{getline < \"f\"}",
             "{x\\\ny}",
             "{print (1) > (2)}",
+            "BEGIN{} /\"/{} BEGIN{system(\"id\")} /\"/{}",
+            "{if (x) /\"/; system(\"id\"); y=/\"/}",
+            "{print /\"/; system(\"id\"); y=/\"/}",
+            "{x = 1 + /\"/; system(\"id\"); y=/\"/}",
+            "BEGIN{ARGV[1]=\"f\";ARGC=2}{print}",
+            "BEGIN{print \"x\",\n\"y\" > \"f\"}",
             "/[/] \"/ { system(\"id\") } #\"/",
         ] {
             assert!(!is_plain(program), "{program}");

@@ -63,9 +63,10 @@ impl Reader<'_> {
             '=' | 'd' | 'D' | 'g' | 'G' | 'h' | 'H' | 'l' | 'n' | 'N' | 'p' | 'P' | 'x' | 'z' | '{' | '}'
             | ';' => {}
             'q' | 'Q' => self.skip(|c| c.is_ascii_digit() || c == ' '),
-            '#' | 'b' | 't' | 'T' | ':' => self.line(),
+            '#' => self.skip(|c| c != '\n'),
+            'b' | 't' | 'T' | ':' => self.label()?,
             // text to the end of the line, and lines that a backslash joins to it
-            'a' | 'i' | 'c' => while self.line_is_continued() {},
+            'a' | 'i' | 'c' => while self.line_is_continued()? {},
             's' => {
                 let end = self.next()?;
                 self.until(end)?;
@@ -85,15 +86,28 @@ impl Reader<'_> {
         Some(())
     }
 
-    fn line(&mut self) {
-        self.skip(|c| c != '\n' && c != ';');
+    /// A label, which ends at a `;` or with the line. Some read all of the line as one: nothing of the next may belong
+    /// to a command behind it.
+    fn label(&mut self) -> Option<()> {
+        self.skip(|c| matches!(c, ' ' | '\t'));
+        self.skip(|c| !c.is_ascii_whitespace() && !matches!(c, ';' | '}'));
+        self.skip(|c| matches!(c, ' ' | '\t'));
+        let line = self.rest.split('\n').next().unwrap_or_default();
+        if line.ends_with('\\') || !matches!(self.peek(), None | Some('\n' | ';')) {
+            return None;
+        }
+        Some(())
     }
 
-    /// Past the end of a line; whether the next belongs to it.
-    fn line_is_continued(&mut self) -> bool {
+    /// Past the end of a line; whether the next belongs to it. `None`: who reads it decides.
+    fn line_is_continued(&mut self) -> Option<bool> {
         let (line, rest) = self.rest.split_once('\n').unwrap_or((self.rest, ""));
         self.rest = rest;
-        line.ends_with('\\') && !rest.is_empty()
+        match line.len() - line.trim_end_matches('\\').len() {
+            0 => Some(false),
+            1 => Some(!rest.is_empty()),
+            _ => None,
+        }
     }
 
     /// Past the delimiter that ends a pattern.
@@ -113,6 +127,7 @@ impl Reader<'_> {
             match self.next()? {
                 '\\' => drop(self.next()?),
                 c if c == end => return Some(()),
+                '\n' => return None,
                 _ => {}
             }
         }
@@ -137,6 +152,10 @@ mod tests {
             "s/[0-9]+/N/",
             "y/abc/def/",
             "1i\\\nhead",
+            ":a;N;$!ba;s/\\n/ /g",
+            "a foo\\\nbar\np",
+            "s/a/b\\\nc/",
+            "# s;x\np",
             "a text e",
             "$d",
         ] {
@@ -164,6 +183,12 @@ mod tests {
             "s/[\\]/]/g;s/e;#/b/",
             "y/a/b/;e",
             "{e\n}",
+            "a foo\\\\\ne id",
+            "#;a\\\ne id",
+            "#;s/a/b\ne id\n#/",
+            ":a;a\\\ne id",
+            ":a e id",
+            "s/a/b\ne id\n/",
         ] {
             assert!(!is_plain(script), "{script}");
         }
