@@ -22,6 +22,8 @@ pub(super) struct Variables {
     open: BTreeSet<String>,
     /// Nothing is known of any variable, or the shell splits words by other rules.
     lost: bool,
+    /// Some variable is an array, or may be one.
+    arrays: bool,
     /// Names of functions that it defines.
     functions: BTreeSet<String>,
     /// Something that is not analysed, or runs at any time, may have defined functions and changed the directory.
@@ -35,7 +37,7 @@ impl Variables {
             return;
         }
         match value {
-            Some(value) if value.sort != Sort::Open && !self.open.contains(name) => {
+            Some(value) if value.sort != Sort::Open && !self.open.contains(name) && !is_own(name) => {
                 let values = self.known.entry(name.to_owned()).or_default();
                 if !values.contains(&value) {
                     values.push(value);
@@ -70,6 +72,16 @@ impl Variables {
         self.lost = true;
         self.known.clear();
         self.open.clear();
+    }
+
+    /// Some variable is an array, of which a declaration evaluates the value.
+    pub(super) fn array(&mut self) {
+        self.arrays = true;
+    }
+
+    /// Some variable may be an array.
+    pub(super) fn has_arrays(&self) -> bool {
+        self.lost || self.arrays
     }
 
     /// The text defines a function of this name.
@@ -108,6 +120,40 @@ impl Variables {
     pub(super) fn is_set(&self, name: &str) -> bool {
         self.lost || self.known.contains_key(name) || self.open.contains(name)
     }
+}
+
+/// Variables that a shell changes by itself: none keeps the value that a command line gives it.
+fn is_own(name: &str) -> bool {
+    name.starts_with("BASH")
+        || matches!(
+            name,
+            "_" | "REPLY"
+                | "OPTARG"
+                | "OPTIND"
+                | "OPTERR"
+                | "PWD"
+                | "OLDPWD"
+                | "MAPFILE"
+                | "COPROC"
+                | "COPROC_PID"
+                | "PIPESTATUS"
+                | "FUNCNAME"
+                | "RANDOM"
+                | "SRANDOM"
+                | "SECONDS"
+                | "LINENO"
+                | "HISTCMD"
+                | "DIRSTACK"
+                | "GROUPS"
+                | "UID"
+                | "EUID"
+                | "PPID"
+                | "SHLVL"
+                | "EPOCHSECONDS"
+                | "EPOCHREALTIME"
+                | "COLUMNS"
+                | "LINES"
+        )
 }
 
 /// Variables that every shell sets itself, whatever its environment says, to one word that is no option and never

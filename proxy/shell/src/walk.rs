@@ -1,5 +1,6 @@
 //! The walk over the syntax tree: which commands run, with which words, where.
 
+mod dialect;
 mod place;
 mod redirect;
 mod simple;
@@ -10,10 +11,11 @@ use super::found::{Found, Why};
 use super::shell::State;
 use super::variables::{self, Variables};
 use super::word::{self, Computed, Piece};
-use super::{parse, shape};
+use super::{environment, parse, shape};
 use brush_parser::ast;
 use std::collections::BTreeSet;
 
+pub(super) use dialect::Dialect;
 pub(super) use place::Place;
 pub(super) use redirect::Input;
 
@@ -46,6 +48,10 @@ pub(super) struct Walk {
     pub(super) moves: usize,
     /// The shell reads its lines from where they could reach.
     pub(super) lines: bool,
+    /// Which shell reads what is walked.
+    pub(super) dialect: Dialect,
+    /// The words of the command hold something that is not known and that the shell splits.
+    pub(super) splits: bool,
     depth: usize,
     wrappers: usize,
     commands: usize,
@@ -61,8 +67,7 @@ impl Walk {
 
     /// A line that a shell reads; where the shell is if the line ends with status 0, where that says more.
     pub(super) fn line(&mut self, text: &str) -> Option<Place> {
-        self.keeps_off_chosen(text);
-        let program = match parse::tokens(text).and_then(|tokens| parse::program(&tokens)) {
+        let program = match self.program(text) {
             Ok(program) => program,
             Err(why) => {
                 self.found.doubt(why);
@@ -82,14 +87,18 @@ impl Walk {
 
     /// A text that a shell runs.
     pub(super) fn text(&mut self, text: &str) {
-        self.keeps_off_chosen(text);
-        if let Err(why) = parse::tokens(text).and_then(|tokens| parse::program(&tokens)).map(|program| {
-            for list in &program.complete_commands {
-                self.list(list);
-            }
-        }) {
-            self.found.doubt(why);
+        match self.program(text) {
+            Ok(program) => program.complete_commands.iter().for_each(|list| self.list(list)),
+            Err(why) => self.found.doubt(why),
         }
+    }
+
+    fn program(&mut self, text: &str) -> Result<ast::Program, Why> {
+        self.keeps_off_chosen(text);
+        let tokens = parse::tokens(text)?;
+        let program = parse::program(&tokens)?;
+        self.other_tokens(&tokens);
+        Ok(program)
     }
 
     /// A text that another shell runs: nothing that it sets reaches this one.
@@ -109,8 +118,9 @@ impl Walk {
     /// A text that another process' shell runs: variables of this one are not its own.
     pub(super) fn foreign_text(&mut self, text: &str) {
         let set = std::mem::take(&mut self.set);
+        let dialect = std::mem::take(&mut self.dialect);
         self.inner_text(text);
-        self.set = set;
+        (self.set, self.dialect) = (set, dialect);
     }
 
     /// A text that this shell may run at any time.
@@ -122,6 +132,19 @@ impl Walk {
         if self.moves > moves {
             self.seen.doubt();
             self.place.lose();
+        }
+    }
+
+    /// The variable gets a value of which nobody knows anything, in whatever way.
+    pub(super) fn opens(&mut self, name: &str) {
+        self.danger(name, &Arg::open(""));
+        self.seen.open(name);
+    }
+
+    /// Doubts what a variable makes of the programs that get it.
+    pub(super) fn danger(&mut self, name: &str, value: &Arg) {
+        if let Some(why) = environment::danger(name, value) {
+            self.found.doubt(why);
         }
     }
 
@@ -218,7 +241,11 @@ impl Walk {
             ast::Command::Simple(command) => self.simple(command, input),
             ast::Command::Compound(command, redirects) => {
                 let input = self.redirects(redirects.as_ref(), input);
-                self.compound(command, &input);
+                if self.is_parted(redirects.iter().flat_map(|list| &list.0)) {
+                    self.perhaps(|walk| walk.compound(command, &input));
+                } else {
+                    self.compound(command, &input);
+                }
             }
             ast::Command::Function(function) => {
                 self.seen.define(&function.fname.value);
@@ -246,7 +273,10 @@ impl Walk {
 
     fn compound(&mut self, command: &ast::CompoundCommand, input: &Input) {
         match command {
-            ast::CompoundCommand::Arithmetic(command) => self.arithmetic_text(&command.expr.value),
+            ast::CompoundCommand::Arithmetic(command) => {
+                self.arithmetic_text(&command.expr.value);
+                self.other_arithmetic(&command.expr.value);
+            }
             ast::CompoundCommand::ArithmeticForClause(clause) => {
                 for part in [&clause.initializer, &clause.condition, &clause.updater].into_iter().flatten() {
                     self.arithmetic_text(&part.value);
@@ -312,10 +342,11 @@ impl Walk {
         let words = clause.values.as_deref().unwrap_or_default();
         let values = self.arguments(words.iter().map(|word| word.value.as_str()));
         for value in values.iter().flatten() {
+            self.danger(name, value);
             self.seen.assign(name, Some(value.clone()));
         }
         if clause.values.is_none() || !word::is_name(name) {
-            self.seen.open(name);
+            self.opens(name);
         }
         self.repeatedly(|walk| {
             walk.set.insert(name.clone());
@@ -371,14 +402,8 @@ impl Walk {
     }
 
     fn arithmetic_text(&mut self, text: &str) {
-        let assigns = text.contains("++") || text.contains("--") || text.contains('=');
         match word::decode_arithmetic(text) {
-            Ok(computed) => {
-                if assigns {
-                    computed.arithmetic.iter().for_each(|name| self.seen.open(name));
-                }
-                self.computed(&computed);
-            }
+            Ok(computed) => self.computed(&computed),
             Err(why) => self.found.doubt(why),
         }
     }
@@ -415,11 +440,16 @@ impl Walk {
     }
 
     fn computed(&mut self, computed: &Computed) {
+        let cut = |c: char| c.is_whitespace() || "<>;|&()".contains(c);
+        if self.dialect != Dialect::Bash && computed.source.starts_with("$[") && computed.source.contains(cut)
+        {
+            self.found.doubt(Why::new("`$[…]`, which are several words in shells that do not know it"));
+        }
         for text in &computed.substitutions {
             self.inner_text(text);
         }
-        if let Some(name) = &computed.assigns {
-            self.seen.open(name);
+        for name in &computed.assigns {
+            self.opens(name);
         }
         for name in &computed.arithmetic {
             let number = |value: &Arg| value.value().is_some_and(|value| value.parse::<i64>().is_ok());

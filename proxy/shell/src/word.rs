@@ -41,8 +41,8 @@ pub(super) struct Computed {
     pub(super) substitutions: Vec<String>,
     /// A number, whatever it is.
     pub(super) numeric: bool,
-    /// The variable that it assigns to.
-    pub(super) assigns: Option<String>,
+    /// The variables that it may assign to.
+    pub(super) assigns: Vec<String>,
     /// Names whose values are evaluated as arithmetic.
     pub(super) arithmetic: Vec<String>,
 }
@@ -212,7 +212,8 @@ impl Reader {
                 self.at += 1;
                 let from = self.at;
                 self.skip_to(']')?;
-                let computed = arithmetic(&self.between(from, self.at - 1))?;
+                let text = self.between(from, self.at - 1);
+                let computed = Computed { source: format!("$[{text}]"), ..arithmetic(&text)? };
                 Ok(Piece::Computed { computed, quoted })
             }
             Some('{') => {
@@ -329,7 +330,7 @@ fn parameter(body: &str) -> Result<Computed, Why> {
         rest
     };
     let colon = rest.strip_prefix(':');
-    let assigns = colon.unwrap_or(rest).starts_with('=').then(|| name.to_owned());
+    let assigns = colon.unwrap_or(rest).starts_with('=').then(|| name.to_owned()).into_iter().collect();
     if let Some(offset) = colon.filter(|rest| !rest.starts_with(['-', '=', '?', '+']))
         && !offset.chars().all(|c| c.is_ascii_digit() || matches!(c, ':' | ' ' | '-'))
     {
@@ -412,5 +413,14 @@ fn arithmetic(text: &str) -> Result<Computed, Why> {
             _ => return Err(Why::new(format!("`{source}` is computed when it runs"))),
         }
     }
-    Ok(Computed { source, substitutions: found, numeric: true, assigns: None, arithmetic: names })
+    let assigns = if assigns(text) { names.clone() } else { Vec::new() };
+    Ok(Computed { source, substitutions: found, numeric: true, assigns, arithmetic: names })
+}
+
+/// Whether an arithmetic expression may change a variable.
+fn assigns(text: &str) -> bool {
+    let shifted = text.replace("<<=", "++").replace(">>=", "++");
+    let compared =
+        ["==", "!=", "<=", ">="].iter().fold(shifted, |text, operator| text.replace(operator, " "));
+    ["=", "++", "--"].iter().any(|operator| compared.contains(operator))
 }

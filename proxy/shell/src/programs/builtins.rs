@@ -1,10 +1,11 @@
 //! Commands of the shell itself. Source: Bash Reference Manual, 4; POSIX.1-2024, 2.14.
 
-use super::super::argument::{Arg, Sort};
+use super::super::argument::{Arg, Sort, has_short};
 use super::super::found::{FileEffect, Why};
 use super::super::walk::Walk;
-use super::super::{environment, word};
-use super::{Call, options};
+use super::super::word;
+use super::Call;
+use super::options::{self, Spec};
 
 /// Whether it is one of them.
 pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> bool {
@@ -152,86 +153,142 @@ fn cd(walk: &mut Walk, call: &Call<'_>) {
 fn declare(walk: &mut Walk, call: &Call<'_>) {
     let options = call.args.iter().any(Arg::is_option);
     let plain = matches!(call.name(), "export" | "readonly") && !options;
+    let has = |letter| call.args.iter().any(|arg| has_short(arg, letter, ""));
+    // a number is evaluated whenever it is assigned, an array when it is declared with a value
+    if has('i') {
+        call.doubt(walk, "makes variables whose values are evaluated");
+    }
+    let arrays = has('a') || has('A') || walk.known.has_arrays();
+    if has('a') || has('A') {
+        walk.seen.array();
+    }
     for arg in call.args.iter().filter(|arg| !arg.is_option()) {
         let (name, value) = arg.text.split_once('=').map_or((arg.text.as_str(), None), |(n, v)| (n, Some(v)));
-        if !word::is_name(name.trim_end_matches('+')) {
+        let bare = name.strip_suffix('+').unwrap_or(name);
+        if !word::is_name(bare) {
             walk.found.doubt(Why::new(format!("`{}` evaluates the name `{name}`", call.name())));
             continue;
         }
         let value = value.map(|value| Arg { text: value.to_owned(), sort: arg.sort });
-        if let Some(why) = value.as_ref().and_then(|value| environment::danger(name, value)) {
-            walk.found.doubt(why);
+        if arrays
+            && value.as_ref().is_some_and(|value| value.sort != Sort::Exact || value.text.starts_with('('))
+        {
+            call.doubt(walk, "evaluates the values of an array");
         }
         match value {
-            Some(value) if plain && value.sort == Sort::Exact => walk.assign(name, value),
-            Some(_) => walk.seen.open(name.trim_end_matches('+')),
+            Some(value) if plain && name == bare && value.sort == Sort::Exact => walk.assign(name, value),
+            Some(value) => {
+                walk.danger(bare, &value);
+                walk.seen.open(bare);
+            }
             None if plain => {}
             None => walk.seen.open(name),
         }
     }
     // functions that other shells take over, and names that stand for other names
-    if call.args.iter().any(|arg| {
-        super::super::argument::has_short(arg, 'f', "") || super::super::argument::has_short(arg, 'n', "")
-    }) {
+    if has('f') || has('n') {
         call.doubt(walk, "changes what names mean");
     }
 }
 
 /// Builtins that evaluate the names of variables: `x[$(…)]` runs what is in it.
 fn names(walk: &mut Walk, call: &Call<'_>) {
-    let checked: Vec<&Arg> = match call.name() {
-        "printf" | "test" | "[" => {
-            let at = call
-                .args
-                .iter()
-                .position(|arg| matches!(arg.value(), Some("-v" | "-R")) || arg.may_be_option());
-            match at {
-                Some(at) if call.args.get(at).is_some_and(Arg::may_be_option) => {
-                    // only as the first argument is it an option
-                    let first = call.name() == "printf" && at == 0;
-                    if first {
-                        call.doubt(walk, "may evaluate an argument that is not literal");
-                    }
+    let checked: Vec<Arg> = match call.name() {
+        "printf" => printed(walk, call),
+        "test" | "[" => tested(walk, call),
+        "read" => read(walk, call),
+        "wait" => {
+            let spec = Spec { flags: "fn", values: "p", ..Spec::default() };
+            let given = options::leading(call.args, spec);
+            if given.is_none() {
+                call.doubt(walk, "may evaluate an argument that is not literal");
+            }
+            given.into_iter().flat_map(|(given, _)| given).filter_map(|option| option.value).collect()
+        }
+        "getopts" => call.args.get(1).into_iter().cloned().collect(),
+        "mapfile" | "readarray" => {
+            let spec = Spec { flags: "t", values: "dnOsucC", ..Spec::default() };
+            match options::leading(call.args, spec) {
+                Some((given, at))
+                    if given.iter().all(|option| !matches!(option.name.as_str(), "c" | "C")) =>
+                {
+                    walk.seen.array();
+                    call.args.get(at..).unwrap_or_default().to_vec()
+                }
+                Some(_) | None => {
+                    call.doubt(walk, "runs what its option -C says");
                     return;
                 }
-                Some(at) => call.args.get(at + 1).into_iter().collect(),
-                None => {
-                    let attached =
-                        call.args.first().filter(|arg| call.name() == "printf" && arg.text.starts_with("-v"));
-                    attached.into_iter().collect()
-                }
             }
         }
-        "read" => options::operands(call.args, "adinNptu")
-            .into_iter()
-            .chain(
-                call.args
-                    .windows(2)
-                    .filter(|pair| pair.first().is_some_and(|arg| arg.text.ends_with('a') && arg.is_option()))
-                    .filter_map(|pair| pair.get(1)),
-            )
-            .collect(),
-        "wait" => call.args.iter().filter(|arg| arg.text.contains('[')).collect(),
-        "getopts" => call.args.get(1).into_iter().collect(),
-        "mapfile" | "readarray" => {
-            if call
-                .args
-                .iter()
-                .any(|arg| super::super::argument::has_short(arg, 'C', "dnOstuc") || arg.may_be_option())
-            {
-                call.doubt(walk, "runs what its option -C says");
+        _ => {
+            if call.args.iter().any(|arg| arg.text == "PATH") {
+                call.doubt(walk, "changes where programs are looked for");
             }
-            options::operands(call.args, "dnOstucC")
+            call.args.iter().filter(|arg| !arg.is_option()).cloned().collect()
         }
-        _ => call.args.iter().filter(|arg| !arg.is_option()).collect(),
     };
-    for arg in checked {
-        if arg.sort != Sort::Exact || !word::is_name(arg.text.trim_start_matches("-v")) {
+    for arg in &checked {
+        if arg.sort != Sort::Exact || !word::is_name(&arg.text) {
             walk.found.doubt(Why::new(format!("`{}` evaluates the name `{}`", call.name(), arg.text)));
+        } else if call.name() == "unset" {
+            walk.seen.open(&arg.text);
         } else {
-            walk.seen.open(arg.text.trim_start_matches("-v"));
+            walk.opens(&arg.text);
         }
     }
+}
+
+/// The names behind each `-v` of `printf`.
+fn printed(walk: &mut Walk, call: &Call<'_>) -> Vec<Arg> {
+    let mut found = Vec::new();
+    let mut args = call.args.iter();
+    while let Some(arg) = args.next() {
+        if arg.may_be_option() {
+            call.doubt(walk, "may evaluate an argument that is not literal");
+            break;
+        }
+        match arg.text.strip_prefix("-v") {
+            Some("") => found.extend(args.next().cloned()),
+            Some(name) => found.push(Arg { text: name.to_owned(), sort: arg.sort }),
+            None => break,
+        }
+    }
+    found
+}
+
+/// The names behind each `-v` and `-R` of `test`, wherever one may stand.
+fn tested(walk: &mut Walk, call: &Call<'_>) -> Vec<Arg> {
+    let args = match call.args {
+        [args @ .., last] if call.name() == "[" && last.text == "]" => args,
+        args => args,
+    };
+    let mut found = Vec::new();
+    for (at, arg) in args.iter().enumerate() {
+        let next = args.get(at + 1);
+        if matches!(arg.value(), Some("-v" | "-R")) {
+            found.extend(next.cloned());
+        } else if arg.may_be_option()
+            && (walk.splits || next.is_some_and(|next| next.sort == Sort::Open || next.text.contains('[')))
+        {
+            call.doubt(walk, "may evaluate an argument that is not literal");
+        }
+    }
+    found
+}
+
+/// The names that `read` sets.
+fn read(walk: &mut Walk, call: &Call<'_>) -> Vec<Arg> {
+    let spec = Spec { flags: "eErs", values: "adinNptu", ..Spec::default() };
+    let Some((given, at)) = options::leading(call.args, spec) else {
+        call.doubt(walk, "may evaluate an argument that is not literal");
+        return Vec::new();
+    };
+    let array = given.into_iter().find(|option| option.name == "a").and_then(|option| option.value);
+    if array.is_some() {
+        walk.seen.array();
+    }
+    call.args.get(at..).unwrap_or_default().iter().cloned().chain(array).collect()
 }
 
 impl Walk {
@@ -243,6 +300,7 @@ impl Walk {
     }
 
     fn assign(&mut self, name: &str, value: Arg) {
+        self.danger(name, &value);
         self.seen.assign(name, Some(value));
         self.is_set(name);
     }

@@ -10,11 +10,10 @@ use std::sync::Arc;
 /// Whether it is a shell.
 pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> bool {
     match call.name() {
-        "sh" | "bash" | "dash" | "ash" | "ksh" | "ksh93" | "mksh" | "zsh" | "rbash" | "hush" | "posh"
-        | "yash" => {
+        "sh" | "bash" | "dash" | "ash" | "ksh" | "ksh93" | "mksh" | "rbash" | "hush" | "posh" | "yash" => {
             shell(walk, call);
         }
-        "fish" | "csh" | "tcsh" | "rc" | "es" | "nu" | "xonsh" | "elvish" | "pwsh" | "powershell" => {
+        "zsh" | "fish" | "csh" | "tcsh" | "rc" | "es" | "nu" | "xonsh" | "elvish" | "pwsh" | "powershell" => {
             call.doubt(walk, "runs a language that is not analysed");
         }
         _ => return false,
@@ -42,7 +41,7 @@ fn shell(walk: &mut Walk, call: &Call<'_>) {
                 call.doubt(walk, "has an option that is not analysed");
                 return;
             }
-            _ if text.len() > 1 && text.starts_with(['-', '+']) => {
+            _ if text.starts_with(['-', '+']) => {
                 at += 1;
                 let letters = text.get(1..).unwrap_or_default();
                 let count = letters.matches('o').count();
@@ -62,7 +61,7 @@ fn shell(walk: &mut Walk, call: &Call<'_>) {
     let rest = call.args.get(at..).unwrap_or_default();
     match (rest, command, stdin) {
         ([text, ..], true, _) => match text.value() {
-            Some(text) => walk.foreign_text(text),
+            Some(text) => walk.shell_text(call.name(), text),
             None => walk
                 .found
                 .doubt_program(Why::new(format!("a shell runs `{}`, which is not literal", text.text))),
@@ -70,7 +69,7 @@ fn shell(walk: &mut Walk, call: &Call<'_>) {
         ([], true, _) => {}
         ([script, ..], false, false) => self::script(walk, call, script),
         ([], false, false) | (_, false, true) => match call.input {
-            Input::Literal(text) => walk.foreign_text(text),
+            Input::Literal(text) => walk.shell_text(call.name(), text),
             Input::File(path) => script(walk, call, &Arg::exact(path.clone())),
             Input::Client | Input::Computed | Input::Paths(_) => {
                 call.doubt(walk, "runs what it reads from its input");

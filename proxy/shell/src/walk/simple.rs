@@ -4,7 +4,7 @@ use super::super::argument::{Arg, Sort};
 use super::super::found::{FileEffect, Reach, Why};
 use super::super::programs::{self, Call};
 use super::super::word::{self, Piece};
-use super::super::{environment, expand, masked};
+use super::super::{expand, masked};
 use super::{Input, Walk};
 use brush_parser::ast::{self, CommandPrefixOrSuffixItem as Item};
 use proxy_policy::Program;
@@ -12,6 +12,22 @@ use std::sync::Arc;
 
 impl Walk {
     pub(super) fn simple(&mut self, command: &ast::SimpleCommand, input: &Input) {
+        let items = command.prefix.iter().flat_map(|prefix| &prefix.0);
+        let items = items.chain(command.suffix.iter().flat_map(|suffix| &suffix.0));
+        let redirects = items.filter_map(|item| match item {
+            Item::IoRedirect(redirect) => Some(redirect),
+            Item::Word(_) | Item::AssignmentWord(..) | Item::ProcessSubstitution(..) => None,
+        });
+        if self.is_parted(redirects) {
+            self.doubt_parted(command.suffix.as_ref().map(|suffix| suffix.0.as_slice()).unwrap_or_default());
+            self.perhaps(|walk| walk.whole(command, input));
+        } else {
+            self.whole(command, input);
+        }
+    }
+
+    /// A command that every shell takes for one.
+    fn whole(&mut self, command: &ast::SimpleCommand, input: &Input) {
         let mut input = input.clone();
         let prefix = command.prefix.iter().flat_map(|prefix| &prefix.0);
         let suffix = command.suffix.iter().flat_map(|suffix| &suffix.0);
@@ -57,9 +73,11 @@ impl Walk {
         if array {
             self.found.doubt(Why::new("a declaration of an array"));
         }
+        self.splits = words.iter().flatten().any(is_split);
         for list in self.expanded(&words) {
             self.run(list, &input);
         }
+        self.splits = false;
     }
 
     fn assignment(&mut self, assignment: &ast::Assignment, for_command: bool) {
@@ -85,9 +103,7 @@ impl Walk {
                     self.found.secrets.extend(values.iter().map(|value| value.text.clone()));
                 }
                 for value in &values {
-                    if let Some(why) = environment::danger(name, value) {
-                        self.found.doubt(why);
-                    }
+                    self.danger(name, value);
                 }
                 if values.len() == 1 { values.pop() } else { None }
             }
@@ -97,7 +113,8 @@ impl Walk {
                         self.word(&word.value);
                     }
                 }
-                self.seen.open(name);
+                self.opens(name);
+                self.seen.array();
                 return;
             }
         };
@@ -197,6 +214,16 @@ impl Walk {
             return;
         };
         self.found.doubt_program(Why::new(why));
+    }
+}
+
+/// The shell may make several words of it.
+fn is_split(piece: &Piece) -> bool {
+    match piece {
+        Piece::Variable { quoted, .. }
+        | Piece::Substitution { quoted, .. }
+        | Piece::Computed { quoted, .. } => !quoted,
+        Piece::Text(_) | Piece::Quoted(_) | Piece::Glob(_) | Piece::Brace(_) | Piece::Tilde(_) => false,
     }
 }
 
