@@ -198,7 +198,7 @@ fn names(walk: &mut Walk, call: &Call<'_>) {
         "test" | "[" => tested(walk, call),
         "read" => read(walk, call),
         "wait" => {
-            let spec = Spec { flags: "fn", values: "p", ..Spec::default() };
+            let spec = Spec { flags: "fn", values: "p", ..Spec::NONE };
             let given = options::leading(call.args, spec);
             if given.is_none() {
                 call.doubt(walk, "may evaluate an argument that is not literal");
@@ -207,7 +207,7 @@ fn names(walk: &mut Walk, call: &Call<'_>) {
         }
         "getopts" => call.args.get(1).into_iter().cloned().collect(),
         "mapfile" | "readarray" => {
-            let spec = Spec { flags: "t", values: "dnOsucC", ..Spec::default() };
+            let spec = Spec { flags: "t", values: "dnOsucC", ..Spec::NONE };
             match options::leading(call.args, spec) {
                 Some((given, at))
                     if given.iter().all(|option| !matches!(option.name.as_str(), "c" | "C")) =>
@@ -279,7 +279,7 @@ fn tested(walk: &mut Walk, call: &Call<'_>) -> Vec<Arg> {
 
 /// The names that `read` sets.
 fn read(walk: &mut Walk, call: &Call<'_>) -> Vec<Arg> {
-    let spec = Spec { flags: "eErs", values: "adinNptu", ..Spec::default() };
+    let spec = Spec { flags: "eErs", values: "adinNptu", ..Spec::NONE };
     let Some((given, at)) = options::leading(call.args, spec) else {
         call.doubt(walk, "may evaluate an argument that is not literal");
         return Vec::new();

@@ -126,7 +126,7 @@ fn remote(walk: &mut Walk, call: &Call<'_>) {
         call.doubt(walk, "runs commands in ways that are not analysed");
         return;
     }
-    let spec = Spec { flags: "46AaCfgkKnNqsTtVvXxYy", values: "BbcDEeFiIJLlmOoPpQRSWw", ..Spec::default() };
+    let spec = Spec { flags: "46AaCfgkKnNqsTtVvXxYy", values: "BbcDEeFiIJLlmOoPpQRSWw", ..Spec::NONE };
     let mut rest = call.args;
     let mut host = None;
     // options may stand behind the host as well

@@ -36,7 +36,7 @@ pub(super) fn outside<'a>(call: &Call<'a>) -> &'a [Arg] {
             let spec = Spec {
                 values: "ns",
                 long_values: &["cluster", "context", "kubeconfig", "namespace", "server", "user"],
-                ..Spec::default()
+                ..Spec::NONE
             };
             let verb = options::leading(call.args, spec).and_then(|(_, at)| call.value(at));
             call.args.iter().position(|arg| arg.text == "--").filter(|_| verb == Some("exec"))
@@ -53,6 +53,7 @@ fn engine_verb(call: &Call<'_>) -> Option<usize> {
         values: "HclR",
         long_flags: &["debug", "tls"],
         long_values: &["context", "host", "log-level"],
+        ..Spec::NONE
     };
     let (_, at) = options::leading(call.args, spec)?;
     Some(at + usize::from(call.value(at) == Some("container")))
@@ -111,6 +112,7 @@ fn exec_program(args: &[Arg]) -> Option<usize> {
         values: "euw",
         long_flags: &["interactive", "tty", "detach", "privileged", "no-TTY"],
         long_values: &["env", "user", "workdir", "index"],
+        ..Spec::NONE
     };
     let (_, at) = options::leading(args, spec)?;
     (args.len() > at + 1).then_some(at + 1)
@@ -131,6 +133,7 @@ fn compose_verb(args: &[Arg]) -> Option<usize> {
             "ansi",
             "progress",
         ],
+        ..Spec::NONE
     };
     options::leading(args, spec).map(|(_, at)| at)
 }

@@ -112,6 +112,7 @@ fn git(walk: &mut Walk, call: &Call<'_>) {
             "literal-pathspecs",
         ],
         long_values: &["git-dir", "work-tree", "namespace"],
+        ..Spec::NONE
     };
     let Some((given, at)) = options::leading(call.args, spec) else {
         call.doubt(walk, "has options that may make it run programs");

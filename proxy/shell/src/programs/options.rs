@@ -9,10 +9,20 @@ pub(super) struct Spec {
     pub(super) flags: &'static str,
     /// Letters with a value, in the same argument or the next.
     pub(super) values: &'static str,
+    /// Letters that may have a value, in the same argument only.
+    pub(super) optional: &'static str,
     /// Long names that stand alone.
     pub(super) long_flags: &'static [&'static str],
     /// Long names with a value.
     pub(super) long_values: &'static [&'static str],
+    /// Long names that may have a value, behind a `=` only.
+    pub(super) long_optional: &'static [&'static str],
+}
+
+impl Spec {
+    /// No options.
+    pub(super) const NONE: Self =
+        Self { flags: "", values: "", optional: "", long_flags: &[], long_values: &[], long_optional: &[] };
 }
 
 /// An option with its value.
@@ -47,15 +57,50 @@ pub(super) fn leading(args: &[Arg], spec: Spec) -> Option<(Vec<Given>, usize)> {
     Some((found, at))
 }
 
+/// Options wherever they stand, and the operands. `None`: an option that the program does not have, one that may mean
+/// several, or an argument that may be any.
+pub(super) fn parsed(args: &[Arg], spec: Spec) -> Option<(Vec<Given>, Vec<Arg>)> {
+    let (mut found, mut operands) = (Vec::new(), Vec::new());
+    let mut at = 0;
+    while let Some(arg) = args.get(at) {
+        at += 1;
+        if arg.sort == Sort::Open {
+            return None;
+        }
+        if arg.text == "--" && arg.sort == Sort::Exact {
+            operands.extend(args.get(at..)?.iter().cloned());
+            break;
+        }
+        if !arg.is_option() {
+            operands.push(arg.clone());
+            continue;
+        }
+        at += match arg.text.strip_prefix("--") {
+            Some(long) => long_option(long, args.get(at), spec, &mut found)?,
+            None => short_options(arg, args.get(at), spec, &mut found)?,
+        };
+    }
+    Some((found, operands))
+}
+
+/// Whether one of these options is among those that were given.
+pub(super) fn has(given: &[Given], names: &[&str]) -> bool {
+    given.iter().any(|option| names.contains(&option.name.as_str()))
+}
+
+/// The values of these options, in their order.
+pub(super) fn values<'a>(given: &'a [Given], names: &'a [&str]) -> impl Iterator<Item = &'a Arg> {
+    given
+        .iter()
+        .filter(|option| names.contains(&option.name.as_str()))
+        .filter_map(|option| option.value.as_ref())
+}
+
 /// How many further arguments the option takes.
 fn long_option(long: &str, next: Option<&Arg>, spec: Spec, found: &mut Vec<Given>) -> Option<usize> {
     let (given, value) = long.split_once('=').map_or((long, None), |(given, value)| (given, Some(value)));
-    let fits = |names: &[&'static str]| {
-        let exact = names.iter().find(|name| **name == given);
-        exact.or_else(|| names.iter().find(|name| name.starts_with(given))).copied()
-    };
-    let exact_flag = spec.long_flags.contains(&given);
-    if let Some(name) = fits(spec.long_values).filter(|_| !exact_flag) {
+    let name = long_name(given, spec)?;
+    if spec.long_values.contains(&name) {
         let (value, taken) = match value {
             Some(value) => (Arg::exact(value), 0),
             None => (next?.clone(), 1),
@@ -63,9 +108,16 @@ fn long_option(long: &str, next: Option<&Arg>, spec: Spec, found: &mut Vec<Given
         found.push(Given { name: name.to_owned(), value: Some(value) });
         return Some(taken);
     }
-    let name = fits(spec.long_flags)?;
     found.push(Given { name: name.to_owned(), value: value.map(Arg::exact) });
     Some(0)
+}
+
+/// The long name that an abbreviation means, if it can mean one only.
+fn long_name(given: &str, spec: Spec) -> Option<&'static str> {
+    let names = || spec.long_flags.iter().chain(spec.long_values).chain(spec.long_optional).copied();
+    let mut fitting = names().filter(|name| name.starts_with(given));
+    let exact = names().find(|name| *name == given);
+    exact.or_else(|| fitting.next().filter(|_| fitting.next().is_none()))
 }
 
 fn short_options(arg: &Arg, next: Option<&Arg>, spec: Spec, found: &mut Vec<Given>) -> Option<usize> {
@@ -76,6 +128,12 @@ fn short_options(arg: &Arg, next: Option<&Arg>, spec: Spec, found: &mut Vec<Give
             let (value, taken) = if rest.is_empty() { (next?.clone(), 1) } else { (Arg::exact(rest), 0) };
             found.push(Given { name: c.to_string(), value: Some(value) });
             return Some(taken);
+        }
+        if spec.optional.contains(c) {
+            let rest: String = chars.collect();
+            let value = Some(rest).filter(|rest| !rest.is_empty()).map(Arg::exact);
+            found.push(Given { name: c.to_string(), value });
+            return Some(0);
         }
         if !spec.flags.contains(c) {
             return None;

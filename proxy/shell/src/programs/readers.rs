@@ -1,10 +1,12 @@
 //! Programs that only read, and what they read.
 
-use super::super::argument::{Arg, has_short, is_long};
+mod table;
+
+use super::super::argument::{Arg, Sort, has_short, is_long};
 use super::super::found::FileEffect;
 use super::super::walk::Walk;
 use super::Call;
-use super::options::{operands, value_of};
+use super::options::{self, Given, operands};
 
 /// Directories whose programs are what their names say.
 pub(super) fn is_system_path(word: &str) -> bool {
@@ -145,42 +147,18 @@ const TELLS: &[&str] = &[
 pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> bool {
     let name = call.name();
     if FILES.contains(&name) {
-        if !call.demands_literals(walk) {
-            return true;
-        }
-        let pattern = matches!(name, "grep" | "egrep" | "fgrep" | "zgrep" | "jq" | "tr")
-            && !call.args.iter().any(|arg| matches!(arg.text.as_str(), "-e" | "-f"));
-        let values = match name {
-            "head" | "tail" => "nc",
-            "grep" | "egrep" | "fgrep" | "zgrep" => "ABCmefdD",
-            "cut" => "dfcb",
-            _ => "",
-        };
-        reads_more(walk, call, values);
-        let whole = call.args.iter().any(|arg| has_short(arg, 'r', values) || has_short(arg, 'R', values));
-        for file in operands(call.args, values).into_iter().skip(usize::from(pattern)) {
-            walk.file_touch(
-                file,
-                FileEffect::READ.whole(whole && name.ends_with("grep")),
-                Some(call.program),
-            );
+        if call.demands_literals(walk) {
+            read(walk, call);
         }
         return true;
     }
     if LISTS.contains(&name) {
         if call.demands_literals(walk) {
-            let files = operands(call.args, if name == "stat" { "c" } else { "" });
-            let here = Arg::exact(".");
-            let files = if files.is_empty() { vec![&here] } else { files };
-            let below = matches!(name, "du" | "tree")
-                || matches!(name, "ls" | "dir" | "vdir" | "lsattr" | "getfacl" | "getfattr")
-                    && call.args.iter().any(|arg| has_short(arg, 'R', "") || is_long(arg, "recursive", 3));
-            for file in files {
-                walk.file_touch(file, FileEffect::LIST.below(below), Some(call.program));
-            }
+            list(walk, call);
         }
         return true;
     }
+    named(walk, call);
     match name {
         // whatever they are given, they only say it or do nothing
         "echo" | "printf" | "true" | "false" | ":" | "test" | "[" | "sleep" | "expr" | "basename"
@@ -189,15 +167,164 @@ pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> bool {
     }
 }
 
-/// Files that are named in options.
-fn reads_more(walk: &mut Walk, call: &Call<'_>, values: &str) {
-    if call.args.iter().any(|arg| is_long(arg, "files0-from", 3)) {
+fn list(walk: &mut Walk, call: &Call<'_>) {
+    let name = call.name();
+    let odd = match name {
+        "tree" => call.args.iter().any(|arg| has_short(arg, 'o', "LPIHTR") || arg.text.starts_with("--from")),
+        "du" => call.args.iter().any(|arg| is_long(arg, "files0-from", 1)),
+        _ => false,
+    };
+    if odd {
+        call.doubt(walk, "has an option that names files in other ways");
+    }
+    let files = operands(call.args, if name == "stat" { "c" } else { "" });
+    let here = Arg::exact(".");
+    let files = if files.is_empty() { vec![&here] } else { files };
+    let below = matches!(name, "du" | "tree")
+        || matches!(name, "ls" | "dir" | "vdir" | "lsattr" | "getfacl" | "getfattr")
+            && call.args.iter().any(|arg| has_short(arg, 'R', "") || is_long(arg, "recursive", 3));
+    for file in files {
+        walk.file_touch(file, FileEffect::LIST.below(below), Some(call.program));
+    }
+}
+
+/// Files that programs read which tell of the system otherwise.
+fn named(walk: &mut Walk, call: &Call<'_>) {
+    let letters = match call.name() {
+        "dig" => "fk",
+        "ss" => "FD",
+        "last" | "lastb" => "f",
+        "pgrep" | "findmnt" => "F",
+        "lspci" => "Fi",
+        "date" => "fr",
+        _ => return,
+    };
+    for letter in letters.chars() {
+        for (at, arg) in call.args.iter().enumerate() {
+            let Some((_, attached)) = arg.text.split_once(letter).filter(|_| has_short(arg, letter, ""))
+            else {
+                continue;
+            };
+            let file =
+                if attached.is_empty() { call.args.get(at + 1).cloned() } else { Some(Arg::exact(attached)) };
+            if let Some(file) = file {
+                walk.file_touch(&file, FileEffect::READ, Some(call.program));
+            }
+        }
+    }
+}
+
+/// `-5`, `-1000c`: how `head` and `tail` are told a number without an option.
+fn is_count(arg: &Arg) -> bool {
+    let rest = arg.value().and_then(|text| text.strip_prefix('-')).unwrap_or_default();
+    let letters = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+    letters.len() < rest.len() && letters.chars().all(|c| "bcfklmqvz".contains(c))
+}
+
+/// Reads what the arguments name.
+fn read(walk: &mut Walk, call: &Call<'_>) {
+    if call.name() == "jq" {
+        return jq(walk, call);
+    }
+    if matches!(call.args, [arg] if matches!(arg.value(), Some("--version" | "--help" | "-V"))) {
+        return;
+    }
+    let counts = matches!(call.name(), "head" | "tail");
+    let args: Vec<Arg> = call.args.iter().filter(|arg| !(counts && is_count(arg))).cloned().collect();
+    let Some((given, mut files)) = options::parsed(&args, table::spec(call.name())) else {
+        call.doubt(walk, "has options that are not analysed");
+        let files = call.args.iter().filter(|arg| !arg.is_option());
+        return files
+            .for_each(|file| walk.file_touch(file, FileEffect::READ.below(true), Some(call.program)));
+    };
+    let grep = call.name().ends_with("grep");
+    if options::has(&given, &["files0-from"])
+        || call.name() == "strings" && files.iter().any(|file| file.text.starts_with('@'))
+    {
         call.doubt(walk, "reads which files it reads from a file");
     }
-    if call.name().ends_with("grep") {
-        let before: String = values.chars().filter(|c| *c != 'f').collect();
-        if let Some(file) = value_of(call.args, 'f', "file", &before) {
-            walk.file_touch(&file, FileEffect::READ, Some(call.program));
+    let more: &[&str] = match call.name() {
+        "diff" => &["X", "exclude-from", "from-file", "to-file"],
+        "hexdump" => &["f", "format-file"],
+        _ if grep => &["f", "file", "exclude-from"],
+        _ => &[],
+    };
+    for file in options::values(&given, more) {
+        walk.file_touch(file, FileEffect::READ, Some(call.program));
+    }
+    if grep && !options::has(&given, &["e", "f", "regexp", "file"]) && !files.is_empty() {
+        files.remove(0);
+    }
+    let whole = reads_trees(call, &given);
+    if whole && grep && files.is_empty() {
+        files.push(Arg::exact("."));
+    }
+    for file in &files {
+        walk.file_touch(file, FileEffect::READ.whole(whole), Some(call.program));
+    }
+    if let ("diff", [one, other]) = (call.name(), files.as_slice()) {
+        beside(walk, call, one, other);
+        beside(walk, call, other, one);
+    }
+}
+
+/// Where one is a directory, `diff` reads the file of the other's name in it.
+fn beside(walk: &mut Walk, call: &Call<'_>, dir: &Arg, file: &Arg) {
+    let name = file.text.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    if dir.sort == Sort::Exact && !matches!(name, "" | "." | ".." | "-") {
+        let inside = Arg { text: format!("{}/{name}", dir.text), sort: file.sort };
+        walk.file_touch(&inside, FileEffect::READ, Some(call.program));
+    }
+}
+
+/// Whether it reads all that is below a directory.
+fn reads_trees(call: &Call<'_>, given: &[Given]) -> bool {
+    let mut directories = options::values(given, &["d", "directories"]);
+    match call.name() {
+        "diff" => options::has(given, &["r", "recursive"]),
+        name if name.ends_with("grep") => {
+            options::has(given, &["r", "R", "recursive", "dereference-recursive"])
+                || directories.any(|how| !matches!(how.value(), Some("read" | "skip")))
+        }
+        _ => false,
+    }
+}
+
+/// `jq` reads options by rules of its own: letters stand together in any order, and only long ones have values.
+fn jq(walk: &mut Walk, call: &Call<'_>) {
+    let script = call.args.iter().any(|arg| has_short(arg, 'f', "") || is_long(arg, "from-file", 2));
+    let odd = |arg: &Arg| {
+        has_short(arg, 'L', "") || is_long(arg, "library-path", 1) || is_long(arg, "run-tests", 2)
+    };
+    if call.args.iter().any(|arg| odd(arg) || arg.text.contains("import") || arg.text.contains("include")) {
+        call.doubt(walk, "may load files that are not analysed");
+    }
+    let mut args = call.args.iter();
+    let (mut program, mut ended) = (script, false);
+    while let Some(arg) = args.next() {
+        let count = match arg.value() {
+            _ if ended => 0,
+            Some("--arg" | "--argjson") => 2,
+            Some("--slurpfile" | "--rawfile" | "--argfile") => {
+                args.next();
+                0
+            }
+            Some("--indent") => 1,
+            Some("--") => {
+                ended = true;
+                continue;
+            }
+            _ if arg.is_option() => continue,
+            _ => 0,
+        };
+        if count > 0 {
+            args.by_ref().take(count).for_each(drop);
+            continue;
+        }
+        let file = if arg.is_option() && !ended { args.next() } else { Some(arg) };
+        let is_program = !arg.is_option() && !std::mem::replace(&mut program, true);
+        if let Some(file) = file.filter(|_| !is_program) {
+            walk.file_touch(file, FileEffect::READ, Some(call.program));
         }
     }
 }

@@ -114,6 +114,7 @@ fn awk(walk: &mut Walk, call: &Call<'_>) {
         values: "Fv",
         long_flags: &["csv", "version", "help"],
         long_values: &["assign", "field-separator"],
+        ..Spec::NONE
     };
     if let Some(path) = call.args.first().filter(|arg| arg.text == "-f").and_then(|_| call.args.get(1)) {
         shells::script(walk, call, path);

@@ -142,7 +142,7 @@ fn set_variable(walk: &mut Walk, arg: Option<&Arg>) -> bool {
 }
 
 fn exec(walk: &mut Walk, call: &Call<'_>) {
-    let spec = Spec { flags: "cl", values: "a", ..Spec::default() };
+    let spec = Spec { flags: "cl", values: "a", ..Spec::NONE };
     match options::leading(call.args, spec) {
         Some((_, at)) => inner(walk, call, call.args.get(at..).unwrap_or_default()),
         None => call.doubt(walk, "runs a program behind options that are not analysed"),
@@ -155,6 +155,7 @@ fn env(walk: &mut Walk, call: &Call<'_>) {
         values: "uCS",
         long_flags: &["ignore-environment", "null", "debug", "help", "version"],
         long_values: &["unset", "chdir", "split-string"],
+        ..Spec::NONE
     };
     let Some((given, mut at)) = options::leading(call.args, spec) else {
         call.doubt(walk, "runs a program behind options that are not analysed");
@@ -208,6 +209,7 @@ const XARGS: Spec = Spec {
         "max-lines",
         "process-slot-var",
     ],
+    ..Spec::NONE
 };
 
 fn xargs(walk: &mut Walk, call: &Call<'_>) {
@@ -264,6 +266,7 @@ fn su(walk: &mut Walk, call: &Call<'_>) {
             "session-command",
             "whitelist-environment",
         ],
+        ..Spec::NONE
     };
     let mut rest = call.args;
     let (mut ran, mut users) = (false, 0);
@@ -316,6 +319,7 @@ fn with_text(walk: &mut Walk, call: &Call<'_>) {
         values: "wE",
         long_flags: &["shared", "exclusive", "unlock", "nonblock", "nb", "close", "no-fork", "verbose"],
         long_values: &["timeout", "wait", "conflict-exit-code"],
+        ..Spec::NONE
     };
     let Some((_, at)) = options::leading(call.args, spec) else {
         call.doubt(walk, "runs a program behind options that are not analysed");
@@ -341,6 +345,7 @@ fn watch(walk: &mut Walk, call: &Call<'_>) {
         values: "nq",
         long_flags: &["beep", "color", "differences", "errexit", "chgexit", "precise", "no-title", "exec"],
         long_values: &["interval", "equexit"],
+        ..Spec::NONE
     };
     let Some((_, at)) = options::leading(call.args, spec) else {
         call.doubt(walk, "runs a program behind options that are not analysed");

@@ -15,7 +15,7 @@ pub(super) struct Wrapper {
 }
 
 const NONE: Wrapper = Wrapper {
-    spec: Spec { flags: "", values: "", long_flags: &["help", "version"], long_values: &[] },
+    spec: Spec { flags: "", values: "", long_flags: &["help", "version"], long_values: &[], ..Spec::NONE },
     operands: 0,
     assignments: false,
     shell_alone: false,
@@ -24,7 +24,13 @@ const NONE: Wrapper = Wrapper {
 /// How this program finds it; `None` for one that is none of them.
 #[expect(clippy::too_many_lines, reason = "a table")]
 pub(super) fn wrapper(name: &str) -> Option<Wrapper> {
-    let spec = |flags, values, long_flags, long_values| Spec { flags, values, long_flags, long_values };
+    let spec = |flags, values, long_flags, long_values| Spec {
+        flags,
+        values,
+        long_flags,
+        long_values,
+        ..Spec::NONE
+    };
     Some(match name {
         "command" => Wrapper { spec: spec("p", "", &[], &[]), ..NONE },
         "builtin" | "nohup" | "catchsegv" | "fakeroot" | "caffeinate" | "linux32" | "linux64" | "i386"

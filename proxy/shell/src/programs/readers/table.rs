@@ -1,0 +1,276 @@
+//! Options of the programs that read what they are given. Source: manuals of GNU coreutils, grep and diffutils, of
+//! binutils, util-linux and gzip, and jq(1).
+
+use super::super::options::Spec;
+
+/// The options of this program, all of them: an abbreviation may mean any, and one that is missing is doubted.
+#[expect(clippy::too_many_lines, reason = "a table")]
+pub(super) fn spec(name: &str) -> Spec {
+    let spec = |flags, values, long_flags, long_values| Spec {
+        flags,
+        values,
+        long_flags,
+        long_values,
+        ..Spec::NONE
+    };
+    match name {
+        "cat" => spec(
+            "AbeEnstTuv",
+            "",
+            &[
+                "show-all",
+                "number-nonblank",
+                "show-ends",
+                "number",
+                "squeeze-blank",
+                "show-tabs",
+                "show-nonprinting",
+            ],
+            &[],
+        ),
+        "head" => spec("qvz", "cn", &["quiet", "silent", "verbose", "zero-terminated"], &["bytes", "lines"]),
+        "tail" => Spec {
+            long_optional: &["follow"],
+            ..spec(
+                "fFqvz",
+                "cns",
+                &["retry", "quiet", "silent", "verbose", "zero-terminated", "debug"],
+                &["bytes", "lines", "pid", "sleep-interval", "max-unchanged-stats"],
+            )
+        },
+        "wc" => spec(
+            "clLmw",
+            "",
+            &["bytes", "chars", "lines", "max-line-length", "words"],
+            &["files0-from", "total"],
+        ),
+        "cut" => spec(
+            "nsz",
+            "bcdf",
+            &["complement", "only-delimited", "zero-terminated"],
+            &["bytes", "characters", "delimiter", "fields", "output-delimiter"],
+        ),
+        "tac" => spec("br", "s", &["before", "regex"], &["separator"]),
+        "rev" => spec("0", "", &["zero"], &[]),
+        "nl" => spec(
+            "p",
+            "bdfhilnsvw",
+            &["no-renumber"],
+            &[
+                "body-numbering",
+                "section-delimiter",
+                "footer-numbering",
+                "header-numbering",
+                "line-increment",
+                "join-blank-lines",
+                "number-format",
+                "number-separator",
+                "starting-line-number",
+                "number-width",
+            ],
+        ),
+        "fold" => spec("bcs0123456789", "w", &["bytes", "characters", "spaces"], &["width"]),
+        "column" => spec(
+            "etxJ",
+            "cos",
+            &["table", "fillrows", "json"],
+            &["output-width", "output-separator", "separator", "table-columns"],
+        ),
+        "comm" => spec(
+            "123z",
+            "",
+            &["check-order", "nocheck-order", "total", "zero-terminated"],
+            &["output-delimiter"],
+        ),
+        "cmp" => {
+            spec("bls", "in", &["print-bytes", "verbose", "quiet", "silent"], &["ignore-initial", "bytes"])
+        }
+        "diff" => diff(),
+        "paste" => spec("sz", "d", &["serial", "zero-terminated"], &["delimiters"]),
+        "join" => spec(
+            "iz",
+            "aejotv12",
+            &["check-order", "nocheck-order", "header", "ignore-case", "zero-terminated"],
+            &[],
+        ),
+        "grep" | "egrep" | "fgrep" | "zgrep" => grep(),
+        "zcat" | "bzcat" | "xzcat" | "zstdcat" => {
+            spec("cdfkqv", "", &["force", "quiet", "verbose", "keep", "stdout", "decompress"], &[])
+        }
+        "strings" => spec(
+            "adfw0123456789",
+            "nteTsU",
+            &["all", "data", "print-file-name", "include-all-whitespace"],
+            &["bytes", "radix", "encoding", "target", "output-separator", "unicode"],
+        ),
+        "od" => Spec {
+            optional: "w",
+            long_optional: &["strings", "width"],
+            ..spec(
+                "abBcdDefFhHiIlLoOsvxX",
+                "AjNSt",
+                &["output-duplicates", "traditional"],
+                &["address-radix", "endian", "skip-bytes", "read-bytes", "format"],
+            )
+        },
+        "hexdump" => spec(
+            "bcCdovxX",
+            "efns",
+            &["canonical", "no-squeezing"],
+            &["format", "format-file", "length", "skip"],
+        ),
+        "md5sum" | "sha1sum" | "sha256sum" | "sha512sum" | "b2sum" | "cksum" => spec(
+            "bctwz",
+            "al",
+            &[
+                "binary",
+                "check",
+                "tag",
+                "text",
+                "zero",
+                "ignore-missing",
+                "quiet",
+                "status",
+                "strict",
+                "warn",
+                "untagged",
+                "base64",
+                "raw",
+            ],
+            &["length", "algorithm"],
+        ),
+        "sum" => spec("rs", "", &["sysv"], &[]),
+        "base64" | "base32" => spec("dDi", "w", &["decode", "ignore-garbage"], &["wrap"]),
+        "fmt" => spec(
+            "cstu0123456789",
+            "gpw",
+            &["crown-margin", "split-only", "tagged-paragraph", "uniform-spacing"],
+            &["prefix", "width", "goal"],
+        ),
+        "pr" => Spec { optional: "einsS", ..spec("acdfFJmrtTv0123456789", "DhlNoWw", &[], &[]) },
+        "expand" | "unexpand" => spec("ai0123456789", "t", &["all", "first-only", "initial"], &["tabs"]),
+        _ => Spec::NONE,
+    }
+}
+
+fn diff() -> Spec {
+    Spec {
+        flags: "abBcdeEfhHilnNpPqrstTuvwyZ0123456789",
+        values: "CDFILSUWxX",
+        optional: "",
+        long_flags: &[
+            "normal",
+            "brief",
+            "report-identical-files",
+            "ed",
+            "rcs",
+            "side-by-side",
+            "left-column",
+            "suppress-common-lines",
+            "show-c-function",
+            "expand-tabs",
+            "initial-tab",
+            "suppress-blank-empty",
+            "paginate",
+            "recursive",
+            "no-dereference",
+            "new-file",
+            "unidirectional-new-file",
+            "ignore-file-name-case",
+            "no-ignore-file-name-case",
+            "ignore-case",
+            "ignore-tab-expansion",
+            "ignore-trailing-space",
+            "ignore-space-change",
+            "ignore-all-space",
+            "ignore-blank-lines",
+            "text",
+            "strip-trailing-cr",
+            "minimal",
+            "speed-large-files",
+        ],
+        long_values: &[
+            "width",
+            "show-function-line",
+            "label",
+            "exclude",
+            "exclude-from",
+            "starting-file",
+            "from-file",
+            "to-file",
+            "ignore-matching-lines",
+            "ifdef",
+            "line-format",
+            "old-line-format",
+            "new-line-format",
+            "unchanged-line-format",
+            "old-group-format",
+            "new-group-format",
+            "changed-group-format",
+            "unchanged-group-format",
+            "horizon-lines",
+            "tabsize",
+            "palette",
+        ],
+        long_optional: &["context", "unified", "color"],
+    }
+}
+
+fn grep() -> Spec {
+    Spec {
+        flags: "EFGHILPTUVZabchilnoqRrsuvwxyz0123456789",
+        values: "ABCDXdefm",
+        optional: "",
+        long_flags: &[
+            "basic-regexp",
+            "extended-regexp",
+            "fixed-regexp",
+            "fixed-strings",
+            "perl-regexp",
+            "byte-offset",
+            "count",
+            "files-with-matches",
+            "files-without-match",
+            "ignore-case",
+            "no-ignore-case",
+            "initial-tab",
+            "line-buffered",
+            "line-number",
+            "line-regexp",
+            "no-filename",
+            "no-group-separator",
+            "no-messages",
+            "null",
+            "null-data",
+            "only-matching",
+            "quiet",
+            "recursive",
+            "dereference-recursive",
+            "invert-match",
+            "silent",
+            "text",
+            "binary",
+            "unix-byte-offsets",
+            "with-filename",
+            "word-regexp",
+        ],
+        long_values: &[
+            "after-context",
+            "before-context",
+            "context",
+            "binary-files",
+            "devices",
+            "directories",
+            "exclude",
+            "exclude-from",
+            "exclude-dir",
+            "file",
+            "group-separator",
+            "include",
+            "label",
+            "max-count",
+            "regexp",
+        ],
+        long_optional: &["color", "colour"],
+    }
+}
