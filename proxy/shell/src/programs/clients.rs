@@ -88,6 +88,10 @@ pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> bool {
         | "multipass" | "lxc" | "lxc-attach" | "incus" => {
             call.doubt(walk, "runs commands in ways that are not analysed");
         }
+        // `ip netns e`: any beginning of a word will do
+        "ip" if call.args.iter().any(|arg| !arg.text.is_empty() && "exec".starts_with(&arg.text)) => {
+            call.doubt(walk, "runs programs that are not analysed");
+        }
         name => {
             let Some(odd) = conditional(name) else { return false };
             if call

@@ -71,7 +71,7 @@ fn engine(walk: &mut Walk, call: &Call<'_>) {
     match call.value(at).unwrap_or_default() {
         "exec" => exec(walk, call, rest),
         "run" | "create" | "build" | "buildx" | "commit" | "cp" | "import" | "load" | "plugin" | "swarm"
-        | "stack" | "attach" => {
+        | "stack" | "attach" | "unshare" | "machine" | "kube" | "play" | "generate" => {
             call.doubt(walk, "runs or builds what cannot be told from its arguments");
         }
         "compose" => compose(walk, call, rest),

@@ -28,8 +28,7 @@ pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> bool {
             }
             "-exec" | "-execdir" | "-ok" | "-okdir" => {
                 let command = expression.get(index + 1..).unwrap_or_default();
-                let until = |arg: &Arg| arg.text == ";" || arg.text == "+";
-                let length = command.iter().position(until).unwrap_or(command.len());
+                let length = length(command, arg.text.starts_with("-exec"));
                 let inside = arg.text.ends_with("dir");
                 execute(walk, command.get(..length).unwrap_or_default(), &paths, inside);
                 rest.by_ref().take(length).for_each(drop);
@@ -44,6 +43,18 @@ pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> bool {
         }
     }
     true
+}
+
+/// How many arguments belong to the command of an action: up to a `;`, or to a `+` right behind `{}`.
+fn length(command: &[Arg], many: bool) -> usize {
+    let mut before = "";
+    for (at, arg) in command.iter().enumerate() {
+        if arg.text == ";" || many && arg.text == "+" && before == "{}" {
+            return at;
+        }
+        before = &arg.text;
+    }
+    command.len()
 }
 
 /// What `find … -print0` prints, if it does nothing else.
@@ -63,11 +74,16 @@ pub(in super::super) fn printed(args: &[Arg]) -> Option<Vec<Arg>> {
 /// Where it starts, and the index of its expression.
 fn starts(args: &[Arg]) -> (Vec<Arg>, usize) {
     let mut at = 0;
-    while args
-        .get(at)
-        .is_some_and(|arg| matches!(arg.text.as_str(), "-H" | "-L" | "-P") || arg.text.starts_with("-O"))
-    {
-        at += 1;
+    while let Some(arg) = args.get(at) {
+        at += match arg.text.as_str() {
+            "-H" | "-L" | "-P" | "--" => 1,
+            "-D" => 2,
+            text if text.starts_with("-O") => 1,
+            _ => break,
+        };
+        if arg.text == "--" {
+            break;
+        }
     }
     let expression =
         |arg: &&Arg| !(arg.text.starts_with('-') || matches!(arg.text.as_str(), "(" | "!" | ")" | ","));

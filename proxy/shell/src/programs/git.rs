@@ -143,8 +143,7 @@ fn git(walk: &mut Walk, call: &Call<'_>) {
         |walk: &mut Walk, done: FileEffect| walk.file_touch(&dir, done.whole(true), Some(call.program));
     match subcommand.text.as_str() {
         "clean" => {
-            let dry = args.iter().any(|arg| has_short(arg, 'n', "e") || is_long(arg, "dry-run", 3));
-            touch(walk, if dry { FileEffect::READ } else { FileEffect::REMOVE });
+            touch(walk, if only_tells(args) { FileEffect::READ } else { FileEffect::REMOVE });
         }
         "rm" => {
             let whole = args.iter().any(|arg| has_short(arg, 'r', ""));
@@ -187,6 +186,20 @@ fn git(walk: &mut Walk, call: &Call<'_>) {
         name if WRITES.contains(&name) => touch(walk, FileEffect::WRITE),
         _ => call.doubt(walk, "has a subcommand that may make it run programs"),
     }
+}
+
+/// Whether `clean` removes nothing.
+fn only_tells(args: &[Arg]) -> bool {
+    let spec = Spec {
+        flags: "dfinqxX",
+        values: "e",
+        long_flags: &["dry-run", "no-dry-run", "force", "no-force", "quiet", "no-quiet", "interactive"],
+        long_values: &["exclude"],
+        ..Spec::NONE
+    };
+    options::parsed(args, spec).is_some_and(|(given, _)| {
+        options::has(&given, &["n", "dry-run"]) && !options::has(&given, &["no-dry-run"])
+    })
 }
 
 fn is_plain_setting(setting: &Arg) -> bool {

@@ -1,6 +1,6 @@
 //! Shells, and what they are given to run.
 
-use super::super::argument::{Arg, Sort, has_short};
+use super::super::argument::{Arg, Sort};
 use super::super::found::{FileEffect, Why};
 use super::super::walk::{Input, Walk};
 use super::Call;
@@ -114,29 +114,4 @@ pub(super) fn script(walk: &mut Walk, call: &Call<'_>, path: &Arg) {
     if let Some(arg) = args.iter().find(|arg| arg.sort == Sort::Open) {
         call.doubt(walk, &format!("gives `{}` the argument `{}`, which is not literal", path.text, arg.text));
     }
-}
-
-/// `-c TEXT` of programs that hand it to a shell, wherever it stands. `None`: there is none.
-pub(super) fn command_option(walk: &mut Walk, call: &Call<'_>, long: &str) -> Option<()> {
-    let at = call.args.iter().position(|arg| {
-        arg.value() == Some("-c") || has_short(arg, 'c', "") || super::super::argument::is_long(arg, long, 2)
-    })?;
-    let arg = call.args.get(at)?;
-    let attached =
-        arg.text.split_once('=').filter(|_| arg.text.starts_with("--")).map(|(_, text)| Arg::exact(text));
-    let short = arg.text.starts_with("-c") && arg.text.len() > 2;
-    let text = match attached {
-        Some(text) => text,
-        None if short => Arg::exact(arg.text.get(2..).unwrap_or_default()),
-        None => call.args.get(at + 1)?.clone(),
-    };
-    match text.value() {
-        Some(text) => walk.foreign_text(text),
-        None => walk.found.doubt_program(Why::new(format!(
-            "`{}` runs `{}`, which is not literal",
-            call.name(),
-            text.text
-        ))),
-    }
-    Some(())
 }

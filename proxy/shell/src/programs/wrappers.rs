@@ -6,8 +6,8 @@ use super::super::argument::{Arg, Sort, is_long};
 use super::super::environment;
 use super::super::found::{FileEffect, Why};
 use super::super::walk::{Input, Walk};
+use super::Call;
 use super::options::{self, Spec};
-use super::{Call, shells};
 use table::{Wrapper, wrapper};
 
 /// Whether it is one of them.
@@ -21,6 +21,7 @@ pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> bool {
         "flock" | "sg" => with_text(walk, call),
         "watch" => watch(walk, call),
         "script" => script(walk, call),
+        "setarch" => setarch(walk, call),
         "busybox" | "toybox" => applet(walk, call),
         "nice" if call.value(0).is_some_and(is_old_nice) => {
             inner(walk, call, call.args.get(1..).unwrap_or_default());
@@ -36,7 +37,9 @@ pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> bool {
         | "lldb" | "screen" | "tmux" | "at" | "batch" | "entr" | "inotifywait" | "socat"
         | "start-stop-daemon" | "cgexec" | "firejail" | "bwrap" | "proot" | "capsh" | "systemd-nspawn"
         | "machinectl" | "dtach" | "abduco" | "daemonize" | "incrontab" | "ptrace" | "valgrind" | "perf"
-        | "ltrace" | "npx" | "pipx" | "uvx" | "dbus-run-session" | "xvfb-run" | "run-parts" | "rlwrap" => {
+        | "ltrace" | "npx" | "pipx" | "uvx" | "dbus-run-session" | "xvfb-run" | "run-parts" | "rlwrap"
+        | "runcon" | "dbus-launch" | "chronic" | "faketime" | "torify" | "timelimit" | "fakechroot"
+        | "uclampset" | "coresched" | "mpirun" | "setlock" | "lockrun" | "ifne" | "nocorrect" => {
             call.doubt(walk, "runs programs in ways that are not analysed");
         }
         name if name.starts_with("ld-linux") || name.starts_with("ld-musl") || name.starts_with("ld.so") => {
@@ -186,8 +189,9 @@ fn env(walk: &mut Walk, call: &Call<'_>) {
 
 /// Options of `xargs`.
 const XARGS: Spec = Spec {
-    flags: "0oprtxe",
+    flags: "0oprtx",
     values: "adEILnPs",
+    optional: "eil",
     long_flags: &[
         "null",
         "no-run-if-empty",
@@ -199,17 +203,8 @@ const XARGS: Spec = Spec {
         "version",
         "show-limits",
     ],
-    long_values: &[
-        "arg-file",
-        "delimiter",
-        "max-args",
-        "max-procs",
-        "max-chars",
-        "replace",
-        "max-lines",
-        "process-slot-var",
-    ],
-    ..Spec::NONE
+    long_values: &["arg-file", "delimiter", "max-args", "max-procs", "max-chars", "process-slot-var"],
+    long_optional: &["replace", "max-lines", "eof"],
 };
 
 fn xargs(walk: &mut Walk, call: &Call<'_>) {
@@ -218,7 +213,7 @@ fn xargs(walk: &mut Walk, call: &Call<'_>) {
         return;
     };
     let has = |names: [&str; 2]| given.iter().any(|option| names.contains(&option.name.as_str()));
-    let replaced = given.iter().find(|option| matches!(option.name.as_str(), "I" | "replace"));
+    let replaced = given.iter().find(|option| matches!(option.name.as_str(), "I" | "i" | "replace"));
     let rest = call.args.get(at..).unwrap_or_default();
     let listed = given.iter().filter(|option| matches!(option.name.as_str(), "a" | "arg-file"));
     listed.filter_map(|option| option.value.as_ref()).for_each(|file| read(walk, call, file));
@@ -231,7 +226,8 @@ fn xargs(walk: &mut Walk, call: &Call<'_>) {
     };
     let mut args = if rest.is_empty() { vec![Arg::exact("echo")] } else { rest.to_vec() };
     if let Some(mark) = replaced {
-        let Some(mark) = mark.value.as_ref().and_then(Arg::value) else {
+        let usual = Arg::exact("{}");
+        let Some(mark) = mark.value.as_ref().unwrap_or(&usual).value() else {
             call.doubt(walk, "replaces a mark that is not literal");
             return;
         };
@@ -360,12 +356,55 @@ fn watch(walk: &mut Walk, call: &Call<'_>) {
 }
 
 fn script(walk: &mut Walk, call: &Call<'_>) {
-    if shells::command_option(walk, call, "command").is_none() {
-        // `-qc TEXT`: the letter stands in a cluster
+    let spec = Spec {
+        flags: "aefq",
+        values: "BEIOTcmo",
+        optional: "t",
+        long_flags: &["append", "return", "flush", "force", "quiet"],
+        long_values: &[
+            "command",
+            "echo",
+            "log-in",
+            "log-io",
+            "log-out",
+            "log-timing",
+            "logging-format",
+            "output-limit",
+        ],
+        long_optional: &["timing"],
+    };
+    let Some((given, files)) = options::parsed(call.args, spec) else {
+        call.doubt(walk, "runs a program behind options that are not analysed");
+        return;
+    };
+    let texts: Vec<&Arg> = options::values(&given, &["c", "command"]).collect();
+    if texts.is_empty() || call.args.iter().any(|arg| arg.text == "--") {
         call.doubt(walk, "starts a shell whose commands are not known");
     }
-    for arg in call.args.iter().filter(|arg| !arg.is_option() && arg.text.starts_with('/')) {
-        walk.file_touch(arg, FileEffect::WRITE, Some(call.program));
+    for text in texts {
+        match text.value() {
+            Some(text) => walk.foreign_text(text),
+            None => call.doubt(walk, &format!("runs `{}`, which is not literal", text.text)),
+        }
+    }
+    let logs = ["B", "I", "O", "T", "log-in", "log-io", "log-out", "log-timing"];
+    for file in options::values(&given, &logs).chain(&files) {
+        walk.file_touch(file, FileEffect::WRITE, Some(call.program));
+    }
+}
+
+/// `setarch [ARCH] [OPTION]… PROGRAM …`.
+fn setarch(walk: &mut Walk, call: &Call<'_>) {
+    let from = usize::from(call.args.first().is_some_and(|arg| !arg.is_option()));
+    let rest = call.args.get(from..).unwrap_or_default();
+    let spec = Spec {
+        flags: "RLBFISTXZ3v",
+        long_flags: &["addr-no-randomize", "addr-compat-layout", "32bit", "verbose"],
+        ..Spec::NONE
+    };
+    match options::leading(rest, spec) {
+        Some((_, at)) => inner(walk, call, rest.get(at..).unwrap_or_default()),
+        None => call.doubt(walk, "runs a program behind options that are not analysed"),
     }
 }
 

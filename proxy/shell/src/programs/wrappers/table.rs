@@ -33,8 +33,8 @@ pub(super) fn wrapper(name: &str) -> Option<Wrapper> {
     };
     Some(match name {
         "command" => Wrapper { spec: spec("p", "", &[], &[]), ..NONE },
-        "builtin" | "nohup" | "catchsegv" | "fakeroot" | "caffeinate" | "linux32" | "linux64" | "i386"
-        | "x86_64" => NONE,
+        "builtin" | "noglob" | "-" | "nohup" | "catchsegv" | "fakeroot" | "caffeinate" | "linux32"
+        | "linux64" | "i386" | "x86_64" => NONE,
         "setsid" => Wrapper { spec: spec("cfw", "", &["ctty", "fork", "wait"], &[]), ..NONE },
         "sudo" => Wrapper {
             spec: spec(
@@ -121,24 +121,16 @@ pub(super) fn wrapper(name: &str) -> Option<Wrapper> {
             ..NONE
         },
         "nsenter" => Wrapper {
-            spec: spec(
-                "aCFimnpTuUe",
-                "tSGwr",
-                &[
-                    "all",
-                    "mount",
-                    "uts",
-                    "ipc",
-                    "net",
-                    "pid",
-                    "cgroup",
-                    "user",
-                    "time",
-                    "no-fork",
-                    "preserve-credentials",
-                ],
-                &["target", "setuid", "setgid"],
-            ),
+            spec: Spec {
+                optional: "muinpCUTrw",
+                long_optional: &["mount", "uts", "ipc", "net", "pid", "cgroup", "user", "time", "root", "wd"],
+                ..spec(
+                    "aFe",
+                    "tSG",
+                    &["all", "no-fork", "preserve-credentials"],
+                    &["target", "setuid", "setgid"],
+                )
+            },
             shell_alone: true,
             ..NONE
         },
@@ -164,13 +156,25 @@ pub(super) fn wrapper(name: &str) -> Option<Wrapper> {
             ..NONE
         },
         "prlimit" => Wrapper {
-            spec: spec("", "", &[], &["nofile", "nproc", "core", "cpu", "as", "memlock", "stack", "fsize"]),
+            spec: Spec {
+                optional: "cdefilmnqrstuvxy",
+                long_optional: &[
+                    "nofile", "nproc", "core", "cpu", "as", "memlock", "stack", "fsize", "data", "rss",
+                ],
+                ..spec("", "op", &["noheadings", "raw", "verbose"], &["output", "pid"])
+            },
+            ..NONE
+        },
+        "systemd-cat" => Wrapper {
+            spec: spec(
+                "",
+                "tp",
+                &[],
+                &["identifier", "priority", "stderr-priority", "level-prefix", "namespace"],
+            ),
             ..NONE
         },
         "setuidgid" | "envuidgid" => Wrapper { operands: 1, ..NONE },
-        "setarch" => {
-            Wrapper { spec: spec("RLBFIST3XZ", "", &["addr-no-randomize"], &[]), operands: 1, ..NONE }
-        }
         "systemd-run" => Wrapper {
             spec: spec(
                 "dGPqtS",
@@ -207,8 +211,8 @@ pub(super) fn wrapper(name: &str) -> Option<Wrapper> {
         "systemd-inhibit" => Wrapper { spec: spec("", "", &[], &["what", "who", "why", "mode"]), ..NONE },
         "strace" => Wrapper {
             spec: spec(
-                "cCdDfFhiknqrtTvVwxXyYZz",
-                "abeEIoOpPsSuU",
+                "AcCdDfFhiknqrtTvVwxyYzZ",
+                "abeEIoOpPsSuUX",
                 &["follow-forks", "summary"],
                 &["trace", "output", "attach"],
             ),
