@@ -1,6 +1,6 @@
 //! `git`. Source: git(1); aliases, hooks and helpers make it run programs that its configuration names.
 
-use super::super::argument::{Arg, has_short, is_long};
+use super::super::argument::{Arg, Sort, has_short, is_long};
 use super::super::found::FileEffect;
 use super::super::walk::Walk;
 use super::Call;
@@ -118,7 +118,7 @@ fn git(walk: &mut Walk, call: &Call<'_>) {
         call.doubt(walk, "has options that may make it run programs");
         return;
     };
-    let mut dir = Arg::exact(".");
+    let (mut dir, mut elsewhere) = (Arg::exact("."), false);
     for option in given {
         match (option.name.as_str(), option.value) {
             ("c", Some(setting)) if !is_plain_setting(&setting) => {
@@ -127,7 +127,15 @@ fn git(walk: &mut Walk, call: &Call<'_>) {
                     &format!("is configured by `{}`, which may make it run programs", setting.text),
                 );
             }
-            ("C" | "work-tree" | "git-dir", Some(path)) => dir = path,
+            ("C" | "work-tree" | "git-dir", Some(path)) => {
+                // each from where the one before it leads
+                dir = if !elsewhere || path.text.starts_with(['/', '~']) || path.sort != Sort::Exact {
+                    path
+                } else {
+                    Arg { text: format!("{}/{}", dir.text, path.text), sort: dir.sort }
+                };
+                elsewhere = true;
+            }
             _ => {}
         }
     }
@@ -141,6 +149,11 @@ fn git(walk: &mut Walk, call: &Call<'_>) {
     }
     let touch =
         |walk: &mut Walk, done: FileEffect| walk.file_touch(&dir, done.whole(true), Some(call.program));
+    if elsewhere && !matches!(subcommand.text.as_str(), "help" | "version") {
+        touch(walk, FileEffect::READ);
+    }
+    option_files(walk, call, args);
+    operand_files(walk, call, (&subcommand.text, args));
     match subcommand.text.as_str() {
         "clean" => {
             touch(walk, if only_tells(args) { FileEffect::READ } else { FileEffect::REMOVE });
@@ -237,11 +250,79 @@ fn runs_programs(arg: &Arg) -> bool {
         "edit",
         "output",
     ];
-    names.iter().any(|name| is_long(arg, name, 4))
+    // what an abbreviation means depends on the subcommand, and one letter may do
+    names.iter().any(|name| is_long(arg, name, 1) && !is_plain(arg))
         || arg.text.starts_with("ext::")
         || arg.text.starts_with("-O")
         || arg.text.starts_with("-x")
 }
+
+/// Whole names of options that begin as those do which run programs.
+fn is_plain(arg: &Arg) -> bool {
+    let name = arg.text.split_once('=').map_or(arg.text.as_str(), |(name, _)| name);
+    matches!(name, "--ext" | "--text" | "--edit-description" | "--exclude" | "--exclude-standard")
+}
+
+/// Files that options name.
+fn option_files(walk: &mut Walk, call: &Call<'_>, args: &[Arg]) {
+    let longs = ["contents", "file", "pathspec-from-file", "ignore-revs-file", "exclude-from", "template"];
+    for (at, arg) in args.iter().enumerate().filter(|(_, arg)| arg.is_option()) {
+        let behind = || args.get(at + 1).cloned();
+        let file = match arg.text.strip_prefix("--") {
+            Some(long) if longs.iter().any(|name| is_long(arg, name, 1)) => {
+                long.split_once('=').map_or_else(behind, |(_, file)| Some(Arg::exact(file)))
+            }
+            Some(_) => None,
+            None => arg
+                .text
+                .split_once(['F', 'S', 't'])
+                .and_then(|(_, file)| if file.is_empty() { behind() } else { Some(Arg::exact(file)) }),
+        };
+        if let Some(file) = file.filter(|file| !file.text.is_empty()) {
+            walk.file_touch(&file, FileEffect::READ, Some(call.program));
+        }
+    }
+}
+
+/// Repositories and files beside the repository that operands and options name.
+fn operand_files(walk: &mut Walk, call: &Call<'_>, (subcommand, args): (&str, &[Arg])) {
+    let files = operands(args, "bocjum");
+    let remote = |arg: &Arg| arg.text.contains(':') && !arg.text.starts_with("file:");
+    let local = |arg: &Arg| Arg { text: arg.text.trim_start_matches("file://").to_owned(), sort: arg.sort };
+    match subcommand {
+        "clone" => {
+            for (at, file) in files.into_iter().filter(|file| !remote(file)).enumerate() {
+                walk.file_touch(&local(file), FileEffect::READ.whole(true), Some(call.program));
+                if at > 0 || args.iter().any(remote) {
+                    walk.file_touch(&local(file), FileEffect::WRITE.whole(true), Some(call.program));
+                }
+            }
+        }
+        "init" | "worktree" => {
+            for file in files {
+                walk.file_touch(&local(file), FileEffect::WRITE.whole(true), Some(call.program));
+            }
+        }
+        "fetch" | "pull" | "push" | "ls-remote" => {
+            let done = if subcommand == "push" { FileEffect::WRITE } else { FileEffect::READ };
+            for file in files.into_iter().filter(|file| file.text.contains('/') && !remote(file)) {
+                walk.file_touch(&local(file), done.whole(true), Some(call.program));
+            }
+        }
+        "archive" | "format-patch" | "bundle" => {
+            let written = args.iter().enumerate().filter_map(|(at, arg)| match arg.text.strip_prefix("-o") {
+                Some("") => args.get(at + 1).cloned(),
+                Some(file) => Some(Arg::exact(file)),
+                None => None,
+            });
+            for file in written.collect::<Vec<_>>() {
+                walk.file_touch(&file, FileEffect::WRITE.whole(subcommand != "archive"), Some(call.program));
+            }
+        }
+        _ => {}
+    }
+}
+
 /// Whether it may read files that are in no repository.
 pub(super) fn reads_any_file(call: &Call<'_>) -> bool {
     call.args.iter().any(|arg| {
