@@ -16,7 +16,12 @@ pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> bool {
                 walk.file_touch(dir, FileEffect::WRITE, Some(call.program));
             }
         }
-        "cp" | "mv" | "ln" | "install" | "link" => copy(walk, call),
+        "cp" | "mv" | "ln" | "install" | "link" => {
+            if call.args.iter().any(|arg| is_long(arg, "strip-program", 1) && arg.text != "--strip") {
+                call.doubt(walk, "may be told to run programs");
+            }
+            copy(walk, call);
+        }
         _ => return false,
     }
     true

@@ -1,10 +1,12 @@
 //! Programs that transfer, pack or unpack files.
 
+mod transfer;
+
 use super::super::argument::{Arg, Sort, has_short, is_long};
 use super::super::found::FileEffect;
 use super::super::walk::Walk;
 use super::Call;
-use super::options::{operands, value_of, values_of};
+use super::options::{self, operands, value_of, values_of};
 
 /// Whether it is one of them.
 pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> bool {
@@ -62,19 +64,7 @@ fn tar(walk: &mut Walk, call: &Call<'_>) {
         *first = cluster;
     }
     let call = &Call { args: &args, ..*call };
-    let runs = [
-        "to-command",
-        "use-compress-program",
-        "checkpoint-action",
-        "info-script",
-        "new-volume-script",
-        "rsh-command",
-        "rmt-command",
-        "files-from",
-        "owner-map",
-        "transform",
-    ];
-    if call.args.iter().any(Arg::may_be_option) || any(call, "IF", "fCTXbVgHKLN", &runs) {
+    if call.args.iter().any(Arg::may_be_option) || is_odd(call, old) {
         call.doubt(walk, "may be told to run programs, or has an argument that is not literal");
     }
     let values = if old { "" } else { "fCTXbgHKLNIV" };
@@ -89,7 +79,7 @@ fn tar(walk: &mut Walk, call: &Call<'_>) {
     let files: Vec<Arg> =
         named.filter(|arg| !dirs.contains(arg)).flat_map(|file| below(&dirs, file)).collect();
     if any(call, "x", "fCTXbgHKLNIV", &["extract", "get"]) {
-        walk.file_touch(&dir, FileEffect::WRITE.whole(true), Some(call.program));
+        extracted(walk, call, &dirs);
     }
     let writes = any(call, "cruA", "fCTXbgHKLNIV", &["create", "append", "update", "concatenate", "delete"]);
     if let Some(archive) = &archive {
@@ -110,6 +100,49 @@ fn tar(walk: &mut Walk, call: &Call<'_>) {
     }
     if removes {
         walk.file_touch(&dir, FileEffect::REMOVE.whole(true), Some(call.program));
+    }
+}
+
+/// Whether `tar` may run something, or names files in ways that are not told.
+fn is_odd(call: &Call<'_>, old: bool) -> bool {
+    let longs = [
+        "to-command",
+        "use-compress-program",
+        "checkpoint-action",
+        "info-script",
+        "new-volume-script",
+        "rsh-command",
+        "rmt-command",
+        "files-from",
+        "owner-map",
+        "group-map",
+        "transform",
+        "xform",
+        "exclude-from",
+        "listed-incremental",
+        "index-file",
+        "volno-file",
+        "add-file",
+    ];
+    // letters without a dash take their values one after the other
+    let ordered =
+        old && call.args.first().is_some_and(|arg| arg.text.contains(|c| "CTXbgHKLNIVF".contains(c)));
+    ordered
+        || any(call, "IFTXg", "fCbVHKLN", &[])
+        || call.args.iter().any(|arg| longs.iter().any(|long| is_long(arg, long, 2)))
+}
+
+/// What comes out of an archive goes where the last `-C` leads.
+fn extracted(walk: &mut Walk, call: &Call<'_>, dirs: &[Arg]) {
+    let here = Arg::exact(".");
+    for dir in dirs.iter().chain(Some(&here).filter(|_| dirs.is_empty())) {
+        walk.file_touch(dir, FileEffect::WRITE.whole(true), Some(call.program));
+    }
+    if dirs.iter().skip(1).any(|dir| !dir.text.starts_with(['/', '~'])) {
+        call.doubt(walk, "goes from one directory to another");
+    }
+    if any(call, "P", "fCTXbgHKLNIV", &["absolute-names", "absolute-paths"]) {
+        walk.file_touch(&Arg::exact("/"), FileEffect::WRITE.whole(true), Some(call.program));
     }
 }
 
@@ -262,43 +295,73 @@ fn fetch(walk: &mut Walk, call: &Call<'_>) {
     if !call.demands_literals(walk) {
         return;
     }
-    let odd: &[&str] =
-        if call.name() == "wget" { &["execute", "use-askpass", "config", "input-file"] } else { &["config"] };
-    if any(call, if call.name() == "wget" { "ei" } else { "K" }, "AbcCdDeEFhHmoQrtTuUwxXyYz", odd) {
-        call.doubt(walk, "reads what to do from a file or an argument that is not analysed");
-    }
-    let output = if call.name() == "wget" {
-        value_of(call.args, 'O', "output-document", "")
-    } else {
-        value_of(call.args, 'o', "output", "AbcCdDeEFhHmQrtTuUwxXyYz")
+    let wget = call.name() == "wget";
+    let spec = if wget { transfer::WGET } else { transfer::CURL };
+    let Some((given, operands)) = options::parsed(call.args, spec) else {
+        call.doubt(walk, "has options that are not analysed");
+        return;
     };
-    match output {
-        Some(output) => walk.file_touch(&output, FileEffect::WRITE, Some(call.program)),
-        None if call.name() == "wget" || any(call, "O", "AbcCdDeEFhHmQrtTuUwxXyYz", &["remote-name"]) => {
-            walk.file_touch(&Arg::exact("."), FileEffect::WRITE, Some(call.program));
-        }
-        None => {}
+    let written: &[&str] = if wget { transfer::WGET_WRITES } else { transfer::CURL_WRITES };
+    for file in options::values(&given, written).filter(|file| !matches!(file.text.as_str(), "" | "-" | "%"))
+    {
+        walk.file_touch(file, FileEffect::WRITE, Some(call.program));
     }
-    let upload =
-        value_of(call.args, 'T', "upload-file", "AbcCdDeEFhHmoQrtuUwxXyYz").filter(|_| call.name() == "curl");
-    if let Some(file) = upload {
-        walk.file_touch(&file, FileEffect::READ, Some(call.program));
+    let named = ["O", "output-document", "o", "output"];
+    let here = if wget {
+        !options::has(&given, &["O", "output-document", "spider"])
+    } else {
+        options::has(&given, &["O", "remote-name", "remote-name-all"])
+    };
+    if here || !wget && options::has(&given, &named) && options::has(&given, &["output-dir"]) {
+        let dir = options::values(&given, &["P", "directory-prefix", "output-dir"]).last();
+        let dir = dir.cloned().unwrap_or_else(|| Arg::exact("."));
+        walk.file_touch(&dir, FileEffect::WRITE.below(true), Some(call.program));
     }
-    for file in call.args.iter().filter_map(|arg| sent(&arg.text)) {
+    let read: &[&str] = if wget { transfer::WGET_READS } else { transfer::CURL_READS };
+    for file in options::values(&given, read).filter(|file| !matches!(file.text.as_str(), "" | "-" | ".")) {
+        walk.file_touch(file, FileEffect::READ, Some(call.program));
+    }
+    for arg in call.args {
+        sent(walk, call, &arg.text);
+    }
+    for url in operands.iter().chain(options::values(&given, &["url"])) {
+        local(walk, call, &url.text);
+    }
+}
+
+/// The file that a URL names: `file:/x`, `FILE:///x`, `file://localhost/x`.
+fn local(walk: &mut Walk, call: &Call<'_>, url: &str) {
+    let Some((scheme, rest)) = url.split_once(':') else { return };
+    let path = rest
+        .strip_prefix("//localhost")
+        .or_else(|| rest.strip_prefix("//127.0.0.1"))
+        .or_else(|| rest.strip_prefix("//"));
+    let path = path.unwrap_or(rest);
+    if scheme.contains(['{', '['])
+        || scheme.eq_ignore_ascii_case("file")
+            && (!path.starts_with('/') || path.contains(['%', '{', '[', '?', '#', '\\']))
+    {
+        call.doubt(walk, "reads a file by a URL that is not analysed");
+    } else if scheme.eq_ignore_ascii_case("file") {
+        walk.file_touch(&Arg::exact(path), FileEffect::READ, Some(call.program));
+    }
+}
+
+/// The files that `curl` is told to send: `@file`, `name=@file`, `name=<file`, `name@file`.
+fn sent(walk: &mut Walk, call: &Call<'_>, text: &str) {
+    if call.name() != "curl" {
+        return;
+    }
+    if text.contains("=@\"") || text.contains("=<\"") || text.contains("=@") && text.contains(',') {
+        call.doubt(walk, "sends files in a way that is not analysed");
+    }
+    if let Some(file) = sent_file(text) {
         walk.file_touch(&Arg::exact(file), FileEffect::READ, Some(call.program));
-    }
-    for long in ["post-file", "body-file"].iter().filter(|_| call.name() == "wget") {
-        if let Some(file) = value_of(call.args, '\0', long, "") {
-            walk.file_touch(&file, FileEffect::READ, Some(call.program));
-        }
-    }
-    for url in call.args.iter().filter_map(|arg| arg.text.strip_prefix("file://")) {
-        walk.file_touch(&Arg::exact(url), FileEffect::READ, Some(call.program));
     }
 }
 
 /// The file that `curl` is told to send: `@file`, `name=@file`, `name=<file`, `name@file`.
-fn sent(text: &str) -> Option<&str> {
+fn sent_file(text: &str) -> Option<&str> {
     let (before, file) = text.split_once('@').or_else(|| text.split_once("=<"))?;
     let plain = before.is_empty() || before.ends_with('=') || before.starts_with('-') || !text.contains('@');
     let file = file.split([';', ',']).next()?;

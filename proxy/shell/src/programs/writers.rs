@@ -4,7 +4,7 @@ use super::super::argument::{Arg, Sort, has_short, is_long};
 use super::super::found::FileEffect;
 use super::super::walk::Walk;
 use super::Call;
-use super::options::{operands, value_of};
+use super::options::{self, Spec, operands, value_of};
 
 /// Whether it is one of them.
 pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> bool {
@@ -27,8 +27,15 @@ pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> bool {
         "crontab" => crontab(walk, call),
         "patch" => {
             if call.demands_literals(walk) {
-                walk.file_touch(&Arg::exact("."), FileEffect::WRITE.whole(true), Some(call.program));
-                write(walk, call, "BDdFgipVYz");
+                let dir = value_of(call.args, 'd', "directory", "BDFgiprVYzo");
+                let dir = dir.unwrap_or_else(|| Arg::exact("."));
+                walk.file_touch(&dir, FileEffect::WRITE.whole(true), Some(call.program));
+                for (letter, long) in [('o', "output"), ('r', "reject-file"), ('i', "input")] {
+                    if let Some(file) = value_of(call.args, letter, long, "BDFgpVYz") {
+                        walk.file_touch(&file, FileEffect::WRITE, Some(call.program));
+                    }
+                }
+                write(walk, call, "BDdFgiprVYzo");
             }
         }
         _ => return false,
@@ -102,6 +109,10 @@ fn compress(walk: &mut Walk, call: &Call<'_>) {
             || is_long(arg, "list", 3)
     });
     let whole = call.args.iter().any(|arg| has_short(arg, 'r', "ST") || is_long(arg, "recursive", 3));
+    let levels = call.name() == "zstd" || call.name() == "unzstd";
+    if levels && let Some(output) = value_of(call.args, 'o', "output", "DMTB") {
+        walk.file_touch(&output, FileEffect::WRITE, Some(call.program));
+    }
     for file in operands(call.args, "STo") {
         let done = if to_output || only_tells { FileEffect::READ } else { FileEffect::WRITE };
         walk.file_touch(file, done.whole(whole), Some(call.program));
@@ -109,17 +120,54 @@ fn compress(walk: &mut Walk, call: &Call<'_>) {
 }
 
 fn sort(walk: &mut Walk, call: &Call<'_>) {
-    if call.args.iter().any(|arg| {
-        is_long(arg, "compress-program", 3)
-            || is_long(arg, "files0-from", 3)
-            || arg.may_be_option() && arg.sort == Sort::Open
-    }) {
-        call.doubt(walk, "may be told to run programs, or has an argument that is not literal");
+    let spec = Spec {
+        flags: "bcCdfghimMnrRsuVz",
+        values: "kSTto",
+        optional: "",
+        long_flags: &[
+            "ignore-leading-blanks",
+            "dictionary-order",
+            "ignore-case",
+            "general-numeric-sort",
+            "human-numeric-sort",
+            "ignore-nonprinting",
+            "month-sort",
+            "numeric-sort",
+            "random-sort",
+            "version-sort",
+            "reverse",
+            "debug",
+            "merge",
+            "stable",
+            "unique",
+            "zero-terminated",
+        ],
+        long_values: &[
+            "sort",
+            "random-source",
+            "batch-size",
+            "compress-program",
+            "files0-from",
+            "key",
+            "output",
+            "buffer-size",
+            "field-separator",
+            "temporary-directory",
+            "parallel",
+        ],
+        long_optional: &["check"],
+    };
+    let parsed = options::parsed(call.args, spec);
+    let (given, files) = parsed
+        .filter(|(given, _)| !options::has(given, &["compress-program", "files0-from"]))
+        .unwrap_or_else(|| {
+            call.doubt(walk, "may be told to run programs, or has an argument that is not literal");
+            (Vec::new(), operands(call.args, "").into_iter().cloned().collect())
+        });
+    for output in options::values(&given, &["o", "output", "T", "temporary-directory"]) {
+        walk.file_touch(output, FileEffect::WRITE, Some(call.program));
     }
-    if let Some(output) = value_of(call.args, 'o', "output", "kStT") {
-        walk.file_touch(&output, FileEffect::WRITE, Some(call.program));
-    }
-    for file in operands(call.args, "kStTo") {
+    for file in files.iter().chain(options::values(&given, &["random-source"])) {
         walk.file_touch(file, FileEffect::READ, Some(call.program));
     }
 }
