@@ -99,7 +99,7 @@ impl Backend {
         let kept = locked(&self.kept);
         for record in records {
             let copies = kept.records.get(id(record)).map_or(&[][..], Vec::as_slice);
-            ensure!(!copies.is_empty(), "record {} did not come: {}", id(record), kept.summary());
+            ensure!(!copies.is_empty(), "record {} did not come: {}", record.sequence(), kept.summary());
             let is_other = |copy: &&Record| copy.leaf_hash() != record.leaf_hash();
             let changed = copies.iter().find(is_other);
             ensure!(changed.is_none(), "record {} came changed: {}", id(record), kept.summary());
@@ -166,8 +166,13 @@ impl Kept {
     fn summary(&self) -> String {
         let name =
             |copies: &Vec<Record>| copies.first().map(|copy| (copy.sequence(), copy.name().to_owned()));
-        let copies: Vec<_> = self.records.values().map(|copies| (name(copies), copies.len())).collect();
-        format!("records and copies {copies:?}, strangers {:?}", self.strangers)
+        let repeated: Vec<_> = self
+            .records
+            .values()
+            .filter(|copies| copies.len() > 1)
+            .map(|copies| (name(copies), copies.len()))
+            .collect();
+        format!("{} records, more than once {repeated:?}, strangers {:?}", self.records.len(), self.strangers)
     }
 }
 
