@@ -18,10 +18,14 @@ pub type Shortages = BTreeMap<ResourceKey, String>;
 ///
 /// Cancel safe.
 pub(super) async fn watch(live: Weak<Live>, known: watch::Sender<Shortages>, metrics: ProcessMetrics) {
+    let mut last: Option<ResourceKey> = None;
     loop {
         let Some((key, spool)) = live.upgrade().map(|live| (live.key().clone(), live.spool().clone())) else {
+            // what is not there any more refuses nothing
+            known.send_if_modified(|known| last.is_some_and(|key| known.remove(&key).is_some()));
             return;
         };
+        last = Some(key.clone());
         let tried = tried(spool.clone()).await;
         let resource = ResourceLabels { resource: key.to_string() };
         metrics.audit_room.get_or_create(&resource).set(i64::from(tried.is_ok()));
