@@ -6,6 +6,7 @@
 pub mod approval;
 mod command;
 mod compile;
+pub mod destination;
 mod evaluate;
 mod identity;
 #[cfg(test)]

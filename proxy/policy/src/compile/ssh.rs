@@ -6,7 +6,7 @@ use super::Problems;
 use super::glob::Globs;
 use super::paths::Paths;
 use super::program::Programs;
-use crate::{Command, Touch};
+use crate::{Command, Touch, destination};
 
 /// An `ssh` stanza, compiled.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub(crate) struct SshRule {
     subsystems: Globs,
     variables: Globs,
     destinations: Globs,
+    /// The same as hosts and ports, in the form in which these are asked about.
+    endpoints: Globs,
     shells: Vec<ShellMode>,
     hosts: Globs,
     unbounded: Option<bool>,
@@ -32,6 +34,9 @@ impl SshRule {
             subsystems: Globs::new(&stanza.subsystems),
             variables: Globs::new(&stanza.variables),
             destinations: Globs::new(&stanza.destinations),
+            endpoints: Globs::new(
+                &stanza.destinations.iter().map(|text| destination::pattern(text)).collect::<Vec<_>>(),
+            ),
             shells: stanza.shells.clone(),
             hosts: Globs::new(&stanza.hosts),
             unbounded: stanza.unbounded,
@@ -88,8 +93,13 @@ impl SshRule {
             ) => self.paths.are_about(touch, action),
             Some(SshEffect::Subsystem) => self.subsystems.matches(&touch.name),
             Some(SshEffect::Environment) => self.variables.matches(&touch.name),
-            Some(SshEffect::ForwardLocal | SshEffect::ForwardRemote | SshEffect::ForwardSocket) => {
-                self.destinations.matches(&touch.name)
+            Some(SshEffect::ForwardSocket) => self.destinations.matches(&touch.name),
+            Some(SshEffect::ForwardRemote) => self.endpoints.matches(&touch.name),
+            Some(SshEffect::ForwardLocal) => {
+                // a host's port is the same by all names of the host: one that is allowed is allowed by its own
+                self.endpoints.matches(&touch.name)
+                    || action != RuleAction::Allow
+                        && destination::same(&touch.name).any(|name| self.endpoints.matches(&name))
             }
             Some(SshEffect::Shell) => !self.shells.is_empty(),
             Some(

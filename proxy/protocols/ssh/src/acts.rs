@@ -4,7 +4,7 @@ use crate::paths;
 use crate::place::Place;
 use crate::session::is_locale;
 use crate::sftp::Operation;
-use proxy_policy::{Access, Command, Detail, Effects, Reading, Touch};
+use proxy_policy::{Access, Command, Detail, Effects, Reading, Touch, destination};
 use proxy_shell::analyze;
 use std::sync::Arc;
 
@@ -105,6 +105,7 @@ pub(crate) fn goes_along(place: &Place, command: &mut Command, environment: &[(S
 }
 
 fn endpoint(host: &str, port: u32) -> String {
+    let host = destination::host(host);
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 

@@ -15,6 +15,7 @@ use proxy_core::authn::{BearerToken, Verified};
 use proxy_core::gate::Gate;
 use proxy_core::refusal::{Refusal, RefusalKind};
 use proxy_core::secret::Secret;
+use proxy_policy::destination;
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, Response, Session as Wire};
 use russh::{Channel, ChannelId, ChannelOpenFailure, Pty};
 use std::borrow::Cow;
@@ -349,7 +350,10 @@ impl Handler for Door {
         _wire: &mut Wire,
     ) -> Result<(), Self::Error> {
         let origin = (origin.to_owned(), origin_port);
-        self.forward(channel, reply, Destination::Tcp { host: host.to_owned(), port, origin });
+        // the host connects to the address that is decided on, and reads a name itself
+        let address = destination::address(host).filter(|_| !host.contains('%'));
+        let host = address.map_or_else(|| host.to_owned(), |address| address.to_string());
+        self.forward(channel, reply, Destination::Tcp { host, port, origin });
         Ok(())
     }
 

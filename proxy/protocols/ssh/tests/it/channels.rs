@@ -9,8 +9,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Child;
 
 async fn forwarded(gateway: &Gateway, destination: u16) -> Vec<u8> {
+    forwarded_to(gateway, &format!("127.0.0.1:{destination}")).await
+}
+
+async fn forwarded_to(gateway: &Gateway, destination: &str) -> Vec<u8> {
     let mut ssh = gateway.program("ssh");
-    ssh.args(["-W", &format!("127.0.0.1:{destination}"), "deploy@127.0.0.1"]);
+    ssh.args(["-W", destination, "deploy@127.0.0.1"]);
     let mut child = ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut said = vec![0; 8];
     let read = child.stdout.as_mut().unwrap().read(&mut said);
@@ -29,6 +33,39 @@ async fn a_forwarding_leads_only_where_a_rule_says() {
     ));
     assert_eq!(forwarded(&gateway, sshd).await, b"SSH-2.0-", "what the rule names");
     assert_eq!(forwarded(&gateway, gateway.port).await, b"", "nothing else");
+}
+
+#[tokio::test]
+async fn a_destination_that_is_denied_is_denied_however_it_is_written() {
+    let Some(gateway) = Gateway::start(POLICY).await else { return };
+    let sshd = gateway.sshd.port;
+    let rest = "- {name: rest, action: Allow, ssh: {effects: [ForwardLocal]}}\n";
+    gateway.put_in_force(&format!("rules:\n{rest}"));
+    assert_eq!(
+        forwarded_to(&gateway, &format!("0x7f000001:{sshd}")).await,
+        b"SSH-2.0-",
+        "where nothing denies"
+    );
+    gateway.put_in_force(&format!(
+        "rules:\n- {{name: no-self, action: Deny, ssh: {{destinations: ['LOCALHOST:*']}}}}\n{rest}"
+    ));
+    for name in [
+        "127.0.0.1",
+        "localhost",
+        "LocalHost",
+        "localhost.",
+        "127.1",
+        "127.0.0.2",
+        "0x7f000001",
+        "0177.1",
+        "2130706433",
+        "0",
+        "0.0.0.0",
+        "[::ffff:127.0.0.1]",
+        "[::]",
+    ] {
+        assert_eq!(forwarded_to(&gateway, &format!("{name}:{sshd}")).await, b"", "{name}");
+    }
 }
 
 #[tokio::test]
