@@ -13,6 +13,7 @@
 //!
 //! Source: draft-ietf-secsh-filexfer-02; OpenSSH's `PROTOCOL`, section 4.
 
+mod names;
 mod operation;
 mod packet;
 mod transfer;
@@ -152,7 +153,7 @@ impl Sftp {
     }
 
     /// The same, of whose files nothing is given out that the detectors of `masker` find: reading such a file is
-    /// answered as denied. Holds a packet of data until it is whole.
+    /// answered as denied, and in names and messages it is masked. Holds a packet of data or names until it is whole.
     pub fn looking(masker: Masker) -> Self {
         if !masker.has_detectors() {
             return Self::new();
@@ -390,7 +391,8 @@ impl Sftp {
             (_, Pending::Decided(opening)) => items.push(Item::Answered { opening, status: 0 }),
             _ => {}
         }
-        pass(items, packet);
+        let shown = self.masker.as_ref().map(|masker| names::masked(masker, packet)).transpose()?.flatten();
+        pass(items, shown.as_deref().unwrap_or(packet));
         Ok(())
     }
 }

@@ -33,6 +33,9 @@ pub(super) mod kind {
     pub(in super::super) const EXTENDED_REPLY: u8 = 201;
 }
 
+/// `SSH_FILEXFER_ATTR_EXTENDED`.
+const EXTENDED_ATTRIBUTES: u32 = 1 << 31;
+
 /// Longest packet that is held whole, in bytes: two paths of the longest kind and attributes.
 const WHOLE_MAX: usize = 32 * 1024;
 
@@ -56,7 +59,7 @@ pub(super) enum Part {
 #[derive(Debug, Default)]
 pub(super) struct Packets {
     held: Vec<u8>,
-    /// Data of the server is given with its packet, not as it comes.
+    /// Data and names of the server are given with their packet, not as they come.
     whole_data: bool,
     /// Bytes of the packet that pass as they come.
     left: usize,
@@ -121,7 +124,8 @@ impl Packets {
             // data of another length than the packet's rest: the two sides would read on at different places
             return Err(SftpError::Malformed);
         }
-        let whole = self.whole_data && (side, *kind) == (Side::Server, kind::DATA);
+        let looked_at = matches!(*kind, kind::DATA | kind::NAME | kind::EXTENDED_REPLY);
+        let whole = self.whole_data && side == Side::Server && looked_at;
         Ok((if whole { total } else { head }, total))
     }
 
@@ -166,6 +170,29 @@ impl<'a> Fields<'a> {
     pub(super) fn bytes(&mut self) -> Result<&'a [u8], SftpError> {
         let length = usize::try_from(self.u32()?).map_err(|_error| SftpError::Malformed)?;
         self.take(length)
+    }
+
+    /// Attributes of a file as they stand. Source: the draft, section 5.
+    pub(super) fn attributes(&mut self) -> Result<&'a [u8], SftpError> {
+        let whole = self.rest;
+        let flags = self.u32()?;
+        for (flag, bytes) in [(1, 8), (2, 8), (4, 4), (8, 8)] {
+            if flags & flag != 0 {
+                self.take(bytes)?;
+            }
+        }
+        if flags & EXTENDED_ATTRIBUTES != 0 {
+            for _ in 0..self.u32()? {
+                self.bytes()?;
+                self.bytes()?;
+            }
+        }
+        Ok(whole.get(..whole.len() - self.rest.len()).unwrap_or_default())
+    }
+
+    /// Nothing follows.
+    pub(super) const fn is_at_end(&self) -> bool {
+        self.rest.is_empty()
     }
 
     fn take(&mut self, length: usize) -> Result<&'a [u8], SftpError> {

@@ -305,6 +305,36 @@ fn nothing_of_a_value_across_two_reads_is_given_out() {
 }
 
 #[test]
+fn what_is_masked_is_masked_in_names_and_messages_and_their_packets_stay_whole() {
+    let canary = format!("AKIA{}", "Q3EGRJ5NLXVW7TZB");
+    let attributes = [&id(0x8000_0005)[..], &[7; 8], &id(0o644), &id(1), &text(b"a@b"), &text(b"c")].concat();
+    let line = |name: &str| format!("-rw-r--r-- 1 root root 17 Nov 30 15:56 {name}");
+    let entry =
+        |name: &str| [text(name.as_bytes()), text(line(name).as_bytes()), attributes.clone()].concat();
+    let names = |names: &[&str]| {
+        let entries = names.iter().map(|name| entry(name)).collect::<Vec<_>>().concat();
+        packet(104, &[&id(2), &id(u32::try_from(names.len()).unwrap()), &entries])
+    };
+    let told = |message: &str| packet(101, &[&id(2), &id(4), &text(message.as_bytes()), &text(b"")]);
+    for (said, expected) in [
+        (names(&["a", &canary, "b"]), names(&["a", "[MASKED:aws-access-key]", "b"])),
+        (names(&["nothing", "to hide"]), names(&["nothing", "to hide"])),
+        (told(&format!("no {canary} here")), told("no [MASKED:aws-access-key] here")),
+        (packet(101, &[&id(2), &id(4)]), packet(101, &[&id(2), &id(4)])),
+    ] {
+        for step in [1, 7, 10_000] {
+            let mut sftp = Sftp::looking(masker());
+            feed(&mut sftp, &packet(16, &[&id(2), &text(b"/x")]), 100, false);
+            assert_eq!(feed(&mut sftp, &said, step, true).1, expected, "by {step}");
+        }
+    }
+    let mut sftp = Sftp::looking(masker());
+    feed(&mut sftp, &packet(16, &[&id(2), &text(b"/x")]), 100, false);
+    let cut = packet(104, &[&id(2), &id(2), &entry("a")]);
+    assert_eq!(sftp.server(&cut, &mut Vec::new()), Err(SftpError::Malformed));
+}
+
+#[test]
 fn a_file_with_nothing_to_hide_comes_whole_however_it_is_read() {
     for length in [0, 1, 1_023, 1_024, 1_025, 4_096, 40_000, 600_000] {
         let content = b"nothing to hide here\n".repeat(length / 21 + 1);
