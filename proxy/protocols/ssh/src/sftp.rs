@@ -13,6 +13,7 @@
 //!
 //! Source: draft-ietf-secsh-filexfer-02; OpenSSH's `PROTOCOL`, section 4.
 
+mod armour;
 mod names;
 mod operation;
 mod packet;

@@ -304,6 +304,81 @@ fn nothing_of_a_value_across_two_reads_is_given_out() {
     }
 }
 
+/// What a client gets that reads these parts of a file, one after the other, until one is refused.
+fn read_parts(content: &[u8], parts: &[(usize, u32)]) -> (Vec<u8>, bool) {
+    let mut sftp = Sftp::looking(masker());
+    feed(&mut sftp, &packet(3, &[&id(1), &text(b"f"), &id(1), &id(0)]), 100, false);
+    feed(&mut sftp, &packet(102, &[&id(1), &text(b"h")]), 100, true);
+    let mut got = Vec::new();
+    for (number, (at, length)) in (2..).zip(parts) {
+        let mut items = Vec::new();
+        let at = u64::try_from(*at).unwrap().to_be_bytes();
+        sftp.client(&packet(5, &[&id(number), &text(b"h"), &at, &id(*length)]), &mut items).unwrap();
+        let Some(Item::Pass(asked)) = items.first() else { return (got, true) };
+        let offset = usize::try_from(u64::from_be_bytes(asked[14..22].try_into().unwrap())).unwrap();
+        let length = usize::try_from(u32::from_be_bytes(asked[22..].try_into().unwrap())).unwrap();
+        let there = &content[offset..content.len().min(offset + length)];
+        let (_, passed, _) = feed(&mut sftp, &packet(103, &[&id(number), &text(there)]), 10_000, true);
+        match passed[4] {
+            103 => got.extend_from_slice(&passed[13..]),
+            _ => return (got, true),
+        }
+    }
+    (got, false)
+}
+
+/// Lines that look like a key's, the same each time.
+fn lines_of_base64(bytes: usize) -> String {
+    let mut state = 7_u32;
+    let letters: String = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        char::from(
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+                [usize::try_from(state >> 26).unwrap()],
+        )
+    })
+    .take(bytes)
+    .collect();
+    letters.as_bytes().chunks(70).map(|line| String::from_utf8(line.to_vec()).unwrap() + "\n").collect()
+}
+
+#[test]
+fn nothing_of_a_key_is_given_out_however_long_it_is_and_wherever_it_is_read() {
+    let dashes = "-".repeat(5);
+    for kind in ["OPENSSH PRIVATE KEY", "PGP PRIVATE KEY BLOCK"] {
+        let key =
+            format!("{dashes}BEGIN {kind}{dashes}\n{}{dashes}END {kind}{dashes}\n", lines_of_base64(20_000));
+        for before in [0, 3_000] {
+            let content = format!("{}{key}", "x\n".repeat(before / 2));
+            for parts in [
+                &[(before + 4_200, 2_000)][..],
+                &[(before + 6_000, 100), (before + 6_100, 100)],
+                &[(0, 1), (before + 4_200, 2_000)],
+                &[(before + 9_000, 9_000)],
+                &[(before + 19_000, 10_000)],
+            ] {
+                let (got, refused) = read_parts(content.as_bytes(), parts);
+                assert!(refused && got.len() <= 1, "{kind} {before} {parts:?}: {}", got.len());
+            }
+        }
+    }
+    let token = format!("eyJ{}", lines_of_base64(9_000).replace(['\n', '+', '/'], "a"));
+    assert!(read_parts(token.as_bytes(), &[(5_000, 1_000)]).1);
+}
+
+#[test]
+fn a_file_of_base64_comes_whole_to_who_reads_it_from_its_start() {
+    let content = lines_of_base64(700_000);
+    for (step, most) in [(1_000, 1 << 18), (32_768, 1 << 18), (32_768, 16_384), (261_120, 255 << 10)] {
+        let (got, refused) = read_all(content.as_bytes(), step, most);
+        assert!(got == content.as_bytes() && !refused, "by {step}: {}", got.len());
+    }
+    // as OpenSSH does: one request behind the other, and what was left out afterwards
+    let parts = [(0, 261_120), (261_120, 261_120), (522_240, 261_120), (256_096, 5_024), (517_216, 5_024)];
+    let (got, refused) = read_parts(content.as_bytes(), &parts);
+    assert!(!refused && got.len() >= content.len() - 10, "{}", got.len());
+}
+
 #[test]
 fn what_is_masked_is_masked_in_names_and_messages_and_their_packets_stay_whole() {
     let canary = format!("AKIA{}", "Q3EGRJ5NLXVW7TZB");

@@ -1,7 +1,9 @@
 //! What went through an open file.
 
-use super::window::Window;
+use super::armour::{self, Seen};
+use super::window::{Given, Window};
 use super::{Content, Item};
+use crate::mask::something_in;
 use proxy_core::mask::Masker;
 use sha2::{Digest as _, Sha256};
 
@@ -22,6 +24,7 @@ pub struct Transfer {
     pub status: Option<u32>,
     /// Where the last part ends that the client asked for.
     pub(super) asked: u64,
+    seen: Seen,
 }
 
 /// What becomes of data.
@@ -39,7 +42,7 @@ impl Transfer {
     /// Of a file that has just been opened.
     pub(super) fn of(path: String, opening: u64) -> Self {
         let (read, written) = (Flow::default(), Flow::default());
-        Self { path, opening, read, written, withheld: None, status: None, asked: 0 }
+        Self { path, opening, read, written, withheld: None, status: None, asked: 0, seen: Seen::default() }
     }
 
     /// What is about to be read of it, where it is told of.
@@ -73,7 +76,7 @@ impl Transfer {
             return Looked::Withheld(name.clone());
         }
         let Some(given) = window.given(text) else { return Looked::End };
-        if let Some(name) = crate::mask::something_in(masker, given.text, given.from..given.to) {
+        if let Some(name) = self.found(masker, window, &given) {
             self.withheld = Some(name.clone());
             return Looked::Withheld(name);
         }
@@ -82,6 +85,30 @@ impl Transfer {
         Looked::Given(data)
     }
 }
+
+impl Transfer {
+    /// Name of what must be hidden in what the client gets. If there is none, it is remembered how far that is known.
+    fn found(&mut self, masker: &Masker, window: &Window, given: &Given<'_>) -> Option<String> {
+        let Given { text, from, to } = *given;
+        let known = self.seen.reaches(window.start());
+        if !known && armour::may_be_inside(text.get(..from).unwrap_or_default()) {
+            return Some(ARMOUR.to_owned());
+        }
+        let all_clean = something_in(masker, text, 0..text.len()).is_none();
+        if !all_clean && let Some(name) = something_in(masker, text, from..to) {
+            return Some(name);
+        }
+        let start = if known && all_clean { window.start() } else { window.offset };
+        // where a value may begin that is cut at the end of what was looked at, what the client gets is what is known
+        let end = if all_clean && armour::ends_plainly(text) { text.len() } else { to };
+        let length = u64::try_from(end.saturating_sub(from)).unwrap_or_default();
+        self.seen.add(start..window.offset.saturating_add(length));
+        None
+    }
+}
+
+/// Name of what may be the middle of something whose beginning cannot be seen.
+const ARMOUR: &str = "armour";
 
 /// One direction of a transfer.
 #[derive(Debug, Default)]

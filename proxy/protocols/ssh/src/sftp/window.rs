@@ -53,6 +53,11 @@ impl Window {
         Self { offset, before: 0, length: u64::MAX }
     }
 
+    /// The offset from which on it is looked at.
+    pub(super) const fn start(&self) -> u64 {
+        self.offset.saturating_sub(self.before)
+    }
+
     /// The offset behind it.
     pub(super) const fn end(&self) -> u64 {
         self.offset.saturating_add(self.length)
