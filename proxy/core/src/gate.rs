@@ -17,6 +17,7 @@
 mod asking;
 mod held;
 mod judgement;
+mod newest;
 mod permit;
 mod record;
 mod stale;
@@ -36,9 +37,9 @@ use crate::metrics::CommandLabels;
 use crate::refusal::{Refusal, RefusalKind};
 use crate::session::{Durability, ResourceContext, Session};
 use jiff::Timestamp;
-use judgement::{Clearance, Judgement, Judgements, Said};
+use judgement::{Clearance, Judgements, Said};
 use proxy_audit::{Event, Receipt, SessionStamp, SpoolError};
-use proxy_policy::{Command, Evaluation, PolicySet, Verdict};
+use proxy_policy::{Command, PolicySet, Verdict};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -325,42 +326,9 @@ impl Gate {
         self.write(event, false).await.map(drop)
     }
 
-    /// Whether the session may not go on: its token has expired, or its identity has lost access. Cheap while nothing
-    /// changes. [`Gate::watch`] says when to look.
-    pub fn look(&mut self) -> Option<Refusal> {
-        if let Some(refusal) = self.invalid() {
-            return Some(refusal);
-        }
-        match self.changes.has_changed() {
-            Ok(false) => None,
-            Ok(true) => {
-                self.changes.mark_unchanged();
-                self.adopt_policies();
-                self.lost_access()
-            }
-            // The sender lives as long as the resource is served.
-            Err(_) => Some(Refusal::ended("the resource is no longer served by this gateway")),
-        }
-    }
-
     /// What tells the moments at which the session has to be looked at.
     pub fn watch(&self) -> Watch {
         Watch { expires_at: self.session.identity.expires_at(), changes: self.changes.clone() }
-    }
-
-    /// Whether the newest policies deny a command, without a record: nothing runs by this.
-    pub fn would_deny(&mut self, command: &Command) -> bool {
-        self.denial(command).is_some()
-    }
-
-    /// What the newest policies have against a command, without a record. For one that runs: a hold is nothing, it may
-    /// have been approved.
-    pub fn denial(&mut self, command: &Command) -> Option<Refusal> {
-        self.adopt_policies();
-        match &self.evaluate(command).said {
-            Said::Deny { refusal, .. } => Some(refusal.clone()),
-            Said::Allow(_) | Said::Hold { .. } => None,
-        }
     }
 
     /// Ends the session and records why, with totals.
@@ -384,20 +352,6 @@ impl Gate {
     /// Masks for messages that belong to no command.
     pub const fn masker(&self) -> &Masker {
         &self.masker
-    }
-
-    /// Whether any column mask applies to the identity: then texts that belong to no command are withheld.
-    pub fn masks_columns(&mut self) -> bool {
-        let Self { policies, session, judgements, .. } = self;
-        let identity = session.identity.identity();
-        judgements.masks_columns(|| policies.masks_columns(identity))
-    }
-
-    /// Whether a column (`schema.table.column`) is masked for the identity.
-    pub fn masks_column(&mut self, column: &str) -> bool {
-        let Self { policies, session, judgements, .. } = self;
-        let identity = session.identity.identity();
-        judgements.masks_column(column, || policies.masks_column(identity, column))
     }
 
     /// Keeps in mind what is not known to be on disk, and waits for it before a transaction may be committed.
@@ -429,22 +383,6 @@ impl Gate {
         )
     }
 
-    /// What the policies say of a command now.
-    fn evaluate(&mut self, command: &Command) -> Arc<Judgement> {
-        if let Some(known) = self.judgements.of(command) {
-            return known;
-        }
-        let identity = self.session.identity.identity();
-        let evaluation = self.policies.evaluate(identity, command, Timestamp::now());
-        let judgement = self.judgement(command, evaluation, None);
-        self.judgements.keep(&judgement);
-        judgement
-    }
-
-    fn judgement(&self, command: &Command, evaluation: Evaluation, stale: Option<Refusal>) -> Arc<Judgement> {
-        Arc::new(Judgement::new(command, evaluation, stale, &self.masker, self.resource.wording))
-    }
-
     fn facts<'a>(&'a self, number: u64, command: &'a Arc<Command>) -> record::Facts<'a> {
         record::Facts {
             number,
@@ -462,30 +400,6 @@ impl Gate {
         let labels = CommandLabels { protocol: self.resource.protocol, verdict };
         self.resource.metrics.commands.get_or_create(&labels).inc();
         self.commands
-    }
-
-    fn adopt_policies(&mut self) {
-        let newest = self.resource.policies.load();
-        if !Arc::ptr_eq(&newest, &self.policies) {
-            self.policies = Arc::clone(&newest);
-            self.named = false;
-            self.judgements.forget();
-            let detectors = self.policies.detectors(self.session.identity.identity());
-            self.masker = Masker::new(&detectors, self.resource.tenant_key.expose());
-        }
-    }
-
-    fn invalid(&self) -> Option<Refusal> {
-        (self.session.identity.expires_at() <= Timestamp::now())
-            .then(|| Refusal::ended("the session's token has expired"))
-    }
-
-    fn lost_access(&self) -> Option<Refusal> {
-        let identity = self.session.identity.identity();
-        match self.policies.evaluate(identity, &self.connect, Timestamp::now()).verdict {
-            Verdict::Deny { .. } => Some(Refusal::ended("the identity may no longer use this resource")),
-            Verdict::Allow { .. } | Verdict::Hold { .. } => None,
-        }
     }
 
     async fn write(&self, event: Event, hard: bool) -> Result<Receipt, Refusal> {
