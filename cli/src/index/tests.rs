@@ -191,6 +191,29 @@ async fn the_index_answers_as_the_log_does_also_after_it_grew() {
 }
 
 #[tokio::test]
+async fn a_text_is_found_by_one_rule_in_the_log_and_in_the_index() {
+    let scene = Scene::new();
+    let (spool, _) = Spool::open(&scene.options()).unwrap();
+    let texts = ["\u{212a}elvin", "Kelvin", "\u{130}stanbul", "ISTANBUL", "a\0behind", "xb\0ehind", "_%\\"];
+    for (number, text) in (0_i64..).zip(texts) {
+        let event = Event::new(EventName::Statement, Severity::Info, "allow")
+            .with(key::COMMAND, number)
+            .with(key::QUERY_TEXT, text);
+        spool.append(&stamp(1), event).unwrap();
+    }
+    spool.close().await.unwrap();
+    let (index, source) = (scene.index(), SpoolSource::new(vec![scene.log.clone()]));
+    let asked = [("kelvin", 2), ("\u{212a}ELVI", 2), ("nbul", 2), ("istan", 1), ("BEHIND", 1), ("_%\\", 1)];
+    for (wanted, count) in asked {
+        let filter = Filter { text: Some(wanted.to_owned()), ..Filter::default() };
+        let query = Query { filter, ..Query::default() };
+        let found = query::commands(&source, &query).unwrap();
+        assert_eq!(found.rows.len(), count, "{wanted}");
+        same(&found, &index.commands(&query).unwrap(), wanted);
+    }
+}
+
+#[tokio::test]
 async fn a_log_that_is_not_the_one_that_was_indexed_is_indexed_anew() {
     let scene = Scene::new();
     for number in [1, 2] {
