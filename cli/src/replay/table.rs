@@ -1,6 +1,6 @@
 //! psql's aligned output: <https://www.postgresql.org/docs/current/app-psql.html#APP-PSQL-META-COMMAND-PSET-FORMAT>.
 
-use unicode_width::UnicodeWidthStr;
+use unicode_width::UnicodeWidthChar as _;
 
 /// A column's head.
 #[derive(Clone, Debug)]
@@ -31,13 +31,7 @@ fn aligned(heads: &[Head], rows: &[Vec<String>]) -> String {
     let widths: Vec<usize> =
         heads.iter().enumerate().map(|(number, head)| width(head, number, rows)).collect();
     let mut out = String::new();
-    let head: Vec<String> = heads
-        .iter()
-        .zip(&widths)
-        .map(|(head, width)| format!(" {} ", centered(&head.name, *width)))
-        .collect();
-    out.push_str(&head.join("|"));
-    out.push('\n');
+    push_heads(&mut out, heads, &widths);
     let rule: Vec<String> = widths.iter().map(|width| "-".repeat(width + 2)).collect();
     out.push_str(&rule.join("+"));
     out.push('\n');
@@ -54,12 +48,42 @@ fn format_count(count: usize) -> String {
 }
 
 fn width(head: &Head, number: usize, rows: &[Vec<String>]) -> usize {
-    let cells = rows.iter().filter_map(|row| row.get(number)).flat_map(|cell| cell.lines());
-    cells.map(UnicodeWidthStr::width).max().unwrap_or_default().max(head.name.width())
+    let cells = rows.iter().filter_map(|row| row.get(number)).map(String::as_str);
+    let lines = cells.chain([head.name.as_str()]).flat_map(|text| text.split('\n'));
+    lines.map(columns).max().unwrap_or_default()
+}
+
+/// Columns that a line takes, as psql counts them: each character for itself, so that what a terminal joins to one (a
+/// family, a flag) is as wide as its parts. Left are vowel signs of some scripts, which psql 15 counts.
+fn columns(line: &str) -> usize {
+    line.chars().map(|c| if is_counted(c) { 1 } else { c.width().unwrap_or_default() }).sum()
+}
+
+/// What shows nothing and still counts for psql 15: characters that format, and the parts of Korean syllables.
+const fn is_counted(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}' | '\u{8e2}'
+        | '\u{1160}'..='\u{11ff}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{206f}'
+        | '\u{d7b0}'..='\u{d7fb}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}'
+        | '\u{e0001}' | '\u{e0020}'..='\u{e007f}')
+}
+
+/// Names of several lines are centered line by line; a `+` stands where one goes on.
+fn push_heads(out: &mut String, heads: &[Head], widths: &[usize]) {
+    let names: Vec<Vec<&str>> = heads.iter().map(|head| head.name.split('\n').collect()).collect();
+    let height = names.iter().map(Vec::len).max().unwrap_or(1);
+    for line in 0..height {
+        let cells = names.iter().zip(widths).map(|(name, width)| {
+            let text = name.get(line).copied().unwrap_or_default();
+            format!(" {}{}", centered(text, *width), if line + 1 < name.len() { "+" } else { " " })
+        });
+        out.push_str(&cells.collect::<Vec<_>>().join("|"));
+        out.push('\n');
+    }
 }
 
 fn centered(text: &str, width: usize) -> String {
-    let space = width.saturating_sub(text.width());
+    let space = width.saturating_sub(columns(text));
     format!("{}{text}{}", " ".repeat(space / 2), " ".repeat(space - space / 2))
 }
 
@@ -73,7 +97,7 @@ fn push_row(out: &mut String, heads: &[Head], widths: &[usize], row: &[String]) 
             let cell = cells.get(number);
             let text = cell.and_then(|cell| cell.get(line)).copied().unwrap_or_default();
             let goes_on = cell.is_some_and(|cell| line + 1 < cell.len());
-            let space = " ".repeat(width.saturating_sub(text.width()));
+            let space = " ".repeat(width.saturating_sub(columns(text)));
             let (before, after) = if head.right { (space.as_str(), "") } else { ("", space.as_str()) };
             out.extend([" ", before, text]);
             if number < last || goes_on {
@@ -104,6 +128,40 @@ mod tests {
         ];
         let expected = " id | name  | note  \n----+-------+-------\n  1 | Alice | \n 20 | Bö    | two  +\n    |       | lines\n(2 rows)\n\n";
         assert_eq!(aligned(&heads, &rows), expected);
+    }
+
+    fn left(name: &str) -> Head {
+        Head { name: name.to_owned(), right: false }
+    }
+
+    #[test]
+    fn a_name_of_several_lines_begins_none_of_its_own() {
+        let heads = [left("a\n-- bc\nd"), left("long head"), left("p\nq\nr\ns")];
+        let expected = "   a  +| long head | p+\n -- bc+|           | q+\n   d   |           | r+\n       |           | s \n-------+-----------+---\n 1     | x         | y\n(1 row)\n\n";
+        let row = ["1", "x", "y"].map(str::to_owned).to_vec();
+        assert_eq!(aligned(&heads, &[row]), expected);
+        let expected = "  h +| last+\n  i  | one  \n-----+------\n one+| x\n two | \n(1 row)\n\n";
+        let row = ["one\ntwo", "x"].map(str::to_owned).to_vec();
+        assert_eq!(aligned(&[left("h\ni"), left("last\none")], &[row]), expected);
+    }
+
+    /// Each as psql 15 aligns it.
+    #[test]
+    fn characters_are_as_wide_as_they_are_for_psql() {
+        for (text, width) in [
+            ("\u{200b}", 1),
+            ("a\u{200d}b", 3),
+            ("\u{1f468}\u{200d}\u{1f469}", 5),
+            ("e\u{301}", 1),
+            ("\u{fe0f}\u{2764}", 1),
+            ("日本", 4),
+            ("\u{ad}\u{600}\u{2060}\u{feff}", 4),
+            ("\u{1100}\u{1161}\u{11a8}", 4),
+            ("\u{1f1e9}\u{1f1ea}", 2),
+            ("\u{2764}\u{231a}\u{a9}\u{3000}\u{ff01}\u{ffe0}", 10),
+        ] {
+            assert_eq!(columns(text), width, "{text:?}");
+        }
     }
 
     #[test]
