@@ -43,6 +43,12 @@ const BROKEN_MAX: usize = 64;
 /// So many bytes before a pause are looked at for a value that has begun.
 const BEGUN_CONTEXT: usize = 160;
 
+/// So many bytes before a pause are looked at for a value that comes in pieces, each on a line.
+const LINES_CONTEXT: usize = 480;
+
+/// Longest piece of such a value.
+const PIECE_MAX: usize = 8;
+
 /// For so many pauses half a character or an escape sequence waits for its end.
 const PAUSES: u8 = 5;
 
@@ -143,7 +149,9 @@ impl OutputMasker {
             return;
         }
         let held = self.held.get(..whole).unwrap_or_default();
-        let begun = begun(&self.masker, held).map(|start| start.max(self.released));
+        let begun = begun(&self.masker, held)
+            .or_else(|| begun_in_lines(&self.masker, held))
+            .map(|start| start.max(self.released));
         self.release(begun.unwrap_or(whole), out);
         if self.held.len() - self.released == waits {
             // before what may be half a character stands what may be another half
@@ -314,6 +322,30 @@ fn begun(masker: &Masker, text: &[u8]) -> Option<usize> {
         }
     }
     start.map(|start| from + start)
+}
+
+/// The same where each line at the end of `text` is a piece of a value, and the last may be its beginning's end: letters
+/// that come one on a line, with a pause behind each.
+fn begun_in_lines(masker: &Masker, text: &[u8]) -> Option<usize> {
+    let from = text.len().saturating_sub(LINES_CONTEXT);
+    let tail = text.get(from..).unwrap_or_default();
+    let (mut joined, mut places, mut end) = (Vec::new(), Vec::new(), tail.len());
+    for line in tail.rsplit(|byte| *byte == b'\n') {
+        let start = end - line.len();
+        let piece = line.strip_suffix(b"\r").unwrap_or(line);
+        if piece.len() > PIECE_MAX || !piece.iter().all(|byte| view::is_value(*byte)) {
+            break;
+        }
+        joined.extend(piece.iter().rev());
+        places.extend((start..start + piece.len()).rev());
+        end = start.saturating_sub(1);
+        if start == 0 {
+            break;
+        }
+    }
+    joined.reverse();
+    let start = begun(masker, &joined)?;
+    places.iter().rev().nth(start).map(|place| from + place)
 }
 
 /// Name of something that must be hidden in this part of `text`, or begins where the text ends with that part, in any

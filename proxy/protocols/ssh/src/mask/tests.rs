@@ -120,6 +120,40 @@ fn a_value_with_pauses_in_it_shows_no_more_than_its_beginning() {
     }
 }
 
+/// What comes of pieces, each on a line with a pause behind it.
+fn slowly(pieces: &[&str], end: &str) -> String {
+    let (mut masker, mut out) = (OutputMasker::new(masker()), Vec::new());
+    for piece in pieces {
+        masker.push(format!("{piece}{end}").as_bytes(), &mut out);
+        masker.quiet(&mut out);
+    }
+    masker.finish(&mut out);
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn a_value_that_comes_in_lines_with_pauses_shows_no_more_than_its_beginning() {
+    for length in [1, 2, 3, 4, 7] {
+        for end in ["\n", "\r\n"] {
+            let pieces: Vec<&str> = (0..CANARY.len())
+                .step_by(length)
+                .map(|at| &CANARY[at..CANARY.len().min(at + length)])
+                .collect();
+            let shown = slowly(&pieces, end)
+                .replace("[MASKED:begun-secret]", "")
+                .replace("[MASKED:aws-access-key]", "");
+            let letters = shown.chars().filter(char::is_ascii_alphanumeric).count();
+            assert!(letters <= 8, "{length}: {shown:?}");
+        }
+    }
+    // a program that counts, or says little, is understood
+    let numbers: Vec<String> = (1..200).map(|number| number.to_string()).collect();
+    let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
+    assert_eq!(slowly(&numbers, "\n"), numbers.join("\n") + "\n");
+    let words = ["ready", "set", "go", "key", "is", "in", "place", "done", "ok", "a", "b", "c", "d", "e"];
+    assert_eq!(slowly(&words, "\n"), words.join("\n") + "\n");
+}
+
 #[test]
 fn a_value_as_it_stands_is_hidden_whatever_a_terminal_makes_of_it() {
     // on a terminal each of them is part of a longer word, or lacks a letter
