@@ -261,7 +261,7 @@ fn lines(report: &Report) -> Vec<String> {
         (None, _) => "no key".to_owned(),
     };
     let mut lines = vec![
-        format!("log      {}   ({})", inline(origin), report.log.display()),
+        format!("log      {}   ({})", inline(origin), inline(&report.log.to_string_lossy())),
         format!(
             "records  {}   seq {}..{}   {}",
             report.records,
@@ -294,7 +294,14 @@ fn lines(report: &Report) -> Vec<String> {
     } else {
         "clock    monotone".to_owned()
     });
-    lines.push(match report.tail() {
+    lines.push(tail_line(report));
+    lines.push(witness_line(report));
+    lines.extend(conclusion(report));
+    lines
+}
+
+fn tail_line(report: &Report) -> String {
+    match report.tail() {
         0 if report.subject == Subject::Bundle => {
             "tail     no record is newer than the checkpoint".to_owned()
         }
@@ -306,10 +313,7 @@ fn lines(report: &Report) -> Vec<String> {
         }
         0 => "tail     all records are under a signed checkpoint".to_owned(),
         tail => format!("tail     {tail} records after the last signed checkpoint"),
-    });
-    lines.push(witness_line(report));
-    lines.extend(conclusion(report));
-    lines
+    }
 }
 
 fn results_line(report: &Report) -> String {
