@@ -123,6 +123,7 @@ fn is_odd(call: &Call<'_>, old: bool) -> bool {
         "index-file",
         "volno-file",
         "add-file",
+        "one-top-level",
     ];
     // letters without a dash take their values one after the other
     let ordered =
@@ -255,7 +256,12 @@ fn archive(walk: &mut Walk, call: &Call<'_>) {
         return;
     }
     let runs = match call.name() {
-        "zip" => call.args.iter().any(|arg| arg.text.starts_with("-TT") || is_long(arg, "unzip-command", 3)),
+        "zip" => call.args.iter().any(|arg| {
+            arg.text.starts_with("-TT")
+                || is_long(arg, "unzip-command", 3)
+                || has_short(arg, '@', "")
+                || is_long(arg, "names-stdin", 3)
+        }),
         "cpio" => any(call, "", "", &["rsh-command", "to-stdout"]),
         _ => false,
     };
@@ -281,8 +287,12 @@ fn archive(walk: &mut Walk, call: &Call<'_>) {
         }
         return;
     }
-    for file in files.iter().filter(|_| moves) {
-        walk.file_touch(file, FileEffect::REMOVE.whole(true), Some(call.program));
+    for file in &files {
+        let below = call.name() != "unzip";
+        walk.file_touch(file, FileEffect::READ.below(below), Some(call.program));
+        if moves {
+            walk.file_touch(file, FileEffect::REMOVE.whole(true), Some(call.program));
+        }
     }
     let lists = any(call, "ltpv", "d", &["list"]) || matches!(call.value(0), Some("l" | "t"));
     if !lists {
@@ -323,6 +333,13 @@ fn fetch(walk: &mut Walk, call: &Call<'_>) {
     }
     for arg in call.args {
         sent(walk, call, &arg.text);
+    }
+    // cookies with no `=` are a file of them
+    let cookies = options::values(&given, &["b", "cookie"]).filter(|arg| !wget && !arg.text.contains('='));
+    let encoded = options::values(&given, &["data-urlencode"]).filter_map(|arg| arg.text.split_once('@'));
+    let encoded: Vec<Arg> = encoded.map(|(_, file)| Arg::exact(file)).collect();
+    for file in cookies.chain(&encoded).filter(|file| !matches!(file.text.as_str(), "" | "-")) {
+        walk.file_touch(file, FileEffect::READ, Some(call.program));
     }
     for url in operands.iter().chain(options::values(&given, &["url"])) {
         local(walk, call, &url.text);

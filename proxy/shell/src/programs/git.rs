@@ -144,7 +144,10 @@ fn git(walk: &mut Walk, call: &Call<'_>) {
     if !call.demands_literals(walk) {
         return;
     }
-    if args.iter().any(runs_programs) {
+    // `-u` and `-c` of `clone` say what runs on its way, and how the copy is configured
+    let cloned = subcommand.text == "clone"
+        && args.iter().any(|arg| has_short(arg, 'u', "bjo") || has_short(arg, 'c', "bjo"));
+    if cloned || args.iter().any(runs_programs) {
         call.doubt(walk, "has an option that may make it run programs");
     }
     let touch =
@@ -152,7 +155,7 @@ fn git(walk: &mut Walk, call: &Call<'_>) {
     if elsewhere && !matches!(subcommand.text.as_str(), "help" | "version") {
         touch(walk, FileEffect::READ);
     }
-    option_files(walk, call, args);
+    option_files(walk, call, (&subcommand.text, args));
     operand_files(walk, call, (&subcommand.text, args));
     match subcommand.text.as_str() {
         "clean" => {
@@ -264,7 +267,8 @@ fn is_plain(arg: &Arg) -> bool {
 }
 
 /// Files that options name.
-fn option_files(walk: &mut Walk, call: &Call<'_>, args: &[Arg]) {
+fn option_files(walk: &mut Walk, call: &Call<'_>, (subcommand, args): (&str, &[Arg])) {
+    let letters: &[char] = if subcommand == "config" { &['f'] } else { &['F', 'S', 't'] };
     let longs = ["contents", "file", "pathspec-from-file", "ignore-revs-file", "exclude-from", "template"];
     for (at, arg) in args.iter().enumerate().filter(|(_, arg)| arg.is_option()) {
         let behind = || args.get(at + 1).cloned();
@@ -275,7 +279,7 @@ fn option_files(walk: &mut Walk, call: &Call<'_>, args: &[Arg]) {
             Some(_) => None,
             None => arg
                 .text
-                .split_once(['F', 'S', 't'])
+                .split_once(letters)
                 .and_then(|(_, file)| if file.is_empty() { behind() } else { Some(Arg::exact(file)) }),
         };
         if let Some(file) = file.filter(|file| !file.text.is_empty()) {
@@ -298,7 +302,15 @@ fn operand_files(walk: &mut Walk, call: &Call<'_>, (subcommand, args): (&str, &[
                 }
             }
         }
-        "init" | "worktree" => {
+        "diff" | "apply" | "am" => {
+            // outside of a repository, or of its tree, `diff` compares any two files, or directories
+            let any = args.iter().any(|arg| is_long(arg, "no-index", 2));
+            for file in files {
+                let below = any || file.text.starts_with(['/', '~', '.']);
+                walk.file_touch(file, FileEffect::READ.below(below), Some(call.program));
+            }
+        }
+        "init" | "worktree" | "bundle" => {
             for file in files {
                 walk.file_touch(&local(file), FileEffect::WRITE.whole(true), Some(call.program));
             }
@@ -309,7 +321,10 @@ fn operand_files(walk: &mut Walk, call: &Call<'_>, (subcommand, args): (&str, &[
                 walk.file_touch(&local(file), done.whole(true), Some(call.program));
             }
         }
-        "archive" | "format-patch" | "bundle" => {
+        "archive" | "format-patch" => {
+            if args.iter().any(|arg| is_long(arg, "remote", 1)) {
+                call.doubt(walk, "reads another repository");
+            }
             let written = args.iter().enumerate().filter_map(|(at, arg)| match arg.text.strip_prefix("-o") {
                 Some("") => args.get(at + 1).cloned(),
                 Some(file) => Some(Arg::exact(file)),

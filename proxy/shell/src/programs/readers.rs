@@ -177,6 +177,7 @@ fn list(walk: &mut Walk, call: &Call<'_>) {
     if odd {
         call.doubt(walk, "has an option that names files in other ways");
     }
+    named(walk, call);
     let files = operands(call.args, if name == "stat" { "c" } else { "" });
     let here = Arg::exact(".");
     let files = if files.is_empty() { vec![&here] } else { files };
@@ -197,6 +198,8 @@ fn named(walk: &mut Walk, call: &Call<'_>) {
         "pgrep" | "findmnt" => "F",
         "lspci" => "Fi",
         "date" => "fr",
+        "file" => "fm",
+        "du" => "X",
         _ => return,
     };
     for letter in letters.chars() {

@@ -109,6 +109,10 @@ fn compress(walk: &mut Walk, call: &Call<'_>) {
             || is_long(arg, "list", 3)
     });
     let whole = call.args.iter().any(|arg| has_short(arg, 'r', "ST") || is_long(arg, "recursive", 3));
+    let longs = ["output-dir-flat", "output-dir-mirror", "filelist", "trace", "patch-from", "train"];
+    if call.args.iter().any(|arg| longs.iter().any(|long| is_long(arg, long, 2))) {
+        call.doubt(walk, "has an option that names files in other ways");
+    }
     let levels = call.name() == "zstd" || call.name() == "unzstd";
     if levels && let Some(output) = value_of(call.args, 'o', "output", "DMTB") {
         walk.file_touch(&output, FileEffect::WRITE, Some(call.program));

@@ -190,7 +190,7 @@ pub(super) const CURL_READS: &[&str] =
 /// Options of `wget`.
 pub(super) const WGET: Spec = Spec {
     flags: "46bcdEFhHkKLmNpqrSvVx",
-    values: "aABDiIlnoOPQRtTUwX",
+    values: "aABDIlnoOPQRtTUwX",
     optional: "",
     long_flags: &[
         "quiet",
