@@ -250,14 +250,19 @@ fn plain_token(token: &str, versioned: bool) -> String {
         return format!("{port}:N{end}");
     }
     let mut parts: Vec<&str> = token.split('-').collect();
+    // temporary folders of `kubectl diff`, with any number of 32 bits
+    if let [folder @ ("LIVE" | "MERGED"), number] = parts[..]
+        && digits(number)
+    {
+        return format!("{folder}{end}");
+    }
     while parts.len() > 1 && parts.last().is_some_and(|last| is_generated(last)) {
         parts.pop();
     }
     format!("{}{end}", parts.join("-"))
 }
 
-/// Whether a part of a name is one that the API server makes up: no vowels, so that no words come of it. Or one of a
-/// temporary folder: a number.
+/// Whether a part of a name is one that the API server makes up: no vowels, so that no words come of it. Or a long number.
 fn is_generated(part: &str) -> bool {
     if part.len() >= 8 && part.bytes().all(|byte| byte.is_ascii_digit()) {
         return true;
