@@ -6,6 +6,9 @@ use brush_parser::Token;
 
 /// Whether the output of a command line is a value that is no option and no path into somewhere else.
 pub(super) fn is_shaped(text: &str) -> bool {
+    if counts(text) {
+        return true;
+    }
     let Some(args) = literal(text) else { return false };
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args.as_slice() {
@@ -76,6 +79,28 @@ fn is_format(format: &str) -> bool {
         }
     }
     !format.starts_with('-')
+}
+
+/// Whether a pipeline ends in a command that says how many there are, and nothing else: `… | wc -l`, `wc -c < f`.
+fn counts(text: &str) -> bool {
+    if text.len() > 1024 {
+        return false;
+    }
+    let Ok(tokens) = parse::tokens(text) else { return false };
+    let is_pipe = |token: &Token| matches!(token, Token::Operator(operator, _) if operator == "|");
+    let one_pipeline = tokens.iter().all(|token| match token {
+        Token::Word(..) => true,
+        Token::Operator(operator, _) => matches!(operator.as_str(), "|" | "<" | ">" | ">>" | ">&"),
+    });
+    let last = tokens.iter().rposition(is_pipe).map_or(0, |at| at + 1);
+    let words: Vec<&str> = tokens.iter().skip(last).map(Token::to_str).collect();
+    let file = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
+    one_pipeline
+        && match words.as_slice() {
+            ["wc", "-l" | "-c" | "-w" | "-m"] => true,
+            ["wc", "-l" | "-c" | "-w" | "-m", "<", name] => file(name),
+            _ => false,
+        }
 }
 
 /// The words of a simple command, if all of them are literal.

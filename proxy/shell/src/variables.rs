@@ -160,7 +160,7 @@ fn is_own(name: &str) -> bool {
 /// empty. `$USER` and `$HOSTNAME` are none of them: clients may send variables, `env -i` takes them away, and some
 /// shells know them not at all; and `/srv/$USER` without its end is all of `/srv`.
 pub(super) fn is_shaped(name: &str) -> bool {
-    matches!(name, "PWD" | "?" | "#" | "$" | "PPID" | "LINENO")
+    matches!(name, "PWD" | "?" | "#" | "$" | "!" | "PPID" | "LINENO")
 }
 
 /// Variables that are numbers whatever happens.

@@ -271,7 +271,7 @@ fn tested(walk: &mut Walk, call: &Call<'_>) -> Vec<Arg> {
         } else if arg.may_be_option()
             && (walk.splits || next.is_some_and(|next| next.sort == Sort::Open || next.text.contains('[')))
         {
-            call.doubt(walk, "may evaluate an argument that is not literal");
+            call.doubt(walk, "may evaluate an argument that is not literal: quote it");
         }
     }
     found

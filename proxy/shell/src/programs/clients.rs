@@ -88,8 +88,7 @@ pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> bool {
         | "multipass" | "lxc" | "lxc-attach" | "incus" => {
             call.doubt(walk, "runs commands in ways that are not analysed");
         }
-        // `ip netns e`: any beginning of a word will do
-        "ip" if call.args.iter().any(|arg| !arg.text.is_empty() && "exec".starts_with(&arg.text)) => {
+        "ip" if enters(call.args) => {
             call.doubt(walk, "runs programs that are not analysed");
         }
         name => {
@@ -104,6 +103,14 @@ pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> bool {
         }
     }
     true
+}
+
+/// `ip netns e`, `ip v exec`: any beginning of a word will do that no other word has.
+fn enters(args: &[Arg]) -> bool {
+    let begins = |arg: &Arg, word: &str, least: usize| arg.text.len() >= least && word.starts_with(&arg.text);
+    let place = args.iter().position(|arg| begins(arg, "netns", 3) || begins(arg, "vrf", 1));
+    let behind = place.and_then(|place| args.get(place + 1..)).unwrap_or_default();
+    behind.iter().any(|arg| begins(arg, "exec", 1))
 }
 
 /// How arguments begin that make a program run others.

@@ -60,6 +60,15 @@ pub(super) fn leading(args: &[Arg], spec: Spec) -> Option<(Vec<Given>, usize)> {
 /// Options wherever they stand, and the operands. `None`: an option that the program does not have, one that may mean
 /// several, or an argument that may be any.
 pub(super) fn parsed(args: &[Arg], spec: Spec) -> Option<(Vec<Given>, Vec<Arg>)> {
+    sorted(args, spec, false)
+}
+
+/// As [`parsed`], for programs that take `-5` and `-1000c` in an option's place for a number.
+pub(super) fn counted(args: &[Arg], spec: Spec) -> Option<(Vec<Given>, Vec<Arg>)> {
+    sorted(args, spec, true)
+}
+
+fn sorted(args: &[Arg], spec: Spec, counts: bool) -> Option<(Vec<Given>, Vec<Arg>)> {
     let (mut found, mut operands) = (Vec::new(), Vec::new());
     let mut at = 0;
     while let Some(arg) = args.get(at) {
@@ -75,12 +84,22 @@ pub(super) fn parsed(args: &[Arg], spec: Spec) -> Option<(Vec<Given>, Vec<Arg>)>
             operands.push(arg.clone());
             continue;
         }
+        if counts && is_count(&arg.text) {
+            continue;
+        }
         at += match arg.text.strip_prefix("--") {
             Some(long) => long_option(long, args.get(at), spec, &mut found)?,
             None => short_options(arg, args.get(at), spec, &mut found)?,
         };
     }
     Some((found, operands))
+}
+
+/// `-5`, `-1000c`: a number without an option.
+fn is_count(text: &str) -> bool {
+    let rest = text.strip_prefix('-').unwrap_or_default();
+    let letters = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+    letters.len() < rest.len() && letters.chars().all(|c| "bcfklmqvz".contains(c))
 }
 
 /// Whether one of these options is among those that were given.

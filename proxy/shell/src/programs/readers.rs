@@ -189,8 +189,33 @@ fn list(walk: &mut Walk, call: &Call<'_>) {
     }
 }
 
+/// Long names of the options by which such files are named, and how many of their letters are no other's.
+fn long_named(name: &str) -> &'static [(&'static str, usize)] {
+    match name {
+        "ss" => &[("filter", 3), ("diag", 2)],
+        "last" | "lastb" => &[("file", 1)],
+        "pgrep" => &[("pidfile", 2)],
+        "findmnt" => &[("tab-file", 2)],
+        "date" => &[("file", 1), ("reference", 3)],
+        "file" => &[("files-from", 1), ("magic-file", 3)],
+        "du" => &[("exclude-from", 9)],
+        _ => &[],
+    }
+}
+
 /// Files that programs read which tell of the system otherwise.
 fn named(walk: &mut Walk, call: &Call<'_>) {
+    for (long, least) in long_named(call.name()) {
+        for (at, arg) in call.args.iter().enumerate().filter(|(_, arg)| is_long(arg, long, *least)) {
+            let file = match arg.text.split_once('=') {
+                Some((_, file)) => Some(Arg::exact(file)),
+                None => call.args.get(at + 1).cloned(),
+            };
+            if let Some(file) = file {
+                walk.file_touch(&file, FileEffect::READ, Some(call.program));
+            }
+        }
+    }
     let letters = match call.name() {
         "dig" => "fk",
         "ss" => "FD",
@@ -217,13 +242,6 @@ fn named(walk: &mut Walk, call: &Call<'_>) {
     }
 }
 
-/// `-5`, `-1000c`: how `head` and `tail` are told a number without an option.
-fn is_count(arg: &Arg) -> bool {
-    let rest = arg.value().and_then(|text| text.strip_prefix('-')).unwrap_or_default();
-    let letters = rest.trim_start_matches(|c: char| c.is_ascii_digit());
-    letters.len() < rest.len() && letters.chars().all(|c| "bcfklmqvz".contains(c))
-}
-
 /// Reads what the arguments name.
 fn read(walk: &mut Walk, call: &Call<'_>) {
     if call.name() == "jq" {
@@ -232,9 +250,12 @@ fn read(walk: &mut Walk, call: &Call<'_>) {
     if matches!(call.args, [arg] if matches!(arg.value(), Some("--version" | "--help" | "-V"))) {
         return;
     }
-    let counts = matches!(call.name(), "head" | "tail");
-    let args: Vec<Arg> = call.args.iter().filter(|arg| !(counts && is_count(arg))).cloned().collect();
-    let Some((given, mut files)) = options::parsed(&args, table::spec(call.name())) else {
+    let spec = table::spec(call.name());
+    let parsed = match call.name() {
+        "head" | "tail" => options::counted(call.args, spec),
+        _ => options::parsed(call.args, spec),
+    };
+    let Some((given, mut files)) = parsed else {
         call.doubt(walk, "has options that are not analysed");
         let files = call.args.iter().filter(|arg| !arg.is_option());
         return files
@@ -268,6 +289,13 @@ fn read(walk: &mut Walk, call: &Call<'_>) {
     if let ("diff", [one, other]) = (call.name(), files.as_slice()) {
         beside(walk, call, one, other);
         beside(walk, call, other, one);
+        // below home, where lines begin, most names are files
+        let may_be_one = |dir: &&Arg| !whole && dir.text.starts_with(['/', '.', '~', '$']);
+        for dir in [one, other].into_iter().filter(may_be_one) {
+            // of two directories it reads every file that both have
+            let inside = Arg { text: format!("{}/*", dir.text.trim_end_matches('/')), sort: Sort::Names };
+            walk.file_touch(&inside, FileEffect::READ, Some(call.program));
+        }
     }
 }
 
@@ -299,8 +327,8 @@ fn jq(walk: &mut Walk, call: &Call<'_>) {
     let odd = |arg: &Arg| {
         has_short(arg, 'L', "") || is_long(arg, "library-path", 1) || is_long(arg, "run-tests", 2)
     };
-    if call.args.iter().any(|arg| odd(arg) || arg.text.contains("import") || arg.text.contains("include")) {
-        call.doubt(walk, "may load files that are not analysed");
+    if call.args.iter().any(odd) {
+        call.doubt(walk, LOADS);
     }
     let mut args = call.args.iter();
     let (mut program, mut ended) = (script, false);
@@ -326,8 +354,19 @@ fn jq(walk: &mut Walk, call: &Call<'_>) {
         }
         let file = if arg.is_option() && !ended { args.next() } else { Some(arg) };
         let is_program = !arg.is_option() && !std::mem::replace(&mut program, true);
+        if is_program && imports(&arg.text) {
+            call.doubt(walk, LOADS);
+        }
         if let Some(file) = file.filter(|_| !is_program) {
             walk.file_touch(file, FileEffect::READ, Some(call.program));
         }
     }
+}
+
+const LOADS: &str = "may load files that are not analysed";
+
+/// Whether a program of `jq` has the word `import` or `include`, and no field of that name.
+fn imports(program: &str) -> bool {
+    let part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '$' | '@');
+    program.split(|c: char| !part(c)).any(|word| matches!(word, "import" | "include"))
 }

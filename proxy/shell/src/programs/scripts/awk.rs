@@ -57,14 +57,19 @@ fn begins_pattern(code: &str) -> Option<bool> {
     if last.is_ascii_alphanumeric() || last == '_' {
         let from = code.rfind(|c: char| !c.is_ascii_alphanumeric() && c != '_').map_or(0, |at| at + 1);
         let words = ["print", "printf", "return", "in", "do", "else", "case", "delete", "exit", "getline"];
-        return Some(words.contains(&code.get(from..)?));
+        let word = code.get(from..)?;
+        // a length of what follows, or of the record, which is divided
+        return (word != "length").then(|| words.contains(&word));
     }
     match last {
-        '"' | ']' | '$' => Some(false),
+        '"' | ']' => Some(false),
         ')' => closes_operand(code).then_some(false),
         // behind a variable it is increased, and divided then
         '+' | '-' if code.ends_with("++") || code.ends_with("--") => None,
-        _ => Some(true),
+        '(' | ',' | '{' | '}' | ';' | '\n' | '!' | '~' | '&' | '|' | '=' | '+' | '-' | '*' | '/' | '%'
+        | '^' | '<' | '>' | '?' | ':' => Some(true),
+        // a dot may end a number, and a field may be that of a pattern
+        _ => None,
     }
 }
 
@@ -121,6 +126,7 @@ mod tests {
             "{s+=($1+$2)/2; n[$1]/=3} /x/ {print /y/} END{print int(s)/2}",
             "{print $1}\n$3>5{print $2}",
             "{ if ($1 ~ /a/) print; else /b/ }",
+            "{print length($0)/2, $1/1024, NF/2}",
         ] {
             assert!(is_plain(program), "{program}");
         }
@@ -146,6 +152,9 @@ mod tests {
             "BEGIN{ARGV[1]=\"f\";ARGC=2}{print}",
             "BEGIN{print \"x\",\n\"y\" > \"f\"}",
             "/[/] \"/ { system(\"id\") } #\"/",
+            "BEGIN{x=1./2; system(\"id\"); y=1/2}",
+            "BEGIN{$/\"/; system(\"id\"); y=$/\"/}",
+            "{x=length /\"/; system(\"id\"); y=/\"/}",
         ] {
             assert!(!is_plain(program), "{program}");
         }

@@ -64,7 +64,8 @@ impl Reader<'_> {
             | ';' => {}
             'q' | 'Q' => self.skip(|c| c.is_ascii_digit() || c == ' '),
             '#' => self.skip(|c| c != '\n'),
-            'b' | 't' | 'T' | ':' => self.label()?,
+            'b' | 't' | 'T' => self.label(true)?,
+            ':' => self.label(false)?,
             // text to the end of the line, and lines that a backslash joins to it
             'a' | 'i' | 'c' => while self.line_is_continued()? {},
             's' => {
@@ -86,17 +87,18 @@ impl Reader<'_> {
         Some(())
     }
 
-    /// A label, which ends at a `;` or with the line. Some read all of the line as one: nothing of the next may belong
-    /// to a command behind it.
-    fn label(&mut self) -> Option<()> {
+    /// A label, which ends at a `;` or with the line, or of a branch at a `}`. Some read all of the line as one: nothing
+    /// of the next may belong to a command behind it.
+    fn label(&mut self, branch: bool) -> Option<()> {
         self.skip(|c| matches!(c, ' ' | '\t'));
         self.skip(|c| !c.is_ascii_whitespace() && !matches!(c, ';' | '}'));
         self.skip(|c| matches!(c, ' ' | '\t'));
         let line = self.rest.split('\n').next().unwrap_or_default();
-        if line.ends_with('\\') || !matches!(self.peek(), None | Some('\n' | ';')) {
-            return None;
-        }
-        Some(())
+        let ends = match self.peek() {
+            None | Some('\n' | ';') => true,
+            Some(c) => branch && c == '}',
+        };
+        (ends && !line.ends_with('\\')).then_some(())
     }
 
     /// Past the end of a line; whether the next belongs to it. `None`: who reads it decides.
