@@ -63,6 +63,7 @@ fn tar(walk: &mut Walk, call: &Call<'_>) {
     if let (Some(cluster), Some(first)) = (cluster, args.first_mut()) {
         *first = cluster;
     }
+    let args = with_values(args, old);
     let call = &Call { args: &args, ..*call };
     if call.args.iter().any(Arg::may_be_option) || is_odd(call, old) {
         call.doubt(walk, "may be told to run programs, or has an argument that is not literal");
@@ -75,13 +76,20 @@ fn tar(walk: &mut Walk, call: &Call<'_>) {
     }
     let dirs = directories(call);
     let dir = dirs.first().cloned().unwrap_or_else(|| Arg::exact("."));
-    let named = operands(call.args, values).into_iter().skip(usize::from(old));
+    // letters without a dash have the archive behind them, which `operands` takes for an option if it looks like one
+    let first = old && !archive.as_ref().is_some_and(Arg::is_option);
+    let named = operands(call.args, values).into_iter().skip(usize::from(first));
     let files: Vec<Arg> =
         named.filter(|arg| !dirs.contains(arg)).flat_map(|file| below(&dirs, file)).collect();
     if any(call, "x", "fCTXbgHKLNIV", &["extract", "get"]) {
         extracted(walk, call, &dirs);
     }
-    let writes = any(call, "cruA", "fCTXbgHKLNIV", &["create", "append", "update", "concatenate", "delete"]);
+    let writes = any(
+        call,
+        "cruA",
+        "fCTXbgHKLNIV",
+        &["create", "append", "update", "concatenate", "catenate", "delete"],
+    );
     if let Some(archive) = &archive {
         walk.file_touch(
             archive,
@@ -130,7 +138,109 @@ fn is_odd(call: &Call<'_>, old: bool) -> bool {
         old && call.args.first().is_some_and(|arg| arg.text.contains(|c| "CTXbgHKLNIVF".contains(c)));
     ordered
         || any(call, "IFTXg", "fCbVHKLN", &[])
-        || call.args.iter().any(|arg| longs.iter().any(|long| is_long(arg, long, 2)))
+        || call
+            .args
+            .iter()
+            .any(|arg| longs.iter().any(|long| is_long(arg, long, 2) && !is_another(arg, long)))
+}
+
+/// Whether it is the whole name of another option of `tar`, so that it abbreviates none: `--exclude`, `--list`.
+fn is_another(arg: &Arg, long: &str) -> bool {
+    let name = arg.text.strip_prefix("--").unwrap_or_default();
+    let name = name.split_once('=').map_or(name, |(name, _)| name);
+    name != long && (TAR_VALUES.contains(&name) || TAR_FLAGS.contains(&name))
+}
+
+/// Long options of `tar` with a value, in the same argument or the next.
+const TAR_VALUES: &[&str] = &[
+    "after-date",
+    "blocking-factor",
+    "directory",
+    "exclude",
+    "exclude-tag",
+    "exclude-tag-all",
+    "exclude-tag-under",
+    "file",
+    "format",
+    "group",
+    "label",
+    "level",
+    "mode",
+    "mtime",
+    "newer",
+    "newer-mtime",
+    "owner",
+    "pax-option",
+    "quoting-style",
+    "record-size",
+    "sort",
+    "starting-file",
+    "strip-components",
+    "suffix",
+    "warning",
+];
+
+/// Long options of `tar` that stand alone.
+const TAR_FLAGS: &[&str] = &[
+    "acls",
+    "append",
+    "auto-compress",
+    "bzip2",
+    "checkpoint",
+    "create",
+    "dereference",
+    "exclude-backups",
+    "exclude-caches",
+    "exclude-vcs",
+    "exclude-vcs-ignores",
+    "extract",
+    "get",
+    "gzip",
+    "list",
+    "no-recursion",
+    "no-same-owner",
+    "numeric-owner",
+    "one-file-system",
+    "preserve-permissions",
+    "same-owner",
+    "selinux",
+    "sparse",
+    "to-stdout",
+    "totals",
+    "update",
+    "verbose",
+    "verify",
+    "xattrs",
+    "xz",
+    "zstd",
+];
+
+/// The arguments of `tar`, where the value of a long option stands in the same argument. One that may be the value of
+/// another option is none itself.
+fn with_values(args: Vec<Arg>, old: bool) -> Vec<Arg> {
+    let mut found: Vec<Arg> = Vec::new();
+    let mut args = args.into_iter().enumerate().peekable();
+    let mut ended = false;
+    while let Some((at, arg)) = args.next() {
+        let name = arg.value().and_then(|text| text.strip_prefix("--"));
+        ended |= name == Some("");
+        // letters without a dash have their values right behind them
+        let may_be_value = old && at < 2 || found.last().is_some_and(may_want_value);
+        let wants = !ended && !may_be_value && name.is_some_and(|name| TAR_VALUES.contains(&name));
+        match args.next_if(|(_, next)| wants && next.sort == Sort::Exact) {
+            Some((_, value)) => found.push(Arg::exact(format!("{}={}", arg.text, value.text))),
+            None => found.push(arg),
+        }
+    }
+    found
+}
+
+/// Whether an option of `tar` may have its value in the next argument.
+fn may_want_value(arg: &Arg) -> bool {
+    match arg.text.strip_prefix("--") {
+        Some(long) => !long.contains('=') && !TAR_FLAGS.contains(&long),
+        None => arg.text.starts_with('-') && arg.text.ends_with(|c| "fCTXbgHKLNIVF".contains(c)),
+    }
 }
 
 /// What comes out of an archive goes where the last `-C` leads.
