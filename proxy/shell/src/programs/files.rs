@@ -6,7 +6,7 @@ use super::super::argument::{Arg, Sort, has_short, is_long};
 use super::super::found::FileEffect;
 use super::super::walk::Walk;
 use super::Call;
-use super::options::{self, operands, value_of, values_of};
+use super::options::{operands, value_of, values_of};
 
 /// Whether it is one of them.
 pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> bool {
@@ -15,7 +15,7 @@ pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> bool {
         "rsync" => rsync(walk, call),
         "scp" | "sftp-server" => scp(walk, call),
         "zip" | "unzip" | "7z" | "7za" | "7zr" | "cpio" | "pax" | "unrar" => archive(walk, call),
-        "curl" | "wget" => fetch(walk, call),
+        "curl" | "wget" => transfer::fetch(walk, call),
         _ => return false,
     }
     true
@@ -409,88 +409,4 @@ fn archive(walk: &mut Walk, call: &Call<'_>) {
         let dir = value_of(call.args, 'd', "directory", "").unwrap_or_else(|| Arg::exact("."));
         walk.file_touch(&dir, FileEffect::WRITE.whole(true), Some(call.program));
     }
-}
-
-fn fetch(walk: &mut Walk, call: &Call<'_>) {
-    if !call.demands_literals(walk) {
-        return;
-    }
-    let wget = call.name() == "wget";
-    let spec = if wget { transfer::WGET } else { transfer::CURL };
-    let Some((given, operands)) = options::parsed(call.args, spec) else {
-        call.doubt(walk, "has options that are not analysed");
-        return;
-    };
-    let written: &[&str] = if wget { transfer::WGET_WRITES } else { transfer::CURL_WRITES };
-    for file in options::values(&given, written).filter(|file| !matches!(file.text.as_str(), "" | "-" | "%"))
-    {
-        walk.file_touch(file, FileEffect::WRITE, Some(call.program));
-    }
-    let named = ["O", "output-document", "o", "output"];
-    let here = if wget {
-        !options::has(&given, &["O", "output-document", "spider"])
-    } else {
-        options::has(&given, &["O", "remote-name", "remote-name-all"])
-    };
-    if here || !wget && options::has(&given, &named) && options::has(&given, &["output-dir"]) {
-        let dir = options::values(&given, &["P", "directory-prefix", "output-dir"]).last();
-        let dir = dir.cloned().unwrap_or_else(|| Arg::exact("."));
-        walk.file_touch(&dir, FileEffect::WRITE.below(true), Some(call.program));
-    }
-    let read: &[&str] = if wget { transfer::WGET_READS } else { transfer::CURL_READS };
-    for file in options::values(&given, read).filter(|file| !matches!(file.text.as_str(), "" | "-" | ".")) {
-        walk.file_touch(file, FileEffect::READ, Some(call.program));
-    }
-    for arg in call.args {
-        sent(walk, call, &arg.text);
-    }
-    // cookies with no `=` are a file of them
-    let cookies = options::values(&given, &["b", "cookie"]).filter(|arg| !wget && !arg.text.contains('='));
-    let encoded = options::values(&given, &["data-urlencode"]).filter_map(|arg| arg.text.split_once('@'));
-    let encoded: Vec<Arg> = encoded.map(|(_, file)| Arg::exact(file)).collect();
-    for file in cookies.chain(&encoded).filter(|file| !matches!(file.text.as_str(), "" | "-")) {
-        walk.file_touch(file, FileEffect::READ, Some(call.program));
-    }
-    for url in operands.iter().chain(options::values(&given, &["url"])) {
-        local(walk, call, &url.text);
-    }
-}
-
-/// The file that a URL names: `file:/x`, `FILE:///x`, `file://localhost/x`.
-fn local(walk: &mut Walk, call: &Call<'_>, url: &str) {
-    let Some((scheme, rest)) = url.split_once(':') else { return };
-    let path = rest
-        .strip_prefix("//localhost")
-        .or_else(|| rest.strip_prefix("//127.0.0.1"))
-        .or_else(|| rest.strip_prefix("//"));
-    let path = path.unwrap_or(rest);
-    if scheme.contains(['{', '['])
-        || scheme.eq_ignore_ascii_case("file")
-            && (!path.starts_with('/') || path.contains(['%', '{', '[', '?', '#', '\\']))
-    {
-        call.doubt(walk, "reads a file by a URL that is not analysed");
-    } else if scheme.eq_ignore_ascii_case("file") {
-        walk.file_touch(&Arg::exact(path), FileEffect::READ, Some(call.program));
-    }
-}
-
-/// The files that `curl` is told to send: `@file`, `name=@file`, `name=<file`, `name@file`.
-fn sent(walk: &mut Walk, call: &Call<'_>, text: &str) {
-    if call.name() != "curl" {
-        return;
-    }
-    if text.contains("=@\"") || text.contains("=<\"") || text.contains("=@") && text.contains(',') {
-        call.doubt(walk, "sends files in a way that is not analysed");
-    }
-    if let Some(file) = sent_file(text) {
-        walk.file_touch(&Arg::exact(file), FileEffect::READ, Some(call.program));
-    }
-}
-
-/// The file that `curl` is told to send: `@file`, `name=@file`, `name=<file`, `name@file`.
-fn sent_file(text: &str) -> Option<&str> {
-    let (before, file) = text.split_once('@').or_else(|| text.split_once("=<"))?;
-    let plain = before.is_empty() || before.ends_with('=') || before.starts_with('-') || !text.contains('@');
-    let file = file.split([';', ',']).next()?;
-    (plain || file.starts_with(['/', '~', '.'])).then_some(file).filter(|file| !matches!(*file, "" | "-"))
 }
