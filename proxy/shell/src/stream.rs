@@ -51,8 +51,31 @@ impl Walk {
         let by_process = within("/proc").is_some_and(|rest| {
             sort != Sort::Exact || rest.split('/').any(|part| matches!(part, "fd" | "root" | "cwd"))
         });
-        if self.lines && (by_number || by_process) {
+        if self.lines && (by_number || by_process || has_descriptor(name, sort)) {
             self.reaches("it names descriptors of processes, one of which the shell reads its lines from");
+        }
+    }
+
+    /// Doubts a link to where the descriptors of processes are: by its name, later lines would reach them.
+    pub(super) fn keeps_off_link(&mut self, leads: &Arg) {
+        if !self.lines {
+            return;
+        }
+        let leads_there = |name: &String| {
+            let mut parts = name.split('/').skip(1);
+            let first = parts.next().unwrap_or_default();
+            let second = parts.next().unwrap_or_default();
+            let may_be = |part: &str, whole: &str| {
+                part == whole || leads.is_pattern() && part.contains(['*', '?', '['])
+            };
+            name.starts_with('/') && may_be(first, "proc")
+                || name.starts_with('/') && may_be(first, "dev") && may_be(second, "fd")
+                || name.ends_with("/fd")
+        };
+        if self.place.paths(&leads.text).iter().any(leads_there) {
+            self.reaches(
+                "it makes a link to descriptors of processes, one of which the shell reads its lines from",
+            );
         }
     }
 
@@ -99,6 +122,18 @@ impl Walk {
     fn reaches(&mut self, why: &str) {
         self.found.doubt(Why::new(why));
     }
+}
+
+/// Whether a path goes through a directory `fd` to a descriptor that lines do not have to themselves: wherever a link has
+/// put the files of a process.
+fn has_descriptor(name: &str, sort: Sort) -> bool {
+    let matches = |part: &str| sort != Sort::Exact && part.contains(['*', '?', '[']);
+    let is_number = |part: &str| part.len() > 1 && part.bytes().all(|byte| byte.is_ascii_digit());
+    let parts = name.split('/');
+    parts.clone().zip(parts.skip(1)).any(|(dir, file)| {
+        dir == "fd" && (is_number(file) || matches(file))
+            || matches(dir) && dir.starts_with(['f', '*', '?', '[']) && is_number(file)
+    })
 }
 
 /// Whether a name in braces stands right before a redirection, as bash reads it.
@@ -156,6 +191,21 @@ mod tests {
             "cat /proc/self/task/1/fd/10",
             "cat /proc/self/root/etc/passwd",
             "grep -r x /proc",
+            "ln -s /proc/self /tmp/p",
+            "ln -s /proc /tmp/p",
+            "ln -s ../proc/self /tmp/p",
+            "cd /tmp; ln -s ../proc/1 p",
+            "ln -sf /dev/fd /tmp/p",
+            "ln -sr /proc/self /tmp/p",
+            "ln -st /tmp /proc/self",
+            "cp -s /proc/self /tmp/p",
+            "ln -s /pro? /tmp/p",
+            "ln -s /tmp/dev/fd /tmp/q",
+            "echo x >/tmp/p/fd/10",
+            "echo x >/tmp/p/fd/255",
+            "echo x >/tmp/p/fd/1*",
+            "cd /tmp/p/fd; echo x >10",
+            "tee /tmp/p/fd/10",
             "(read x <&10) &",
             "f() { read x <&10; }",
             "trap 'read x' DEBUG",
@@ -184,6 +234,10 @@ mod tests {
             "exec 9>/tmp/lock; flock 9",
             "cat /proc/cpuinfo /proc/self/status",
             "cat /dev/stdin /dev/fd/3",
+            "ln -s /srv/releases/10 /srv/app",
+            "ln -sfn /srv/fd/releases /srv/app",
+            "cat /srv/fd/1 /srv/fd/a /srv/10/a",
+            "rm -f /srv/app/*.log",
             "echo ${x}>file",
             "read -r x",
             "trap 'rm -f /tmp/x' EXIT",

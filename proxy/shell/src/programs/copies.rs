@@ -107,6 +107,9 @@ fn source(walk: &mut Walk, call: &Call<'_>, file: &Arg, (target, how, whole): (&
         vec![file.clone()]
     };
     for file in &leads {
+        if matches!(how, How::Linked | How::Symbolic) {
+            walk.keeps_off_link(file);
+        }
         for done in done {
             // a name of a directory is one of everything below it
             let done = done.whole(whole).directory(how == How::Symbolic);
