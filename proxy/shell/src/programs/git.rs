@@ -4,7 +4,7 @@ use super::super::argument::{Arg, Sort, has_short, is_long};
 use super::super::found::FileEffect;
 use super::super::walk::Walk;
 use super::Call;
-use super::options::{self, Spec, operands};
+use super::options::{self, Given, Spec, operands};
 
 /// Subcommands that only read.
 const READS: &[&str] = &[
@@ -118,27 +118,10 @@ fn git(walk: &mut Walk, call: &Call<'_>) {
         call.doubt(walk, "has options that may make it run programs");
         return;
     };
-    let (mut dir, mut elsewhere) = (Arg::exact("."), false);
-    for option in given {
-        match (option.name.as_str(), option.value) {
-            ("c", Some(setting)) if !is_plain_setting(&setting) => {
-                call.doubt(
-                    walk,
-                    &format!("is configured by `{}`, which may make it run programs", setting.text),
-                );
-            }
-            ("C" | "work-tree" | "git-dir", Some(path)) => {
-                // each from where the one before it leads
-                dir = if !elsewhere || path.text.starts_with(['/', '~']) || path.sort != Sort::Exact {
-                    path
-                } else {
-                    Arg { text: format!("{}/{}", dir.text, path.text), sort: dir.sort }
-                };
-                elsewhere = true;
-            }
-            _ => {}
-        }
+    for setting in options::values(&given, &["c"]).filter(|setting| !is_plain_setting(setting)) {
+        call.doubt(walk, &format!("is configured by `{}`, which may make it run programs", setting.text));
     }
+    let place = Place::of(&given);
     let Some(subcommand) = call.args.get(at) else { return };
     let args = call.args.get(at + 1..).unwrap_or_default();
     if !call.demands_literals(walk) {
@@ -150,32 +133,33 @@ fn git(walk: &mut Walk, call: &Call<'_>) {
     if cloned || args.iter().any(runs_programs) {
         call.doubt(walk, "has an option that may make it run programs");
     }
-    let touch =
-        |walk: &mut Walk, done: FileEffect| walk.file_touch(&dir, done.whole(true), Some(call.program));
-    if elsewhere && !matches!(subcommand.text.as_str(), "help" | "version") {
-        touch(walk, FileEffect::READ);
+    let touch = |walk: &mut Walk, done: FileEffect| {
+        for dir in place.given.iter().chain(&place.works_in) {
+            walk.file_touch(dir, done.whole(true), Some(call.program));
+        }
+    };
+    if !matches!(subcommand.text.as_str(), "help" | "version") {
+        for dir in &place.given {
+            walk.file_touch(dir, FileEffect::READ.whole(true), Some(call.program));
+        }
     }
-    option_files(walk, call, (&subcommand.text, args));
-    operand_files(walk, call, (&subcommand.text, args));
+    for (file, done) in files(walk, call, (&subcommand.text, args)) {
+        for path in place.paths(&file) {
+            walk.file_touch(&path, done, Some(call.program));
+        }
+    }
     match subcommand.text.as_str() {
         "clean" => {
             touch(walk, if only_tells(args) { FileEffect::READ } else { FileEffect::REMOVE });
         }
         "rm" => {
             let whole = args.iter().any(|arg| has_short(arg, 'r', ""));
-            for file in operands(args, "") {
-                walk.file_touch(
-                    file,
-                    FileEffect::REMOVE.whole(whole || file.text.contains(['*', '?', '.'])),
-                    Some(call.program),
-                );
+            for path in operands(args, "").into_iter().flat_map(|file| place.paths(file)) {
+                let whole = whole || path.text.contains(['*', '?', '.']);
+                walk.file_touch(&path, FileEffect::REMOVE.whole(whole), Some(call.program));
             }
         }
-        "worktree" if args.first().is_some_and(|arg| arg.text == "remove") => {
-            for tree in operands(args.get(1..).unwrap_or_default(), "") {
-                walk.file_touch(tree, FileEffect::REMOVE.whole(true), Some(call.program));
-            }
-        }
+        "worktree" if args.first().is_some_and(|arg| matches!(arg.text.as_str(), "remove" | "list")) => {}
         "worktree" => touch(walk, FileEffect::WRITE),
         "config"
             if args.iter().any(|arg| {
@@ -266,76 +250,242 @@ fn is_plain(arg: &Arg) -> bool {
     matches!(name, "--ext" | "--text" | "--edit-description" | "--exclude" | "--exclude-standard")
 }
 
-/// Files that options name.
-fn option_files(walk: &mut Walk, call: &Call<'_>, (subcommand, args): (&str, &[Arg])) {
-    let letters: &[char] = if subcommand == "config" { &['f'] } else { &['F', 'S', 't'] };
-    let longs = ["contents", "file", "pathspec-from-file", "ignore-revs-file", "exclude-from", "template"];
-    for (at, arg) in args.iter().enumerate().filter(|(_, arg)| arg.is_option()) {
-        let behind = || args.get(at + 1).cloned();
-        let file = match arg.text.strip_prefix("--") {
-            Some(long) if longs.iter().any(|name| is_long(arg, name, 1)) => {
-                long.split_once('=').map_or_else(behind, |(_, file)| Some(Arg::exact(file)))
-            }
-            Some(_) => None,
-            None => arg
-                .text
-                .split_once(letters)
-                .and_then(|(_, file)| if file.is_empty() { behind() } else { Some(Arg::exact(file)) }),
-        };
-        if let Some(file) = file.filter(|file| !file.text.is_empty()) {
-            walk.file_touch(&file, FileEffect::READ, Some(call.program));
+/// Where it runs, and which repository it is told of.
+#[derive(Debug)]
+struct Place {
+    /// Where options lead.
+    given: Vec<Arg>,
+    /// Where its working tree is, if no option says so.
+    works_in: Option<Arg>,
+    /// The directories that a path may be told from.
+    bases: Vec<Arg>,
+}
+
+impl Place {
+    fn of(options: &[Given]) -> Self {
+        // each from where the one before it leads
+        let here = options::values(options, &["C"]).fold(None, |here: Option<Arg>, dir| {
+            Some(here.map_or_else(|| dir.clone(), |here| joined(&here, dir)))
+        });
+        let from_here = |dir: &Arg| here.as_ref().map_or_else(|| dir.clone(), |here| joined(here, dir));
+        let trees: Vec<Arg> = options::values(options, &["work-tree"]).map(from_here).collect();
+        let mut given: Vec<Arg> = options::values(options, &["git-dir"]).map(from_here).collect();
+        given.extend(trees.iter().cloned());
+        let works_in = (here.is_none() && trees.is_empty()).then(|| Arg::exact("."));
+        if trees.is_empty() {
+            given.extend(here.clone());
         }
+        let bases = trees.into_iter().chain(Some(here.unwrap_or_else(|| Arg::exact(".")))).collect();
+        Self { given, works_in, bases }
+    }
+
+    /// What a path may mean there.
+    fn paths(&self, path: &Arg) -> Vec<Arg> {
+        self.bases.iter().map(|base| joined(base, path)).collect()
     }
 }
 
-/// Repositories and files beside the repository that operands and options name.
-fn operand_files(walk: &mut Walk, call: &Call<'_>, (subcommand, args): (&str, &[Arg])) {
-    let files = operands(args, "bocjum");
-    let remote = |arg: &Arg| arg.text.contains(':') && !arg.text.starts_with("file:");
+/// A path from a directory.
+fn joined(dir: &Arg, path: &Arg) -> Arg {
+    if path.text.starts_with(['/', '~']) || path.sort == Sort::Open || dir.value() == Some(".") {
+        return path.clone();
+    }
+    let sort = match (dir.sort, path.sort) {
+        (Sort::Open, _) => Sort::Open,
+        (Sort::Exact, sort) | (sort, _) => sort,
+    };
+    Arg { text: format!("{}/{}", dir.text, path.text), sort }
+}
+
+/// Files that options name: how they are written in short and in long, and what is done to them. Letters of other
+/// options whose value is in the same argument come first.
+fn option_files((subcommand, args): (&str, &[Arg])) -> Vec<(Arg, FileEffect)> {
+    let (read, written) = (FileEffect::READ, FileEffect::WRITE);
+    let (others, letters) = match subcommand {
+        "commit" => ("mcCuS", "Ft"),
+        "tag" => ("mu", "F"),
+        "merge" => ("msXS", "F"),
+        "notes" => ("mcC", "F"),
+        "blame" => ("L", "S"),
+        "grep" => ("eABCm", "f"),
+        "config" => ("", "f"),
+        "ls-files" => ("x", "X"),
+        "archive" | "format-patch" => ("", "o"),
+        _ => ("", ""),
+    };
+    let mut longs = vec![
+        ("contents", 1, read),
+        ("file", 1, read),
+        ("pathspec-from-file", 1, read),
+        ("ignore-revs-file", 1, read),
+        ("exclude-from", 1, read),
+        ("template", 1, read),
+    ];
+    match subcommand {
+        "archive" => longs.push(("add-file", 1, read)),
+        "format-patch" => longs.push(("output-directory", 2, written.whole(true))),
+        "init" => longs.push(("separate-git-dir", 2, written.whole(true))),
+        "clone" => longs.extend([
+            ("separate-git-dir", 2, written.whole(true)),
+            ("reference-if-able", 3, read.whole(true)),
+        ]),
+        "push" => longs.push(("repo", 3, written.whole(true))),
+        _ => {}
+    }
+    let mut found = Vec::new();
+    for (at, arg) in args.iter().enumerate().filter(|(_, arg)| arg.is_option()) {
+        let behind = || args.get(at + 1).cloned();
+        if let Some(long) = arg.text.strip_prefix("--") {
+            let fitting = longs.iter().find(|(name, least, _)| is_long(arg, name, *least) && !is_plain(arg));
+            let file = long.split_once('=').map_or_else(behind, |(_, file)| Some(Arg::exact(file)));
+            found.extend(fitting.zip(file).map(|((_, _, done), file)| (file, *done)));
+        } else if let Some(place) = arg.text.find(|c| letters.contains(c) || others.contains(c))
+            && let Some((_, rest)) = arg.text.split_at_checked(place)
+            && rest.starts_with(|c| letters.contains(c))
+        {
+            let file = rest.get(1..).filter(|file| !file.is_empty());
+            let done = if letters == "o" { written.whole(subcommand != "archive") } else { read };
+            found.extend(file.map(Arg::exact).or_else(behind).map(|file| (file, done)));
+        }
+    }
+    found
+}
+
+/// Options of a subcommand that do not stand alone: letters, and long names; and long names that do.
+type Options = (&'static str, &'static [&'static str], &'static [&'static str]);
+
+fn options_of(subcommand: &str) -> Options {
+    match subcommand {
+        "clone" => (
+            "bjouc",
+            &[
+                "branch",
+                "depth",
+                "filter",
+                "jobs",
+                "origin",
+                "reference",
+                "reference-if-able",
+                "separate-git-dir",
+                "server-option",
+                "shallow-exclude",
+                "shallow-since",
+            ],
+            &[],
+        ),
+        "init" => ("b", &["initial-branch", "object-format", "ref-format", "separate-git-dir"], &[]),
+        "worktree" => ("bB", &["reason"], &["checkout", "detach", "force", "lock", "no-checkout", "quiet"]),
+        "bundle" => ("", &["version"], &["all", "branches", "quiet", "progress", "tags"]),
+        "push" => (
+            "o",
+            &["push-option", "repo"],
+            &["all", "atomic", "delete", "dry-run", "follow-tags", "force", "force-with-lease", "mirror"],
+        ),
+        "fetch" | "pull" | "ls-remote" => (
+            if subcommand == "pull" { "josX" } else { "jo" },
+            &["deepen", "depth", "filter", "jobs", "server-option", "strategy", "strategy-option"],
+            &["all", "autostash", "dry-run", "ff-only", "heads", "no-ff", "no-rebase", "no-tags", "rebase"],
+        ),
+        "apply" | "am" => ("pC", &["directory", "exclude", "include", "whitespace"], &[]),
+        _ => ("", &[], &[]),
+    }
+}
+
+/// Long options that stand alone, whatever the subcommand.
+const FLAGS: &[&str] = &[
+    "force",
+    "no-verify",
+    "porcelain",
+    "progress",
+    "prune",
+    "quiet",
+    "set-upstream",
+    "tags",
+    "unshallow",
+    "verbose",
+];
+
+/// The operands of a subcommand, and whether none of them may be the value of an option.
+fn plain_operands((subcommand, args): (&str, &[Arg])) -> (Vec<Arg>, bool) {
+    let (letters, values, flags) = options_of(subcommand);
+    let (mut found, mut sure, mut ended) = (Vec::new(), true, false);
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        if ended || !arg.is_option() {
+            found.push(arg.clone());
+        } else if arg.text == "--" {
+            ended = true;
+        } else if let Some(long) = arg.text.strip_prefix("--") {
+            if values.contains(&long) {
+                args.next();
+            } else {
+                sure &= long.contains('=') || flags.contains(&long) || FLAGS.contains(&long);
+            }
+        } else if arg.text.find(|c| letters.contains(c)).is_some_and(|place| place + 1 == arg.text.len()) {
+            args.next();
+        }
+    }
+    (found, sure)
+}
+
+/// Files, and repositories beside its own, that options and operands name.
+fn files(walk: &mut Walk, call: &Call<'_>, (subcommand, args): (&str, &[Arg])) -> Vec<(Arg, FileEffect)> {
+    let (read, written) = (FileEffect::READ.whole(true), FileEffect::WRITE.whole(true));
+    let mut found = option_files((subcommand, args));
+    found.retain(|(file, _)| !file.text.is_empty());
+    let (operands, sure) = plain_operands((subcommand, args));
+    // `host:path` and `scheme://`; a colon behind a slash is one of a path
+    let remote = |arg: &Arg| {
+        arg.text.split('/').next().is_some_and(|first| first.contains(':')) && !arg.text.starts_with("file:")
+    };
     let local = |arg: &Arg| Arg { text: arg.text.trim_start_matches("file://").to_owned(), sort: arg.sort };
     match subcommand {
         "clone" => {
-            for (at, file) in files.into_iter().filter(|file| !remote(file)).enumerate() {
-                walk.file_touch(&local(file), FileEffect::READ.whole(true), Some(call.program));
-                if at > 0 || args.iter().any(remote) {
-                    walk.file_touch(&local(file), FileEffect::WRITE.whole(true), Some(call.program));
-                }
+            let from = operands.iter().any(remote);
+            for (at, file) in operands.iter().filter(|file| !remote(file)).enumerate() {
+                found.push((local(file), read));
+                found.extend((at > 0 || from).then(|| (local(file), written)));
             }
         }
         "diff" | "apply" | "am" => {
             // outside of a repository, or of its tree, `diff` compares any two files, or directories
             let any = args.iter().any(|arg| is_long(arg, "no-index", 2));
-            for file in files {
+            for file in operands {
                 let below = any || file.text.starts_with(['/', '~', '.']);
-                walk.file_touch(file, FileEffect::READ.below(below), Some(call.program));
+                found.push((file, FileEffect::READ.below(below)));
             }
         }
-        "init" | "worktree" | "bundle" => {
-            for file in files {
-                walk.file_touch(&local(file), FileEffect::WRITE.whole(true), Some(call.program));
-            }
-        }
+        "init" => found.extend(operands.iter().map(|dir| (local(dir), written))),
+        "worktree" | "bundle" => found.extend(below_subcommand(&operands, sure)),
         "fetch" | "pull" | "push" | "ls-remote" => {
-            let done = if subcommand == "push" { FileEffect::WRITE } else { FileEffect::READ };
-            for file in files.into_iter().filter(|file| file.text.contains('/') && !remote(file)) {
-                walk.file_touch(&local(file), done.whole(true), Some(call.program));
-            }
+            let done = if subcommand == "push" { written } else { read };
+            // the others are names of branches and tags; a word without a slash is the name of a remote
+            let first = if sure { 1 } else { operands.len() };
+            let path = |arg: &&Arg| arg.text.contains('/') || matches!(arg.text.as_str(), "." | ".." | "~");
+            let repositories = operands.iter().take(first).filter(path).filter(|arg| !remote(arg));
+            found.extend(repositories.map(|repository| (local(repository), done)));
         }
-        "archive" | "format-patch" => {
-            if args.iter().any(|arg| is_long(arg, "remote", 1)) {
-                call.doubt(walk, "reads another repository");
-            }
-            let written = args.iter().enumerate().filter_map(|(at, arg)| match arg.text.strip_prefix("-o") {
-                Some("") => args.get(at + 1).cloned(),
-                Some(file) => Some(Arg::exact(file)),
-                None => None,
-            });
-            for file in written.collect::<Vec<_>>() {
-                walk.file_touch(&file, FileEffect::WRITE.whole(subcommand != "archive"), Some(call.program));
-            }
+        "archive" | "format-patch" if args.iter().any(|arg| is_long(arg, "remote", 1)) => {
+            call.doubt(walk, "reads another repository");
         }
         _ => {}
     }
+    found
+}
+
+/// Files that `worktree add`, `bundle create` and others name behind their first operand.
+fn below_subcommand(operands: &[Arg], sure: bool) -> Vec<(Arg, FileEffect)> {
+    let Some((name, files)) = operands.split_first() else { return Vec::new() };
+    let written = FileEffect::WRITE.whole(true);
+    let (done, count) = match name.text.as_str() {
+        // behind the first stand names of commits
+        "add" | "create" if sure => (written, 1),
+        "list" | "prune" if sure => return Vec::new(),
+        "remove" => (FileEffect::REMOVE.whole(true), files.len()),
+        "verify" | "list-heads" | "unbundle" if sure => (FileEffect::READ, 1),
+        _ => (written, files.len()),
+    };
+    files.iter().take(count).map(|file| (file.clone(), done)).collect()
 }
 
 /// Whether it may read files that are in no repository.
