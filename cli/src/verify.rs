@@ -177,7 +177,8 @@ impl Known<'_> {
             .with_context(|| format!("find audit logs in {}", directory.display()))?;
         let mut reports = self.of_logs(&logs, seen)?;
         // Whoever asks about one log does not ask about the others; but that there is one log only a witness is asked.
-        if logs == [directory] && self.witnesses.is_empty() {
+        if logs == [directory] {
+            reports.append(&mut missing_logs(&reports, self.witnesses, self.below));
             return Ok(reports);
         }
         compare_logs(&mut reports);

@@ -244,19 +244,26 @@ pub fn logs(directory: &Path) -> Result<Vec<PathBuf>, ReadError> {
     let mut pending = vec![directory.to_owned()];
     while let Some(path) = pending.pop() {
         let list_error = |source| ReadError::List { path: path.clone(), source };
+        let is_log = holds_log(&path)?;
         for entry in std::fs::read_dir(&path).map_err(list_error)? {
             let entry = entry.map_err(list_error)?;
+            let below = entry.path();
             // as many files as the log has sessions with encrypted results
-            if entry.file_type().map_err(list_error)?.is_dir() && entry.file_name() != CHUNKS {
-                pending.push(entry.path());
+            let is_chunks = is_log && entry.file_name() == CHUNKS;
+            if entry.file_type().map_err(list_error)?.is_dir() && (!is_chunks || holds_log(&below)?) {
+                pending.push(below);
             }
         }
-        if path.join(VERIFIER_KEY).exists() || !Segment::list(&path).map_err(list_error)?.is_empty() {
+        if is_log {
             found.push(path);
         }
     }
     found.sort();
     Ok(found)
+}
+
+fn holds_log(directory: &Path) -> Result<bool, ReadError> {
+    Ok(directory.join(VERIFIER_KEY).exists() || !list(directory)?.is_empty())
 }
 
 #[cfg(test)]
@@ -300,7 +307,7 @@ mod tests {
     async fn a_log_does_not_hide_those_below_it() {
         let directory = tempfile::TempDir::new().unwrap();
         log(directory.path()).await;
-        let below = directory.path().join("audit/orders/gw-1");
+        let below = directory.path().join("audit/chunks/gw-1");
         log(&below).await;
         assert_eq!(logs(directory.path()).unwrap(), [directory.path(), below.as_path()]);
         let mut reports: Vec<_> = logs(directory.path())

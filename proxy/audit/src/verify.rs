@@ -20,6 +20,7 @@ mod witnesses;
 use crate::checkpoint::{self, VERIFIER_KEY};
 use crate::note::{LogKey, NoteError};
 use crate::read::ReadError;
+use crate::spool::CLOSED;
 use crate::witness::COSIGNED;
 use checkpoints::Checkpoints;
 use std::io;
@@ -94,7 +95,14 @@ pub fn verify_witnessed(
 ) -> Result<Report, VerifyError> {
     let mut attempts = 1;
     loop {
+        let before = standing(directory);
         match check(directory, key, seen, witnesses) {
+            // It was opened or closed meanwhile, so that the parts of it do not belong together.
+            Ok(report)
+                if report.outcome != Outcome::Ok && attempts < ATTEMPTS && standing(directory) != before =>
+            {
+                attempts += 1;
+            }
             // Retention may remove a segment after it was listed: then it is read anew.
             Err(VerifyError::Io { source, .. })
                 if source.kind() == io::ErrorKind::NotFound && attempts < ATTEMPTS =>
@@ -104,6 +112,11 @@ pub fn verify_witnessed(
             answer => return answer,
         }
     }
+}
+
+/// Whether some process writes the log, and the mark with which it was closed.
+fn standing(directory: &Path) -> (bool, Option<String>) {
+    (being_written(directory), std::fs::read_to_string(directory.join(CLOSED)).ok())
 }
 
 fn check(

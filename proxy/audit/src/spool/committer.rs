@@ -293,9 +293,14 @@ fn run(shared: &Shared, keeper: &mut Keeper) -> io::Result<()> {
         }
         if closing {
             keeper.checkpoints.sync()?;
-            // Without the mark the next start reads the log once more, nothing worse.
+            // Without the mark the next start reads the log once more, and signs what is not signed.
+            if keeper.checkpointed < durable {
+                return Ok(());
+            }
             if let Err(error) = std::fs::write(keeper.directory.join(CLOSED), format!("{durable}\n")) {
                 tracing::warn!(error = %error, directory = %keeper.directory.display(), "mark audit log as closed");
+                // half a mark says nothing
+                std::fs::remove_file(keeper.directory.join(CLOSED)).ok();
             }
             return Ok(());
         }

@@ -119,7 +119,9 @@ fn closed_with(directory: &Path, records: u64) -> Result<(), SpoolError> {
 fn mark_open(directory: &Path) -> Result<(), SpoolError> {
     match std::fs::remove_file(directory.join(CLOSED)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(SpoolError::Io(error)),
-        Ok(()) | Err(_) => Ok(()),
+        Err(_) => Ok(()),
+        // before anything is written that the mark does not count
+        Ok(()) => File::open(directory).and_then(|directory| directory.sync_all()).map_err(SpoolError::Io),
     }
 }
 

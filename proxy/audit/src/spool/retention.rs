@@ -40,6 +40,7 @@ async fn remove_segments(spool: &Spool, below: u64, older_than: Duration) -> Res
     spool.synced(receipt).await?;
     // what is not signed anybody can have written who removed them
     if !spool.0.shared.signed(receipt.sequence.saturating_add(1)).await {
+        tracing::warn!(directory = %spool.directory().display(), "nothing is removed: no checkpoint could be made");
         return Ok(0);
     }
     let mut bytes = 0;

@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 /// Good checkpoints by size, and what the walk over the records learns about them.
 pub(super) struct Checkpoints {
     roots: BTreeMap<u64, Hash>,
+    /// When they were read: what was written since none of them can cover.
+    read_at: Timestamp,
     learned: RefCell<Learned>,
 }
 
@@ -48,7 +50,7 @@ impl Checkpoints {
         }
         report.signed_size = largest;
         report.digests = entries.iter().map(|entry| const_hex::encode(entry.digest())).collect();
-        Self { roots, learned: RefCell::default() }
+        Self { roots, read_at: Timestamp::now(), learned: RefCell::default() }
     }
 
     /// Adds checkpoints that were seen elsewhere, as copies carry them: a log that was rolled back or written anew does
@@ -139,18 +141,24 @@ impl Checkpoints {
             }
         }
         if let Some((first, last)) = learned.unsigned.filter(|_| report.signed_size > 0) {
-            tail(first, last, report);
+            tail(first, last, self.is_young(first), report);
         }
         if !report.being_written && report.checkpoints > 0 {
             closed(report);
         }
-        report.young = learned.unsigned.is_some_and(|(first, _)| !learned.signed && is_young(first));
+        report.young = learned.unsigned.is_some_and(|(first, _)| !learned.signed && self.is_young(first));
+    }
+
+    /// Whether a record of this time may still wait to be signed.
+    fn is_young(&self, time: Timestamp) -> bool {
+        seconds(time, self.read_at) <= UNSIGNED_TAIL_SECONDS
+            && seconds(Timestamp::now(), time) <= UNSIGNED_TAIL_SECONDS
     }
 }
 
 /// Records behind the last checkpoint. A gateway signs them within a second or so, or when it starts again: until then
 /// nothing shows that they are its own.
-fn tail(first: Timestamp, last: Timestamp, report: &mut Report) {
+fn tail(first: Timestamp, last: Timestamp, young: bool, report: &mut Report) {
     let range = (report.signed_size, report.end.saturating_sub(1));
     if range.0 > range.1 {
         return;
@@ -168,7 +176,7 @@ fn tail(first: Timestamp, last: Timestamp, report: &mut Report) {
             "a gateway that goes on with the log signs them"
         };
         format!("records {}..{} are signed by no checkpoint: {why}", range.0, range.1)
-    } else if !is_young(first) {
+    } else if !young {
         format!("records {}..{} should have been signed long ago", range.0, range.1)
     } else {
         return;
@@ -178,6 +186,10 @@ fn tail(first: Timestamp, last: Timestamp, report: &mut Report) {
 
 /// A log that was closed in order ends where it was closed, and all of it is signed.
 fn closed(report: &mut Report) {
+    // what was fetched from an archive has no lock, and an older mark than records for a moment
+    if !report.log.join("lock").exists() {
+        return;
+    }
     let Ok(text) = std::fs::read_to_string(report.log.join(CLOSED)) else { return };
     let (Ok(size), false) = (text.trim().parse::<u64>(), report.is_copy()) else { return };
     // retention opens such a log once more to say what it removes, and signs that
@@ -191,11 +203,6 @@ fn closed(report: &mut Report) {
         format!("records {}..{} are not there, with which the log was closed", range.0, range.1)
     };
     report.tampered(Some(range), what);
-}
-
-/// Whether a record of this time may still wait to be signed.
-fn is_young(time: Timestamp) -> bool {
-    seconds(time, Timestamp::now()).abs() <= UNSIGNED_TAIL_SECONDS
 }
 
 fn seconds(from: Timestamp, to: Timestamp) -> f64 {

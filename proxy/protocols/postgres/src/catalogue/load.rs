@@ -84,7 +84,7 @@ select p.oid from pg_catalog.pg_proc p join pg_catalog.pg_language l on l.oid = 
 where r.rolsuper and not p.proretset and p.prokind in ('f', 'a')
   and (l.lanname in ('c', 'internal') or (l.lanname = 'sql' and e.extname = 'citext'))
   and e.extname in ('btree_gin', 'btree_gist', 'citext', 'cube', 'earthdistance', 'fuzzystrmatch', 'hstore', 'intarray',
-    'isn', 'ltree', 'pg_trgm', 'pgcrypto', 'postgis', 'seg', 'unaccent', 'uuid-ossp', 'vector')
+    'isn', 'ltree', 'pg_trgm', 'pgcrypto', 'seg', 'unaccent', 'uuid-ossp', 'vector')
   and (p.provolatile <> 'v' or p.proname in ('gen_random_bytes', 'gen_random_uuid', 'gen_salt', 'pgp_pub_encrypt',
     'pgp_pub_encrypt_bytea', 'pgp_sym_encrypt', 'pgp_sym_encrypt_bytea', 'uuid_generate_v1', 'uuid_generate_v1mc',
     'uuid_generate_v4'))"
@@ -105,7 +105,8 @@ from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespa
 
 /// Left out are those of extensions that only compute: a function that is known for it, or an immutable one in C, which
 /// none but a superuser can make. Otherwise `citext` or `hstore` in a schema of the search path would make every `=` and
-/// every `LIKE` a call of what is not known.
+/// every `LIKE` a call of what is not known. The planner may run an operator's negator or commutator in its place, so
+/// that these are a superuser's too.
 const OPERATORS: &str = concat!(
     "\
 with computing as (",
@@ -113,11 +114,16 @@ with computing as (",
     ")
 select json_build_object('operator', json_build_object('schema', n.nspname, 'name', o.oprname))::text
 from pg_catalog.pg_operator o join pg_catalog.pg_namespace n on n.oid = o.oprnamespace
-where o.oid >= 16384 and o.oprcode not in (select oid from computing) and not exists (
-  select from pg_catalog.pg_proc p join pg_catalog.pg_language l on l.oid = p.prolang
+where o.oid >= 16384 and not (
+  exists (select from pg_catalog.pg_roles r
     join pg_catalog.pg_depend d on d.classid = 'pg_catalog.pg_operator'::regclass and d.objid = o.oid and d.deptype = 'e'
-    join pg_catalog.pg_depend f on f.classid = 'pg_catalog.pg_proc'::regclass and f.objid = p.oid and f.deptype = 'e'
-  where p.oid = o.oprcode and p.provolatile = 'i' and l.lanname in ('c', 'internal'))"
+    where r.oid = o.oprowner and r.rolsuper)
+  and not exists (select from pg_catalog.pg_operator s join pg_catalog.pg_roles r on r.oid = s.oprowner
+    where s.oid in (o.oprnegate, o.oprcom) and not r.rolsuper)
+  and (o.oprcode in (select oid from computing) or exists (
+    select from pg_catalog.pg_proc p join pg_catalog.pg_language l on l.oid = p.prolang
+      join pg_catalog.pg_depend f on f.classid = 'pg_catalog.pg_proc'::regclass and f.objid = p.oid and f.deptype = 'e'
+    where p.oid = o.oprcode and p.provolatile = 'i' and l.lanname in ('c', 'internal'))))"
 );
 
 const CASTS: &str = concat!(

@@ -29,6 +29,11 @@ create function lent(citext) returns text language sql as 'select $1::text';
 alter extension citext add function lent(citext);
 create function touching(citext, int) returns boolean language plpgsql as 'begin insert into touched values (1); return true; end';
 create operator === (leftarg = citext, rightarg = int, function = touching);
+create function evil(citext, citext) returns boolean language plpgsql as 'begin insert into touched values (1); return true; end';
+create operator <!> (leftarg = citext, rightarg = citext, function = evil);
+create operator && (leftarg = citext, rightarg = citext, function = citext_eq, negator = <!>);
+create operator @@ (leftarg = citext, rightarg = citext, function = citext_eq);
+alter extension citext add operator @@ (citext, citext);
 ";
 
 const COMPUTING: &[&str] = &[
@@ -50,6 +55,8 @@ const ACTING: &[&str] = &[
     "select public.acting('a')",
     "select lent(name) from people",
     "select id from people where name === 1",
+    "select id from people where not (name && 'b')",
+    "select id from people where name @@ 'b'",
     "select count(*) from people group by lent(name)",
     "select * from crosstab('select 1, 2, 3') as c(a int, b int, c int)",
     "select set_limit(0.5)",
