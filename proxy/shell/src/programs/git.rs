@@ -405,6 +405,15 @@ const FLAGS: &[&str] = &[
     "verbose",
 ];
 
+/// Whether letters have all operands be repositories (`fetch -m`), or may have a value among them (`pull -Skey`).
+fn is_unsure(subcommand: &str, letters: &str) -> bool {
+    match subcommand {
+        "fetch" => letters.contains('m'),
+        "pull" => letters.len() > 2 && letters.contains(['S', 'r']),
+        _ => false,
+    }
+}
+
 /// The operands of a subcommand, and whether none of them may be the value of an option.
 fn plain_operands((subcommand, args): (&str, &[Arg])) -> (Vec<Arg>, bool) {
     let (letters, values, flags) = options_of(subcommand);
@@ -421,6 +430,8 @@ fn plain_operands((subcommand, args): (&str, &[Arg])) -> (Vec<Arg>, bool) {
             } else {
                 sure &= long.contains('=') || flags.contains(&long) || FLAGS.contains(&long);
             }
+        } else if is_unsure(subcommand, &arg.text) {
+            sure = false;
         } else if arg.text.find(|c| letters.contains(c)).is_some_and(|place| place + 1 == arg.text.len()) {
             args.next();
         }
