@@ -48,8 +48,8 @@ pub(super) fn may_be_inside(text: &[u8]) -> bool {
     }
     let pieces = pieces(text);
     let total: usize = pieces.iter().map(|(length, _)| length).sum();
-    let lines: Vec<usize> = pieces.iter().filter(|(_, all)| *all).map(|(length, _)| *length).collect();
-    let lines: Vec<usize> = lines.into_iter().filter(|length| *length >= LINE).collect();
+    let lines: Vec<usize> =
+        pieces.iter().filter(|(length, all)| *all && *length >= LINE).map(|(length, _)| *length).collect();
     let has = |is: fn(&u8) -> bool| text.iter().any(is);
     let mixed = has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase) && has(u8::is_ascii_digit);
     // in a list of paths there are lines of base64 letters as well, but each of its own length
@@ -129,10 +129,8 @@ mod tests {
 
     fn lines(bytes: usize, before: &str, behind: &str) -> String {
         let all = base64(bytes);
-        all.as_bytes()
-            .chunks(64)
-            .map(|line| format!("{before}{}{behind}", String::from_utf8_lossy(line)))
-            .collect()
+        let line = |line: &[u8]| format!("{before}{}{behind}", String::from_utf8_lossy(line));
+        all.as_bytes().chunks(64).map(line).collect::<Vec<_>>().concat()
     }
 
     #[test]
@@ -155,10 +153,9 @@ mod tests {
 
     #[test]
     fn what_only_has_the_letters_of_base64_is_no_middle_of_a_value() {
-        let paths: String = (0..90)
-            .map(|at| format!("/srv/App/releases/2024-01-{at}/lib/{}.jar\n", "x".repeat(at % 23)))
-            .collect();
-        let digest: String = (0..60).map(|at| format!("{at:064x}\n")).collect();
+        let path = |at: usize| format!("/srv/App/releases/2024-01-{at}/lib/{}.jar\n", "x".repeat(at % 23));
+        let paths = (0..90).map(path).collect::<Vec<_>>().concat();
+        let digest = (0..60).map(|at| format!("{at:064x}\n")).collect::<Vec<_>>().concat();
         let name = "-".repeat(5);
         let certificate = format!("{name}BEGIN CERTIFICATE{name}\n{}", lines(1_800, "", "\n"));
         let bundle = format!("{}{name}END CERTIFICATE{name}\n{certificate}", lines(1_000, "", "\n"));
