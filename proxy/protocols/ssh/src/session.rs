@@ -280,12 +280,16 @@ impl Session {
         let told = self.handle.set(handle.clone()).is_ok();
         debug_assert!(told, "a session is attended once");
         let reason = self.watch(&mut running).await;
+        let busy = !self.tasks.is_empty();
         self.ended.cancel();
         self.tasks.close();
         if tokio::time::timeout(WIND_UP, self.tasks.wait()).await.is_err() {
             tracing::warn!(resource = self.resource.name, "channels did not end in time");
         }
-        if let Some(why) = self.why.get() {
+        if let Some(why) = self.why.get()
+            // Who was told how a command ended leaves by itself, and would forget it if told to go at once.
+            && !(busy && tokio::time::timeout(PARTING, &mut running).await.is_ok())
+        {
             let reason = russh::Disconnect::ByApplication;
             if handle.disconnect(reason, sentence(why), String::new()).await.is_ok() {
                 tokio::time::timeout(FAREWELL, running).await.map(drop).unwrap_or_default();
@@ -496,7 +500,7 @@ const VARIABLES: usize = 128;
 const WIND_UP: Duration = Duration::from_secs(10);
 /// Time that a client has for hanging up when it is told to.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// Time that a client has for leaving by itself while the gateway drains, once its last channel has ended.
+/// Time that a client has for leaving by itself before it is told to go, once its last channel has ended.
 const PARTING: Duration = Duration::from_secs(1);
 /// How often an ending session looks whether it is idle, beside being told.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
