@@ -158,13 +158,12 @@ impl Gateway {
         Ok(command)
     }
 
-    /// Has the results of the one Resource (`resource.yaml`) encrypted for this recipient of age, by a restart after a
-    /// crash.
+    /// Has the results of the Resource in this file encrypted for this recipient of age, by a restart after a crash.
     ///
     /// # Errors
     /// The manifest cannot be changed, or the gateway does not start again.
-    pub fn encrypt_results_for(&mut self, recipient: &str) -> Result<()> {
-        let file = self.config.path().join("resource.yaml");
+    pub fn encrypt_results(&mut self, file: &str, recipient: &str) -> Result<()> {
+        let file = self.config.path().join(file);
         let text = std::fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
         let mut resource: serde_json::Value = serde_yaml_ng::from_str(&text)?;
         let spec = resource.get_mut("spec").and_then(serde_json::Value::as_object_mut);

@@ -25,7 +25,7 @@ fn kubernetes_streams_and_answers_can_be_for_auditors_alone() {
     let auditor = Identity::generate();
     let key = folder.path().join("auditor.txt");
     std::fs::write(&key, auditor.to_string().expose_secret()).unwrap();
-    pods.scene.gateway.encrypt_results_for(&auditor.to_public().to_string()).unwrap();
+    pods.scene.gateway.encrypt_results("resource.yaml", &auditor.to_public().to_string()).unwrap();
     let transports = [("websocket", "true"), ("spdy", "false")];
     for (name, websockets) in transports {
         let script = format!("printf 'output-%s-%s' of-a-pod {name}");

@@ -18,7 +18,7 @@ fn ssh_output_and_terminals_can_be_for_auditors_alone() {
     let auditor = Identity::generate();
     let key = folder.path().join("auditor.txt");
     std::fs::write(&key, auditor.to_string().expose_secret()).unwrap();
-    scene.hosts.gateway.encrypt_results_for(&auditor.to_public().to_string()).unwrap();
+    scene.hosts.gateway.encrypt_results("web.yaml", &auditor.to_public().to_string()).unwrap();
     scene.agent = scene.hosts.agent(&scene.hosts.token("ci-bot").unwrap()).unwrap();
 
     let answer = scene.run("printf 'output-%s' of-a-host; printf 'error-%s' of-a-host >&2");

@@ -25,7 +25,7 @@ fn a_gateway_that_is_killed_under_load_has_every_encrypted_result_that_is_on_rec
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("auditor.txt");
     std::fs::write(&key, auditor.to_string().expose_secret()).unwrap();
-    scene.gateway.encrypt_results_for(&auditor.to_public().to_string()).unwrap();
+    scene.gateway.encrypt_results("resource.yaml", &auditor.to_public().to_string()).unwrap();
     killed_under_load(&mut scene, kills(6).div_ceil(2), "select 'seen-row', id, name from users;\n");
     let searched = |value: &str, code| {
         let values = key.with_extension("values");
