@@ -60,33 +60,35 @@ pub(crate) fn read_notes(path: &Path) -> io::Result<(Vec<String>, u64)> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), 0)),
         Err(error) => return Err(error),
     };
-    let mut notes = Vec::new();
-    let mut rest = bytes.as_slice();
-    while let Some((note, after)) = note_end(rest).and_then(|end| rest.split_at_checked(end)) {
-        let note = note.strip_suffix(b"\n").unwrap_or(note);
-        notes.push(String::from_utf8_lossy(note).into_owned());
-        rest = after;
-    }
-    Ok((notes, rest.len() as u64))
+    let text = |note: &[u8]| String::from_utf8_lossy(without_end(note)).into_owned();
+    let rest = bytes.len().saturating_sub(whole_notes(&bytes));
+    Ok((notes(&bytes).map(text).collect(), rest as u64))
 }
 
 /// Where the last whole note of these bytes ends, with the empty line after it.
 pub(crate) fn whole_notes(bytes: &[u8]) -> usize {
-    let mut end = 0;
-    while let Some(next) = bytes.get(end..).and_then(note_end) {
-        end += next;
-    }
-    end
+    notes(bytes).map(<[u8]>::len).sum()
 }
 
 /// Size of the last whole note of these bytes.
 pub(crate) fn last_size(bytes: &[u8]) -> Option<u64> {
-    let (mut rest, mut last) = (bytes, None);
-    while let Some((note, after)) = note_end(rest).and_then(|end| rest.split_at_checked(end)) {
-        (rest, last) = (after, Some(note));
-    }
-    let note = last.map(|note| note.strip_suffix(b"\n").unwrap_or(note))?;
+    let note = without_end(notes(bytes).last()?);
     SignedCheckpoint::parse(std::str::from_utf8(note).ok()?).ok().map(|signed| signed.checkpoint.size)
+}
+
+/// The whole notes of these bytes, each with the empty line after it.
+fn notes(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let (note, after) = rest.split_at_checked(note_end(rest)?)?;
+        rest = after;
+        Some(note)
+    })
+}
+
+/// A note without the empty line after it.
+fn without_end(note: &[u8]) -> &[u8] {
+    note.strip_suffix(b"\n").unwrap_or(note)
 }
 
 /// Where the first note of these bytes ends: text, empty line, signatures, empty line. Counted in bytes and not in
