@@ -24,7 +24,7 @@ use crate::read::ReadError;
 use crate::{Event, SessionStamp};
 pub(crate) use committer::Durable;
 use committer::Shared;
-pub(crate) use predecessors::CLOSED;
+pub(crate) use predecessors::{CLOSED, closed_with};
 pub use predecessors::{Predecessor, recover_predecessors};
 use std::io;
 use std::path::{Path, PathBuf};

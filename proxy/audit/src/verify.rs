@@ -20,7 +20,7 @@ mod witnesses;
 use crate::checkpoint::{self, VERIFIER_KEY};
 use crate::note::{LogKey, NoteError};
 use crate::read::ReadError;
-use crate::spool::CLOSED;
+use crate::spool::closed_with;
 use crate::witness::COSIGNED;
 use checkpoints::Checkpoints;
 use std::io;
@@ -115,8 +115,8 @@ pub fn verify_witnessed(
 }
 
 /// Whether some process writes the log, and the mark with which it was closed.
-fn standing(directory: &Path) -> (bool, Option<String>) {
-    (being_written(directory), std::fs::read_to_string(directory.join(CLOSED)).ok())
+fn standing(directory: &Path) -> (bool, Option<u64>) {
+    (being_written(directory), closed_with(directory).ok().flatten())
 }
 
 fn check(

@@ -10,6 +10,18 @@ use std::time::SystemTime;
 /// Name of the file that says that a log was closed in order.
 pub(crate) const CLOSED: &str = "closed";
 
+/// With how many records a log was closed in order. A mark without a number, which a full disk cut short, says nothing.
+///
+/// # Errors
+/// The mark is there and cannot be read.
+pub(crate) fn closed_with(directory: &Path) -> io::Result<Option<u64>> {
+    match std::fs::read_to_string(directory.join(CLOSED)) {
+        Ok(text) => Ok(text.trim().parse().ok()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// An earlier log that was not closed in order, and what came of repairing it.
 #[derive(Debug)]
 pub struct Predecessor {

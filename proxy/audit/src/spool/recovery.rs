@@ -9,7 +9,7 @@ use crate::read::ReadError;
 use crate::record::Record;
 use crate::segment::{Frames, Header, Segment, SegmentError};
 use crate::spool::committer::Keeper;
-use crate::spool::predecessors::CLOSED;
+use crate::spool::predecessors::{CLOSED, closed_with};
 use crate::spool::writer::{Limits, Status, Tail, Writer, create_segment, total_bytes};
 use crate::spool::{Recovery, SpoolError, SpoolOptions};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
@@ -42,7 +42,7 @@ pub(super) fn open(options: &SpoolOptions) -> Result<(Opened, Recovery), SpoolEr
             format!("a checkpoint covers {last_signed} records, but only {} are whole", scan.tree.size()),
         ));
     }
-    closed_with(directory, scan.tree.size())?;
+    compare_mark(directory, scan.tree.size())?;
     let (file, offset) = end.repair(directory, &scan)?;
     let recovery = Recovery {
         records: scan.tree.size(),
@@ -102,17 +102,12 @@ fn lock(directory: &Path) -> Result<File, SpoolError> {
 }
 
 /// A log that was closed in order has the records that it was closed with: nothing that was put behind them is signed.
-fn closed_with(directory: &Path, records: u64) -> Result<(), SpoolError> {
-    let text = match std::fs::read_to_string(directory.join(CLOSED)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        read => read.map_err(SpoolError::Io)?,
-    };
-    match text.trim().parse::<u64>() {
-        Ok(closed) if closed != records => {
+fn compare_mark(directory: &Path, records: u64) -> Result<(), SpoolError> {
+    match closed_with(directory).map_err(SpoolError::Io)? {
+        Some(closed) if closed != records => {
             Err(damaged(directory, format!("it was closed with {closed} records, and {records} are here")))
         }
-        // a mark that a full disk cut short says nothing
-        Ok(_) | Err(_) => Ok(()),
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::checkpoint::Entry;
 use crate::merkle::Hash;
 use crate::note::{Checkpoint, LogKey, SignedCheckpoint};
-use crate::spool::CLOSED;
+use crate::spool::closed_with;
 use crate::verify::{Report, UNSIGNED_TAIL_SECONDS};
 use jiff::Timestamp;
 use std::cell::RefCell;
@@ -190,8 +190,7 @@ fn closed(report: &mut Report) {
     if !report.log.join("lock").exists() {
         return;
     }
-    let Ok(text) = std::fs::read_to_string(report.log.join(CLOSED)) else { return };
-    let (Ok(size), false) = (text.trim().parse::<u64>(), report.is_copy()) else { return };
+    let (Ok(Some(size)), false) = (closed_with(&report.log), report.is_copy()) else { return };
     // retention opens such a log once more to say what it removes, and signs that
     if report.first_bad().is_some() || report.end == size || report.signed_size >= report.end.max(size) {
         return;

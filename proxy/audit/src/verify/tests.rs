@@ -83,7 +83,7 @@ impl Log {
 
     /// Takes away the mark of a log that was closed in order.
     fn reopen(&self) {
-        std::fs::remove_file(self.options.directory.join(CLOSED)).unwrap();
+        std::fs::remove_file(self.options.directory.join(crate::spool::CLOSED)).unwrap();
     }
 
     /// Writes these leaves as one segment, numbered and chained anew: what somebody with write access can do.
