@@ -39,6 +39,9 @@ pub struct Reading {
     /// What goes along with it that is no part of its text (variables for a program), fit for records and approvals as
     /// the text is; shown behind it. Conditions do not see it. Empty: nothing.
     pub beside: String,
+    /// Record attributes of its protocol that say what it is about, by key and in plain form, for records only: detectors
+    /// run over them. Empty: the text says all.
+    pub subject: Vec<(&'static str, String)>,
     /// What it does.
     pub effects: Effects,
     /// What it returns, one entry per result in order: one per statement of a simple query.
@@ -66,6 +69,7 @@ impl Reading {
             operation: operation.into(),
             masked_text: masked_text.into(),
             beside: String::new(),
+            subject: Vec::new(),
             effects,
             outputs: Vec::new(),
             reads: BTreeSet::new(),

@@ -107,6 +107,20 @@ keys! {
     pub const COMMAND_LINE: &str = "process.command_line";
     /// Masked text of the command, of the Kubernetes API: method, path and what matters of the body.
     pub const REQUEST: &str = "portcullis.request";
+    /// Namespace that a request of the Kubernetes API is about; left out where it is about none.
+    pub const K8S_NAMESPACE: &str = "k8s.namespace.name";
+    /// Pod that a request is about.
+    pub const K8S_POD: &str = "k8s.pod.name";
+    /// Verb of a request, as RBAC names it; of a path that is no resource, its method.
+    pub const K8S_VERB: &str = "portcullis.k8s.verb";
+    /// API group of a request; left out for the core group.
+    pub const K8S_GROUP: &str = "portcullis.k8s.group";
+    /// Resource of a request, in the plural.
+    pub const K8S_RESOURCE: &str = "portcullis.k8s.resource";
+    /// Subresource of a request.
+    pub const K8S_SUBRESOURCE: &str = "portcullis.k8s.subresource";
+    /// Object of a request, where it names one.
+    pub const K8S_NAME: &str = "portcullis.k8s.name";
     /// Operation of the command.
     pub const OPERATION: &str = "db.operation.name";
     /// Operation of the command, of other protocols than databases'.

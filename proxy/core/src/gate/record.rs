@@ -184,6 +184,8 @@ pub(super) fn common(
         (key::POLICY_GENERATION, rule.generation.into()),
         (key::RULE, rule.rule.as_str().into()),
     ];
+    let subject = command.reading.subject.iter();
+    attributes.extend(subject.map(|(key, value)| (*key, mask_line(masker, value.clone()).into())));
     if let Said::Deny { refusal, .. } = said {
         attributes.extend(told(refusal, masker));
     }

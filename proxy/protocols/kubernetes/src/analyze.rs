@@ -39,6 +39,7 @@ pub use known::{Known, Unknown, unknown};
 use crate::mask::{Masks, Unmaskable};
 use crate::request::{Refused, RequestInfo};
 use body::{Form, Read};
+use proxy_audit::event::key;
 use proxy_policy::{ApiRequest, Command, Effects, Reading};
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -109,6 +110,7 @@ pub fn analyze_knowing(
         None => text::masked(info, masks, Some(&masks.text(&String::from_utf8_lossy(body.bytes)))),
     };
     let reading = Reading {
+        subject: subject(info, masked.as_ref()),
         changes: info.method.changes() && !is_open(info) || info.is_connect() || info.is_proxy(),
         ..Reading::new(text::operation(info), masked_text, effects)
     };
@@ -120,6 +122,28 @@ pub fn analyze_knowing(
     };
     let forward = read.map_or(Forward::AsSent, |read| read.forward);
     Ok(Analysis { command, forward })
+}
+
+/// What a backend finds a request by, in its record's attributes. `masked` is the body: a create names its object there.
+fn subject(info: &RequestInfo, masked: Option<&Value>) -> Vec<(&'static str, String)> {
+    let named = || masked.and_then(|body| body.pointer("/metadata/name")).and_then(Value::as_str);
+    let name =
+        if info.verb == "create" && info.name.is_empty() { named().unwrap_or_default() } else { &info.name };
+    let pod = if info.group.is_empty() && info.resource == "pods" { name } else { "" };
+    let known = [
+        (key::K8S_NAMESPACE, info.namespace.as_str()),
+        (key::K8S_POD, pod),
+        (key::K8S_VERB, info.rbac_verb()),
+        (key::K8S_GROUP, &info.group),
+        (key::K8S_RESOURCE, &info.resource),
+        (key::K8S_SUBRESOURCE, &info.subresource),
+        (key::K8S_NAME, name),
+    ];
+    known
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(key, value)| (key, value.to_owned()))
+        .collect()
 }
 
 /// A command of which this was read, and nothing else.

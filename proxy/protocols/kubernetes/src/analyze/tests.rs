@@ -395,3 +395,24 @@ fn an_object_is_the_same_command_in_protobuf_and_in_json() {
         assert_eq!((&again.command, again.forward), (&here.command, Forward::AsSent));
     }
 }
+
+#[test]
+fn a_record_says_what_its_request_is_about() {
+    let subject = |request: &str, body: &str| {
+        let named = command_of(request, JSON, body).reading.subject.clone();
+        named.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(
+        subject("GET /api/v1/namespaces/shop/pods/web-1/log", ""),
+        "k8s.namespace.name=shop k8s.pod.name=web-1 portcullis.k8s.verb=get portcullis.k8s.resource=pods \
+         portcullis.k8s.subresource=log portcullis.k8s.name=web-1"
+    );
+    // whatever the method, as rules see it
+    assert!(subject("GET /api/v1/namespaces/shop/pods/web-1/exec?command=id", "").contains("verb=create"));
+    assert_eq!(
+        subject("POST /apis/apps/v1/namespaces/shop/deployments", r#"{"metadata":{"name":"web"}}"#),
+        "k8s.namespace.name=shop portcullis.k8s.verb=create portcullis.k8s.group=apps \
+         portcullis.k8s.resource=deployments portcullis.k8s.name=web"
+    );
+    assert_eq!(subject("GET /version", ""), "portcullis.k8s.verb=get");
+}

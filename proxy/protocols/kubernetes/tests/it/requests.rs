@@ -4,6 +4,8 @@ use crate::gateway::{Gateway, OWN_TOKEN, TOKEN, get, request};
 use crate::server::Script;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
+use proxy_audit::event::key;
+use proxy_audit::record::Record;
 use proxy_core::approval::Outcome;
 use serde_json::json;
 
@@ -50,6 +52,11 @@ async fn a_refused_request_never_reaches_the_api_server() {
     assert_eq!((status, &refusal["reason"], &refusal["kind"]), (403, &json!("Forbidden"), &json!("Status")));
     assert!(refusal["message"].as_str().unwrap().contains("Ask the platform team."), "{refusal}");
     assert!(gateway.server.asked().is_empty());
+    // a backend finds it by what it is about
+    let records = gateway.records();
+    let about = |record: &Record| record.text(key::K8S_RESOURCE) == Some("nodes");
+    let of_nodes = records.iter().find(|record| about(record)).unwrap();
+    assert_eq!((of_nodes.text(key::K8S_VERB), of_nodes.text(key::K8S_NAME)), (Some("delete"), Some("a")));
 }
 
 #[tokio::test]

@@ -143,6 +143,7 @@ fn assemble(subject: Subject<'_>, state: &SessionState, mut walk: Walk<'_>, fact
         operation,
         masked_text: scanned.map_or_else(|| unreadable(subject.text()), |scanned| scanned.masked()),
         beside: String::new(),
+        subject: Vec::new(),
         effects,
         outputs: facts.iter().map(|facts| outputs(facts.rows.as_ref())).collect(),
         reads: walk.reads,
