@@ -16,6 +16,7 @@ pub mod operator;
 pub mod postgres;
 pub mod process;
 pub mod random;
+pub mod replayed;
 pub mod rest;
 pub mod s3;
 pub mod shop;

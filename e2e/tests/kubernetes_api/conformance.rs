@@ -76,7 +76,7 @@ impl<'a> Step<'a> {
         if !self.editor.is_empty() {
             kubectl.env("KUBE_EDITOR", self.editor);
         }
-        Answer::new(&feed(kubectl, &place(self.input)))
+        Answer::new(&feed(kubectl, place(self.input)))
     }
 }
 

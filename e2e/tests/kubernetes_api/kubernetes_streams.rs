@@ -101,6 +101,34 @@ fn kubernetes_exec_gives_output_error_and_exit_code_and_is_replayed() {
     pods.scene.portcullis(&["verify"], 0);
 }
 
+/// Every byte value, secrets, text without an end, and standard error beside it.
+#[test]
+fn kubernetes_exec_is_replayed_byte_for_byte_as_the_client_received_it() {
+    let Some(pods) = Pods::start("bytes", ANYTHING) else { return };
+    let mut mixed: Vec<u8> = (0..=255_u8).cycle().take(70_000).collect();
+    mixed.extend_from_slice(format!("\nkey = {CANARY}\nümläut \u{1f980} without an end").as_bytes());
+    for (name, transport) in TRANSPORTS {
+        let both = ["exec", "-i", "web", "--", "sh", "-c", "cat; cat /missing"];
+        let client = feed(kubectl(&pods, transport, &both), &mixed);
+        let shown = String::from_utf8_lossy(&client.stdout).into_owned();
+        assert!(shown.contains("[MASKED:") && shown.ends_with("without an end"), "{name}");
+        let listed = pods.scene.portcullis(&["sessions", "--limit", "1", "-o", "json"], 0).out;
+        let sessions: serde_json::Value = serde_json::from_str(&listed).unwrap();
+        let steps =
+            pods.scene.portcullis(&["replay", sessions[0]["id"].as_str().unwrap(), "-o", "json"], 0).out;
+        let [out, err] = e2e::replayed::streams(&steps).unwrap();
+        assert!(
+            out == client.stdout,
+            "{name}: {} bytes on record, {} received",
+            out.len(),
+            client.stdout.len()
+        );
+        // behind the program's words, kubectl adds what it was told of its end
+        let (err, received) = (String::from_utf8_lossy(&err), String::from_utf8_lossy(&client.stderr));
+        assert!(!err.is_empty() && received.starts_with(&*err), "{name}: {err:?} {received:?}");
+    }
+}
+
 #[test]
 fn kubernetes_copies_arrive_whole() {
     let Some(pods) = Pods::start("cp", ANYTHING) else { return };

@@ -6,7 +6,6 @@ use e2e::gateway::{Gateway, Setup, secret};
 use e2e::issuer::Issuer;
 use e2e::tools;
 use serde_json::{Value, json};
-use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, OnceLock};
 use tempfile::TempDir;
@@ -126,30 +125,9 @@ impl Scene {
         ids.map(|id| self.portcullis(&["replay", id], 0).out).collect()
     }
 
-    /// Every byte that the gateway keeps on disk, for searches.
-    pub(crate) fn everything_on_disk(&self) -> Vec<(PathBuf, Vec<u8>)> {
-        let mut found = Vec::new();
-        let mut directories = vec![self.gateway.state().to_owned()];
-        while let Some(directory) = directories.pop() {
-            for entry in std::fs::read_dir(directory).unwrap().flatten() {
-                let path = entry.path();
-                if path.is_dir() {
-                    directories.push(path);
-                } else if let Ok(bytes) = std::fs::read(&path) {
-                    found.push((path, bytes));
-                }
-            }
-        }
-        found
-    }
-
-    /// Fails if the text stands in anything that the gateway keeps on disk, or logged.
+    /// Fails if the text stands in anything that the gateway keeps, logs or counts, in any form that a scan knows.
     pub(crate) fn assert_nowhere(&self, text: &str) {
-        for (path, bytes) in self.everything_on_disk() {
-            let found = bytes.windows(text.len()).any(|window| window == text.as_bytes());
-            assert!(!found, "{text} is in {}", path.display());
-        }
-        assert!(!self.gateway.log().contains(text), "{text} is in the log");
+        e2e::leaks::search(&self.gateway, &[text.to_owned()], &[]).unwrap();
     }
 }
 
@@ -186,12 +164,12 @@ impl Answer {
 }
 
 /// Runs a command with this standard input.
-pub(crate) fn feed(mut command: Command, input: &str) -> Output {
+pub(crate) fn feed(mut command: Command, input: impl AsRef<[u8]>) -> Output {
     use std::io::Write as _;
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // it may not read to the end
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap_or_default();
+    child.stdin.take().unwrap().write_all(input.as_ref()).unwrap_or_default();
     child.wait_with_output().unwrap()
 }
 
