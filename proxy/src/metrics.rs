@@ -54,6 +54,12 @@ pub struct ProcessMetrics {
     pub exported: Family<ResourceLabels, Gauge>,
     /// Records that the Collector refused since the start.
     pub export_rejected: Family<ResourceLabels, Gauge>,
+    /// Ranges of records that were not delivered to the Collector.
+    pub undelivered_ranges: Family<ResourceLabels, Gauge>,
+    /// The first of these records.
+    pub undelivered_first: Family<ResourceLabels, Gauge>,
+    /// The last of these records.
+    pub undelivered_last: Family<ResourceLabels, Gauge>,
     /// Attempts to export that failed since the start.
     pub export_retries: Family<ResourceLabels, Gauge>,
     /// Records of the audit log that are not in the archive.
@@ -92,19 +98,29 @@ impl ProcessMetrics {
         registry.register("connections", "Accepted client connections", self.connections.clone());
         let room = "Whether another audit record has room; if not, every command is refused";
         registry.register("audit_room", room, self.audit_room.clone());
+        self.register_export(registry);
+        self.register_archive(registry);
+        let witnessed = "Audit records under the last cosignature of a witness";
+        registry.register("audit_witnessed_records", witnessed, self.witnessed.clone());
+        let failures = "Failed attempts to have the audit log witnessed since the start";
+        registry.register("audit_witness_failures", failures, self.witness_failures.clone());
+    }
+
+    fn register_export(&self, registry: &mut Registry) {
         let lag = "Audit records that the Collector has not answered for";
         registry.register("audit_export_lag_records", lag, self.export_lag.clone());
         let exported = "Audit records that the Collector accepted since the start";
         registry.register("audit_exported_records", exported, self.exported.clone());
         let rejected = "Audit records that the Collector refused since the start";
         registry.register("audit_export_rejected_records", rejected, self.export_rejected.clone());
+        let ranges = "Ranges of audit records of this start's log that were not delivered to the Collector";
+        registry.register("audit_export_undelivered_ranges", ranges, self.undelivered_ranges.clone());
+        let first = "Sequence of the first audit record that was not delivered to the Collector";
+        registry.register("audit_export_undelivered_first", first, self.undelivered_first.clone());
+        let last = "Sequence of the last audit record that was not delivered to the Collector";
+        registry.register("audit_export_undelivered_last", last, self.undelivered_last.clone());
         let retries = "Failed attempts to export audit records since the start";
         registry.register("audit_export_retries", retries, self.export_retries.clone());
-        self.register_archive(registry);
-        let witnessed = "Audit records under the last cosignature of a witness";
-        registry.register("audit_witnessed_records", witnessed, self.witnessed.clone());
-        let failures = "Failed attempts to have the audit log witnessed since the start";
-        registry.register("audit_witness_failures", failures, self.witness_failures.clone());
     }
 
     fn register_archive(&self, registry: &mut Registry) {

@@ -98,6 +98,8 @@ pub struct ExportStatus {
     pub exported: u64,
     /// Records refused since the start, by the receiver's own count.
     pub rejected: u64,
+    /// What is in the log's list of records that were not delivered, earlier starts included.
+    pub undelivered: Option<UndeliveredSpan>,
     /// Attempts that failed and were or will be repeated, since the start.
     pub retries: u64,
     /// Why the last attempt failed; empty after a success.
@@ -106,6 +108,26 @@ pub struct ExportStatus {
     pub unsigned: u64,
     /// When the last batch was accepted.
     pub last_success: Option<Timestamp>,
+}
+
+/// Which records of a log were not delivered, in short; [`undelivered`] has every range.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+pub struct UndeliveredSpan {
+    /// Ranges of records.
+    pub ranges: u64,
+    /// First record of the first.
+    pub first: u64,
+    /// Last record of the last.
+    pub last: u64,
+}
+
+impl UndeliveredSpan {
+    /// These ranges, and one more.
+    fn and(before: Option<Self>, range: &Undelivered) -> Self {
+        let Self { ranges, first, last } =
+            before.unwrap_or(Self { ranges: 0, first: range.first, last: range.last });
+        Self { ranges: ranges + 1, first: first.min(range.first), last: last.max(range.last) }
+    }
 }
 
 /// Why an export cannot start.
@@ -163,6 +185,7 @@ impl Exporter {
         let (status, receiver) = watch::channel(ExportStatus {
             next: source.next(),
             lag: source.lag(),
+            undelivered: source.undelivered(),
             ..ExportStatus::default()
         });
         // What a checkpoint of an earlier start covered was sent by that start, or the next one covers it too.
@@ -295,8 +318,10 @@ impl Export {
         }
         self.source.acknowledge(first + count)?;
         let (next, lag, unsigned) = (self.source.next(), self.source.lag(), self.unsigned());
+        let undelivered = self.source.undelivered();
         self.status.send_modify(|status| {
             (status.next, status.lag, status.unsigned) = (next, lag, unsigned);
+            status.undelivered = undelivered;
             status.exported += count - rejected;
             status.rejected += rejected;
             status.last_error = None;

@@ -77,6 +77,12 @@ async fn report(mut status: watch::Receiver<ExportStatus>, resource: String, met
         metrics.export_rejected.get_or_create(&labels).set(gauge(now.rejected));
         metrics.export_retries.get_or_create(&labels).set(gauge(now.retries));
         metrics.exported.get_or_create(&labels).set(gauge(now.exported));
+        let ranges = now.undelivered.map_or(0, |span| span.ranges);
+        metrics.undelivered_ranges.get_or_create(&labels).set(gauge(ranges));
+        if let Some(span) = now.undelivered {
+            metrics.undelivered_first.get_or_create(&labels).set(gauge(span.first));
+            metrics.undelivered_last.get_or_create(&labels).set(gauge(span.last));
+        }
         if status.changed().await.is_err() {
             return;
         }

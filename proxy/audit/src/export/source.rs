@@ -2,7 +2,7 @@
 
 use crate::causes::chain;
 use crate::checkpoint;
-use crate::export::{ExportError, Undelivered, cursor};
+use crate::export::{ExportError, Undelivered, UndeliveredSpan, cursor};
 use crate::record::Record;
 use crate::segment::{Frames, Segment};
 use crate::spool::Durable;
@@ -37,6 +37,7 @@ pub(super) struct Source {
     acknowledged: Position,
     /// Behind the batch that was read last.
     ahead: Position,
+    undelivered: Option<UndeliveredSpan>,
 }
 
 impl Source {
@@ -47,9 +48,21 @@ impl Source {
         };
         let sequence = cursor::read(directory).map_err(error(cursor::CURSOR))?;
         // A list that cannot be read is said at the start.
-        drop(cursor::undelivered(directory).map_err(error(cursor::UNDELIVERED))?);
+        let listed = cursor::undelivered(directory).map_err(error(cursor::UNDELIVERED))?;
+        let undelivered = listed.iter().fold(None, |span, range| Some(UndeliveredSpan::and(span, range)));
         let position = Position { sequence, place: None };
-        Ok(Self { directory: directory.to_owned(), durable, acknowledged: position.clone(), ahead: position })
+        Ok(Self {
+            directory: directory.to_owned(),
+            durable,
+            acknowledged: position.clone(),
+            ahead: position,
+            undelivered,
+        })
+    }
+
+    /// What the list of undelivered records comes to.
+    pub(super) fn undelivered(&self) -> Option<UndeliveredSpan> {
+        self.undelivered
     }
 
     pub(super) fn next(&self) -> u64 {
@@ -102,7 +115,10 @@ impl Source {
     ) -> Result<(), String> {
         let last = first + count.saturating_sub(1);
         let range = Undelivered { time: Timestamp::now(), first, last, rejected, why };
-        cursor::keep(&self.directory, &range).map_err(|error| format!("write list of undelivered: {error}"))
+        cursor::keep(&self.directory, &range)
+            .map_err(|error| format!("write list of undelivered: {error}"))?;
+        self.undelivered = Some(UndeliveredSpan::and(self.undelivered, &range));
+        Ok(())
     }
 }
 

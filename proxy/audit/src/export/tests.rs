@@ -253,6 +253,11 @@ async fn what_is_refused_is_counted_and_listed_and_not_sent_again() {
         .map(|range| (range.first, range.last, range.rejected))
         .collect();
     assert_eq!(ranges, [(0, 511, 3), (512, 1_023, 512), (1_024, 1_535, 512)]);
+    let span = Some(UndeliveredSpan { ranges: 3, first: 0, last: 1_535 });
+    assert_eq!(status.undelivered, span);
+    drop(exporter);
+    let again = Exporter::start(&spool, grpc_options(address)).unwrap();
+    assert_eq!(again.status().undelivered, span, "an earlier start's too");
     assert_eq!(collector.sequences(), (1_536..1_602).collect::<Vec<_>>());
 }
 
