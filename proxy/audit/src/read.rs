@@ -26,7 +26,7 @@ pub enum ReadError {
     #[error("read audit log")]
     Segment(#[from] SegmentError),
     /// A frame does not hold a record.
-    #[error("record after {after:?} in {path}")]
+    #[error("read what follows record {} in {path}", .after.map_or("none".to_owned(), |after| after.to_string()))]
     Record {
         /// Sequence of the last good record.
         after: Option<u64>,
@@ -36,6 +36,19 @@ pub enum ReadError {
         #[source]
         source: RecordError,
     },
+}
+
+impl ReadError {
+    /// Whether it concerns some records, and others may follow it.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::List { .. } | Self::Segment(SegmentError::Io { .. }) => false,
+            Self::Segment(
+                SegmentError::Torn { .. } | SegmentError::Changed { .. } | SegmentError::Damaged { .. },
+            )
+            | Self::Record { .. } => true,
+        }
+    }
 }
 
 /// Where reading got to, to go on from there later.
@@ -71,6 +84,8 @@ impl Position {
 
 /// The records of one log in their order. A record that is being written ends the iteration as the end of the log
 /// does. What retention removes meanwhile is passed over: there may be a gap before the first segment that is left.
+/// What is damaged is an item, and reading goes on behind it: with the next record, or where it cannot be told where
+/// that begins, with the next segment. Whoever needs all records stops there.
 #[derive(Debug)]
 pub struct Records {
     directory: PathBuf,
@@ -202,7 +217,12 @@ impl Records {
                 }
                 Ok(None) => self.frames = None,
                 Err(SegmentError::Torn { .. }) if self.segments.is_empty() => return Ok(None),
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    if !matches!(error, SegmentError::Changed { .. }) {
+                        self.frames = None;
+                    }
+                    return Err(error.into());
+                }
             }
         }
     }
@@ -213,7 +233,12 @@ impl Iterator for Records {
 
     fn next(&mut self) -> Option<Self::Item> {
         let step = self.step().transpose();
-        if !matches!(step, Some(Ok(_))) {
+        let goes_on = match &step {
+            Some(Ok(_)) => true,
+            Some(Err(error)) => error.is_damage(),
+            None => false,
+        };
+        if !goes_on {
             self.segments.clear();
             self.frames = None;
         }

@@ -117,7 +117,15 @@ pub enum SegmentError {
         /// Where the frame begins.
         offset: u64,
     },
-    /// A frame's length or CRC is wrong, or the file does not begin as a segment does.
+    /// A frame's CRC does not fit its bytes. The frame behind it can be read.
+    #[error("segment {path} is damaged at byte {offset}: CRC does not fit")]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// Where the frame begins.
+        offset: u64,
+    },
+    /// A frame's length is impossible, or the file does not begin as a segment does.
     #[error("segment {path} is damaged at byte {offset}: {what}")]
     Damaged {
         /// The file.
@@ -187,29 +195,16 @@ impl Frames {
     /// The next payload, or `None` at the end of the file.
     ///
     /// # Errors
-    /// See [`SegmentError`]. Nothing can be read after an error.
+    /// See [`SegmentError`]. Nothing can be read after an error, but for [`SegmentError::Changed`].
     pub fn next_frame(&mut self) -> Result<Option<Vec<u8>>, SegmentError> {
         let offset = self.offset;
-        match self.next_unchecked()? {
-            Some((_, false)) => {
-                Err(SegmentError::Damaged { path: self.path.clone(), offset, what: "CRC does not fit" })
-            }
-            Some((payload, true)) => Ok(Some(payload)),
-            None => Ok(None),
-        }
-    }
-
-    /// The next payload and whether its CRC fits, for `verify`, which goes on behind a changed record.
-    ///
-    /// # Errors
-    /// As [`Self::next_frame`], but not for the CRC.
-    pub(crate) fn next_unchecked(&mut self) -> Result<Option<(Vec<u8>, bool)>, SegmentError> {
         let mut payload = Vec::new();
-        let crc = self.next_into(&mut payload)?;
-        Ok(crc.map(|crc| {
-            let fits = crc32fast::hash(&payload) == crc;
-            (payload, fits)
-        }))
+        let Some(crc) = self.next_into(&mut payload)? else { return Ok(None) };
+        if crc32fast::hash(&payload) == crc {
+            Ok(Some(payload))
+        } else {
+            Err(SegmentError::Changed { path: self.path.clone(), offset })
+        }
     }
 
     /// Appends the next payload to the buffer and gives the CRC that it should have, for whoever checks many at once.

@@ -11,6 +11,7 @@ mod otlp;
 mod sealed;
 mod typed;
 
+use crate::chunks::OpenError;
 use crate::read::{ReadError, records};
 use crate::record::{Record, RecordError};
 use jiff::Timestamp;
@@ -50,7 +51,8 @@ pub trait Source: fmt::Debug {
     /// record that was delivered twice once.
     ///
     /// # Errors
-    /// The source cannot be opened. What is wrong with a record is an item; nothing follows it.
+    /// The source cannot be opened. What is wrong with a record is an item; others follow it where that
+    /// [is damage](SourceError::is_damage), otherwise none.
     fn records(&self, wanted: &Wanted) -> Result<RecordStream<'_>, SourceError>;
 }
 
@@ -109,6 +111,16 @@ pub enum SourceError {
         /// What went wrong, in its own words where it has some.
         why: String,
     },
+    /// Records that should be between others are not there.
+    #[error("records {first}..{last} of {name} are missing")]
+    Missing {
+        /// What was asked.
+        name: String,
+        /// The first of them.
+        first: u64,
+        /// The last of them.
+        last: u64,
+    },
     /// A result that lies beside the log cannot be read.
     #[error("read the result of record {sequence}")]
     Sealed {
@@ -116,7 +128,7 @@ pub enum SourceError {
         sequence: u64,
         /// Why.
         #[source]
-        source: crate::chunks::OpenError,
+        source: OpenError,
     },
     /// The bundle is not one.
     #[error("{path} is not an evidence bundle: {why}")]
@@ -126,6 +138,23 @@ pub enum SourceError {
         /// Why.
         why: String,
     },
+}
+
+impl SourceError {
+    /// Whether it concerns some records, and others may follow it.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Log(error) => error.is_damage(),
+            Self::Missing { .. } | Self::Sealed { source: OpenError::Missing { .. }, .. } => true,
+            Self::Io { .. }
+            | Self::Json { .. }
+            | Self::TooLong { .. }
+            | Self::Record { .. }
+            | Self::Backend { .. }
+            | Self::Sealed { .. }
+            | Self::Bundle { .. } => false,
+        }
+    }
 }
 
 /// Logs on disk, also while gateways write them.

@@ -126,9 +126,9 @@ impl Stream<'_> {
             let (next, followed_by) = (current.next, current.followed_by);
             remove(&current.path)?;
             self.current = None;
-            if followed_by.is_some_and(|first| first != next) {
-                let why = format!("records from {next} on are missing: run portcullis verify");
-                return Err(SourceError::Backend { name: self.source.name(), why });
+            if let Some(following) = followed_by.filter(|first| *first != next) {
+                let last = following.saturating_sub(1);
+                return Err(SourceError::Missing { name: self.source.name(), first: next, last });
             }
         }
     }
@@ -143,7 +143,12 @@ impl Iterator for Stream<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let step = self.step().transpose();
-        if !matches!(step, Some(Ok(_))) {
+        let goes_on = match &step {
+            Some(Ok(_)) => true,
+            Some(Err(error)) => error.is_damage(),
+            None => false,
+        };
+        if !goes_on {
             self.segments.clear();
             self.current = None;
         }

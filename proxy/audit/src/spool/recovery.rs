@@ -286,7 +286,9 @@ enum SegmentEnd {
 
 fn torn_or_failed(error: SegmentError, offset: u64) -> Result<SegmentEnd, SpoolError> {
     match error {
-        SegmentError::Torn { .. } | SegmentError::Damaged { .. } => Ok(SegmentEnd::Torn { offset }),
+        SegmentError::Torn { .. } | SegmentError::Changed { .. } | SegmentError::Damaged { .. } => {
+            Ok(SegmentEnd::Torn { offset })
+        }
         SegmentError::Io { .. } => Err(SpoolError::Read(ReadError::Segment(error))),
     }
 }

@@ -130,7 +130,7 @@ impl<'a> Walk<'a> {
                     self.report.incomplete(Some((self.expected, self.expected)), what);
                 }
             }
-            SegmentError::Torn { .. } | SegmentError::Damaged { .. } => {
+            SegmentError::Torn { .. } | SegmentError::Changed { .. } | SegmentError::Damaged { .. } => {
                 let at = self.expected;
                 self.report
                     .tampered(Some((at, at)), format!("record {at}: {name} is damaged at byte {offset}"));
