@@ -230,6 +230,34 @@ async fn a_bit_flipped_on_disk_shows_in_the_crc() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_read_is_not_called_removed() {
+    let log = Log::new().await;
+    let segments = log.segments();
+    let last = segments.len() - 1;
+    for (number, segment) in segments.iter().enumerate() {
+        let (mut frames, _) = Frames::open(&segment.path).unwrap();
+        frames.next_frame().unwrap();
+        let second = usize::try_from(frames.offset()).unwrap();
+        let bytes = std::fs::read(&segment.path).unwrap();
+        let end = segments.get(number + 1).map_or(65, |next| next.first) - 1;
+        // The top bit of a length: of the second record's frame, and of the header's.
+        for (at, first, byte) in [(second, segment.first + 1, second), (MAGIC.len(), segment.first, 0)] {
+            let mut changed = bytes.clone();
+            changed[at] ^= 0x80;
+            std::fs::write(&segment.path, changed).unwrap();
+            let report = log.verify();
+            let name = segment.path.file_name().unwrap().display();
+            let what =
+                if first == end { format!("record {first}") } else { format!("records {first}..{end}") };
+            assert_found(&report, &format!("{what} unreadable: {name} is damaged at byte {byte}"));
+            assert_eq!(report.problems.len(), 1, "{number} of {last}: {:?}", report.problems);
+        }
+        std::fs::write(&segment.path, bytes).unwrap();
+    }
+    assert_eq!(log.verify().outcome, Outcome::Ok);
+}
+
+#[tokio::test]
 async fn a_removed_record_is_localised() {
     let log = Log::new().await;
     log.rewrite(|leaves| drop(leaves.remove(20)));

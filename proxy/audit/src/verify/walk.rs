@@ -38,6 +38,8 @@ pub(super) struct Walk<'a> {
     /// Size of the last checkpoint whose root fitted.
     proven: u64,
     missing: BTreeSet<u64>,
+    /// From this record on a segment cannot be read, and why; how far, the next header tells.
+    unreadable: Option<(u64, String)>,
     sessions: HashMap<String, u64>,
     /// What recorder records say of removed ones, by the record that says so.
     removed: Vec<(u64, u64)>,
@@ -59,6 +61,7 @@ impl<'a> Walk<'a> {
             tree_fits: true,
             proven: 0,
             missing: BTreeSet::new(),
+            unreadable: None,
             sessions: HashMap::new(),
             removed: Vec::new(),
             last_time: None,
@@ -82,6 +85,10 @@ impl<'a> Walk<'a> {
                 Found::Frames(frames) => frames.into_iter().for_each(|frame| self.frame(frame)),
                 Found::Unreadable { segment, offset, error } => {
                     let is_last = Some(&segment) == last.as_ref();
+                    if offset == 0 && Some(&segment) == first.as_ref() {
+                        // its name is all that tells where the log begins
+                        (self.expected, self.report.first) = (segment.first, segment.first);
+                    }
                     self.unreadable(error, &segment.path, offset, is_last)?;
                 }
             }
@@ -131,17 +138,31 @@ impl<'a> Walk<'a> {
                 }
             }
             SegmentError::Torn { .. } | SegmentError::Changed { .. } | SegmentError::Damaged { .. } => {
-                let at = self.expected;
-                self.report
-                    .tampered(Some((at, at)), format!("record {at}: {name} is damaged at byte {offset}"));
+                let why = format!("{name} is damaged at byte {offset}");
+                let (_, known) = self.unreadable.get_or_insert((self.expected, String::new()));
+                *known = if known.is_empty() { why } else { format!("{known}, {why}") };
                 self.lose_track();
             }
         }
         Ok(())
     }
 
+    /// What could not be read ends before this record: it is there, so it was not removed.
+    fn readable_from(&mut self, next: u64) {
+        let Some((first, why)) = self.unreadable.take() else { return };
+        let last = next.saturating_sub(1).max(first);
+        let what = match next.saturating_sub(first) {
+            0 => format!("{why}, where record {first} begins"),
+            1 => format!("record {first} unreadable: {why}"),
+            _ => format!("records {first}..{last} unreadable: {why}"),
+        };
+        self.report.tampered(Some((first, last)), what);
+        self.expected = self.expected.max(next);
+    }
+
     fn header(&mut self, number: u64, header: Header, first: bool) {
         let size = header.tree.size();
+        self.readable_from(size);
         if number != size {
             let what = format!("the segment called {number} says that it begins with record {size}");
             self.report.tampered(Some((size.min(number), size.max(number))), what);
@@ -378,6 +399,7 @@ impl<'a> Walk<'a> {
     }
 
     fn finish(mut self) {
+        self.readable_from(self.checkpoints.largest(u64::MAX));
         self.report.end = self.expected;
         self.report.open_sessions = self.sessions.len() as u64;
         if let Some(at) = self.broken_link.take() {
