@@ -290,15 +290,24 @@ fn lines(report: &Report) -> Vec<String> {
     lines.extend(report.signed_late.iter().map(|(first, last)| {
         format!("late     records {first}..{last} were signed only when the gateway started again after them")
     }));
-    lines.push(if report.clock_back_ms > 0 {
-        format!("clock    went back by up to {} ms", report.clock_back_ms)
-    } else {
-        "clock    monotone".to_owned()
-    });
+    lines.extend(clock_line(report));
     lines.push(tail_line(report));
     lines.push(witness_line(report));
     lines.extend(conclusion(report));
     lines
+}
+
+/// Nothing of a bundle: the records between its own are not there.
+fn clock_line(report: &Report) -> Option<String> {
+    if report.subject == Subject::Bundle {
+        return None;
+    }
+    let Some(at) = report.clock_back_at else { return Some("clock    monotone".to_owned()) };
+    let often = match report.clock_backs {
+        1 => String::new(),
+        times => format!(", the furthest of {times} times"),
+    };
+    Some(format!("clock    went back by {} ms at seq {at}{often}", report.clock_back_ms))
 }
 
 fn tail_line(report: &Report) -> String {

@@ -117,6 +117,10 @@ pub struct Report {
     pub max_checkpoint_gap_seconds: f64,
     /// Largest step backwards of the clock, in milliseconds.
     pub clock_back_ms: i64,
+    /// The record at which it was made: it says an earlier time than the one before it.
+    pub clock_back_at: Option<u64>,
+    /// How often the clock went back.
+    pub clock_backs: u64,
     /// Bytes of an unfinished frame at the end.
     pub torn_bytes: u64,
     /// The log that this one says it follows.
@@ -175,6 +179,8 @@ impl Report {
             stated: None,
             max_checkpoint_gap_seconds: 0.0,
             clock_back_ms: 0,
+            clock_back_at: None,
+            clock_backs: 0,
             torn_bytes: 0,
             predecessor: None,
             young: false,
@@ -266,6 +272,14 @@ impl Report {
             self.problem(Outcome::CannotVerify, None, "there is no record".to_owned());
         } else if self.checkpoints == 0 && !(self.being_written && self.young) {
             self.problem(Outcome::CannotVerify, None, "there is no signed checkpoint".to_owned());
+        }
+    }
+
+    /// This record says a time so long before that of the one before it. Clocks are set, so it proves nothing by itself.
+    pub(super) fn clock_went_back(&mut self, at: u64, by_ms: i64) {
+        self.clock_backs += 1;
+        if self.clock_back_at.is_none() || by_ms > self.clock_back_ms {
+            (self.clock_back_at, self.clock_back_ms) = (Some(at), by_ms);
         }
     }
 

@@ -327,7 +327,7 @@ impl<'a> Walk<'a> {
         let time = record.time;
         if let Some(last) = self.last_time.filter(|last| *last > time) {
             let back = i64::try_from(last.duration_since(time).as_millis()).unwrap_or(i64::MAX);
-            self.report.clock_back_ms = self.report.clock_back_ms.max(back);
+            self.report.clock_went_back(record.sequence, back);
         }
         self.last_time = Some(time);
         if let Some(origin) = &record.foreign {

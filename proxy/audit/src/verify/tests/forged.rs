@@ -158,3 +158,24 @@ async fn what_a_start_signs_of_the_time_before_is_told_and_a_closed_log_gets_not
     let report = log.verify();
     assert_eq!((report.outcome, report.signed_late), (Outcome::Ok, vec![(65, 65)]), "{:?}", report.problems);
 }
+
+#[tokio::test]
+async fn a_clock_that_went_back_is_named_by_the_record_and_is_no_tampering() {
+    let log = Log::new().await;
+    let mut leaves = log.leaves();
+    // Two steps back: by 9 s at record 20, and by 30 s at record 40.
+    for (number, leaf) in leaves.iter_mut().enumerate() {
+        let mut record = Record::decode(leaf).unwrap().into_log_record();
+        record.time_unix_nano = 2_000_000_000_000_000_000 + number as u64 * 1_000_000_000;
+        record.time_unix_nano -= [0, 10, 41][number / 20 % 3] * 1_000_000_000;
+        *leaf = record.encode_to_vec();
+    }
+    let leaves = &leaves[..60];
+    let tree = log.forge(leaves);
+    let signed = Checkpoint { origin: ORIGIN.to_owned(), size: tree.size(), root: tree.root() };
+    log.write_notes(&[log.signer().sign(&signed)]);
+    log.reopen();
+    let report = log.verify();
+    assert_eq!((report.clock_back_ms, report.clock_back_at, report.clock_backs), (30_000, Some(40), 2));
+    assert_eq!(report.outcome, Outcome::Ok, "{:?}", report.problems);
+}
