@@ -39,8 +39,8 @@ const MAX_VALUES_BYTES: u64 = 16 << 20;
 /// Every record is searched, and every result as a whole, also where it was cut into several records. Values are
 /// looked for in all forms they may hide in. What is found is named by the line of its value and by its place, never
 /// shown. With --file, logs, metrics and whatever else is on disk is searched too. Exit codes: 0 nothing found, 1
-/// something found, 2 nothing found, but results are encrypted for auditors (--identity) or a --file holds what is no file,
-/// and these were not searched, 3 nothing could be searched. Results that were erased nobody can read any more: they are counted, and change no exit code.
+/// something found, 2 nothing found, but results are encrypted for auditors (--identity), too many were open at once, or a
+/// --file holds what is no file, and these were not searched, 3 nothing could be searched. Results that were erased nobody can read any more: they are counted, and change no exit code.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   portcullis scan
@@ -109,6 +109,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         detectors,
         sealed: 0,
         erased: 0,
+        given_up: 0,
         not_searched: listed.unread,
         found: 0,
         findings: Vec::new(),
@@ -119,6 +120,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
     for record in opened.source.records(&Wanted::default())? {
         wanted.record(&record?, &mut answer)?;
     }
+    answer.given_up = wanted.search.given_up();
     if answer.records == 0 {
         bail!("there is no record in {}", answer.source);
     }

@@ -67,6 +67,8 @@ pub(super) struct Answer {
     pub(super) sealed: u64,
     /// Parts of results that nobody can read any more.
     pub(super) erased: u64,
+    /// Results that were not searched across the records they were cut into.
+    pub(super) given_up: u64,
     /// What is at or below a path that was given, and cannot be searched.
     pub(super) not_searched: Vec<Unread>,
     pub(super) found: u64,
@@ -92,7 +94,7 @@ impl Answer {
 
     /// Says what all that was counted comes to.
     pub(super) fn conclude(&mut self) {
-        let all = self.sealed == 0 && self.not_searched.is_empty();
+        let all = self.sealed == 0 && self.given_up == 0 && self.not_searched.is_empty();
         self.outcome = match self.found {
             0 if all => Outcome::Ok,
             0 => Outcome::Incomplete,
@@ -135,11 +137,19 @@ impl Answer {
             0 => String::new(),
             sealed => format!(", {sealed} parts of results not searched"),
         };
-        let unread = match self.not_searched.len() {
-            0 => sealed,
-            paths => format!("{sealed}, {paths} paths not searched"),
+        let given_up = match self.given_up {
+            0 => String::new(),
+            results => format!(", {results} results not followed"),
         };
-        output.line(&format!("RESULT     {}   {} findings{unread}", judged(self.outcome.word()), self.found))
+        let unread = match self.not_searched.len() {
+            0 => String::new(),
+            paths => format!(", {paths} paths not searched"),
+        };
+        output.line(&format!(
+            "RESULT     {}   {} findings{sealed}{given_up}{unread}",
+            judged(self.outcome.word()),
+            self.found
+        ))
     }
 
     fn print_unread(&self, output: &mut Output) -> anyhow::Result<()> {
@@ -147,6 +157,12 @@ impl Answer {
             output.line(&format!(
                 "NOT READ   {} parts of results, encrypted for the auditors: --identity FILE searches them, in a spool, an archive or evidence; copies do not have them",
                 self.sealed
+            ))?;
+        }
+        if self.given_up > 0 {
+            output.line(&format!(
+                "NOT READ   {} results as a whole: too many were open at once, or what records them is damaged",
+                self.given_up
             ))?;
         }
         for unread in &self.not_searched {

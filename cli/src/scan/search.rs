@@ -3,7 +3,7 @@
 use crate::scan::forms::{AS_IT_IS, Form, IN_LINES, forms};
 use crate::scan::views::{View, form_decoded, in_one_line, percent_decoded, unescaped};
 use aho_corasick::AhoCorasick;
-use proxy_audit::event::key;
+use proxy_audit::event::{EventName, key};
 use proxy_audit::record::Record;
 use proxy_audit::stream::{MAGIC, StreamDecoder, StreamEvent};
 use serde::Serialize;
@@ -13,7 +13,7 @@ use std::ops::Range;
 /// Most bytes that stand for one of a value: `\\u0041`.
 const ESCAPED_BYTES: usize = 6;
 
-/// Most results that are followed across records at once; those that were begun first are given up.
+/// Most results that are followed across records at once; those that were begun first are given up, and counted.
 const MAX_RESULTS: usize = 4_096;
 
 /// Bytes of a result or of a file that are kept for detectors, which need to see what is around a finding.
@@ -66,6 +66,10 @@ pub(super) struct Search {
     /// Results that are being followed, by session and command.
     results: HashMap<(String, i64), Followed>,
     begun: u64,
+    /// Most of them at once.
+    most: usize,
+    /// Results that were not followed to their end.
+    given_up: u64,
 }
 
 /// A result whose records come one after another.
@@ -89,7 +93,16 @@ impl Search {
         let automaton = AhoCorasick::new(patterns.iter().map(|(_, form)| &form.bytes))?;
         let longest = patterns.iter().map(|(_, form)| form.bytes.len()).max().unwrap_or_default();
         let overlap = longest.max(escaped).saturating_sub(1);
-        Ok(Self { automaton, patterns, overlap, blanks, results: HashMap::new(), begun: 0 })
+        Ok(Self {
+            automaton,
+            patterns,
+            overlap,
+            blanks,
+            results: HashMap::new(),
+            begun: 0,
+            most: MAX_RESULTS,
+            given_up: 0,
+        })
     }
 
     /// Looks into a record, and into the result that it goes on with. Gives the parts of the result, for detectors.
@@ -107,6 +120,11 @@ impl Search {
             });
         }
         results
+    }
+
+    /// Results that were not followed to their end: a value across their records may have been missed.
+    pub(super) fn given_up(&self) -> u64 {
+        self.given_up
     }
 
     /// Bytes before others that a finding which ends in these may begin in.
@@ -160,13 +178,18 @@ impl Search {
     /// The bytes of the result so far that a finding which ends in this record may be in: of the result itself, and of
     /// each channel of a recorded stream.
     fn follow(&mut self, record: &Record, overlap: usize) -> Vec<Part> {
-        let Some(frames) = record.bytes(key::FRAMES) else { return Vec::new() };
         let session = record.text(key::SESSION_ID).unwrap_or_default().to_owned();
+        if record.name() == EventName::SessionEnd.as_str() {
+            // what a crash cut short goes on nowhere
+            self.results.retain(|(other, _), _| *other != session);
+        }
+        let Some(frames) = record.bytes(key::FRAMES) else { return Vec::new() };
         let id = (session, record.int(key::COMMAND).unwrap_or_default());
-        if self.results.len() >= MAX_RESULTS && !self.results.contains_key(&id) {
+        if self.results.len() >= self.most && !self.results.contains_key(&id) {
             let oldest = self.results.iter().min_by_key(|(_, result)| result.begun);
             if let Some(oldest) = oldest.map(|(id, _)| id.clone()) {
                 self.results.remove(&oldest);
+                self.given_up += 1;
             }
         }
         self.begun += 1;
@@ -179,14 +202,19 @@ impl Search {
         });
         let mut texts = vec![joined(&mut result.tail, frames, overlap, key::FRAMES.to_owned())];
         if let Some(decoder) = &mut result.decoder {
-            for frame in decoder.feed(frames).unwrap_or_default() {
+            let decoded = decoder.feed(frames);
+            if decoded.is_err() {
+                result.decoder = None;
+                self.given_up += 1;
+            }
+            for frame in decoded.unwrap_or_default() {
                 if let StreamEvent::Data { channel, bytes } = frame.event {
                     let tail = result.channels.entry(channel.0).or_default();
                     texts.push(joined(tail, &bytes, overlap, format!("stream {}", channel.0)));
                 }
             }
         }
-        if record.name() == proxy_audit::EventName::Result.as_str() {
+        if record.name() == EventName::Result.as_str() {
             self.results.remove(&id);
         }
         texts

@@ -152,3 +152,17 @@ async fn what_a_record_before_had_is_no_finding_of_the_next() {
     }
     assert!(total > 0 && total < records.len(), "some end in the first");
 }
+
+#[tokio::test]
+async fn a_result_that_is_not_followed_to_its_end_is_counted() {
+    let (_directory, records) = cut_everywhere(&[VALUE.to_owned()]).await;
+    let mut search = search();
+    search.most = 2;
+    let mut look = |records: &mut dyn Iterator<Item = &Record>| {
+        records.for_each(|record| drop(search.record(record, |_, _, _| {})));
+        search.given_up()
+    };
+    assert_eq!(look(&mut records.iter()), 0, "one is open at a time");
+    // Three begin before any ends, and the first is given up.
+    assert_eq!(look(&mut records.iter().take(6).step_by(2)), 1);
+}
