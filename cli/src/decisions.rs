@@ -24,12 +24,13 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<ExitCode> {
     arguments.rows.demand_verdict(&["requested", "approved", "denied", "expired", "withdrawn", "claimed"])?;
     let query = arguments.rows.query();
-    let found = match arguments.rows.answerer()? {
-        Answerer::Source(source) => query::approvals(source.as_ref(), &query)?,
+    let answerer = arguments.rows.answerer()?;
+    let found = match &answerer {
+        Answerer::Source(source) => query::approvals(source, &query)?,
         Answerer::Index(index) => index.approvals(&query)?,
     };
     print(&found, &COLUMNS, output)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(answerer.conclude())
 }
 
 const COLUMNS: Columns<ApprovalRow> = Columns {

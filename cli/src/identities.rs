@@ -1,6 +1,7 @@
 //! Results that are encrypted for auditors, and the keys to them.
 
 use crate::logs::{Kind, SourceArguments};
+use crate::salvage::Salvaged;
 use anyhow::bail;
 use clap::Args;
 use proxy_audit::chunks::Identities;
@@ -29,19 +30,23 @@ impl IdentityArguments {
     /// Opens a source with the results that there are keys for, and says where encrypted results lie that nobody opened. A
     /// bundle may bring its own keys.
     pub(crate) fn open_with_chunks(&self, arguments: &SourceArguments) -> anyhow::Result<Opened> {
-        open(arguments, self.read()?)
+        let (source, chunks) = open(arguments, self.read()?)?;
+        Ok(Opened { source: Salvaged::new(source), chunks })
     }
 }
 
 /// An open source.
 pub(crate) struct Opened {
-    pub(crate) source: Box<dyn Source>,
+    pub(crate) source: Salvaged,
     /// Directories with encrypted results, by the origins of the logs; of copies, and of an archive that was not fetched,
     /// there are none.
-    pub(crate) chunks: BTreeMap<String, PathBuf>,
+    pub(crate) chunks: Chunks,
 }
 
-fn open(arguments: &SourceArguments, identities: Identities) -> anyhow::Result<Opened> {
+/// Directories with encrypted results, by the origins of the logs.
+type Chunks = BTreeMap<String, PathBuf>;
+
+fn open(arguments: &SourceArguments, identities: Identities) -> anyhow::Result<(Box<dyn Source>, Chunks)> {
     let kind = match arguments.from.as_slice() {
         [] => return of_logs(arguments.logs.directories()?, identities),
         [one] if crate::backend::open(one)?.is_none() => Some(Kind::of(one)?),
@@ -53,17 +58,17 @@ fn open(arguments: &SourceArguments, identities: Identities) -> anyhow::Result<O
         (Some(Kind::Archive), Some(url)) if !identities.is_empty() => {
             let Some(location) = crate::archive::location(url)? else { bail!("--from: expected an archive") };
             let fetched = crate::archive::fetch(&location, None)?;
-            let Opened { source, chunks } = of_logs(proxy_audit::read::logs(fetched.path())?, identities)?;
-            Ok(Opened { source: Box::new(Fetched { inner: source, _folder: fetched }), chunks })
+            let (source, chunks) = of_logs(proxy_audit::read::logs(fetched.path())?, identities)?;
+            Ok((Box::new(Fetched { inner: source, _folder: fetched }), chunks))
         }
-        (_, _) if identities.is_empty() => Ok(Opened { source: arguments.open()?, chunks: BTreeMap::new() }),
+        (_, _) if identities.is_empty() => Ok((arguments.open()?, BTreeMap::new())),
         (_, _) => {
             bail!("--identity: there are no encrypted results here; a spool, an archive or evidence has them")
         }
     }
 }
 
-fn of_logs(logs: Vec<PathBuf>, identities: Identities) -> anyhow::Result<Opened> {
+fn of_logs(logs: Vec<PathBuf>, identities: Identities) -> anyhow::Result<(Box<dyn Source>, Chunks)> {
     let mut chunks = BTreeMap::new();
     for log in &logs {
         match own_key(log) {
@@ -80,11 +85,11 @@ fn of_logs(logs: Vec<PathBuf>, identities: Identities) -> anyhow::Result<Opened>
     } else {
         Box::new(UnsealedSource::new(inner, chunks.clone(), identities))
     };
-    Ok(Opened { source, chunks })
+    Ok((source, chunks))
 }
 
 /// Also without an identity: whoever handed it over may have put the sessions' keys into it.
-fn of_bundle(bundle: Bundle, identities: Identities) -> anyhow::Result<Opened> {
+fn of_bundle(bundle: Bundle, identities: Identities) -> anyhow::Result<(Box<dyn Source>, Chunks)> {
     let folder = tempfile::tempdir()?;
     let (mut open, mut chunks) = (BTreeMap::new(), BTreeMap::new());
     let given = !identities.is_empty();
@@ -96,7 +101,7 @@ fn of_bundle(bundle: Bundle, identities: Identities) -> anyhow::Result<Opened> {
         chunks.insert(log.origin.clone(), directory);
     }
     let inner = Box::new(UnsealedSource::new(Box::new(bundle), open, identities));
-    Ok(Opened { source: Box::new(Fetched { inner, _folder: folder }), chunks })
+    Ok((Box::new(Fetched { inner, _folder: folder }), chunks))
 }
 
 /// A source of files that are gone with it.

@@ -113,7 +113,7 @@ impl Index {
                 drop(writer);
                 return forget(transaction, directory, removed);
             }
-            let record = record?;
+            let record = record.context("an index leaves nothing out: ask without --index")?;
             writer.add(&record)?;
             count += 1;
             if count == BATCH_RECORDS {

@@ -26,6 +26,7 @@ mod replay;
 mod report;
 mod requests;
 mod rows;
+mod salvage;
 mod scan;
 mod sessions;
 mod show;

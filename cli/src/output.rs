@@ -14,6 +14,9 @@ pub(crate) const FAILURE: u8 = 1;
 /// The same of one whose answer is its exit code: it has none.
 pub(crate) const NO_ANSWER: u8 = 3;
 
+/// Exit code of an answer that lacks something: what was damaged, or could not be searched.
+pub(crate) const INCOMPLETE: u8 = 2;
+
 /// Exit code of a command line that makes no sense: that of sysexits.h, which is no answer of any command.
 pub(crate) const USAGE: u8 = 64;
 

@@ -88,18 +88,18 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
     let (before, steps) = steps.split_at_checked(begin(arguments, &steps)?).unwrap_or_default();
     if let Some(file) = &arguments.file {
         contents::write(steps, file, output)?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(source.conclude());
     }
     if output.format() == Document::Json {
         output.json(&steps)?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(source.conclude());
     }
-    let session = query::session(source.as_ref(), &arguments.session)?;
+    let session = query::session(&source, &arguments.session)?;
     let renderers = Renderers::of(&session);
     renderers.pass_over(before);
     if arguments.export == Some(Export::Asciicast) {
         asciicast::write(&session, &renderers, steps, output)?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(source.conclude());
     }
     let clock = Clock {
         speed: arguments.speed.or(arguments.timing.then_some(1.0)),
@@ -111,14 +111,14 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
     for step in steps {
         screen.show(step)?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(source.conclude())
 }
 
 /// The steps of the session that begins so, with what is known of results that nobody opened.
 pub(crate) fn steps(opened: &Opened, prefix: &str) -> anyhow::Result<Vec<Step>> {
-    let mut steps: Vec<Step> = replay::steps(opened.source.as_ref(), prefix)?.collect();
+    let mut steps: Vec<Step> = replay::steps(&opened.source, prefix)?.collect();
     if steps.iter().any(|step| matches!(step.kind, StepKind::Sealed { .. })) {
-        let session = query::session(opened.source.as_ref(), prefix)?.summary;
+        let session = query::session(&opened.source, prefix)?.summary;
         let checker = opened.chunks.get(&session.log).map(|directory| Checker::new(directory));
         if checker.is_some_and(|checker| checker.is_erased(&session.id).unwrap_or(false)) {
             replay::erased(&mut steps);

@@ -48,7 +48,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<ExitCode> {
     let opened = arguments.identities.open_with_chunks(&arguments.source)?;
-    let session = query::session(opened.source.as_ref(), &arguments.session)?;
+    let session = query::session(&opened.source, &arguments.session)?;
     let steps = steps(&opened, &arguments.session)?;
     let keys = arguments.key.iter().map(|key| read_key(key)).collect::<anyhow::Result<Vec<_>>>()?;
     let report = report(&arguments.source, &keys, &session.summary.log)?;
@@ -62,7 +62,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         }))?,
         Document::Table => output.line(&format!("wrote {shown}"))?,
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(opened.source.conclude())
 }
 
 /// What verification says of the log that the session is in; nothing, of a backend.

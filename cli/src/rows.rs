@@ -3,12 +3,13 @@
 use crate::index::Index;
 use crate::logs::SourceArguments;
 use crate::output::{Format, Output, Usage, warn};
+use crate::salvage::Salvaged;
 use clap::Args;
 use jiff::{SpanRelativeTo, Timestamp};
 use proxy_audit::query::{Filter, Found, Order, Query};
-use proxy_audit::source::Source;
 use serde::Serialize;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 /// Filters, order and number.
 #[derive(Args, Debug)]
@@ -65,9 +66,19 @@ pub(crate) struct RowArguments {
 /// Who answers.
 pub(crate) enum Answerer {
     /// The records themselves.
-    Source(Box<dyn Source>),
+    Source(Salvaged),
     /// An index of them, up to date.
     Index(Box<Index>),
+}
+
+impl Answerer {
+    /// Says what the answer lacks; gives the exit code.
+    pub(crate) fn conclude(&self) -> ExitCode {
+        match self {
+            Self::Source(source) => source.conclude(),
+            Self::Index(_) => ExitCode::SUCCESS,
+        }
+    }
 }
 
 impl RowArguments {
@@ -105,7 +116,7 @@ impl RowArguments {
                 index.refresh(&self.source.logs.directories()?)?;
                 Answerer::Index(Box::new(index))
             }
-            None => Answerer::Source(self.source.open()?),
+            None => Answerer::Source(Salvaged::new(self.source.open()?)),
         })
     }
 }

@@ -17,7 +17,7 @@ use answer::Answer;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use proxy_audit::record::Record;
-use proxy_audit::source::Wanted;
+use proxy_audit::source::{Source as _, Wanted};
 use proxy_core::mask::{Found, Masker};
 use proxy_policy::{Detector, DetectorChoice, Mask};
 use sealed::Unread;
@@ -39,8 +39,8 @@ const MAX_VALUES_BYTES: u64 = 16 << 20;
 /// Every record is searched, and every result as a whole, also where it was cut into several records. Values are
 /// looked for in all forms they may hide in. What is found is named by the line of its value and by its place, never
 /// shown. With --file, logs, metrics and whatever else is on disk is searched too. Exit codes: 0 nothing found, 1
-/// something found, 2 nothing found, but results are encrypted for auditors (--identity), too many were open at once, or a
-/// --file holds what is no file, and these were not searched, 3 nothing could be searched. Results that were erased nobody can read any more: they are counted, and change no exit code.
+/// something found, 2 nothing found, but results are encrypted for auditors (--identity), too many were open at once, something on record
+/// is damaged, or a --file holds what is no file, and these were not searched, 3 nothing could be searched. Results that were erased nobody can read any more: they are counted, and change no exit code.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   portcullis scan
@@ -121,6 +121,11 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         wanted.record(&record?, &mut answer)?;
     }
     answer.given_up = wanted.search.given_up();
+    opened.source.conclude();
+    let left_out = opened.source.left_out().into_iter();
+    answer
+        .not_searched
+        .extend(left_out.map(|why| files::Unread { path: answer.source.clone(), why: why.into() }));
     if answer.records == 0 {
         bail!("there is no record in {}", answer.source);
     }

@@ -22,12 +22,13 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<ExitCode> {
     arguments.rows.demand_verdict(&["allow", "deny", "hold"])?;
     let query = arguments.rows.query();
-    let found = match arguments.rows.answerer()? {
-        Answerer::Source(source) => query::sessions(source.as_ref(), &query)?,
+    let answerer = arguments.rows.answerer()?;
+    let found = match &answerer {
+        Answerer::Source(source) => query::sessions(source, &query)?,
         Answerer::Index(index) => index.sessions(&query)?,
     };
     print(&found, &COLUMNS, output)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(answerer.conclude())
 }
 
 const COLUMNS: Columns<SessionSummary> = Columns {

@@ -2,6 +2,7 @@
 
 use crate::logs::SourceArguments;
 use crate::output::{Document, Output, inline, judged, printable, utc};
+use crate::salvage::Salvaged;
 use clap::Args;
 use proxy_audit::query::{self, Command, SessionDetail};
 use std::process::ExitCode;
@@ -19,7 +20,8 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<ExitCode> {
-    let detail = query::session(arguments.source.open()?.as_ref(), &arguments.session)?;
+    let source = Salvaged::new(arguments.source.open()?);
+    let detail = query::session(&source, &arguments.session)?;
     match output.format() {
         Document::Json => output.json(&detail)?,
         Document::Table => {
@@ -37,7 +39,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
             }
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(source.conclude())
 }
 
 fn head(detail: &SessionDetail) -> Vec<String> {

@@ -69,7 +69,7 @@ pub(super) struct Answer {
     pub(super) erased: u64,
     /// Results that were not searched across the records they were cut into.
     pub(super) given_up: u64,
-    /// What is at or below a path that was given, and cannot be searched.
+    /// What is at or below a path that was given, or damaged on record, and cannot be searched.
     pub(super) not_searched: Vec<Unread>,
     pub(super) found: u64,
     pub(super) findings: Vec<Finding>,
@@ -143,7 +143,7 @@ impl Answer {
         };
         let unread = match self.not_searched.len() {
             0 => String::new(),
-            paths => format!(", {paths} paths not searched"),
+            places => format!(", {places} places not searched"),
         };
         output.line(&format!(
             "RESULT     {}   {} findings{sealed}{given_up}{unread}",

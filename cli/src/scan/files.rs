@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
@@ -22,7 +23,7 @@ pub(super) struct Listed {
 #[derive(Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub(super) struct Unread {
     pub(super) path: String,
-    pub(super) why: &'static str,
+    pub(super) why: Cow<'static, str>,
 }
 
 /// The files at these paths and below them, each once however many names it has. A link that was named is followed, and
@@ -99,7 +100,7 @@ impl Walk {
     }
 
     fn leave(&mut self, path: &Path, why: &'static str) {
-        self.listed.unread.push(Unread { path: path.display().to_string(), why });
+        self.listed.unread.push(Unread { path: path.display().to_string(), why: why.into() });
     }
 
     fn is_new(&mut self, metadata: &Metadata) -> bool {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-const SESSION: &str = "0199e2a4-7b1c-7d3e-9f00-8a6b5c4d3e2f";
+pub(super) const SESSION: &str = "0199e2a4-7b1c-7d3e-9f00-8a6b5c4d3e2f";
 
 /// `SELECT id, email`: one row, already masked.
 fn frames() -> Vec<u8> {
@@ -45,7 +45,7 @@ fn result(number: i64, outcome: &str) -> Event {
 }
 
 /// A state directory with one log: an allowed query, its result in two parts, and a denied one.
-async fn state(directory: &TempDir) -> PathBuf {
+pub(super) async fn state(directory: &TempDir) -> PathBuf {
     let log = directory.path().join("state/audit/default.orders/gw-1");
     let (spool, _) = Spool::open(&SpoolOptions::new(&log, "dev/default/orders/gw-1")).unwrap();
     let session = SessionStamp::new(vec![
@@ -83,13 +83,13 @@ fn bytes(bytes: &[u8]) -> proxy_audit::Value {
     proxy_audit::Value::Bytes(bytes.to_vec().into())
 }
 
-fn on(state: &Path, arguments: &[&str]) -> std::process::Command {
+pub(super) fn on(state: &Path, arguments: &[&str]) -> std::process::Command {
     let mut command = portcullis(arguments);
     command.args(["--spool", text(state)]).env_remove("PORTCULLIS_SPOOL");
     command
 }
 
-fn code(command: &mut std::process::Command) -> (Option<i32>, String) {
+pub(super) fn code(command: &mut std::process::Command) -> (Option<i32>, String) {
     let output = command.output().unwrap();
     (output.status.code(), shown(&output))
 }

@@ -5,6 +5,7 @@
 mod approvals;
 mod audit;
 mod command_line;
+mod damaged;
 mod dev_issuer;
 mod masks;
 mod policy;
