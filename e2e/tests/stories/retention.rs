@@ -104,6 +104,9 @@ fn retention_removes_what_the_archive_has_and_verify_says_so() {
     scene.gateway.crash_and_restart().unwrap();
     agents_sessions(&scene, "late-bot", 1);
     wait_until_archived(&scene);
+    let key = |log: &Path| PathBuf::from(format!("{}.key", log.display())).exists();
+    let keys = verified(&scene, &[], 0).iter().filter(|report| key(&log_of(report))).count();
+    assert!(keys == 1 && !key(&own), "nobody can sign another history of a log that is closed");
     age(&segments(&own));
     keep(&scene, &resource, "91d");
     wait_until("the earlier log has shrunk", || {

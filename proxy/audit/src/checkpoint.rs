@@ -180,7 +180,7 @@ impl Writer {
     }
 }
 
-/// Reads the log's private key, or makes one, and writes the public key beside the log when it is not there.
+/// Reads the log's private key, or makes one for a log that has none yet, and writes the public key beside it.
 ///
 /// The private key file is a 32-byte Ed25519 seed, mode 0600.
 pub(crate) fn load_or_create_key(
@@ -192,9 +192,12 @@ pub(crate) fn load_or_create_key(
         let path = path.to_owned();
         move |source| KeyError::Io { path, source }
     };
+    let path = directory.join(VERIFIER_KEY);
+    if path.exists() && !key_file.exists() {
+        return Err(KeyError::Gone { path: key_file.to_owned() });
+    }
     let seed = load_or_create_seed(key_file)?;
     let signer = LogSigner::new(origin, &seed).map_err(KeyError::Origin)?;
-    let path = directory.join(VERIFIER_KEY);
     match std::fs::read_to_string(&path) {
         Ok(vkey) if LogKey::parse(&vkey).is_ok_and(|key| key == signer.public()) => {}
         Ok(_) => return Err(KeyError::Different { path }),
@@ -245,6 +248,12 @@ pub enum KeyError {
     #[error("{path} is not a log key of 32 bytes")]
     NotAKey {
         /// The file.
+        path: PathBuf,
+    },
+    /// The log's private key is not there: it was closed for good.
+    #[error("the log has no key any more ({path}): it takes no more records")]
+    Gone {
+        /// The private key file.
         path: PathBuf,
     },
     /// The log belongs to another key or origin.

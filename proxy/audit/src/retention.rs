@@ -5,14 +5,11 @@
 //! any other, so that `verify` tells it from tampering. What was removed stays provable where it was delivered to.
 
 use crate::archive::standing;
-use crate::checkpoint::{CHECKPOINTS, VERIFIER_KEY};
+use crate::checkpoint::CHECKPOINTS;
 use crate::export::{next_to_send, undelivered};
-use crate::note::LogKey;
-use crate::segment::Segment;
-use crate::spool::{CLOSED, Spool, SpoolError, SpoolOptions};
-use crate::verify::being_written;
+use crate::spool::{Spool, SpoolError, is_retired, remove_of_retired, retire};
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io;
 use std::path::Path;
 use std::str::FromStr;
@@ -114,59 +111,25 @@ impl Retention {
         spool.remove_below(below.saturating_sub(1), self.older_than).await
     }
 
-    /// The same of a log of an earlier start. It is opened once more, so that it can say what is removed; its sessions
-    /// and records stay as they are.
+    /// The same of a log of an earlier start, which has no key any more: what it says of that was signed when it was
+    /// closed. Blocks.
     ///
     /// # Errors
-    /// The log cannot be opened, or as [`Retention::apply`].
-    pub async fn apply_closed(&self, log: &Path, max_bytes: u64) -> Result<u64, SpoolError> {
-        if !self.may_shrink(log).map_err(SpoolError::Io)? {
+    /// The log cannot be used.
+    pub fn apply_closed(&self, log: &Path) -> Result<u64, SpoolError> {
+        // one that an earlier version closed has it still
+        retire(log)?;
+        if !is_retired(log) {
             return Ok(0);
         }
-        let written = File::open(log.join(CHECKPOINTS)).and_then(|file| file.metadata()?.modified());
-        let written = written.map_err(SpoolError::Io)?;
-        let options = reopening(log, max_bytes)?;
-        let opened = tokio::task::spawn_blocking(move || Spool::open(&options)).await;
-        let spool = match opened.map_err(|error| SpoolError::Io(io::Error::other(error)))? {
-            Ok((spool, _)) => spool,
-            // Another gateway on this volume is doing the same.
-            Err(SpoolError::Locked { .. }) => return Ok(0),
-            Err(error) => return Err(error),
-        };
+        let checkpoints = || OpenOptions::new().append(true).open(log.join(CHECKPOINTS));
+        let written = checkpoints().and_then(|file| file.metadata()?.modified()).map_err(SpoolError::Io)?;
         let below = self.delivered_below(log).map_err(SpoolError::Io)?;
-        let removed = spool.remove_below(below, self.older_than).await;
-        spool.close().await?;
-        drop(spool);
+        let removed = remove_of_retired(log, below, self.older_than);
         // The order of logs is told by when they were written last; this was not its gateway's doing.
-        let checkpoints = OpenOptions::new().append(true).open(log.join(CHECKPOINTS));
-        checkpoints.and_then(|file| file.set_modified(written)).map_err(SpoolError::Io)?;
+        checkpoints().and_then(|file| file.set_modified(written)).map_err(SpoolError::Io)?;
         removed
     }
-
-    /// Whether the oldest segment may leave, of a log that was closed in order and that nobody writes.
-    fn may_shrink(&self, log: &Path) -> io::Result<bool> {
-        if being_written(log) || !log.join(CLOSED).is_file() {
-            return Ok(false);
-        }
-        let segments = Segment::list(log)?;
-        let Some(oldest) = segments.first() else { return Ok(false) };
-        let old = std::fs::metadata(&oldest.path)?.modified()?.elapsed();
-        if !old.is_ok_and(|age| age >= self.older_than) {
-            return Ok(false);
-        }
-        let end = match segments.get(1) {
-            Some(following) => following.first,
-            None => crate::read::end(log).map_err(io::Error::other)?,
-        };
-        Ok(self.delivered_below(log)? >= end)
-    }
-}
-
-/// The next record begins a segment, so that all before it can leave.
-fn reopening(log: &Path, max_bytes: u64) -> Result<SpoolOptions, SpoolError> {
-    let vkey = std::fs::read_to_string(log.join(VERIFIER_KEY)).map_err(SpoolError::Io)?;
-    let key = LogKey::parse(&vkey).map_err(|error| SpoolError::Io(io::Error::other(error)))?;
-    Ok(SpoolOptions { segment_bytes: 1, max_bytes, ..SpoolOptions::new(log, key.name()) })
 }
 
 #[cfg(test)]

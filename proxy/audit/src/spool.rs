@@ -13,6 +13,7 @@ mod committer;
 mod predecessors;
 mod recovery;
 mod retention;
+mod retired;
 mod room;
 mod writer;
 
@@ -26,6 +27,8 @@ pub(crate) use committer::Durable;
 use committer::Shared;
 pub(crate) use predecessors::{CLOSED, closed_with};
 pub use predecessors::{Predecessor, recover_predecessors};
+pub(crate) use retired::remove_below as remove_of_retired;
+pub use retired::{is_retired, retire};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -43,8 +46,8 @@ pub struct SpoolOptions {
     pub directory: PathBuf,
     /// Origin of the log: `<cluster>/<namespace>/<resource>/<instance>`.
     pub origin: String,
-    /// Private key of the log: an Ed25519 seed of 32 bytes, created with mode 0600 when missing. Lies outside the
-    /// log's directory, so that a copy of the log does not carry the power to forge it.
+    /// Private key of the log: an Ed25519 seed of 32 bytes, created with mode 0600 for a new log. Lies outside the
+    /// log's directory, so that a copy of the log does not carry the power to forge it. [`retire`] removes it.
     pub key_file: PathBuf,
     /// Bytes after which a segment is closed and the next begins.
     pub segment_bytes: u64,
@@ -60,16 +63,21 @@ impl SpoolOptions {
     /// Segments of 64 MiB, 8 GiB in all, and the key in `<directory>.key` beside the log.
     pub fn new(directory: impl Into<PathBuf>, origin: impl Into<String>) -> Self {
         let directory = directory.into();
-        let mut key_file = directory.clone().into_os_string();
-        key_file.push(".key");
         Self {
+            key_file: Self::key_file_of(&directory),
             directory,
             origin: origin.into(),
-            key_file: key_file.into(),
             segment_bytes: 64 << 20,
             max_bytes: 8 << 30,
             predecessor: None,
         }
+    }
+
+    /// `<directory>.key`.
+    fn key_file_of(directory: &Path) -> PathBuf {
+        let mut key_file = directory.to_owned().into_os_string();
+        key_file.push(".key");
+        key_file.into()
     }
 }
 

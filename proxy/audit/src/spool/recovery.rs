@@ -87,7 +87,7 @@ pub(super) fn open(options: &SpoolOptions) -> Result<(Opened, Recovery), SpoolEr
     Ok((Opened { writer, keeper }, recovery))
 }
 
-fn lock(directory: &Path) -> Result<File, SpoolError> {
+pub(super) fn lock(directory: &Path) -> Result<File, SpoolError> {
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -111,7 +111,7 @@ fn compare_mark(directory: &Path, records: u64) -> Result<(), SpoolError> {
     }
 }
 
-fn mark_open(directory: &Path) -> Result<(), SpoolError> {
+pub(super) fn mark_open(directory: &Path) -> Result<(), SpoolError> {
     match std::fs::remove_file(directory.join(CLOSED)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(SpoolError::Io(error)),
         Err(_) => Ok(()),
@@ -120,7 +120,7 @@ fn mark_open(directory: &Path) -> Result<(), SpoolError> {
     }
 }
 
-fn damaged(directory: &Path, what: impl Into<String>) -> SpoolError {
+pub(super) fn damaged(directory: &Path, what: impl Into<String>) -> SpoolError {
     SpoolError::Damaged { directory: directory.to_owned(), what: what.into() }
 }
 

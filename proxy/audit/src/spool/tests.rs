@@ -277,6 +277,7 @@ async fn a_new_log_repairs_and_names_the_ones_before_it() {
     assert_eq!(recovered[0].outcome.as_ref().unwrap().open_sessions, ["s1"]);
     assert_eq!(third.predecessor.as_deref(), Some(crashed.directory.as_path()));
     assert!(recover_predecessors(&mut third).unwrap().is_empty(), "gw-2 is closed now");
+    assert!(!crashed.key_file.exists() && log("gw-1").key_file.exists(), "and needs its key no more");
 
     let (spool, _) = Spool::open(&third).unwrap();
     spool.close().await.unwrap();
