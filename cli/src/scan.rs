@@ -16,17 +16,23 @@ use crate::output::{Output, Usage, warn};
 use answer::Answer;
 use anyhow::{Context as _, bail};
 use clap::Args;
+use forms::AS_IT_IS;
 use proxy_audit::record::Record;
 use proxy_audit::source::{Source as _, Wanted};
 use proxy_core::mask::{Found, Masker};
 use proxy_policy::{Detector, DetectorChoice, Mask};
+use proxy_ssh::mask::encoded;
 use sealed::Unread;
 use search::{Place, Search};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 use std::io::Read as _;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+/// How the form of what detectors found is called that was not there as it is.
+const ENCODED: &str = "encoded";
 
 /// Shorter values are in any text by chance, and prove nothing.
 const MIN_VALUE_BYTES: usize = 6;
@@ -96,7 +102,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
     }
     let opened = arguments.identities.open_with_chunks(&arguments.source)?;
     let listed = files::list(&arguments.file)?;
-    let ruleset = format!("{} {detectors:?} {}", env!("CARGO_PKG_VERSION"), forms::NAMES);
+    let ruleset = format!("{} {detectors:?} {ENCODED} {}", env!("CARGO_PKG_VERSION"), forms::NAMES);
     let mut answer = Answer {
         outcome: answer::Outcome::Ok,
         source: opened.source.name(),
@@ -165,19 +171,12 @@ impl Sweep<'_> {
             answer.take(&mut seen, Self::name(values, number), form, place);
         });
         let Some(masker) = self.masker else { return Ok(()) };
-        let mut take = |found: &Found, part: &str| {
-            let what = format!("detector {}", found.name);
-            answer.take(&mut seen, what, "as it is", Place::of(record, part));
+        let mut take = |name: &str, form: &str, part: &str| {
+            answer.take(&mut seen, format!("detector {name}"), form, Place::of(record, part));
         };
-        texts(record, &mut |text, part| masker.found(text).iter().for_each(|found| take(found, part)));
+        texts(record, &mut |text, part| detect(masker, text, 0, |name, form, _| take(name, form, part)));
         for part in &results {
-            // What was found before, in a record before.
-            let known = masker.found(part.text.get(..part.old).unwrap_or_default());
-            let is_known = |found: &Found| {
-                known.iter().any(|known| (&known.range, &known.name) == (&found.range, &found.name))
-            };
-            let found = masker.found(&part.text);
-            found.iter().filter(|found| !is_known(found)).for_each(|found| take(found, &part.name));
+            detect(masker, &part.text, part.old, |name, form, _| take(name, form, &part.name));
         }
         Ok(())
     }
@@ -192,13 +191,34 @@ impl Sweep<'_> {
             self.search.find(block, 0, |number, form, start| {
                 answer.take(&mut seen, Self::name(self.values, number), form, at(offset, start));
             });
-            for found in self.masker.iter().flat_map(|masker| masker.found(block)) {
-                let what = format!("detector {}", found.name);
-                answer.take(&mut seen, what, "as it is", at(offset, found.range.start));
+            if let Some(masker) = self.masker {
+                detect(masker, block, 0, |name, form, start| {
+                    answer.take(&mut seen, format!("detector {name}"), form, at(offset, start));
+                });
             }
         })?;
         answer.bytes += bytes;
         Ok(())
+    }
+}
+
+/// What detectors find in a text, as it is and in what parts of it stand for: its name, its form, and where it begins.
+/// Of so many bytes at its beginning, which were looked at before, only what what follows made of them.
+fn detect(masker: &Masker, text: &[u8], old: usize, mut take: impl FnMut(&str, &'static str, usize)) {
+    let known = masker.found(text.get(..old).unwrap_or_default());
+    let is_known =
+        |found: &Found| known.iter().any(|known| (&known.range, &known.name) == (&found.range, &found.name));
+    let plain = masker.found(text);
+    for found in plain.iter().filter(|found| !is_known(found)) {
+        take(&found.name, AS_IT_IS, found.range.start);
+    }
+    let is_plain = |range: &Range<usize>| {
+        plain.iter().any(|found| found.range.start < range.end && range.start < found.range.end)
+    };
+    for (range, name) in encoded::findings(masker, text) {
+        if range.end > old && !is_plain(&range) {
+            take(&name, ENCODED, range.start);
+        }
     }
 }
 

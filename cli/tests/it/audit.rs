@@ -334,6 +334,33 @@ async fn evidence_is_handed_over_and_verified_and_replayed_where_the_log_is_not(
 }
 
 #[tokio::test]
+async fn detectors_see_what_is_encoded_also_across_records() {
+    use base64::Engine as _;
+    let directory = TempDir::new().unwrap();
+    let secret = ["aws_access_key_id = AK", "IAQ3EGRJ5NLXVW7TZB\n"].concat();
+    let base64 = base64::engine::general_purpose::STANDARD.encode(&secret);
+    let hexadecimal = const_hex::encode(&secret);
+    let log = directory.path().join("log");
+    let (spool, _) = Spool::open(&SpoolOptions::new(&log, "dev/default/orders/gw-2")).unwrap();
+    let session = SessionStamp::new(vec![(key::SESSION_ID.into(), SESSION.into())]);
+    spool.append(&session, statement(1, &format!("SELECT '{base64}'"), "allow")).unwrap();
+    for (command, text) in [(2, &base64), (3, &hexadecimal)] {
+        let (first, second) = text.split_at(text.len() / 2);
+        let event = Event::new(EventName::ResultChunk, Severity::Info, "part").with(key::COMMAND, command);
+        spool.append(&session, event.with(key::FRAMES, bytes(first.as_bytes()))).unwrap();
+        let end = result(command, "ok").with(key::FRAMES, bytes(second.as_bytes()));
+        spool.append(&session, end).unwrap();
+    }
+    spool.close().await.unwrap();
+    let (found, shown) = code(&mut on(&log, &["scan"]));
+    assert_eq!(found, Some(1), "{shown}");
+    for (sequence, has) in [(1, true), (2, false), (3, true), (4, false), (5, true)] {
+        assert_eq!(shown.contains(&format!("encoded in seq {sequence} ")), has, "{sequence}: {shown}");
+    }
+    assert!(!shown.contains(&base64) && !shown.contains(&hexadecimal), "{shown}");
+}
+
+#[tokio::test]
 async fn a_scan_finds_values_in_any_form_and_across_records_and_shows_none() {
     use base64::Engine as _;
     let directory = TempDir::new().unwrap();

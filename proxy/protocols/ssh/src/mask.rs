@@ -12,7 +12,7 @@
 //! Out of reach, and left to the policy of commands: encryption, compression, values spelled by arithmetic, values that
 //! two commands say in part, letters that the cursor places out of order.
 
-mod encoded;
+pub mod encoded;
 mod key;
 mod view;
 

@@ -119,8 +119,8 @@ impl Search<'_> {
     }
 }
 
-/// What is found in any form, where it stands in `text`.
-pub(super) fn findings(masker: &Masker, text: &[u8]) -> Vec<Named> {
+/// What is found in any form, where it stands in `text`, and the name of what it is.
+pub fn findings(masker: &Masker, text: &[u8]) -> Vec<(Range<usize>, String)> {
     let mut search = Search { masker, text, found: Vec::new() };
     let lines = lines(text);
     runs::search(&mut search, &lines);
