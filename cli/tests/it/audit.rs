@@ -299,6 +299,11 @@ async fn a_recorded_terminal_comes_as_lines_or_exactly_and_at_its_times() {
     let output: Vec<&Value> = lines.iter().skip(1).filter(|event| event[1] == "o").collect();
     assert_eq!((&output[1][0], &output[2][0]), (&Value::from(0.5), &Value::from(0.25)));
     assert_eq!(output[2][2], "€\r\n", "a character that was cut comes whole");
+    let played: String = output.iter().map(|event| event[2].as_str().unwrap()).collect();
+    assert_eq!(
+        played, "$ ./show\r\n\u{1b}[31mred\u{1b}[0m\u{1b}]0;pwned\u{7}\r\n1€\r\n",
+        "what was shown, and no more"
+    );
     let shown = succeeds(&mut on(&state, &["show", "0199e2"]));
     assert!(shown.contains("./show"), "{shown}");
 }

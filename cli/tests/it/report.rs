@@ -234,3 +234,23 @@ async fn a_browser_shows_the_page_plays_the_terminal_and_reports_nothing_forbidd
         }
     }
 }
+
+#[tokio::test]
+async fn a_browser_that_runs_no_script_shows_all_of_it_too() {
+    let directory = TempDir::new().unwrap();
+    let page = page(&directory).await;
+    // One more policy forbids what the page's own allows itself.
+    let html = std::fs::read_to_string(&page).unwrap();
+    let none = "<meta http-equiv=\"Content-Security-Policy\" content=\"script-src 'none'\">";
+    assert!(html.contains("<meta"), "{html}");
+    std::fs::write(&page, html.replacen("<meta", &format!("{none}<meta"), 1)).unwrap();
+    let Some(mut command) = browser(&page, &["--dump-dom"]) else { return };
+    let output = command.output().unwrap();
+    let dom = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && !dom.contains("class=\"screen\""), "a script ran: {dom}");
+    for part in
+        ["The record is whole and unchanged", "DROP DATABASE shop;", "<td>Ada</td>", "progress 100%", "CHG-7"]
+    {
+        assert!(dom.contains(part), "{part}: {dom}");
+    }
+}

@@ -179,3 +179,34 @@ async fn a_clock_that_went_back_is_named_by_the_record_and_is_no_tampering() {
     assert_eq!((report.clock_back_ms, report.clock_back_at, report.clock_backs), (30_000, Some(40), 2));
     assert_eq!(report.outcome, Outcome::Ok, "{:?}", report.problems);
 }
+
+#[tokio::test]
+async fn parts_of_results_that_changed_places_are_found() {
+    let log = Log::new().await;
+    let (spool, _) = Spool::open(&log.options).unwrap();
+    let session = SessionStamp::new(vec![(key::SESSION_ID.into(), "s2".into())]);
+    for (command, text) in [(1_i64, "alice"), (2, "robin")] {
+        let event = |name| Event::new(name, Severity::Info, "of a command").with(key::COMMAND, command);
+        let frames = crate::Value::Bytes(text.as_bytes().to_vec().into());
+        spool.append(&session, event(EventName::Statement)).unwrap();
+        spool.append(&session, event(EventName::Result).with(key::FRAMES, frames)).unwrap();
+    }
+    spool.append(&session, Event::new(EventName::SessionEnd, Severity::Info, "end")).unwrap();
+    spool.close().await.unwrap();
+    let parts: Vec<usize> = (0..log.leaves().len())
+        .filter(|at| Record::decode(&log.leaves()[*at]).unwrap().bytes(key::FRAMES).is_some())
+        .collect();
+    assert_eq!(log.verify().outcome, Outcome::Ok);
+    log.rewrite(|leaves| {
+        for (at, from, to) in [(parts[0], b"alice", b"robin"), (parts[1], b"robin", b"alice")] {
+            let place = leaves[at].windows(5).position(|window| window == from).unwrap();
+            leaves[at][place..place + 5].copy_from_slice(to);
+        }
+    });
+    let report = log.verify();
+    assert_eq!(report.outcome, Outcome::Tampered);
+    for at in parts {
+        let at = Some(at as u64);
+        assert!(report.problems.iter().any(|bad| bad.first <= at && at <= bad.last), "{:?}", report.problems);
+    }
+}
