@@ -124,7 +124,7 @@ impl Door {
                         credentials: credentials.clone(),
                         limit: options.limits.connect,
                         keepalive: options.limits.keepalive,
-                        starting: self.ssh.starting(host),
+                        turns: self.ssh.turns(host),
                         session: Arc::clone(&lent),
                     };
                     Box::new(move || Purpose::Work(Box::new(Upstreams::begin(way))))

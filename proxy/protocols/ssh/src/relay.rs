@@ -18,7 +18,7 @@ use crate::display::{Display, Greeting};
 use crate::flow::Full;
 use crate::refusals::{EXIT_STATUS, lines, notice, refusal};
 use crate::session::{Purpose, Session, Wishes};
-use crate::upstream::{self, Connection, UpstreamError, Upstreams};
+use crate::upstream::{self, Connection, UpstreamError};
 use bytes::Bytes;
 use proxy_core::gate::{Chain, Decision, End, EndKind, Permit};
 use proxy_core::refusal::{Refusal, RefusalKind};
@@ -74,6 +74,8 @@ pub(crate) struct Ahead {
     pub(crate) data: VecDeque<Bytes>,
     pub(crate) bytes: usize,
     pub(crate) ended: bool,
+    /// Signals for what is being started.
+    pub(crate) signals: Vec<Sig>,
     /// There is a lot of it.
     pub(crate) full: Option<Full>,
 }
@@ -161,13 +163,45 @@ impl Relay {
         };
         let command = self.command(&mut start).await?;
         let permit = self.clear(Arc::new(command)).await?;
-        match self.launch(upstreams, &start).await {
+        let launched = match self.meanwhile(upstreams.take()).await {
+            Ok(Ok(connection)) => self.launch(connection, &start).await,
+            Ok(Err(error)) => Err(error),
+            Err(over) => {
+                let end = End { outcome: EndKind::Aborted, ..End::default() };
+                self.session.finish(permit, end).await?;
+                return Err(over);
+            }
+        };
+        match launched {
             Ok((connection, channel)) => Ok(Running { permit, connection: Some(connection), channel, start }),
             Err(error) => {
                 tracing::warn!(resource = self.session.resource.name, error = %Chain(&error), "start on the host");
                 let end = End { outcome: EndKind::Error, ..End::default() };
                 self.session.finish(permit, end).await?;
                 Err(unreachable(&error).into())
+            }
+        }
+    }
+
+    /// Waits for the host, and takes what the client sends meanwhile: for one that leaves nothing is started. One that
+    /// sends much waits with the rest of it, as it will when the program runs.
+    async fn meanwhile<T>(&mut self, host: impl Future<Output = T>) -> Result<T, Over> {
+        let mut host = std::pin::pin!(host);
+        let session = Arc::clone(&self.session);
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut host => return Ok(answer),
+                message = self.read.wait(), if self.ahead.bytes < KEPT => match message {
+                    None => return Err(Over::Gone),
+                    Some(ChannelMsg::Signal { signal }) => {
+                        if self.ahead.signals.len() < SIGNALS {
+                            self.ahead.signals.push(signal);
+                        }
+                    }
+                    Some(message) => self.wait_with(message)?,
+                },
+                () = session.ended.cancelled() => return Err(session.reason().into()),
             }
         }
     }
@@ -283,10 +317,9 @@ impl Relay {
     /// Starts it on the host.
     async fn launch(
         &mut self,
-        upstreams: &Upstreams,
+        connection: Connection,
         start: &Start,
     ) -> Result<(Connection, Channel<client::Msg>), UpstreamError> {
-        let connection = upstreams.take().await?;
         let wishes = std::mem::take(&mut self.wishes);
         let starting = async {
             let mut channel = connection.0.channel_open_session().await?;
@@ -432,5 +465,9 @@ const TERM_CHARACTERS: usize = 64;
 const ENOUGH: usize = 512 << 10;
 /// What a client may send before it has seen an answer, its window apart.
 const WINDOW: usize = 4 << 20;
+/// So much is taken while the host is waited for: a packet more is still less than may be.
+const KEPT: usize = WINDOW - (64 << 10);
+/// Most signals that are kept for what is being started.
+const SIGNALS: usize = 16;
 /// Time that a client has for reading why it is refused.
 const FAREWELL: std::time::Duration = std::time::Duration::from_secs(5);

@@ -6,7 +6,7 @@ use crate::door::{Arrived, Door};
 use crate::options::{Host, Options};
 use crate::refusals::{refusal, sentence};
 use crate::socket::Socket;
-use crate::upstream::{CHANNEL_MESSAGES, KEEPALIVES, PACKET_BYTES, WINDOW_BYTES, preferred};
+use crate::upstream::{CHANNEL_MESSAGES, KEEPALIVES, PACKET_BYTES, Turns, WINDOW_BYTES, preferred};
 use proxy_core::gate::Chain;
 use proxy_core::metrics::ReasonLabels;
 use proxy_core::refusal::{Refusal, RefusalKind};
@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 /// One SSH resource: everything that its connections share.
@@ -31,11 +31,11 @@ pub struct Ssh {
     pub(crate) authority: Option<Arc<Authority>>,
     config: Arc<server::Config>,
     /// Logins under way, by host and port.
-    starting: Starting,
+    turns: ByHost,
 }
 
 /// Logins under way, by host and port.
-type Starting = Arc<Mutex<HashMap<(String, u16), Arc<Semaphore>>>>;
+type ByHost = Arc<Mutex<HashMap<(String, u16), Arc<Turns>>>>;
 
 /// Why a connection did not become a session. The client was told what it may know; this is for the log.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +73,7 @@ impl Ssh {
             options: Arc::new(options),
             resource,
             authenticator,
-            starting: Arc::default(),
+            turns: Arc::default(),
         })
     }
 
@@ -87,7 +87,7 @@ impl Ssh {
         resource: Arc<ResourceContext>,
         authenticator: Arc<dyn Authenticate>,
     ) -> Result<Self, SetupError> {
-        Ok(Self { starting: Arc::clone(&self.starting), ..Self::new(options, resource, authenticator)? })
+        Ok(Self { turns: Arc::clone(&self.turns), ..Self::new(options, resource, authenticator)? })
     }
 
     /// Serves one connection to its end. `unauthenticated` is dropped as soon as the client has proved who it is.
@@ -187,10 +187,9 @@ impl Ssh {
     }
 
     /// Logins under way at a host, all sessions together.
-    pub(crate) fn starting(&self, host: &Host) -> Arc<Semaphore> {
-        let mut starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = starting.entry((host.host.clone(), host.port));
-        Arc::clone(at.or_insert_with(|| Arc::new(Semaphore::new(STARTING))))
+    pub(crate) fn turns(&self, host: &Host) -> Arc<Turns> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(turns.entry((host.host.clone(), host.port)).or_default())
     }
 }
 
@@ -244,8 +243,6 @@ fn config(options: &Options) -> server::Config {
     }
 }
 
-/// Half of what OpenSSH begins to refuse at (`MaxStartups 10:30:100`): others log in as well.
-const STARTING: usize = 5;
 /// Time after which a wrong credential is refused, whatever was wrong with it.
 const REJECTION: Duration = Duration::from_millis(200);
 /// Most credentials that a client may try: an agent offers every key it has.

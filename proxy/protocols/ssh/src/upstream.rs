@@ -4,6 +4,10 @@
 //! of its channels is not read, so channels on one connection could stop each other; and the host's own limits of
 //! sessions per connection are for people. A connection whose channel has ended is used for the next one.
 
+mod turns;
+
+pub(crate) use turns::Turns;
+
 use crate::options::{Credentials, Host, Proof};
 use crate::relay::forward::{self, Lent};
 use crate::session::Session;
@@ -12,11 +16,11 @@ use russh::Channel;
 use russh::client::{self, AuthResult, Handle, KeyboardInteractiveAuthResponse};
 use russh::keys::{PrivateKeyWithHashAlg, PublicKeyOrCertificate};
 use std::borrow::Cow;
-use std::sync::{Arc, Mutex as StdMutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::{Mutex, Semaphore};
-use tokio::task::JoinHandle;
+use tokio::time::timeout_at;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Why a host cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -47,8 +51,8 @@ pub(crate) struct Way {
     pub(crate) limit: Duration,
     /// Silence after which the host is asked whether it is there.
     pub(crate) keepalive: Duration,
-    /// At most so many are under way at once: hosts refuse more (`MaxStartups`).
-    pub(crate) starting: Arc<Semaphore>,
+    /// Whose turn it is.
+    pub(crate) turns: Arc<Turns>,
     /// The session, once there is one: what a host opens is for its client.
     pub(crate) session: Arc<OnceLock<Weak<Session>>>,
 }
@@ -57,9 +61,9 @@ pub(crate) struct Way {
 #[derive(Debug)]
 pub(crate) struct Upstreams {
     way: Way,
-    idle: StdMutex<Vec<Connection>>,
+    idle: Mutex<Vec<Connection>>,
     /// The first one, which is made while the client is still opening its first channel.
-    first: Mutex<Option<JoinHandle<Result<Connection, UpstreamError>>>>,
+    first: Mutex<Option<AbortOnDropHandle<Result<Connection, UpstreamError>>>>,
 }
 
 /// A connection that carries one channel at a time.
@@ -78,7 +82,7 @@ impl Upstreams {
             let way = way.clone();
             async move { connect(&way).await }
         });
-        Self { way, idle: StdMutex::default(), first: Mutex::new(Some(first)) }
+        Self { way, idle: Mutex::default(), first: Mutex::new(Some(AbortOnDropHandle::new(first))) }
     }
 
     /// A connection for one channel.
@@ -88,7 +92,8 @@ impl Upstreams {
     /// # Errors
     /// There is none.
     pub(crate) async fn take(&self) -> Result<Connection, UpstreamError> {
-        if let Some(first) = self.first.lock().await.take()
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(first) = first
             && let Ok(connected) = first.await
         {
             return connected;
@@ -113,9 +118,7 @@ impl Upstreams {
 
     /// Hangs up.
     pub(crate) async fn close(&self) {
-        if let Some(first) = self.first.lock().await.take() {
-            first.abort();
-        }
+        drop(self.first.lock().unwrap_or_else(PoisonError::into_inner).take());
         let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
         for connection in idle {
             hang_up(&connection).await;
@@ -132,7 +135,9 @@ pub(crate) async fn hang_up(connection: &Connection) {
 }
 
 async fn connect(way: &Way) -> Result<Connection, UpstreamError> {
-    let Ok(_starting) = way.starting.acquire().await else { return Err(UpstreamError::Deadline("answer")) };
+    let Some((_turn, until)) = way.turns.take(way.limit).await else {
+        return Err(UpstreamError::Deadline("let in those before"));
+    };
     let connecting = async {
         let target = (way.host.host.as_str(), way.host.port);
         let socket = TcpStream::connect(target).await.map_err(UpstreamError::Io)?;
@@ -144,11 +149,10 @@ async fn connect(way: &Way) -> Result<Connection, UpstreamError> {
         )
         .await?;
         log_in(&mut handle, &way.credentials).await?;
+        way.turns.let_in();
         Ok(Connection(handle))
     };
-    tokio::time::timeout(way.limit, connecting)
-        .await
-        .or(Err(UpstreamError::Deadline("let the gateway in")))?
+    timeout_at(until, connecting).await.or(Err(UpstreamError::Deadline("let the gateway in")))?
 }
 
 async fn log_in(handle: &mut Handle<Watcher>, credentials: &Credentials) -> Result<(), UpstreamError> {

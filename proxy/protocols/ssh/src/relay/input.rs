@@ -126,10 +126,13 @@ impl Aside {
 impl Reader {
     /// Runs until the channel is over.
     pub(super) async fn run(mut self, ahead: Ahead) {
-        let Ahead { data, ended, full, .. } = ahead;
+        let Ahead { data, ended, signals, full, bytes: _ } = ahead;
         drop(full);
         for data in data {
             self.aside.push(Item::Data(data));
+        }
+        for signal in signals {
+            self.aside.push(Item::Signalled(signal));
         }
         if ended {
             self.aside.push(Item::Ended);

@@ -8,6 +8,7 @@ mod exec;
 mod files;
 mod gateway;
 mod holds;
+mod hosts;
 mod identity;
 mod russh_client;
 mod shells;

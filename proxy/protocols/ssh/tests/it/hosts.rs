@@ -1,0 +1,109 @@
+//! Hosts: which are reached, by what, and what becomes of a client whose host does not answer.
+
+use crate::exec::POLICY;
+use crate::gateway::Gateway;
+use crate::russh_client::through;
+use crate::sshd::{Sshd, user};
+use proxy_audit::event::key;
+use proxy_ssh::keys::{HostKeys, PrivateKey};
+use proxy_ssh::options::{Credentials, Proof};
+use russh::ChannelMsg;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
+
+/// A gateway whose host takes connections and says nothing, and that host.
+async fn before_silence(limit: Duration) -> Option<(Gateway, TcpListener)> {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let gateway = Gateway::start_with(POLICY, |options| {
+        options.hosts[0].port = port;
+        options.limits.connect = limit;
+    });
+    Some((gateway.await?, silent))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_says_nothing_keeps_nobody_longer_than_one_login_may_take() {
+    let limit = Duration::from_secs(3);
+    let Some((gateway, _silent)) = before_silence(limit).await else { return };
+    let gate = through(&gateway).await;
+    let began = Instant::now();
+    let mut refused = tokio::task::JoinSet::new();
+    // four times as many as log in at once
+    for _ in 0..20 {
+        let mut channel = gate.channel_open_session().await.unwrap();
+        channel.exec(true, "echo here").await.unwrap();
+        refused.spawn(async move {
+            let mut status = None;
+            while let Some(message) = channel.wait().await {
+                if let ChannelMsg::ExitStatus { exit_status } = message {
+                    status = Some(exit_status);
+                }
+            }
+            status
+        });
+    }
+    let last_asked = began.elapsed();
+    assert_eq!(refused.join_all().await, [Some(126); 20]);
+    assert!(began.elapsed() < last_asked + limit * 2, "{:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_is_not_waited_for_while_its_host_says_nothing() {
+    let Some((gateway, _silent)) = before_silence(Duration::from_mins(5)).await else { return };
+    let gate = through(&gateway).await;
+    let channel = gate.channel_open_session().await.unwrap();
+    channel.exec(true, "echo here").await.unwrap();
+    channel.close().await.unwrap();
+    let began = Instant::now();
+    let ended = || {
+        let records = gateway.records();
+        let mut results = records.iter().filter(|record| record.int(key::COMMAND) == Some(2));
+        results.find_map(|record| record.text(key::OUTCOME).map(str::to_owned))
+    };
+    while ended().is_none() {
+        assert!(began.elapsed() < Duration::from_secs(10), "it is waited for");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(ended().unwrap(), "aborted");
+}
+
+/// A way to this port of this machine that opens after a while.
+async fn late(port: u16) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let late = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut here, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_secs(3)).await;
+                let mut there = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                tokio::io::copy_bidirectional(&mut here, &mut there).await.unwrap_or_default()
+            });
+        }
+    });
+    late
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_sends_while_its_host_is_waited_for_gets_there() {
+    let Some(sshd) = Sshd::start() else { return };
+    let late = late(sshd.port).await;
+    let key = Proof::Key(PrivateKey::parse(&sshd.user_key).unwrap());
+    // without detectors: they are slow in a build for tests
+    let start = Gateway::start_with(POLICY.split("masking:").next().unwrap(), |options| {
+        (options.hosts[0].port, options.hosts[0].keys) = (late, HostKeys::parse(&sshd.host_key).unwrap());
+        options.roles.insert("deploy".to_owned(), Credentials { username: user(), proof: key });
+        options.limits.connect = Duration::from_mins(1);
+    });
+    let Some(gateway) = start.await else { return };
+    let mut ssh = gateway.program("ssh");
+    ssh.args(["deploy@127.0.0.1", "wc -c"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = ssh.stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let sending = tokio::spawn(async move { stdin.write_all(&vec![b'x'; 24 << 20]).await });
+    let said = crate::gateway::ran(child.wait_with_output().await.unwrap());
+    assert_eq!((said.code, said.out.trim()), (Some(0), "25165824"), "{said:?}");
+    sending.await.unwrap().unwrap();
+}
