@@ -59,7 +59,8 @@ pub enum Decision {
 pub enum Judged {
     /// It may run now.
     Permit(Permit),
-    /// It may run if somebody approves: call [`Unasked::ask`], without the gate, then [`Gate::hold`].
+    /// It may run if somebody approves: call [`Unasked::ask`], without the gate, then [`Gate::hold`]; or
+    /// [`Gate::decline`].
     Unasked(Box<Unasked>),
     /// It may not run.
     Refused(Refusal),
@@ -130,26 +131,24 @@ impl Gate {
         };
         gate.write(record::session_start(&gate.session, &gate.resource, &gate.policies, &gate.masker), false)
             .await?;
-        match gate.decide(connect, Standing::Alone).await {
-            Decision::Permit(permit) => {
+        let refusal = match gate.judge(connect, Standing::Alone).await {
+            Judged::Permit(permit) => {
                 gate.finish(permit, End::ok(0)).await?;
-                Ok(gate)
+                return Ok(gate);
             }
-            Decision::Refused(refusal) => {
-                gate.close("policy").await;
-                Err(refusal)
-            }
-            Decision::Held(held) => {
-                gate.withdraw(*held, "sessions cannot be held").await;
-                gate.close("policy").await;
-                Err(Refusal {
+            Judged::Refused(refusal) => refusal,
+            Judged::Unasked(unasked) => {
+                let why = Refusal {
                     kind: RefusalKind::Denied,
                     rule: None,
                     message: "opening a session cannot be held for approval".to_owned(),
                     hint: "ask the policy's author to allow or deny Connect".to_owned(),
-                })
+                };
+                gate.decline(*unasked, why).await
             }
-        }
+        };
+        gate.close("policy").await;
+        Err(refusal)
     }
 
     /// Judges one command, in the order above, records the verdict, and asks for an approval where a rule wants one.
@@ -223,6 +222,17 @@ impl Gate {
         }
         self.write(record::asked(&held), true).await?;
         Ok(held)
+    }
+
+    /// Refuses a held command about which nobody is asked, because whoever gave it cannot wait, and records that. Gives
+    /// what the client is told: `why`, with the rule that holds, or that nothing can be recorded.
+    pub async fn decline(&mut self, unasked: Unasked, why: Refusal) -> Refusal {
+        let held = unasked.into_held();
+        let refusal = Refusal { rule: Some(held.rule().clone()), ..why };
+        match self.write(record::refused(&held, &refusal, &self.masker), true).await {
+            Ok(_) => refusal,
+            Err(lost) => lost,
+        }
     }
 
     /// Turns the end of a held command into a permit or a refusal: the approval is recorded, and the newest

@@ -58,6 +58,10 @@ impl Unasked {
         self.question.burst = Some(burst);
     }
 
+    pub(super) fn into_held(self) -> Held {
+        self.held
+    }
+
     /// Asks, however long that takes.
     ///
     /// Cancel safe: a request that was made meanwhile is withdrawn.

@@ -1,6 +1,6 @@
 //! The order of a command, step by step: each test breaks one step and sees the refusal, and the record.
 
-use super::{Decision, End, EndKind, Gate, Standing};
+use super::{Decision, End, EndKind, Gate, Judged, Standing};
 use crate::approval::{ApprovalError, Approvals, Outcome, Pending, Question};
 use crate::authn::Verified;
 use crate::contact::Contact;

@@ -150,16 +150,18 @@ impl Session {
     /// # Errors
     /// It is denied, or held.
     pub(crate) async fn decide_now(&self, command: Command) -> Result<Permit, Refusal> {
-        match self.decide(Arc::new(command)).await {
-            Decision::Permit(permit) => Ok(permit),
-            Decision::Refused(refusal) => Err(refusal),
-            Decision::Held(held) => {
-                self.withdraw(*held, "cannot be held").await;
-                Err(refusal(
+        let mut gate = self.gate.lock().await;
+        let gate = gate.as_mut().ok_or_else(|| self.reason())?;
+        match gate.judge(Arc::new(command), Standing::Alone).await {
+            Judged::Permit(permit) => Ok(permit),
+            Judged::Refused(refusal) => Err(refusal),
+            Judged::Unasked(unasked) => {
+                let why = refusal(
                     RefusalKind::Denied,
                     "this cannot be held for approval: whoever asks for it has to be answered at once",
                     "ask the policy's author to allow or deny it",
-                ))
+                );
+                Err(gate.decline(*unasked, why).await)
             }
         }
     }

@@ -62,6 +62,26 @@ async fn a_question_that_cannot_be_asked_is_a_refusal() {
 }
 
 #[tokio::test]
+async fn nobody_is_asked_about_a_session_that_a_rule_holds_nor_about_a_command_that_cannot_wait() {
+    let bench = Bench::new(|_| ());
+    let mut gate = bench.open(60).await;
+    bench.answer(Ok(approved()));
+    let judged = gate.judge(command("DELETE", "Delete", "public.orders"), Standing::Alone).await;
+    let Judged::Unasked(unasked) = judged else { panic!("not held: {judged:?}") };
+    let refusal = gate.decline(*unasked, Refusal::ended("it cannot wait")).await;
+    assert_eq!(refusal.rule.as_ref().unwrap().rule, "deletes");
+    assert_refused(&bench.records(), &refusal);
+    bench.put_in_force(&POLICY.replace("[Delete]", "[Connect, Delete]"));
+    let connect = command("connect", "Connect", "shop");
+    let refusal = Gate::open(session(60, "agents"), Arc::clone(&bench.resource), connect).await.unwrap_err();
+    assert!(refusal.message.contains("cannot be held"), "{refusal:?}");
+    let records = bench.records();
+    assert_eq!(last(&records, "portcullis.result").text(key::OUTCOME), Some("refused"));
+    assert_eq!(records.last().unwrap().name(), "portcullis.session.end");
+    assert!(bench.approvals.asked.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn policies_out_of_date_beyond_their_limit_allow_nothing_and_that_is_on_record() {
     let mut bench = Bench::new(|_| ());
     let mut gate = bench.open(60).await;

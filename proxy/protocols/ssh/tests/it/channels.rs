@@ -215,6 +215,26 @@ async fn a_command_about_which_people_are_being_asked_holds_up_no_other_channel(
     assert_eq!((said.code, said.out.as_str()), (Some(0), "ran\n"), "{said:?}");
 }
 
+/// Who asks for what cannot be held is refused at once, and nobody is asked about it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_held_is_refused_without_asking_anybody() {
+    let rules =
+        "rules:\n- {name: held, action: Hold, ssh: {effects: [Environment, ForwardAgent, ForwardRemote]}}\n";
+    let Some(gateway) = Gateway::start(rules).await else { return };
+    gateway.approvals.is_slow.send_replace(true);
+    let gate = crate::russh_client::through(&gateway).await;
+    let mut channel = gate.channel_open_session().await.unwrap();
+    channel.set_env(true, "STAGE", "production").await.unwrap();
+    channel.agent_forward(true).await.unwrap();
+    for _ in 0..2 {
+        let answer = tokio::time::timeout(Duration::from_secs(20), channel.wait()).await;
+        assert!(matches!(answer.expect("at once"), Some(russh::ChannelMsg::Failure)));
+    }
+    let listening = tokio::time::timeout(Duration::from_secs(20), gate.tcpip_forward("127.0.0.1", 0)).await;
+    assert!(listening.expect("at once").is_err());
+    assert_eq!(gateway.approvals.questions.lock().unwrap().len(), 0);
+}
+
 #[tokio::test]
 async fn a_draining_gateway_lets_what_runs_end_and_starts_nothing_more() {
     let Some(gateway) = Gateway::start(POLICY).await else { return };
