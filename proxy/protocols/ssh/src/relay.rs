@@ -322,7 +322,7 @@ impl Relay {
     ) -> Result<(Connection, Channel<client::Msg>), UpstreamError> {
         let wishes = std::mem::take(&mut self.wishes);
         let starting = async {
-            let mut channel = connection.0.channel_open_session().await?;
+            let mut channel = connection.handle.channel_open_session().await?;
             for (name, value) in wishes.environment {
                 channel.set_env(false, name, value).await?;
             }

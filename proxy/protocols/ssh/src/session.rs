@@ -1,5 +1,9 @@
 //! What the channels of one connection share: its gate, its hosts, and its end.
 
+mod listeners;
+
+pub(crate) use listeners::On;
+
 use crate::acts;
 use crate::certificate::Authority;
 use crate::display::{Display, Greeting};
@@ -8,7 +12,8 @@ use crate::options::Options;
 use crate::place::Place;
 use crate::refusals::{refusal, sentence};
 use crate::relay::forward::Lent;
-use crate::upstream::{self, Connection, Upstreams};
+use crate::upstream::Upstreams;
+use listeners::Listener;
 use proxy_core::authn::BearerToken;
 use proxy_core::gate::{Asked, Decision, End, Gate, Held, Judged, Permit, Standing, Watch};
 use proxy_core::refusal::{Refusal, RefusalKind};
@@ -51,23 +56,7 @@ pub(crate) struct Session {
     /// Displays that the host may open channels to.
     displays: StdMutex<Vec<Display>>,
     /// Ports and sockets that the host listens on for the client.
-    pub(crate) listeners: StdMutex<Vec<Listener>>,
-}
-
-/// Something that the host listens on, and the connection over which it does.
-#[derive(Debug)]
-pub(crate) struct Listener {
-    pub(crate) on: On,
-    pub(crate) connection: Connection,
-}
-
-/// Where a host listens.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum On {
-    /// A port.
-    Port(String, u32),
-    /// A socket.
-    Socket(String),
+    listeners: StdMutex<Vec<Listener>>,
 }
 
 /// What a session is for.
@@ -301,10 +290,7 @@ impl Session {
         if let Purpose::Work(upstreams) = &self.purpose {
             upstreams.close().await;
         }
-        let listeners = std::mem::take(&mut *self.listeners.lock().unwrap_or_else(PoisonError::into_inner));
-        for listener in listeners {
-            upstream::hang_up(&listener.connection).await;
-        }
+        self.close_listeners().await;
         if let Some(gate) = self.gate.lock().await.take() {
             gate.close(reason).await;
         }
@@ -368,69 +354,10 @@ impl Session {
 
     /// Whether the client has lent this.
     pub(crate) fn lends(&self, lent: &Lent) -> bool {
-        let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         match lent {
             Lent::Agent => self.agent.load(Ordering::Relaxed),
             Lent::Display(_) => !self.displays().is_empty(),
-            Lent::Port { connected, .. } => listeners
-                .iter()
-                .any(|listener| matches!(&listener.on, On::Port(_, port) if *port == connected.1)),
-            Lent::Socket(path) => listeners.iter().any(|listener| listener.on == On::Socket(path.clone())),
-        }
-    }
-
-    /// Has the host listen for the client, on a connection of its own. Gives the port that it chose.
-    ///
-    /// Not cancel safe.
-    ///
-    /// # Errors
-    /// It is not allowed, or the host does not.
-    pub(crate) async fn listen(&self, on: On) -> Result<u32, Refusal> {
-        let Purpose::Work(upstreams) = &self.purpose else { return Err(self.reason()) };
-        let full = self.listeners.lock().unwrap_or_else(PoisonError::into_inner).len() >= LISTENERS;
-        if full {
-            return Err(refusal(RefusalKind::TooLarge, "too many forwardings", "cancel one first"));
-        }
-        self.run_now(match &on {
-            On::Port(address, port) => acts::forward_remote(&self.place, address, *port),
-            On::Socket(path) => acts::forward_socket(&self.place, path),
-        })
-        .await?;
-        let listening = async {
-            let connection = upstreams.take().await?;
-            let port = match &on {
-                On::Port(address, port) => connection.0.tcpip_forward(address, *port).await?,
-                On::Socket(path) => connection.0.streamlocal_forward(path).await.map(|()| 0)?,
-            };
-            Ok::<_, upstream::UpstreamError>((connection, port))
-        };
-        let hint = "another port may be free there";
-        let (connection, chosen) = listening.await.or(Err(refusal(
-            RefusalKind::Unavailable,
-            "the host does not listen there",
-            hint,
-        )))?;
-        let on = match on {
-            On::Port(address, 0) => On::Port(address, chosen),
-            On::Port(..) | On::Socket(_) => on,
-        };
-        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(Listener { on, connection });
-        Ok(chosen)
-    }
-
-    /// Ends what [`Session::listen`] began.
-    pub(crate) async fn cancel_listen(&self, on: &On) -> bool {
-        let listener = {
-            let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
-            let at = listeners.iter().position(|listener| listener.on == *on);
-            at.map(|at| listeners.swap_remove(at))
-        };
-        match listener {
-            Some(listener) => {
-                upstream::hang_up(&listener.connection).await;
-                true
-            }
-            None => false,
+            Lent::Port { .. } | Lent::Socket(_) => self.listens(lent),
         }
     }
 
@@ -492,8 +419,6 @@ pub(crate) fn is_locale(name: &str, value: &str) -> bool {
 
 /// Longest name and value of a variable together, in bytes.
 const VARIABLE_BYTES: usize = 32 << 10;
-/// Most ports and sockets that a host listens on for a session.
-const LISTENERS: usize = 16;
 /// Most displays that a session lends: its clients ask once for each channel.
 const DISPLAYS: usize = 1024;
 /// Most variables of a channel.

@@ -10,7 +10,7 @@ pub(crate) use turns::Turns;
 
 use crate::options::{Credentials, Host, Proof};
 use crate::relay::forward::{self, Lent};
-use crate::session::Session;
+use crate::session::{On, Session};
 use proxy_core::gate::Chain;
 use russh::Channel;
 use russh::client::{self, AuthResult, Handle, KeyboardInteractiveAuthResponse};
@@ -67,11 +67,27 @@ pub(crate) struct Upstreams {
 }
 
 /// A connection that carries one channel at a time.
-pub(crate) struct Connection(pub(crate) Handle<Watcher>);
+pub(crate) struct Connection {
+    pub(crate) handle: Handle<Watcher>,
+}
 
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connection").field("closed", &self.0.is_closed()).finish()
+        f.debug_struct("Connection").field("closed", &self.handle.is_closed()).finish()
+    }
+}
+
+impl Connection {
+    /// Has the host listen. Gives the port that it chose.
+    ///
+    /// # Errors
+    /// It does not.
+    pub(crate) async fn listen(&self, on: &On) -> Result<u32, UpstreamError> {
+        let listening = match on {
+            On::Port(address, port) => self.handle.tcpip_forward(address, *port).await,
+            On::Socket(path) => self.handle.streamlocal_forward(path).await.map(|()| 0),
+        };
+        listening.map_err(UpstreamError::from)
     }
 }
 
@@ -101,7 +117,7 @@ impl Upstreams {
         loop {
             let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             match idle {
-                Some(connection) if !connection.0.is_closed() => return Ok(connection),
+                Some(connection) if !connection.handle.is_closed() => return Ok(connection),
                 Some(_) => {}
                 None => return connect(&self.way).await,
             }
@@ -111,7 +127,7 @@ impl Upstreams {
     /// Gives a connection back whose channel has ended.
     pub(crate) fn give_back(&self, connection: Connection) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < IDLE && !connection.0.is_closed() {
+        if idle.len() < IDLE && !connection.handle.is_closed() {
             idle.push(connection);
         }
     }
@@ -129,7 +145,7 @@ impl Upstreams {
 /// Tells the host that a connection is over.
 pub(crate) async fn hang_up(connection: &Connection) {
     let reason = russh::Disconnect::ByApplication;
-    if let Err(error) = connection.0.disconnect(reason, "", "").await {
+    if let Err(error) = connection.handle.disconnect(reason, "", "").await {
         tracing::debug!(error = %Chain(&error), "hang up");
     }
 }
@@ -142,15 +158,11 @@ async fn connect(way: &Way) -> Result<Connection, UpstreamError> {
         let target = (way.host.host.as_str(), way.host.port);
         let socket = TcpStream::connect(target).await.map_err(UpstreamError::Io)?;
         socket.set_nodelay(true).map_err(UpstreamError::Io)?;
-        let mut handle = client::connect_stream(
-            Arc::new(config(way)),
-            socket,
-            Watcher { keys: way.host.keys.clone(), session: Arc::clone(&way.session) },
-        )
-        .await?;
+        let watcher = Watcher { keys: way.host.keys.clone(), session: Arc::clone(&way.session) };
+        let mut handle = client::connect_stream(Arc::new(config(way)), socket, watcher).await?;
         log_in(&mut handle, &way.credentials).await?;
         way.turns.let_in();
-        Ok(Connection(handle))
+        Ok(Connection { handle })
     };
     timeout_at(until, connecting).await.or(Err(UpstreamError::Deadline("let the gateway in")))?
 }

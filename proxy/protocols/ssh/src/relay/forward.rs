@@ -72,9 +72,9 @@ async fn open(
         let connection = upstreams.take().await?;
         let channel = match destination {
             Destination::Tcp { host, port, origin } => {
-                connection.0.channel_open_direct_tcpip(host, *port, &origin.0, origin.1).await?
+                connection.handle.channel_open_direct_tcpip(host, *port, &origin.0, origin.1).await?
             }
-            Destination::Socket(path) => connection.0.channel_open_direct_streamlocal(path).await?,
+            Destination::Socket(path) => connection.handle.channel_open_direct_streamlocal(path).await?,
         };
         Ok::<_, UpstreamError>((connection, channel))
     };

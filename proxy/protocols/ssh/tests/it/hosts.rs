@@ -5,10 +5,13 @@ use crate::gateway::Gateway;
 use crate::russh_client::through;
 use crate::sshd::{Sshd, user};
 use proxy_audit::event::key;
+use proxy_core::secret::Secret;
 use proxy_ssh::keys::{HostKeys, PrivateKey};
 use proxy_ssh::options::{Credentials, Proof};
-use russh::ChannelMsg;
+use russh::server::{Auth, Handler, Session};
+use russh::{ChannelMsg, server};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
@@ -106,4 +109,56 @@ async fn what_a_client_sends_while_its_host_is_waited_for_gets_there() {
     let said = crate::gateway::ran(child.wait_with_output().await.unwrap());
     assert_eq!((said.code, said.out.trim()), (Some(0), "25165824"), "{said:?}");
     sending.await.unwrap().unwrap();
+}
+
+/// A host that lets everybody in, and does not answer whoever wants it to listen.
+struct Deaf;
+
+impl Handler for Deaf {
+    type Error = russh::Error;
+
+    async fn auth_password(&mut self, _: &str, _: &str) -> Result<Auth, Self::Error> {
+        Ok(Auth::Accept)
+    }
+
+    async fn tcpip_forward(&mut self, _: &str, _: &mut u32, _: &mut Session) -> Result<bool, Self::Error> {
+        std::future::pending().await
+    }
+}
+
+/// Serves one, and gives its port and its key.
+async fn deaf() -> (u16, HostKeys) {
+    let key = PrivateKey::generate().unwrap();
+    let text = key.to_openssh().unwrap();
+    let own = russh::keys::decode_secret_key(text.expose(), None).unwrap();
+    let config = Arc::new(server::Config { keys: vec![own], ..server::Config::default() });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let running = server::run_stream(Arc::clone(&config), socket, Deaf);
+            tokio::spawn(async move { running.await.unwrap().await });
+        }
+    });
+    (port, HostKeys::parse(&key.public_line()).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_does_not_say_whether_it_listens_stops_its_client_no_longer_than_a_login_would() {
+    let (port, keys) = deaf().await;
+    let rules = "rules:\n- {name: ports, action: Allow, ssh: {effects: [ForwardRemote]}}\n";
+    let limit = Duration::from_secs(2);
+    let gateway = Gateway::start_with(rules, |options| {
+        (options.hosts[0].port, options.hosts[0].keys) = (port, keys);
+        let proof = Proof::Password(Secret::new("any".to_owned()));
+        options.roles.insert("deploy".to_owned(), Credentials { username: user(), proof });
+        options.limits.connect = limit;
+    });
+    let Some(gateway) = gateway.await else { return };
+    let gate = through(&gateway).await;
+    let began = Instant::now();
+    let listening = tokio::time::timeout(Duration::from_secs(20), gate.tcpip_forward("127.0.0.1", 0)).await;
+    assert!(listening.expect("it is answered").is_err());
+    assert!(began.elapsed() >= limit, "the host was asked");
+    gate.channel_open_session().await.unwrap();
 }
