@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout_at;
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 /// Why a host cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -66,14 +66,15 @@ pub(crate) struct Upstreams {
     first: Mutex<Option<AbortOnDropHandle<Result<Connection, UpstreamError>>>>,
 }
 
-/// A connection that carries one channel at a time.
+/// A connection that carries one channel at a time, and what the host opens to the client.
 pub(crate) struct Connection {
     pub(crate) handle: Handle<Watcher>,
+    opened: TaskTracker,
 }
 
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connection").field("closed", &self.handle.is_closed()).finish()
+        f.debug_struct("Connection").field("closed", &self.handle.is_closed()).finish_non_exhaustive()
     }
 }
 
@@ -88,6 +89,24 @@ impl Connection {
             On::Socket(path) => self.handle.streamlocal_forward(path).await.map(|()| 0),
         };
         listening.map_err(UpstreamError::from)
+    }
+
+    /// Has the host listen no more.
+    ///
+    /// # Errors
+    /// It does not say that it has stopped.
+    pub(crate) async fn stop_listening(&self, on: &On) -> Result<(), UpstreamError> {
+        let stopped = match on {
+            On::Port(address, port) => self.handle.cancel_tcpip_forward(address, *port).await,
+            On::Socket(path) => self.handle.cancel_streamlocal_forward(path).await,
+        };
+        stopped.map_err(UpstreamError::from)
+    }
+
+    /// Waits until all that the host has opened on it is closed.
+    pub(crate) async fn carries_nothing(&self) {
+        self.opened.close();
+        self.opened.wait().await;
     }
 }
 
@@ -158,11 +177,16 @@ async fn connect(way: &Way) -> Result<Connection, UpstreamError> {
         let target = (way.host.host.as_str(), way.host.port);
         let socket = TcpStream::connect(target).await.map_err(UpstreamError::Io)?;
         socket.set_nodelay(true).map_err(UpstreamError::Io)?;
-        let watcher = Watcher { keys: way.host.keys.clone(), session: Arc::clone(&way.session) };
+        let opened = TaskTracker::new();
+        let watcher = Watcher {
+            keys: way.host.keys.clone(),
+            session: Arc::clone(&way.session),
+            opened: opened.clone(),
+        };
         let mut handle = client::connect_stream(Arc::new(config(way)), socket, watcher).await?;
         log_in(&mut handle, &way.credentials).await?;
         way.turns.let_in();
-        Ok(Connection { handle })
+        Ok(Connection { handle, opened })
     };
     timeout_at(until, connecting).await.or(Err(UpstreamError::Deadline("let the gateway in")))?
 }
@@ -236,6 +260,8 @@ pub(crate) fn preferred() -> russh::Preferred {
 pub(crate) struct Watcher {
     keys: crate::keys::HostKeys,
     session: Arc<OnceLock<Weak<Session>>>,
+    /// What the host has opened.
+    opened: TaskTracker,
 }
 
 impl Watcher {
@@ -243,7 +269,8 @@ impl Watcher {
         // Dropping `reply` refuses.
         let Some(session) = self.session.get().and_then(Weak::upgrade) else { return };
         if session.lends(&lent) && session.tasks.len() < session.options.limits.channels {
-            session.tasks.clone().spawn(forward::to_client(session, channel, reply, lent));
+            let tasks = session.tasks.clone();
+            tasks.spawn(self.opened.track_future(forward::to_client(session, channel, reply, lent)));
         }
     }
 }

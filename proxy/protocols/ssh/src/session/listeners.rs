@@ -81,7 +81,7 @@ impl Session {
         Ok(chosen)
     }
 
-    /// Ends what [`Session::listen`] began.
+    /// Ends what [`Session::listen`] began. What came through already goes on to its own end.
     pub(crate) async fn cancel_listen(&self, on: &On) -> bool {
         let listener = {
             let mut listeners = self.listeners();
@@ -89,7 +89,19 @@ impl Session {
             at.map(|at| listeners.swap_remove(at))
         };
         let Some(Listener { connection, .. }) = listener else { return false };
-        upstream::hang_up(&connection).await;
+        let stopping = timeout(self.options.limits.connect, connection.stop_listening(on)).await;
+        let stopped = matches!(stopping, Ok(Ok(())));
+        let ended = self.ended.clone();
+        self.tasks.spawn(async move {
+            // A host that does not say that it has stopped is left, whatever that cuts.
+            if stopped {
+                tokio::select! {
+                    () = connection.carries_nothing() => {}
+                    () = ended.cancelled() => {}
+                }
+            }
+            upstream::hang_up(&connection).await;
+        });
         true
     }
 

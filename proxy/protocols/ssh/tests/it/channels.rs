@@ -4,8 +4,9 @@ use crate::exec::POLICY;
 use crate::gateway::Gateway;
 use proxy_core::approval::Outcome;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Child;
 
 async fn forwarded(gateway: &Gateway, destination: u16) -> Vec<u8> {
@@ -233,6 +234,53 @@ async fn what_cannot_be_held_is_refused_without_asking_anybody() {
     let listening = tokio::time::timeout(Duration::from_secs(20), gate.tcpip_forward("127.0.0.1", 0)).await;
     assert!(listening.expect("at once").is_err());
     assert_eq!(gateway.approvals.questions.lock().unwrap().len(), 0);
+}
+
+/// Says `one` to who connects, and `two` once the test says so.
+async fn two_words(rest: tokio::sync::oneshot::Receiver<()>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"one").await.unwrap();
+        rest.await.unwrap();
+        stream.write_all(b"two").await.unwrap();
+    });
+    port
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_that_is_given_up_lets_what_came_through_it_end() {
+    let rules = "rules:\n- {name: ports, action: Allow, ssh: {effects: [ForwardRemote]}}\n";
+    let Some(gateway) = Gateway::start(rules).await else { return };
+    let shared = Shared::start(&gateway).await;
+    let (say, rest) = tokio::sync::oneshot::channel();
+    // the host is here as well: this port is free on it
+    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let forward = format!("127.0.0.1:{port}:127.0.0.1:{}", two_words(rest).await);
+    let control = async |order: &str| {
+        let mut ssh = gateway.program("ssh");
+        ssh.args([&shared.control, "-O", order, "-R", &forward, "deploy@127.0.0.1"]);
+        let done = crate::gateway::ran(ssh.output().await.unwrap());
+        assert_eq!(done.code, Some(0), "{order}: {done:?}");
+    };
+    control("forward").await;
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let mut word = [0; 3];
+    stream.read_exact(&mut word).await.unwrap();
+    assert_eq!(&word, b"one");
+    control("cancel").await;
+    let began = Instant::now();
+    while TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+        assert!(began.elapsed() < Duration::from_secs(20), "the host listens on");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    say.send(()).unwrap();
+    let read = tokio::time::timeout(Duration::from_secs(20), stream.read_exact(&mut word)).await;
+    assert!(read.unwrap().is_ok(), "it was cut");
+    assert_eq!(&word, b"two");
+    // the port is free again, for the same session
+    control("forward").await;
 }
 
 #[tokio::test]
