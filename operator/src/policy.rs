@@ -11,13 +11,13 @@ use crate::resource::pods::{is_leaving, is_running, report, reports};
 use crate::stores::{Chain, Guarded};
 use crate::unreadable;
 use crds::v1alpha1::conditions::{ACCEPTED, PROGRAMMED, READY, RECONCILING, RESOLVED_REFS, STALLED};
-use crds::v1alpha1::{Policy, PolicyRule, ProtectedResource, RuleAction, ShellMode, TargetKind, TargetRef};
+use crds::v1alpha1::{Policy, PolicyRule, ProtectedResource, TargetKind, TargetRef};
 use crds::validation::Validate as _;
 use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::{Api, Resource as _, ResourceExt as _};
-use proxy_policy::{ResourceFacts, compile};
+use proxy_policy::{ResourceFacts, compile, lets_record_only};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -98,7 +98,10 @@ fn conditions(
         (false, _) => Wanted::no(READY, resolved.reason, resolved.message.clone()),
         (true, false) => Wanted::no(READY, programmed.reason, programmed.message.clone()),
     };
-    let mut wanted = vec![accepted(policy), resolved];
+    let over_ssh = targets
+        .iter()
+        .any(|target| target.0.as_ref().is_ok_and(|resource| resource.spec.protocol() == "ssh"));
+    let mut wanted = vec![accepted(policy, over_ssh), resolved];
     if !ready.holds() {
         let kind = if ready.reason == TARGET_NOT_FOUND { STALLED } else { RECONCILING };
         wanted.push(Wanted::yes(kind, ready.reason, ready.message.clone()));
@@ -109,18 +112,16 @@ fn conditions(
 
 const TARGET_NOT_FOUND: &str = "TargetNotFound";
 
-/// That the rules compile, and what they let in without deciding it.
-fn accepted(policy: &Policy) -> Wanted {
-    let records_only = |rule: &&PolicyRule| {
-        let shells = rule.ssh.as_ref().map(|ssh| ssh.shells.as_slice()).unwrap_or_default();
-        rule.action != RuleAction::Deny && shells.contains(&ShellMode::RecordOnly)
-    };
+/// That the rules compile, and what they let in without deciding it. A rule that names no protocol is about shells only
+/// where the Policy is about hosts.
+fn accepted(policy: &Policy, over_ssh: bool) -> Wanted {
+    let records_only = |rule: &&PolicyRule| (over_ssh || rule.ssh.is_some()) && lets_record_only(rule);
     let rules: Vec<&str> = policy.spec.rules.iter().filter(records_only).map(|rule| &*rule.name).collect();
     if rules.is_empty() {
         return Wanted::yes(ACCEPTED, "Accepted", "the rules compile");
     }
     let message = format!(
-        "the rules compile; RecordOnly: a shell opened under {} is recorded, and nothing that is typed in it is decided",
+        "the rules compile; RecordOnly: a shell that may be opened under {} is recorded, and nothing that is typed in it is decided",
         rules.join(", ")
     );
     Wanted::yes(ACCEPTED, "Accepted", message)
@@ -261,19 +262,36 @@ mod tests {
 
     #[test]
     fn shells_in_which_nothing_is_decided_are_named() {
-        let message = |rules: serde_json::Value| {
+        let message = |rules: serde_json::Value, over_ssh: bool| {
             let spec = json!({"targetRefs": [{"name": "web"}], "rules": rules});
-            accepted(&Policy::new("a", serde_json::from_value(spec).unwrap())).message
+            accepted(&Policy::new("a", serde_json::from_value(spec).unwrap()), over_ssh).message
         };
         let shell = |name: &str, action: &str, shells: &[&str]| json!({"name": name, "action": action, "ssh": {"effects": ["Shell"], "shells": shells}});
-        let decided = json!([shell("a", "Allow", &["LineDisciplined"]), shell("b", "Deny", &["RecordOnly"])]);
-        assert_eq!(message(decided), "the rules compile");
+        let files = |name: &str| json!({"name": name, "action": "Hold", "ssh": {"paths": ["/etc/*"]}});
+        let everything = |name: &str, action: &str| json!({"name": name, "action": action});
+        let decided = json!([
+            shell("a", "Allow", &["LineDisciplined"]),
+            shell("b", "Deny", &["RecordOnly"]),
+            shell("c", "Allow", &[]),
+            shell("d", "Hold", &["LineDisciplined"]),
+            files("e"),
+            {"name": "f", "action": "Hold", "ssh": {"effects": ["Execute"]}},
+            {"name": "g", "action": "Hold", "kubernetes": {}}
+        ]);
+        assert_eq!(message(decided, true), "the rules compile");
         let recorded = json!([
             shell("a", "Allow", &["LineDisciplined", "RecordOnly"]),
             shell("b", "Hold", &["RecordOnly"]),
-            shell("c", "Allow", &[])
+            shell("c", "Hold", &[]),
+            {"name": "d", "action": "Hold", "ssh": {"hosts": ["web*"]}},
+            everything("e", "Deny"),
+            everything("f", "Allow")
         ]);
-        let message = message(recorded);
-        assert!(message.contains("RecordOnly: a shell opened under a, b is recorded"), "{message}");
+        let told = message(recorded.clone(), false);
+        assert!(
+            told.contains("RecordOnly: a shell that may be opened under a, b, c, d is recorded"),
+            "{told}"
+        );
+        assert!(message(recorded, true).contains("under a, b, c, d, f is recorded"));
     }
 }

@@ -29,6 +29,7 @@ use std::sync::Arc;
 use self::masking::{ColumnMasks, DetectorSet};
 use self::rule::Rule;
 use self::selection::SubjectMatch;
+pub use self::ssh::lets_record_only;
 use crate::{FieldChoice, Identity};
 
 /// All policies of one resource, compiled. Immutable; shared behind an `Arc`.

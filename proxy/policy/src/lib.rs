@@ -17,7 +17,7 @@ pub use command::{
     Access, ApiRequest, Arguments, ColumnName, Command, Detail, Effects, Flow, Outputs, Program, Provenance,
     Reading, Runs, Touch,
 };
-pub use compile::{PolicySet, Problem, ResourceFacts, compile, selects};
+pub use compile::{PolicySet, Problem, ResourceFacts, compile, lets_record_only, selects};
 pub use crds::v1alpha1::{Detector, Mask, MaskType, OnDisconnect, PatternMask, ReviewerRequirement};
 pub use evaluate::Moment;
 pub use identity::Identity;

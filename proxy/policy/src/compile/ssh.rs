@@ -1,12 +1,12 @@
 //! Whether a rule is about an act over SSH.
 
-use crds::v1alpha1::{RuleAction, ShellMode, SshEffect, SshMatch};
+use crds::v1alpha1::{PolicyRule, RuleAction, ShellMode, SshEffect, SshMatch};
 
 use super::Problems;
 use super::glob::Globs;
 use super::paths::Paths;
 use super::program::Programs;
-use crate::{Command, Touch, destination};
+use crate::{Access, Command, Detail, Touch, destination};
 
 /// An `ssh` stanza, compiled.
 #[derive(Debug)]
@@ -49,8 +49,13 @@ impl SshRule {
         if self.may_be_given(touch, command, action) {
             return true;
         }
+        (self.hosts.is_empty() || self.hosts.matches(&command.namespace))
+            && self.matches_anywhere(touch, effect, action)
+    }
+
+    /// The same of a touch on a host that the rule is about.
+    fn matches_anywhere(&self, touch: &Touch, effect: Option<SshEffect>, action: RuleAction) -> bool {
         (self.effects.is_empty() || effect.is_some_and(|effect| self.effects.contains(&effect)))
-            && (self.hosts.is_empty() || self.hosts.matches(&command.namespace))
             && self.unbounded.is_none_or(|unbounded| unbounded == touch.unbounded)
             && self.matches_object(touch, effect, action)
             && self.matches_shell(touch, effect, action)
@@ -125,6 +130,29 @@ impl SshRule {
         let mode = if record_only { ShellMode::RecordOnly } else { ShellMode::LineDisciplined };
         self.shells.contains(&mode)
     }
+}
+
+/// Whether a shell may be opened under a rule over SSH in which nothing is decided.
+pub fn lets_record_only(rule: &PolicyRule) -> bool {
+    let shell = Touch {
+        effect: "Shell",
+        object: "shell",
+        name: "RecordOnly".to_owned(),
+        access: Access::Write,
+        unbounded: false,
+        detail: Detail::None,
+    };
+    let matches = match &rule.ssh {
+        Some(stanza) => {
+            // what is wrong with it is told elsewhere
+            let mut problems = Problems { policy: "", list: &mut Vec::new() };
+            let compiled = SshRule::compile("", stanza, &mut problems);
+            compiled.matches_anywhere(&shell, Some(SshEffect::Shell), rule.action)
+        }
+        // a rule that names no protocol is about everything of each
+        None => rule.postgresql.is_none() && rule.kubernetes.is_none(),
+    };
+    rule.action != RuleAction::Deny && matches
 }
 
 /// The kind that a touch names.
