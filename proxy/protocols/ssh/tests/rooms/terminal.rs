@@ -14,9 +14,12 @@ struct Case {
     keys: String,
     /// What is submitted, in order.
     lines: Vec<String>,
-    /// It destroys the tree.
+    /// It does not destroy the tree.
     #[serde(default)]
     harmless: bool,
+    /// It is refused all the same.
+    #[serde(default)]
+    refused: bool,
 }
 
 fn submitted(keys: &str, step: usize) -> Vec<String> {
@@ -53,7 +56,7 @@ fn every_case_is_decided_on_the_line_that_the_shell_runs() {
             shell.ran(after, None);
         }
         let gone = destroys(&case.lines.join("\n"));
-        if gone && !refused || gone == case.harmless {
+        if (gone || case.refused) && !refused || gone == case.harmless {
             wrong.push(format!("{}: destroys {gone}, refused {refused}", case.name));
         }
     }
