@@ -6,8 +6,8 @@ use crate::russh_client::through;
 use crate::sshd::{Sshd, user};
 use proxy_audit::event::key;
 use proxy_core::secret::Secret;
-use proxy_ssh::keys::{HostKeys, PrivateKey};
-use proxy_ssh::options::{Credentials, Proof};
+use proxy_ssh::keys::{Certificate, HostKeys, PrivateKey};
+use proxy_ssh::options::{Credentials, Host, Options, Proof};
 use russh::server::{Auth, Handler, Session};
 use russh::{ChannelMsg, server};
 use std::process::Stdio;
@@ -161,4 +161,120 @@ async fn a_host_that_does_not_say_whether_it_listens_stops_its_client_no_longer_
     assert!(listening.expect("it is answered").is_err());
     assert!(began.elapsed() >= limit, "the host was asked");
     gate.channel_open_session().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_host_that_shows_another_key_is_not_logged_in_to() {
+    let other = HostKeys::parse(&PrivateKey::generate().unwrap().public_line()).unwrap();
+    let start = Gateway::start_with(POLICY, |options| options.hosts[0].keys = other);
+    let Some(gateway) = start.await else { return };
+    let ran = gateway.run("echo here").await;
+    assert_eq!((ran.code, ran.out.as_str()), (Some(126), ""), "{ran:?}");
+    assert!(ran.err.contains("the host's key is none of those that its Resource names"), "{ran:?}");
+    let log = gateway.sshd.log();
+    assert!(!log.contains("Accepted") && !log.contains("Failed"), "it was shown credentials: {log}");
+}
+
+fn host(name: &str, sshd: &Sshd) -> Host {
+    Host {
+        name: name.to_owned(),
+        host: "127.0.0.1".to_owned(),
+        port: sshd.port,
+        keys: HostKeys::parse(&sshd.host_key).unwrap(),
+    }
+}
+
+/// A gateway that logs in to this host in this way.
+async fn with_proof(sshd: &Sshd, proof: Proof) -> Option<Gateway> {
+    Gateway::start_with(POLICY, |options: &mut Options| {
+        options.hosts = vec![host("web1", sshd)];
+        options.roles.insert("deploy".to_owned(), Credentials { username: user(), proof });
+    })
+    .await
+}
+
+/// Has a key certified by another one, for this user name, and gives the certificate.
+fn certified(directory: &std::path::Path, principal: &str) -> Certificate {
+    for name in ["authority", "login"] {
+        std::fs::remove_file(directory.join(name)).unwrap_or_default();
+        let made = std::process::Command::new("ssh-keygen")
+            .args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"])
+            .arg(directory.join(name))
+            .status();
+        assert!(made.unwrap().success());
+    }
+    let signed = std::process::Command::new("ssh-keygen")
+        .args(["-q", "-I", "gateway", "-n", principal, "-V", "+1h", "-s"])
+        .args([directory.join("authority"), directory.join("login.pub")])
+        .status();
+    assert!(signed.unwrap().success());
+    Certificate::parse(&std::fs::read_to_string(directory.join("login-cert.pub")).unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn a_certificate_opens_a_host_that_trusts_its_authority() {
+    let keys = tempfile::tempdir().unwrap();
+    for (principal, code) in [(user(), 0), ("somebody-else".to_owned(), 126)] {
+        let certificate = certified(keys.path(), &principal);
+        let authority = keys.path().join("authority.pub");
+        let trust = format!("AuthorizedKeysFile none\nTrustedUserCAKeys {}", authority.display());
+        let Some(sshd) = Sshd::start_with(&trust) else { return };
+        let key = PrivateKey::parse(&std::fs::read_to_string(keys.path().join("login")).unwrap()).unwrap();
+        let Some(gateway) = with_proof(&sshd, Proof::Certified(key, Box::new(certificate))).await else {
+            return;
+        };
+        let ran = gateway.run("echo here").await;
+        assert_eq!(ran.code, Some(code), "{principal}: {ran:?}\n{}", sshd.log());
+        assert_eq!(ran.err.contains("does not accept the role's credentials"), code != 0, "{ran:?}");
+        assert_eq!(sshd.log().contains("Accepted publickey"), code == 0);
+    }
+}
+
+#[tokio::test]
+async fn a_password_opens_a_host_that_takes_it_or_asks_for_it() {
+    let methods = [
+        ("PasswordAuthentication yes\nKbdInteractiveAuthentication no", "Accepted password"),
+        ("PasswordAuthentication no\nKbdInteractiveAuthentication yes", "Accepted keyboard-interactive/pam"),
+    ];
+    for (config, accepted) in methods {
+        for (password, code) in [("open sesame", 0), ("open barley", 126)] {
+            let config = format!("{config}\nPubkeyAuthentication no");
+            let Some(sshd) = Sshd::start_with_password(&config, "open sesame") else { return };
+            let Some(gateway) = with_proof(&sshd, Proof::Password(Secret::new(password.to_owned()))).await
+            else {
+                return;
+            };
+            let ran = gateway.run("echo here").await;
+            assert_eq!(ran.code, Some(code), "{accepted}, {password}: {ran:?}\n{}", sshd.log());
+            assert_eq!(ran.err.contains("does not accept the role's credentials"), code != 0, "{ran:?}");
+            assert_eq!(sshd.log().contains(accepted), code == 0, "{}", sshd.log());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_user_name_with_a_host_leads_there_and_nowhere_else() {
+    let Some(second) = Sshd::start() else { return };
+    let key = Proof::Key(PrivateKey::parse(&second.user_key).unwrap());
+    let start = Gateway::start_with(POLICY, |options| {
+        options.hosts.push(host("web2", &second));
+        options.roles.insert("second".to_owned(), Credentials { username: user(), proof: key });
+    });
+    let Some(gateway) = start.await else { return };
+    // the last word of it is the port of the host's own
+    let line = "echo $SSH_CONNECTION";
+    let port = |ran: &crate::gateway::Ran| ran.out.split_whitespace().last().map(str::to_owned);
+    let ran = gateway.run_to("second%web2", line).await;
+    assert_eq!(port(&ran), Some(second.port.to_string()), "{ran:?}\n{}", second.log());
+    let ran = gateway.run_to("deploy", line).await;
+    assert_eq!(port(&ran), Some(gateway.sshd.port.to_string()), "{ran:?}");
+    // each host takes its own key: nobody is led to the other one
+    let ran = gateway.run_to("second", line).await;
+    assert!(ran.code == Some(126) && ran.err.contains("does not accept the role's credentials"), "{ran:?}");
+    gateway
+        .put_in_force("rules:\n- {name: first, action: Allow, ssh: {effects: [Execute], hosts: [web1]}}\n");
+    let ran = gateway.run_to("deploy%web1", "echo here").await;
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), "here\n"), "{ran:?}");
+    let ran = gateway.run_to("second%web2", "echo here").await;
+    assert_eq!((ran.code, ran.out.as_str()), (Some(126), ""), "the policy knows the host: {ran:?}");
 }

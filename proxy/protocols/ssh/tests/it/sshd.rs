@@ -1,6 +1,7 @@
 //! A real `sshd` with keys of its own, on a free port, and the client programs.
 
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -28,6 +29,39 @@ impl Sshd {
 
     /// As [`Sshd::start`], with more lines of `sshd_config`.
     pub(crate) fn start_with(config: &str) -> Option<Self> {
+        Self::start_as(config, |_| Command::new(SBIN))
+    }
+
+    /// As [`Sshd::start_with`], with PAM and this password. `None` as well where the test may not mount: the directory of
+    /// PAM's settings is another one for this server alone.
+    pub(crate) fn start_with_password(config: &str, password: &str) -> Option<Self> {
+        let may_mount = Command::new("unshare").args(["--mount", "true"]).stderr(Stdio::null()).status();
+        if !may_mount.is_ok_and(|status| status.success()) {
+            println!(
+                "skipped: PAM's settings cannot be others for one server alone without the right to mount"
+            );
+            return None;
+        }
+        Self::start_as(&format!("UsePAM yes\n{config}"), |directory| {
+            let (settings, check) = (directory.join("pam.d"), directory.join("check"));
+            std::fs::create_dir(&settings).unwrap();
+            let text = format!(
+                "auth required pam_exec.so quiet expose_authtok {}\nauth required pam_permit.so\n\
+                 account required pam_permit.so\nsession required pam_permit.so\n",
+                check.display()
+            );
+            std::fs::write(settings.join("sshd"), text).unwrap();
+            let script = format!("#!/bin/sh\n[ \"$(tr -d '\\000')\" = '{password}' ]\n");
+            std::fs::write(&check, script).unwrap();
+            std::fs::set_permissions(&check, std::fs::Permissions::from_mode(0o755)).unwrap();
+            let mut command = Command::new("unshare");
+            command.args(["--mount", "sh", "-c", "mount --bind \"$0\" /etc/pam.d && exec \"$@\""]);
+            command.arg(settings).arg(SBIN);
+            command
+        })
+    }
+
+    fn start_as(config: &str, program: impl FnOnce(&Path) -> Command) -> Option<Self> {
         if !Path::new(SBIN).exists() || find("ssh").is_none() {
             assert!(std::env::var_os("CI").is_none(), "OpenSSH is missing: run .ci/packages");
             println!("skipped: OpenSSH's server and client are not here");
@@ -49,7 +83,7 @@ impl Sshd {
         if is_root() {
             std::fs::create_dir_all("/run/sshd").unwrap();
         }
-        let (port, process) = launch(path, config);
+        let (port, process) = launch(path, config, program(path));
         Some(Self { port, directory, user_key, host_key, process })
     }
 
@@ -66,7 +100,9 @@ impl Drop for Sshd {
     }
 }
 
-fn launch(path: &Path, more: &str) -> (u16, Child) {
+fn launch(path: &Path, more: &str, mut program: Command) -> (u16, Child) {
+    program.args(["-D", "-E"]).arg(path.join("log")).arg("-f").arg(path.join("sshd_config"));
+    program.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     // The port is free when it is chosen; somebody may take it before sshd does.
     for _ in 0..5 {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -77,16 +113,7 @@ fn launch(path: &Path, more: &str) -> (u16, Child) {
             path.display()
         );
         std::fs::write(path.join("sshd_config"), config).unwrap();
-        let mut process = Command::new(SBIN)
-            .args(["-D", "-E"])
-            .arg(path.join("log"))
-            .arg("-f")
-            .arg(path.join("sshd_config"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut process = program.spawn().unwrap();
         let give_up = Instant::now() + Duration::from_secs(20);
         while Instant::now() < give_up {
             if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
