@@ -56,6 +56,57 @@ async fn a_client_that_leaves_withdraws_its_request() {
     println!("withdrawn after {:?}", began.elapsed());
 }
 
+/// Each way in which a client gives a command up that waits, while its connection goes on: within a second nobody is
+/// asked about it any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_gives_up_what_waits_withdraws_its_request_within_a_second() {
+    let terminals = POLICY.replace("effects: [Execute", "effects: [Terminal, Execute");
+    let Some(gateway) = Gateway::start(&terminals).await else { return };
+    let gate = crate::russh_client::through(&gateway).await;
+    for (withdrawn, way) in (1..).zip(["Ctrl-C", "a signal", "a channel that is closed"]) {
+        let _answer = gateway.approvals.next();
+        let mut channel = gate.channel_open_session().await.unwrap();
+        if way == "Ctrl-C" {
+            channel.request_pty(true, "xterm", 80, 24, 0, 0, &[]).await.unwrap();
+        }
+        channel.exec(true, "systemctl --version >/dev/null 2>&1; echo ran").await.unwrap();
+        let waits = async {
+            loop {
+                match channel.wait().await.expect("it waits") {
+                    ChannelMsg::Data { data } | ChannelMsg::ExtendedData { data, .. }
+                        if String::from_utf8_lossy(&data).contains("waiting for approval") =>
+                    {
+                        return;
+                    }
+                    _ => {}
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), waits).await.unwrap();
+        let began = std::time::Instant::now();
+        match way {
+            "Ctrl-C" => channel.data_bytes(&b"\x03"[..]).await.unwrap(),
+            "a signal" => channel.signal(russh::Sig::INT).await.unwrap(),
+            _ => channel.close().await.unwrap(),
+        }
+        while *gateway.approvals.withdrawn.lock().unwrap() < withdrawn {
+            assert!(began.elapsed() < Duration::from_secs(1), "{way}: not withdrawn");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        if way == "a channel that is closed" {
+            continue;
+        }
+        let mut status = None;
+        while let Some(message) = channel.wait().await {
+            if let ChannelMsg::ExitStatus { exit_status } = message {
+                status = Some(exit_status);
+            }
+        }
+        assert_eq!(status, Some(126), "{way}");
+    }
+    assert!(!gateway.has_said("ran"));
+}
+
 /// Starts a command line that is held, with a variable, and sends what would change it while it is.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_that_comes_while_a_command_is_held_goes_along_with_it() {

@@ -20,7 +20,7 @@ impl Handler for AnyHost {
     }
 }
 
-async fn connect(port: u16) -> Handle<AnyHost> {
+pub(crate) async fn connect(port: u16) -> Handle<AnyHost> {
     client::connect(Arc::default(), ("127.0.0.1", port), AnyHost).await.unwrap()
 }
 
