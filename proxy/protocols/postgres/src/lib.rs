@@ -40,6 +40,7 @@ mod session;
 mod snapshot;
 mod startup;
 mod upstream;
+pub mod value;
 mod wire;
 
 pub use session::{Postgres, SessionError};

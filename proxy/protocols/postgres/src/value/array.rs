@@ -69,7 +69,7 @@ fn list(dimensions: &[Dimension], element: &Type, rest: &mut &[u8], text: &mut S
                 length => {
                     let (value, after) = rest.split_at_checked(usize::try_from(length).ok()?)?;
                     *rest = after;
-                    text.push_str(&quoted(&super::binary(element, value)?));
+                    text.push_str(&quoted(&super::written(element, value)?));
                 }
             }
         } else {
