@@ -121,6 +121,11 @@ impl Masker {
         self.engine.is_on()
     }
 
+    /// Whether there are patterns of the author's own among them, which may find anything.
+    pub fn has_patterns(&self) -> bool {
+        self.engine.has_patterns()
+    }
+
     /// Hides every finding in one complete value or text. Borrowed when there is none.
     ///
     /// A part of a text cannot be NULL: [`MaskType::Null`] is shown as `[MASKED:name]` here.

@@ -41,6 +41,10 @@ impl Engine {
         self.secrets.is_on() || self.personal.is_on() || self.patterns.is_on()
     }
 
+    pub(super) fn has_patterns(&self) -> bool {
+        self.patterns.is_on()
+    }
+
     /// What must be hidden in a whole text: disjoint, in order.
     pub(super) fn findings(&self, text: &[u8]) -> Vec<Finding<'_>> {
         self.findings_within(text, Edges::Exact)

@@ -6,11 +6,13 @@
 //! | `json`, `jsonb` | a JSON string of the masked text | rewritten if it stays JSON, else NULL |
 //! | anything else, or a type that is not known | NULL | NULL |
 //!
-//! A row whose number of columns is not the plan's is masked whole. Detectors read binary values as bytes: texts inside
-//! arrays, composites and `bytea` are found, numbers are not.
+//! A row whose number of columns is not the plan's is masked whole. Detectors read bytes as they stand and what they stand
+//! for: the text of a binary value ([`binary`]), the bytes of `bytea` that is written as text ([`escaped`]).
 
+mod binary;
 mod copy;
 mod description;
+mod escaped;
 mod texts;
 
 pub(crate) use copy::CopyFormat;
@@ -83,7 +85,7 @@ impl RowMasker<'_> {
         let mut body = Body::new(crate::frame::body(frame));
         let untouched = match self.plan {
             RowPlan::Clear => true,
-            RowPlan::Detect => !self.masker.row_may_match(crate::frame::body(frame)),
+            RowPlan::Detect => self.is_clean_row(crate::frame::body(frame))?,
             RowPlan::Columns(_) | RowPlan::Whole(_) => false,
         };
         if untouched {
@@ -151,12 +153,45 @@ impl RowMasker<'_> {
             .map(Cow::Owned)
     }
 
+    /// Whether detectors certainly find nothing in a row, neither in its bytes nor in what they stand for.
+    fn is_clean_row(&self, body: &[u8]) -> Result<bool, Malformed> {
+        if self.masker.row_may_match(body) {
+            return Ok(false);
+        }
+        let is_text = |shape: &Shape| shape.format == 0 && shape.type_oid != 0;
+        let says_nothing_else = !self.shapes.is_empty() && self.shapes.iter().all(is_text);
+        if says_nothing_else && memchr::memchr(b'\\', body).is_none() {
+            return Ok(true);
+        }
+        let mut values = Body::new(body);
+        for index in 0..values.count()? {
+            let Some(value) = values.value()? else { continue };
+            let shape = self.shapes.get(index).copied().unwrap_or_default();
+            let text = binary::text(shape, value, self.masker.has_patterns());
+            let may_match = |text: &[u8]| escaped::may_match(self.masker, text);
+            if may_match(value)
+                || text.is_some_and(|text| {
+                    self.masker.row_may_match(text.as_bytes()) || may_match(text.as_bytes())
+                })
+            {
+                return Ok(false);
+            }
+        }
+        values.end()?;
+        Ok(true)
+    }
+
     fn detect<'v>(&mut self, shape: Shape, value: &'v [u8]) -> Option<Cow<'v, [u8]>> {
         let kind = Kind::of(shape.type_oid);
+        if let Some(text) = binary::text(shape, value, self.masker.has_patterns())
+            && let Cow::Owned(_) = escaped::masked(self.masker, text.as_bytes(), self.counts)
+        {
+            return None;
+        }
         if kind == Kind::Fixed && shape.format == 1 {
             return Some(Cow::Borrowed(value));
         }
-        match self.masker.text(unversioned_if_json(kind, shape, value), self.counts) {
+        match escaped::masked(self.masker, unversioned_if_json(kind, shape, value), self.counts) {
             Cow::Borrowed(_) => Some(Cow::Borrowed(value)),
             Cow::Owned(masked) => match kind {
                 Kind::Text => Some(Cow::Owned(masked)),
@@ -176,7 +211,7 @@ enum Kind {
     Text,
     /// A JSON document.
     Json,
-    /// Nothing, and its binary form holds no text.
+    /// Nothing, and its binary form is no text.
     Fixed,
     /// Nothing.
     Other,
@@ -197,6 +232,11 @@ impl Kind {
             _ => Self::Other,
         }
     }
+}
+
+/// Whether values of a type carry no text, in no format.
+pub(crate) fn is_fixed(type_oid: u32) -> bool {
+    Kind::of(type_oid) == Kind::Fixed
 }
 
 const JSONB: u32 = 3802;

@@ -7,7 +7,7 @@
 mod plain;
 mod writing;
 
-use super::{RowMasker, RowPlan, put_value};
+use super::{RowMasker, RowPlan, escaped, put_value};
 use crate::messages::{Body, Malformed};
 use bytes::{BufMut, BytesMut};
 use pg_query::NodeEnum;
@@ -253,7 +253,7 @@ impl RowMasker<'_> {
         };
         match mask {
             Some(mask) => self.masker.value(&mask.mask, &mask.name, value, self.counts).map(Cow::Owned),
-            None => Some(self.masker.text(value, self.counts)),
+            None => Some(escaped::masked(self.masker, value, self.counts)),
         }
     }
 }

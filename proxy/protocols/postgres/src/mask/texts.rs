@@ -194,7 +194,7 @@ pub(crate) fn parameter_status(
 
 impl Texts<'_> {
     fn text<'t>(&mut self, text: &'t [u8]) -> std::borrow::Cow<'t, [u8]> {
-        self.masker.text(text, self.counts)
+        super::escaped::masked(self.masker, text, self.counts)
     }
 
     /// As it can stand in a field.

@@ -6,13 +6,13 @@ use super::names::Portal;
 use crate::analyze::{Analysis, StatementKind};
 use crate::catalogue::{self, Catalogue, Relation};
 use crate::frontend::refusal;
-use crate::mask::{ColumnMask, CopyFormat, RowPlan, Shape, Withhold};
+use crate::mask::{self, ColumnMask, CopyFormat, RowPlan, Shape, Withhold};
 use crate::messages::{Column, Malformed};
 use bytes::{Bytes, BytesMut};
 use proxy_core::gate::{Gate, Permit};
 use proxy_core::mask::MaskCounts;
 use proxy_core::refusal::{Refusal, RefusalKind};
-use proxy_policy::{Mask, MaskType, OutputMask, Outputs};
+use proxy_policy::{ColumnName, Mask, MaskType, OutputMask, Outputs, Provenance};
 use std::sync::Arc;
 
 /// One thing that the server owes, or that stands in its place.
@@ -189,15 +189,33 @@ impl Running {
         })
     }
 
-    /// The current result is copied out: its rows are read in its own format.
+    /// The current result is copied out: its rows are read in its own format, and binary ones by the types that the
+    /// catalogue knows of columns which come as they are. The server does not tell them.
     ///
     /// # Errors
     /// The format is not one that can be masked.
-    pub(crate) fn copies_out(&mut self) -> Result<(), Malformed> {
+    pub(crate) fn copies_out(&mut self, catalogue: Option<&Catalogue>) -> Result<(), Malformed> {
         if self.plan != RowPlan::Clear {
             self.format = self.copy_format(self.result, &self.plan)?;
         }
+        if matches!(self.format, Some(CopyFormat::Binary { .. })) {
+            self.shapes = self.foreseen(catalogue);
+        }
         Ok(())
+    }
+
+    /// The columns of a binary copy, as far as their types are known.
+    fn foreseen(&self, catalogue: Option<&Catalogue>) -> Arc<[Shape]> {
+        let Some(Outputs::Columns(columns)) = self.analysis.command.reading.outputs.get(self.result) else {
+            return Arc::default();
+        };
+        let shape = |type_oid| Shape { type_oid, format: 1, origin: (0, 0) };
+        let of = |column: &Provenance| {
+            let mut types = column.sources.iter().map(|source| type_of(source, catalogue?));
+            let first = types.next().flatten().filter(|_| column.verbatim && !column.opaque)?;
+            types.all(|other| other == Some(first)).then_some(first)
+        };
+        columns.iter().map(|column| of(column).map(shape).unwrap_or_default()).collect()
     }
 
     /// The format in which a copy goes out, if it has to be known.
@@ -311,6 +329,15 @@ impl Running {
 
 fn is_masked(relation: &Relation, column: &catalogue::Column, gate: &mut Gate) -> bool {
     gate.masks_column(&format!("{}.{}.{}", relation.schema, relation.name, column.name))
+}
+
+/// The type of a column, if it carries no text: a mask leaves NULL of it, as of one whose type is not known.
+fn type_of(source: &ColumnName, catalogue: &Catalogue) -> Option<u32> {
+    let (table, column) = source.0.rsplit_once('.')?;
+    let (schema, name) = table.split_once('.')?;
+    let columns = &catalogue.relation(schema, name)?.columns;
+    let type_oid = columns.iter().find(|known| known.name == column)?.type_oid;
+    mask::is_fixed(type_oid).then_some(type_oid)
 }
 
 /// The mask of a result that nobody foresaw.

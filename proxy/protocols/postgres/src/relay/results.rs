@@ -75,7 +75,7 @@ impl Relay {
                 self.release_after_completion(&frame)
             }
             Backend::CopyOutResponse => {
-                if let Err(cause) = running.copies_out() {
+                if let Err(cause) = running.copies_out(self.meaning.catalogue.as_deref()) {
                     let hint = "copy in text, csv or binary format, without further options";
                     return Err(refusal(RefusalKind::Denied, cause.0, hint).into());
                 }

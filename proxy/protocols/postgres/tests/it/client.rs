@@ -94,7 +94,11 @@ impl std::fmt::Debug for Message {
 
 impl Raw {
     pub(crate) async fn connect(gateway: &Gateway) -> Self {
-        let mut socket = TcpStream::connect(("127.0.0.1", gateway.port)).await.unwrap();
+        Self::secure(TcpStream::connect(("127.0.0.1", gateway.port)).await.unwrap(), gateway).await
+    }
+
+    /// Asks for TLS on a connection that may have asked for something else.
+    pub(crate) async fn secure(mut socket: TcpStream, gateway: &Gateway) -> Self {
         socket.write_all(&[0, 0, 0, 8, 4, 210, 22, 47]).await.unwrap();
         assert_eq!(socket.read_u8().await.unwrap(), b'S');
         let name = ServerName::try_from("localhost").unwrap();
@@ -172,13 +176,22 @@ impl Raw {
     }
 
     pub(crate) fn bind(&mut self, portal: &str, statement: &str) -> &mut Self {
+        self.bind_as(portal, statement, &[0; 6])
+    }
+
+    /// The results in the binary format.
+    pub(crate) fn bind_binary(&mut self, portal: &str, statement: &str) -> &mut Self {
+        self.bind_as(portal, statement, &[0, 0, 0, 0, 0, 1, 0, 1])
+    }
+
+    fn bind_as(&mut self, portal: &str, statement: &str, rest: &[u8]) -> &mut Self {
         self.out.put_u8(b'B');
-        self.out.put_u32(u32::try_from(4 + portal.len() + statement.len() + 2 + 6).unwrap());
+        self.out.put_u32(u32::try_from(4 + portal.len() + statement.len() + 2 + rest.len()).unwrap());
         self.out.put_slice(portal.as_bytes());
         self.out.put_u8(0);
         self.out.put_slice(statement.as_bytes());
         self.out.put_u8(0);
-        self.out.put_slice(&[0; 6]);
+        self.out.put_slice(rest);
         self
     }
 

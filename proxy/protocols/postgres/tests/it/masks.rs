@@ -71,6 +71,94 @@ async fn detectors_find_secrets_in_any_column_and_leave_the_others_alone() {
     assert!(!gateway.log().contains(CANARY));
 }
 
+const DETECTED: &str = "
+rules:
+- {name: all, action: Allow, postgresql: {}}
+masking:
+- {detectors: [CreditCard, IpAddress, Secrets]}
+";
+const CARD: i64 = 4_111_111_111_111_111;
+const PAY: &str = "create domain number as bigint;
+    create table pay(id int, card bigint, other number, price numeric, host inet, cards bigint[], key bytea,
+        span int8range, at timestamptz);
+    insert into pay values (7, 4111111111111111, 4111111111111111, 4111111111111111, '203.0.113.7',
+        '{1,4111111111111111}', 'AKIAQ3EGRIOD5NMXLWPZ', '[4111111111111111,4111111111111112)', '2021-03-04 05:06:18Z')";
+
+/// Nothing of what is in the table is there, in no form in which the server writes it.
+fn assert_nothing_of_it(bytes: &[u8], what: &str) {
+    let numeric = b"\x10\x0f\x04\x57\x04\x57\x04\x57";
+    let key = b"AKIAQ3EGRIOD5NMXLWPZ";
+    let (card, hex) = (CARD.to_string(), const_hex::encode(key));
+    let forms: [&[u8]; 7] = [
+        &CARD.to_be_bytes(),
+        card.as_bytes(),
+        numeric,
+        b"203.0.113.7",
+        &[203, 0, 113, 7],
+        key,
+        hex.as_bytes(),
+    ];
+    for form in forms {
+        assert!(!bytes.windows(form.len()).any(|window| window == form), "{what}: {form:?} in {bytes:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn detectors_find_in_binary_what_they_find_in_text() {
+    let Some(gateway) = Gateway::start(DETECTED, PAY).await else { return };
+    let client = gateway.connect().await;
+    for columns in
+        ["card", "other", "price", "host", "cards", "key", "span", "row(card)", "array[host]", "(1, host)"]
+    {
+        let sql = format!("select {columns}, id, at::date::text, at from pay");
+        let statement = client.prepare(&sql).await.unwrap();
+        let row = client.query_one(&statement, &[]).await.unwrap();
+        let id: i32 = row.get(1);
+        let day: String = row.get(2);
+        assert_eq!((id, &*day), (7, "2021-03-04"), "{sql}");
+        let at: std::time::SystemTime = row.get(3);
+        assert!(at > std::time::UNIX_EPOCH, "{sql}");
+        let cells = cells(&client.simple_query(&sql).await.unwrap());
+        assert_nothing_of_it(format!("{cells:?}").as_bytes(), &sql);
+        let mut raw = gateway.raw().await;
+        raw.parse("", &sql);
+        raw.bind_binary("", "").execute("").sync().send().await;
+        let answer = raw.answer().await;
+        assert_eq!(tags(&answer), "12DCZ", "{sql}: nobody asked for a description");
+        assert_nothing_of_it(&answer[2].body, &sql);
+    }
+    client.execute("set bytea_output = escape", &[]).await.unwrap();
+    assert_nothing_of_it(
+        format!("{:?}", cells(&client.simple_query("select key from pay").await.unwrap())).as_bytes(),
+        "escape",
+    );
+    assert_nothing_of_it(&gateway.log_bytes(), "on record");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn detectors_find_in_copies_what_they_find_in_rows() {
+    let Some(gateway) = Gateway::start(DETECTED, PAY).await else { return };
+    for from in ["pay", "(select * from pay)", "(select id, card + 0, row(host), host, key from pay)"] {
+        for format in ["text", "csv", "binary"] {
+            let mut raw = gateway.raw().await;
+            raw.query(&format!("copy {from} to stdout (format {format})")).send().await;
+            let answer = raw.answer().await;
+            assert!(tags(&answer).ends_with("cCZ"), "{from} {format}: {answer:?}");
+            let rows: Vec<u8> = answer
+                .iter()
+                .filter(|message| message.tag == 'd')
+                .flat_map(|message| message.body.clone())
+                .collect();
+            assert_nothing_of_it(&rows, &format!("{from} {format}"));
+            // Of a column that comes as it is the type is known: this timestamp would be a card number.
+            let stamp = 668_149_578_000_000_i64.to_be_bytes();
+            let is_there = rows.windows(8).any(|window| window == stamp);
+            assert!(is_there || format != "binary" || from.contains("card"), "{from}");
+        }
+    }
+    assert_nothing_of_it(&gateway.log_bytes(), "on record");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn copies_are_masked_in_every_format() {
     let Some(gateway) = Gateway::start(RULES, CUSTOMERS).await else { return };
