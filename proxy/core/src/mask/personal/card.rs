@@ -18,7 +18,9 @@ fn may_start(text: Text<'_>, start: usize) -> bool {
         return false;
     }
     match before {
-        b'.' | b',' => !text.before(start - 1).is_ascii_digit(),
+        b'.' => !text.before(start - 1).is_ascii_digit(),
+        // a comma stands between the numbers of a list more often than before so long a fraction, but for that of nothing
+        b',' => text.before(start - 1) != b'0' || text.before(start - 2).is_ascii_digit(),
         b'-' => !text.before(start - 1).is_ascii_alphanumeric() || !matches!(text.at(start + 4), b'-'),
         _ => true,
     }
