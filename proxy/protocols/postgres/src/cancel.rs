@@ -7,9 +7,8 @@
 
 use rand::RngExt as _;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::Notify;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio_util::sync::CancellationToken;
 
 /// All sessions that may be cancelled.
 #[derive(Clone, Debug, Default)]
@@ -24,10 +23,9 @@ struct Entry {
 /// One session, as a cancel request sees it.
 #[derive(Debug)]
 pub(crate) struct Target {
-    /// The session waits for an approval: the cancel is for the gateway.
-    held: AtomicBool,
-    /// Told when a held command is cancelled.
-    withdrawn: Notify,
+    /// The session waits for an approval: the cancel is for the gateway. Each hold has a token of its own, so that what
+    /// comes at its very end cancels no other.
+    hold: Mutex<Option<CancellationToken>>,
     /// How to cancel at the server.
     pub(crate) upstream: UpstreamKey,
 }
@@ -69,7 +67,7 @@ impl Registry {
         let mut random = rand::rng();
         let mut key = vec![0; key_bytes];
         random.fill(key.as_mut_slice());
-        let target = Arc::new(Target { held: AtomicBool::new(false), withdrawn: Notify::new(), upstream });
+        let target = Arc::new(Target { hold: Mutex::default(), upstream });
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let process = loop {
             let process = random.random_range(1..i32::MAX);
@@ -86,8 +84,8 @@ impl Registry {
         let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match entries.get(&process) {
             Some(entry) if same(&entry.key, key) => {
-                if entry.target.held.load(Ordering::Acquire) {
-                    entry.target.withdrawn.notify_one();
+                if let Some(hold) = &*entry.target.hold() {
+                    hold.cancel();
                     Cancelled::Held
                 } else {
                     Cancelled::Running(entry.target.upstream)
@@ -99,9 +97,19 @@ impl Registry {
 }
 
 impl Registration {
-    /// From now on a cancel is for the gateway, or is not.
-    pub(crate) fn set_held(&self, held: bool) {
-        self.target.held.store(held, Ordering::Release);
+    /// From now on a cancel is for the gateway.
+    pub(crate) fn hold(&self) {
+        *self.target.hold() = Some(CancellationToken::new());
+    }
+
+    /// From now on a cancel is for the server. Whether one has come for what was held.
+    pub(crate) fn release(&self) -> bool {
+        self.target.hold().take().is_some_and(|hold| hold.is_cancelled())
+    }
+
+    /// Whether a cancel has come for what is held.
+    pub(crate) fn is_withdrawn(&self) -> bool {
+        self.target.hold().as_ref().is_some_and(CancellationToken::is_cancelled)
     }
 
     /// How to cancel at the server.
@@ -111,7 +119,17 @@ impl Registration {
 
     /// Waits until a held command is cancelled. Cancel safe.
     pub(crate) async fn withdrawn(&self) {
-        self.target.withdrawn.notified().await;
+        let hold = self.target.hold().clone();
+        match hold {
+            Some(hold) => hold.cancelled().await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Target {
+    fn hold(&self) -> MutexGuard<'_, Option<CancellationToken>> {
+        self.hold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -130,6 +148,7 @@ fn same(ours: &[u8], theirs: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{Cancelled, Registry, UpstreamKey};
+    use futures_util::FutureExt as _;
 
     #[test]
     fn only_the_exact_key_cancels_and_only_while_the_session_lives() {
@@ -141,9 +160,25 @@ mod tests {
         assert!(
             matches!(registry.cancel(process, &key), Cancelled::Running(upstream) if upstream.process == 7)
         );
-        session.set_held(true);
+        session.hold();
         assert!(matches!(registry.cancel(process, &key), Cancelled::Held));
         drop(session);
         assert!(matches!(registry.cancel(process, &key), Cancelled::Nobody));
+    }
+
+    #[test]
+    fn a_cancel_at_the_end_of_a_hold_is_told_then_and_cancels_no_other() {
+        let registry = Registry::default();
+        let session = registry.register(32, UpstreamKey { process: 7, secret: 8 });
+        session.hold();
+        assert!(matches!(registry.cancel(session.process, &session.key), Cancelled::Held));
+        // Nobody has waited for it since.
+        assert!(session.is_withdrawn() && session.release() && !session.release());
+        assert!(matches!(registry.cancel(session.process, &session.key), Cancelled::Running(_)));
+        session.hold();
+        assert!(!session.is_withdrawn());
+        assert!(session.withdrawn().now_or_never().is_none(), "what came before it was held");
+        assert!(matches!(registry.cancel(session.process, &session.key), Cancelled::Held));
+        assert!(session.withdrawn().now_or_never().is_some());
     }
 }

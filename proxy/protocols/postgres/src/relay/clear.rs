@@ -227,7 +227,7 @@ impl Relay {
         if !self.queue.is_empty() {
             send::flush(&mut self.upstream.output);
         }
-        self.cancel.set_held(true);
+        self.cancel.hold();
         self.waiting = Some(Box::new(Waiting { held, remind_at: Instant::now(), intent, source, analysis }));
         self.remind();
     }
@@ -241,20 +241,26 @@ impl Relay {
         }
     }
 
-    /// The held command was decided.
+    /// The held command was decided. A cancel is for the gateway until it has its permit: before that the server has
+    /// nothing to cancel.
     pub(super) async fn decided(&mut self, outcome: Result<Outcome, ApprovalError>) -> Result<(), Ending> {
-        self.cancel.set_held(false);
         let Some(waiting) = self.waiting.take() else { return Ok(()) };
         let Waiting { held, intent, source, analysis, .. } = *waiting;
-        if matches!(outcome, Ok(Outcome::Approved { .. }))
-            && let Err(refusal) = self.means_the_same(&source, &analysis).await
-        {
-            self.gate.withdraw(*held, &refusal.message).await;
-            return self.refused(&intent, refusal);
+        if matches!(outcome, Ok(Outcome::Approved { .. })) {
+            let same = self.means_the_same(&source, &analysis).await;
+            let stands = if self.cancel.is_withdrawn() { Err(cancelled()) } else { same };
+            if let Err(refusal) = stands {
+                self.gate.withdraw(*held, &refusal.message).await;
+                self.cancel.release();
+                return self.refused(&intent, refusal);
+            }
         }
-        match self.gate.resume(*held, outcome).await {
-            Ok(permit) => self.permitted(intent, analysis, permit)?,
-            Err(refusal) => self.refused(&intent, refusal)?,
+        let resumed = self.gate.resume(*held, outcome).await;
+        match (resumed, self.cancel.release()) {
+            (Ok(permit), false) => self.permitted(intent, analysis, permit)?,
+            // The permit is dropped: what it allowed is on record as aborted.
+            (Ok(_), true) => self.refused(&intent, cancelled())?,
+            (Err(refusal), _) => self.refused(&intent, refusal)?,
         }
         Ok(())
     }
@@ -274,14 +280,16 @@ impl Relay {
 
     /// The client cancelled what is held.
     pub(super) async fn withdraw_cancelled(&mut self) -> Result<(), Ending> {
-        self.cancel.set_held(false);
         let Some(waiting) = self.waiting.take() else { return Ok(()) };
         let Waiting { held, intent, .. } = *waiting;
         self.gate.withdraw(*held, "cancelled by the client").await;
-        let refusal =
-            refusal(RefusalKind::Withdrawn, "canceling statement due to user request", "nothing was run");
-        self.refused(&intent, refusal)
+        self.cancel.release();
+        self.refused(&intent, cancelled())
     }
+}
+
+fn cancelled() -> Refusal {
+    refusal(RefusalKind::Withdrawn, "canceling statement due to user request", "nothing was run")
 }
 
 /// Whether what a command changes waits for a commit. That the server was in a transaction block when it was last ready

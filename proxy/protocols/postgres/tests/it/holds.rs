@@ -123,6 +123,36 @@ async fn a_cancel_request_cancels_a_held_command_and_a_running_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_request_cancels_a_command_that_is_approved_and_not_yet_sent() {
+    let Some(gateway) = Gateway::start(RULES, TABLE).await else { return };
+    let answer = gateway.approvals.next();
+    let mut raw = gateway.raw().await;
+    raw.query("delete from t").send().await;
+    notices(&mut raw, 1).await;
+    // What the names stand for cannot be looked up for a while.
+    let (server, database) = (gateway.server.clone(), gateway.database.clone());
+    let lock = "begin; lock table pg_catalog.pg_inherits in access exclusive mode; select pg_sleep(3)";
+    let lock = tokio::task::spawn_blocking(move || server.sql(&database, lock));
+    let waiting = |granted: bool| {
+        let locks = "select count(*) from pg_locks join pg_database d on d.oid = database and datname = current_database() where relation = 'pg_catalog.pg_inherits'::regclass";
+        gateway.server.sql(&gateway.database, &format!("{locks} and granted = {granted}")) == "1"
+    };
+    until("locked", || waiting(true)).await;
+    answer.send_replace(Some(approved()));
+    until("looked up", || waiting(false)).await;
+    cancel(&gateway, &raw).await;
+    let mut refused = raw.answer().await;
+    refused.retain(|message| message.tag != 'N');
+    assert_eq!((tags(&refused), field(&refused, 'E', 'C')), ("EZ".to_owned(), "57014".to_owned()));
+    lock.await.unwrap();
+    assert_eq!(gateway.server.sql(&gateway.database, "select count(*) from t"), "2");
+    let _next = gateway.approvals.next();
+    raw.query("delete from t").send().await;
+    notices(&mut raw, 1).await;
+    assert_eq!(*gateway.approvals.withdrawn.lock().unwrap(), 0, "the next one waits");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_runs_when_its_session_is_ended_does_not_go_on_at_the_server() {
     let Some(gateway) = Gateway::start(&RULES.replace("Select,", "Select, Call,"), TABLE).await else {
         return;
