@@ -6,6 +6,8 @@ DrOp TaBlE victim cascade
 drop
 	table
 victim
+--- Q04 form feeds | touch:Drop public.victim
+droptablevictim
 --- Q05 comment between | touch:Drop public.victim
 drop/**/table/**/victim
 --- Q06 nested comment | refused, touch:Drop public.victim

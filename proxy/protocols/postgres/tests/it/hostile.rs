@@ -1,6 +1,6 @@
 //! Clients that do not play by the rules, and ordinary ones with unusual starts.
 
-use crate::client::{Raw, field};
+use crate::client::{Raw, field, tags};
 use crate::gateway::{Gateway, TOKEN};
 use bytes::BufMut as _;
 use proxy_postgres::options::Options;
@@ -36,6 +36,19 @@ async fn without_tls_there_is_no_session() {
     let gss_then_plain = [startup(80_877_104, b""), startup(196_608, b"user\0app\0\0")].concat();
     let answer = says(&gateway, &gss_then_plain).await;
     assert!(answer.starts_with(b"N") && String::from_utf8_lossy(&answer).contains("28000"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_first_asks_for_kerberos_gets_its_session_over_tls() {
+    let Some(gateway) = Gateway::start(ALL, "").await else { return };
+    let mut socket = TcpStream::connect(("127.0.0.1", gateway.port)).await.unwrap();
+    socket.write_all(&startup(80_877_104, b"")).await.unwrap();
+    assert_eq!(socket.read_u8().await.unwrap(), b'N');
+    let mut raw = Raw::secure(socket, &gateway).await;
+    raw.start(&[("user", "app"), ("database", &gateway.database)]).await;
+    raw.query("select 42").send().await;
+    let answer = raw.answer().await;
+    assert_eq!(tags(&answer), "TDCZ", "{answer:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
