@@ -17,11 +17,13 @@ NODE = if command -v go >/dev/null; then ./target/debug/cluster build; fi
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: packages ## An agent's day with the real psql, PostgreSQL and gateway, each step checked
+demo: ## An agent's day with the real psql, PostgreSQL and gateway, each step checked
+	@.ci/packages demo
 	@$(CARGO) build -p proxy -p portcullis -p e2e --bins
 	@./target/debug/demo run
 
-up: packages ## The demo's gateway and PostgreSQL, left running; prints a psql line to paste
+up: ## The demo's gateway and PostgreSQL, left running; prints a psql line to paste
+	@.ci/packages demo
 	@$(CARGO) build -p proxy -p portcullis -p e2e --bins
 	@./target/debug/demo up
 

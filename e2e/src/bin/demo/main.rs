@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 /// An agent's day behind Portcullis, with the real psql and a real PostgreSQL.
 ///
-/// Needs the Debian packages that `make packages` installs, and the binaries of this workspace beside it:
+/// Needs the Debian packages that `.ci/packages demo` installs, and the binaries of this workspace beside it:
 /// `cargo build -p proxy -p portcullis -p e2e --bins`.
 #[derive(Debug, Parser)]
 #[command(name = "demo", after_help = EXIT_CODES)]
