@@ -42,14 +42,24 @@ fn a_policy_that_does_not_compile_keeps_the_last_good_one_and_says_so() {
     let Some(scene) = Scene::start() else { return };
     let policy = scene.gateway.config().join("policy.yaml");
     let text = std::fs::read_to_string(&policy).unwrap();
-    std::fs::write(&policy, text.replace("action: Deny", "action: Denny")).unwrap();
-    wait_until("the problem is logged", || scene.gateway.log().contains("policy.yaml").then_some(()))
-        .unwrap();
-    let metrics = scene.gateway.admin("metrics").unwrap();
-    assert!(metrics.contains("portcullis_config_last_reload_successful 0"), "{metrics}");
     let token = scene.token("ci-bot");
-    assert!(scene.run("app", &token, "drop table orders").err.contains("no-drops"));
-    assert_eq!(scene.run("app", &token, "select count(*) from orders").out, "10");
+    // One that cannot be read, and one that can be read and means nothing.
+    for (place, broken) in [
+        (".action", text.replace("action: Deny", "action: Denny")),
+        (".when", text.replace("name: no-drops\n", "name: no-drops\n    when: 'identity.nope('\n")),
+    ] {
+        assert_ne!(broken, text);
+        std::fs::write(&policy, broken).unwrap();
+        wait_until("the problem is logged", || {
+            let log = scene.gateway.log();
+            log.lines().any(|line| line.contains("policy.yaml") && line.contains(place)).then_some(())
+        })
+        .unwrap();
+        let metrics = scene.gateway.admin("metrics").unwrap();
+        assert!(metrics.contains("portcullis_config_last_reload_successful 0"), "{metrics}");
+        assert!(scene.run("app", &token, "drop table orders").err.contains("no-drops"), "{place}");
+        assert_eq!(scene.run("app", &token, "select count(*) from orders").out, "10", "{place}");
+    }
 }
 
 #[test]
