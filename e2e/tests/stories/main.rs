@@ -6,6 +6,7 @@
 mod archive;
 mod backends;
 mod crash;
+mod demo;
 mod encryption;
 mod first_session;
 mod forensics;
