@@ -206,6 +206,25 @@ fn every_test_that_the_threats_name_exists() {
     assert!(missing.is_empty(), "docs/threats.md names tests that are not there: {missing:?}");
 }
 
+#[test]
+fn what_fuzzers_begin_with_exists() {
+    for script in listed("**/fuzz/run") {
+        let (here, root) = (script.parent().unwrap(), repository());
+        let text = std::fs::read_to_string(&script).unwrap().replace('"', "");
+        let text = text.replace("$here", &here.display().to_string());
+        let text = text.replace("$root", &root.display().to_string());
+        let seeds: Vec<_> = text.split_whitespace().filter(|word| word.contains("/tests/")).collect();
+        assert!(!seeds.is_empty(), "{} names no corpus", script.display());
+        for seed in seeds {
+            let (directory, name) = seed.rsplit_once('/').unwrap();
+            let suffix = name.trim_start_matches('*');
+            let files = std::fs::read_dir(directory).map(|all| all.flatten().map(|one| one.file_name()));
+            let found = files.is_ok_and(|mut all| all.any(|one| one.to_string_lossy().ends_with(suffix)));
+            assert!(found, "{}: there is no {seed}", script.display());
+        }
+    }
+}
+
 fn packages() -> BTreeMap<String, Value> {
     let text = cargo(&["metadata", "--no-deps", "--format-version", "1"]);
     let metadata: Value = serde_json::from_str(&text).unwrap();
