@@ -12,7 +12,7 @@ TARGET ?=
 NODE = if command -v go >/dev/null; then ./target/debug/cluster build; fi
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down cluster-up cluster-down images static test lint unit e2e fuzz bench bench-operator docs generate packages
+.PHONY: help demo up down cluster-up cluster-down images static test lint unit e2e fuzz profile bench bench-operator docs generate packages
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,8 +47,11 @@ images: packages static ## The images of the gateway and the operator, in target
 STATIC = $(shell uname -m)-unknown-linux-gnu
 CARGO_HOME ?= $(HOME)/.cargo
 PROGRAMS = -p proxy -p operator
+# PROFILE=FILE, what `make profile` wrote of the same PROGRAMS: what one needs of a crate changes its names.
+PROFILE ?=
+OPTIMISED = $(if $(PROFILE),-C profile-use=$(abspath $(PROFILE)))
 static: # no packages: the Containerfile brings its own
-	RUSTFLAGS="-C target-feature=+crt-static -C strip=debuginfo \
+	RUSTFLAGS="-C target-feature=+crt-static -C strip=debuginfo $(OPTIMISED) \
 		--remap-path-prefix=$(CURDIR)=/src --remap-path-prefix=$(CARGO_HOME)=/cargo" \
 	CFLAGS="-ffile-prefix-map=$(CURDIR)=/src -ffile-prefix-map=$(CARGO_HOME)=/cargo" \
 	$(CARGO) build --release --locked --target $(STATIC) $(PROGRAMS) --bins
@@ -75,10 +78,27 @@ e2e: packages ## Whole-system stories with real clients and servers; STORY=name 
 fuzz: packages ## Fuzzes the protocols; SECONDS=30 for each target, PROTOCOL=name TARGET=name runs one
 	for one in $(PROTOCOL); do CARGO="$(CARGO)" proxy/protocols/$$one/fuzz/run $(SECONDS) $(TARGET) || exit; done
 
-bench: packages ## Ratios against a direct connection and PgBouncer, in one run
+# rustup component add llvm-tools: what rustc's profiles are merged with has to be as new as rustc
+PROFDATA = $(shell rustc --print target-libdir)/../bin/llvm-profdata
+PROFILING = target/profile
+profile: packages ## What the gateway does at work, for builds with PROFILE=target/profile/proxy.profdata
+	@test -x $(PROFDATA) || { echo "llvm-profdata is missing; install it and try again: rustup component add llvm-tools" >&2; exit 1; }
+	RUSTFLAGS="-C profile-generate" $(CARGO) build --release --locked --target $(STATIC) --target-dir $(PROFILING) $(PROGRAMS)
+	$(CARGO) build -p proxy -p portcullis -p e2e --bins
+	rm -rf $(PROFILING)/raw
+	PORTCULLIS_PROXY=$(CURDIR)/$(PROFILING)/$(STATIC)/release/portcullis-proxy \
+	LLVM_PROFILE_FILE=$(CURDIR)/$(PROFILING)/raw/%p.profraw ./target/debug/bench --quick transactions bulk ssh
+	$(PROFDATA) merge -o $(PROFILING)/proxy.profdata $(PROFILING)/raw
+
+bench: packages ## Ratios against a direct connection and PgBouncer, in one run; PROFILE=FILE as above
 	$(CARGO) build --release -p proxy -p portcullis -p e2e
 	$(CARGO) build --release -p proxy-audit --example spool_fill
+ifneq ($(PROFILE),)
+	@$(MAKE) --no-print-directory static
+	PORTCULLIS_PROXY=$(CURDIR)/target/$(STATIC)/release/portcullis-proxy ./target/release/bench
+else
 	./target/release/bench
+endif
 
 # rounds of make bench-operator
 ROUNDS ?= 100

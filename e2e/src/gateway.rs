@@ -3,7 +3,7 @@
 use crate::certificates::Authority;
 use crate::process::{Process, wait_until};
 use crate::tools;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -104,8 +104,12 @@ impl Setup {
     }
 }
 
+/// The gateway that was built beside this program, or the one that `PORTCULLIS_PROXY` names: one that takes a profile of
+/// itself at work.
 fn command(config: &Path, state: &Path, arguments: &[String]) -> Result<Command> {
-    let mut command = Command::new(tools::own("portcullis-proxy")?);
+    let program = std::env::var_os("PORTCULLIS_PROXY")
+        .map_or_else(|| tools::own("portcullis-proxy"), |p| Ok(p.into()))?;
+    let mut command = Command::new(program);
     command.arg("--config").arg(config).arg("--state").arg(state);
     command.args(["--admin-listen", "127.0.0.1:0"]).args(arguments);
     Ok(command)
@@ -145,6 +149,18 @@ impl Gateway {
         self.process = Process::start("portcullis-proxy", &mut self.command()?)?;
         std::thread::sleep(between);
         self.crash_and_restart()
+    }
+
+    /// Ends the gateway as its supervisor would, by SIGTERM, and waits for it.
+    ///
+    /// # Errors
+    /// It does not end in time, or says that something went wrong.
+    pub fn stop(mut self) -> Result<()> {
+        self.process.signal("TERM")?;
+        match self.process.wait()? {
+            Some(0) => Ok(()),
+            status => bail!("the gateway ended with {status:?}:\n{}", self.log()),
+        }
     }
 
     fn crash(&mut self) -> Result<()> {

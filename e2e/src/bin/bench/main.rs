@@ -56,6 +56,7 @@ fn main() -> Result<()> {
         }
         rows.extend(measured);
     }
+    scene.gateway.stop()?;
     println!("\n{}", table(&rows));
     write(&rows)
 }
