@@ -31,6 +31,8 @@ const COMMANDS: u32 = 100;
 const BULK_MIB: u32 = 256;
 /// Sessions that are open and do nothing.
 const IDLE: u32 = 100;
+/// The same without the gateway.
+const PEERS: usize = 20;
 
 /// A host behind a gateway, and `ssh_config` with every way to it.
 struct Ways {
@@ -131,9 +133,21 @@ impl Ways {
 
     /// MiB a second of random bytes from the host.
     fn random(&self, way: &str) -> Result<f64> {
+        self.output(
+            way,
+            &format!("for i in $(seq {}); do cat {}; done", BULK_MIB / 32, self.noise()?.display()),
+        )
+    }
+
+    /// A file of 32 MiB of random bytes.
+    fn noise(&self) -> Result<PathBuf> {
         let file = self.directory.path().join("random");
-        output(Command::new("sh").arg("-c").arg(format!("head -c 32M /dev/urandom >{}", file.display())))?;
-        self.output(way, &format!("for i in $(seq {}); do cat {}; done", BULK_MIB / 32, file.display()))
+        if !file.exists() {
+            output(
+                Command::new("sh").arg("-c").arg(format!("head -c 32M /dev/urandom >{}", file.display())),
+            )?;
+        }
+        Ok(file)
     }
 
     /// MiB a second of what a command line says.
@@ -143,6 +157,26 @@ impl Ways {
             let began = Instant::now();
             let done = self.ssh(way, &[]).arg(line).stdout(Stdio::null()).status()?;
             ensure!(done.success(), "{way}: {done}");
+            best = best.max(f64::from(BULK_MIB) / began.elapsed().as_secs_f64());
+        }
+        Ok(best)
+    }
+
+    /// MiB a second of random bytes to the host, by `cat` over standard input.
+    fn upload(&self, way: &str) -> Result<f64> {
+        let mut best = 0.0_f64;
+        for _ in 0..3 {
+            let mut source = Command::new("sh")
+                .args([
+                    "-c",
+                    &format!("for i in $(seq {}); do cat {}; done", BULK_MIB / 32, self.noise()?.display()),
+                ])
+                .stdout(Stdio::piped())
+                .spawn()?;
+            let began = Instant::now();
+            let piped = source.stdout.take().context("no pipe")?;
+            let done = self.ssh(way, &[]).arg("cat >/dev/null").stdin(piped).status()?;
+            ensure!(done.success() && source.wait()?.success(), "{way}: {done}");
             best = best.max(f64::from(BULK_MIB) / began.elapsed().as_secs_f64());
         }
         Ok(best)
@@ -163,11 +197,39 @@ impl Ways {
         Ok((after - before) / f64::from(IDLE))
     }
 
+    /// KiB of a host's memory for each session that is open and idle, without a gateway: what a jump host spends on one.
+    fn idle_servers(&self) -> Result<f64> {
+        let accepted = || self.hosts.sshd.log().matches("Accepted ").count();
+        let (before, earlier) = (servers()?, accepted());
+        let mut sessions = Vec::new();
+        for number in 1..=PEERS {
+            sessions.push(Background(self.ssh("direct", &["-N"]).spawn()?));
+            // One after the other, since sshd takes only ten that have no name yet.
+            e2e::process::wait_until("the session", || (accepted() >= earlier + number).then_some(()))?;
+        }
+        let after = servers()?;
+        drop(sessions);
+        #[expect(clippy::cast_precision_loss, reason = "twenty")]
+        Ok((after - before) / PEERS as f64)
+    }
+
     fn resident(&self) -> Result<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.hosts.gateway.process().id()))?;
         let line = status.lines().find(|line| line.starts_with("VmRSS")).context("no VmRSS")?;
         Ok(line.split_whitespace().nth(1).context("no figure")?.parse()?)
     }
+}
+
+/// KiB of this machine's memory that all processes of `sshd` take.
+fn servers() -> Result<f64> {
+    let mut memory = 0.0;
+    for pid in output(Command::new("pgrep").arg("sshd"))?.split_whitespace() {
+        // One that has ended meanwhile takes none.
+        let Ok(shares) = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) else { continue };
+        let line = shares.lines().find(|line| line.starts_with("Pss:")).context("no Pss")?;
+        memory += line.split_whitespace().nth(1).context("no figure")?.parse::<f64>()?;
+    }
+    Ok(memory)
 }
 
 /// A process that ends with the value.
@@ -193,16 +255,31 @@ pub(crate) fn measure(_: &Scene, _: u32) -> Result<Vec<Row>> {
         (ways.commands("direct")?, ways.commands("jumped")?, ways.commands("gateway")?);
     rows.push(Row::new("ssh: commands over one connection", "1/s", gateway, ("ProxyJump", jumped)));
     rows.push(Row::new("ssh: commands over one connection", "1/s", gateway, ("direct", direct)));
-    let (direct, jumped, gateway) = (ways.bulk("direct")?, ways.bulk("jumped")?, ways.bulk("gateway")?);
-    rows.push(Row::new("ssh: bulk, no detectors", "MiB/s", gateway, ("ProxyJump", jumped)));
-    rows.push(Row::new("ssh: bulk, no detectors", "MiB/s", gateway, ("direct", direct)));
-    let masked = Ways::start(&format!("{POLICY}{DETECTORS}"))?;
-    rows.push(Row::new("ssh: bulk, detectors", "MiB/s", masked.bulk("gateway")?, ("ProxyJump", jumped)));
-    let (jumped, random) = (masked.random("jumped")?, masked.random("gateway")?);
-    rows.push(Row::new("ssh: bulk of random bytes, detectors", "MiB/s", random, ("ProxyJump", jumped)));
-    drop(masked);
+    rows.extend(bulk(ways)?);
     // of a gateway that has done nothing yet: one that has keeps memory, which sessions then do not need to ask for
-    let idle = Ways::start(POLICY)?.idle()?;
-    rows.push(Row::new("ssh: memory of an idle session", "KiB", idle, ("goal", 256.0)));
+    let idle = Ways::start(POLICY)?;
+    let (servers, ours) = (idle.idle_servers()?, idle.idle()?);
+    rows.push(Row::new("ssh: memory of an idle session", "KiB", ours, ("sshd", servers)));
+    Ok(rows)
+}
+
+/// Bulk both ways, with detectors and without.
+fn bulk(ways: Ways) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    let mut pair = |name: &str, gateway: f64, jumped: f64, direct: f64| {
+        rows.push(Row::new(name, "MiB/s", gateway, ("ProxyJump", jumped)));
+        rows.push(Row::new(name, "MiB/s", gateway, ("direct", direct)));
+    };
+    let masked = Ways::start(&format!("{POLICY}{DETECTORS}"))?;
+    let (direct, jumped) = (ways.bulk("direct")?, ways.bulk("jumped")?);
+    pair("ssh: bulk, no detectors", ways.bulk("gateway")?, jumped, direct);
+    pair("ssh: bulk, detectors", masked.bulk("gateway")?, jumped, direct);
+    let (direct, jumped) = (ways.upload("direct")?, ways.upload("jumped")?);
+    pair("ssh: bulk to the host, no detectors", ways.upload("gateway")?, jumped, direct);
+    pair("ssh: bulk to the host, detectors", masked.upload("gateway")?, jumped, direct);
+    let (direct, jumped) = (ways.random("direct")?, ways.random("jumped")?);
+    pair("ssh: bulk of random bytes, detectors", masked.random("gateway")?, jumped, direct);
+    masked.hosts.gateway.stop()?;
+    ways.hosts.gateway.stop()?;
     Ok(rows)
 }
