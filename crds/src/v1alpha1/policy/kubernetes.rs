@@ -29,7 +29,9 @@ pub struct KubernetesMatch {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub subresources: Vec<String>,
-    /// Namespaces. With it, requests about all namespaces or about cluster-wide objects are not meant. Omitted: all.
+    /// Namespaces. With it, a request about all namespaces (`list`, `watch` or `deletecollection`, whatever its selectors)
+    /// is matched by a `Deny` or `Hold`, for it is about these too, and not by an `Allow`; cluster-wide objects are not
+    /// meant. Omitted: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub namespaces: Vec<String>,

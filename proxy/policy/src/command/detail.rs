@@ -87,6 +87,7 @@ pub struct Runs {
 /// One request to a Kubernetes API server, in canonical form: what the server would make of it, not what was sent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_excessive_bools, reason = "flags of the API, each with a name that rules know")]
 pub struct ApiRequest {
     /// The verb as RBAC knows it; for paths that are no resource the HTTP method in lower case.
     pub verb: String,
@@ -100,6 +101,8 @@ pub struct ApiRequest {
     pub subresource: String,
     /// Namespace; empty where there is none.
     pub namespace: String,
+    /// It names no namespace and is about what stands in namespaces, or may: about every one of them.
+    pub every_namespace: bool,
     /// Name of the object; empty where there is none.
     pub name: String,
     /// The path, where it is no resource; empty else.

@@ -82,9 +82,15 @@ impl KubernetesRule {
             && met(&self.groups, &request.group)
             && self.matches_resource(request)
             && met(&self.subresources, &request.subresource)
-            && (self.namespaces.is_empty()
-                || (!request.namespace.is_empty() && self.namespaces.matches(&request.namespace)))
+            && self.matches_namespace(request, action)
             && self.matches_name(request, action)
+    }
+
+    /// Of every namespace, the ones that are meant are among them. What stands in none is in none that is meant.
+    fn matches_namespace(&self, request: &ApiRequest, action: RuleAction) -> bool {
+        self.namespaces.is_empty()
+            || (request.every_namespace && action != RuleAction::Allow)
+            || (!request.namespace.is_empty() && self.namespaces.matches(&request.namespace))
     }
 
     /// `pods` is not `pods/exec`: whoever may read pods may not thereby run programs in them.

@@ -39,12 +39,14 @@ struct Caller {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "marks of a request, in a file")]
 struct Request {
     verb: String,
     group: String,
     resource: String,
     subresource: String,
     namespace: String,
+    every_namespace: bool,
     name: String,
     path: String,
     command: String,
@@ -221,6 +223,7 @@ fn request(given: &Request) -> Touch {
             resource: given.resource.clone(),
             subresource: given.subresource.clone(),
             namespace: given.namespace.clone(),
+            every_namespace: given.every_namespace,
             name: given.name.clone(),
             path: given.path.clone(),
             command: given.command.split_whitespace().map(str::to_owned).collect(),

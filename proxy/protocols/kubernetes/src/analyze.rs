@@ -26,6 +26,7 @@ mod oracles;
 mod programs;
 mod recast;
 pub mod review;
+mod scope;
 mod text;
 mod touches;
 
@@ -169,7 +170,11 @@ fn effects(
     }
     let touched = read.map(|read| fields::touched(info, read)).unwrap_or_default();
     let writes = matches!(info.verb, "create" | "update" | "patch");
-    let mut own = ApiRequest { dry_run: dry_run(info, read, known)?, ..touches::own(info) };
+    let mut own = ApiRequest {
+        dry_run: dry_run(info, read, known)?,
+        every_namespace: scope::is_every_namespace(info, known),
+        ..touches::own(info)
+    };
     if let Some(read) = read.filter(|_| writes) {
         own.images = fields::images(read);
         own.object = masked.filter(|_| read.form != Form::JsonPatch).map(|object| Arc::new(object.clone()));

@@ -187,7 +187,7 @@ impl RequestInfo {
 
     /// Whether the resource is of a group that the API server itself serves, in every cluster.
     pub fn is_built_in(&self) -> bool {
-        OWN_GROUPS.contains(&self.group.as_str())
+        is_built_in(&self.group)
     }
 
     /// Whether the answer is a stream of events: `watch`, or a named `get` that asks for one.
@@ -241,6 +241,11 @@ impl fmt::Display for RequestInfo {
             (false, false) => write!(f, " {}/{}", self.namespace, self.name),
         }
     }
+}
+
+/// Whether the API server itself serves the group, in every cluster.
+pub(crate) fn is_built_in(group: &str) -> bool {
+    OWN_GROUPS.contains(&group)
 }
 
 /// Groups that the API server itself serves, in every cluster.

@@ -1,7 +1,7 @@
 //! What a request does not say and its meaning depends on: the API server is asked before it is judged.
 
 use super::body::{self, Body};
-use super::{dry_run, may_be_a_definitions, touches};
+use super::{dry_run, may_be_a_definitions, scope, touches};
 use crate::request::RequestInfo;
 use serde_json::Value;
 
@@ -11,6 +11,8 @@ use serde_json::Value;
 pub struct Known {
     /// The API server itself serves the resource, by a `CustomResourceDefinition`, and knows what a dry run is.
     pub is_own: bool,
+    /// The resource stands in no namespace, as the API server's discovery says.
+    pub in_no_namespace: bool,
     /// Of which signer the signing request asks for a certificate, where the request can be about no other one.
     pub signer: Option<String>,
 }
@@ -20,6 +22,11 @@ pub struct Known {
 pub enum Unknown {
     /// Whether the API server itself serves this, which is to be tried only.
     Server,
+    /// Whether this resource stands in namespaces.
+    Scope {
+        /// In the plural.
+        resource: String,
+    },
     /// Of which signer the signing request with this `uid` asks for a certificate.
     Signer {
         /// Its `metadata.uid`, by which the API server refuses to change any other.
@@ -33,6 +40,7 @@ impl Unknown {
         let RequestInfo { group, version, resource, name, .. } = info;
         match self {
             Self::Server => format!("/apis/apiregistration.k8s.io/v1/apiservices/{version}.{group}"),
+            Self::Scope { .. } => format!("/apis/{group}/{version}"),
             Self::Signer { .. } => format!("/apis/{group}/{version}/{resource}/{name}"),
         }
     }
@@ -44,6 +52,9 @@ impl Unknown {
                 let is_own =
                     object.get("spec").is_some_and(|spec| spec.get("service").is_none_or(Value::is_null));
                 Known { is_own, ..Known::default() }
+            }
+            Self::Scope { resource } => {
+                Known { in_no_namespace: scope::told(resource, object), ..Known::default() }
             }
             Self::Signer { uid } => {
                 let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
@@ -63,8 +74,9 @@ pub fn unknown(info: &RequestInfo, body: Body<'_>) -> Option<Unknown> {
         && may_be_a_definitions(info)
         && (info.parameter("dryRun").is_some() || (is_delete && !body.bytes.is_empty()));
     let is_signers = touches::is_of_a_signer(info);
+    let scope = || scope::is_to_be_asked(info).then(|| Unknown::Scope { resource: info.resource.clone() });
     if !may_be_tried && !is_signers {
-        return None;
+        return scope();
     }
     // what cannot be read is refused by the analysis
     let read = body::read(info, body).ok()?;
@@ -74,7 +86,7 @@ pub fn unknown(info: &RequestInfo, body: Body<'_>) -> Option<Unknown> {
         return uid.filter(|uid| !uid.is_empty()).map(|uid| Unknown::Signer { uid: uid.to_owned() });
     }
     let own = Known { is_own: true, ..Known::default() };
-    dry_run(info, read.as_ref(), &own).ok()?.then_some(Unknown::Server)
+    if dry_run(info, read.as_ref(), &own).ok()? { Some(Unknown::Server) } else { scope() }
 }
 
 #[cfg(test)]

@@ -26,9 +26,12 @@ struct Case {
     fields: Option<Vec<String>>,
     images: Option<Vec<String>>,
     dry_run: Option<bool>,
-    /// What the API server says of it: whether it serves that itself, and whose signer it is.
+    /// What the API server says of it: whether it serves that itself, whether it stands in no namespace, and whose
+    /// signer it is.
     #[serde(default)]
     own: bool,
+    #[serde(default)]
+    no_namespace: bool,
     signer: Option<String>,
     upstream: Option<String>,
 }
@@ -63,6 +66,8 @@ fn policy() -> PolicySet {
         {"name": "leases", "action": "Deny", "kubernetes": {"verbs": ["create"], "resources": ["leases"]}},
         {"name": "real", "action": "Deny", "kubernetes":
             {"resources": ["virtualmachines", "virtualmachines/*", "orders", "orders/*"], "dryRun": false}},
+        {"name": "bank", "action": "Deny", "kubernetes":
+            {"verbs": ["get", "list", "watch", "deletecollection"], "namespaces": ["bank"]}},
         {"name": "rest", "action": "Allow"},
     ]);
     let policy = json!({"apiVersion": "portcullis.dev/v1alpha1", "kind": "Policy",
@@ -90,7 +95,7 @@ fn understand(case: &Case) -> Result<(RequestInfo, Analysis), Refused> {
     let info = RequestInfo::read(method, target)?;
     let content_type = content_type(&case.type_);
     let body = Body { content_type: content_type.as_deref(), bytes: case.body.as_bytes() };
-    let known = Known { is_own: case.own, signer: case.signer.clone() };
+    let known = Known { is_own: case.own, in_no_namespace: case.no_namespace, signer: case.signer.clone() };
     let analysis = analyze_knowing(&info, body, &Masks::new(Masker::new(&[], &[1; 32]), &[]), &known)?;
     Ok((info, analysis))
 }

@@ -79,3 +79,31 @@ rules:
     assert_eq!(status, 403);
     assert!(told.contains("signers.certificates.k8s.io/kubernetes.io/kube-apiserver-client"), "{told}");
 }
+
+#[tokio::test]
+async fn where_a_resource_stands_is_asked_of_the_api_server_and_else_it_may_be_anywhere() {
+    const RULES: &str = "
+rules:
+- {name: bank, action: Deny, kubernetes: {namespaces: [bank]}}
+- {name: reads, action: Allow, kubernetes: {verbs: [get, list, watch]}}
+";
+    const DISCOVERY: &str = "/apis/example.com/v1";
+    let gateway = Gateway::start(RULES).await;
+    let list = |kind: &str, version: &str| json!({"kind": kind, "apiVersion": version, "items": []});
+    let (issuers, nodes) = ("/apis/example.com/v1/issuers", "/api/v1/nodes");
+    scripted(&gateway, issuers, &list("IssuerList", "example.com/v1"));
+    scripted(&gateway, nodes, &list("NodeList", "v1"));
+    scripted(&gateway, "/api/v1/configmaps", &list("ConfigMapList", "v1"));
+    let get = async |target: &str| gateway.json(crate::gateway::get(target)).await.0;
+    // nobody says where they stand
+    assert_eq!(get(issuers).await, 403);
+    for (namespaced, status) in [(true, 403), (false, 200)] {
+        let resources = json!([{"name": "issuers", "namespaced": namespaced, "kind": "Issuer"}]);
+        scripted(&gateway, DISCOVERY, &json!({"kind": "APIResourceList", "resources": resources}));
+        assert_eq!(get(issuers).await, status, "{namespaced}");
+    }
+    // of its own the API server is not asked
+    let asked = gateway.server.asked().len();
+    assert_eq!((get(nodes).await, get("/api/v1/configmaps").await), (200, 403));
+    assert_eq!(gateway.server.asked().len(), asked + 1);
+}
