@@ -35,8 +35,9 @@ pub struct KubernetesMatch {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub namespaces: Vec<String>,
-    /// Names of objects. With it, a request that names none (`list`, `deletecollection`) is matched by a `Deny` or
-    /// `Hold`, for it may be about the object, and not by an `Allow`. Omitted: all.
+    /// Names of objects; of one that is created, the name in its body. With it, a request that names none (`list`,
+    /// `deletecollection`, `create` with `generateName`) is matched by a `Deny` or `Hold`, for it may be about the
+    /// object, and not by an `Allow`. Omitted: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub names: Vec<String>,

@@ -176,6 +176,9 @@ fn effects(
         ..touches::own(info)
     };
     if let Some(read) = read.filter(|_| writes) {
+        if let Some(name) = created_name(info, read) {
+            own.name = name;
+        }
         own.images = fields::images(read);
         own.object = masked.filter(|_| read.form != Form::JsonPatch).map(|object| Arc::new(object.clone()));
         own.fields = touched.fields.clone().filter(|_| info.verb != "create");
@@ -185,6 +188,16 @@ fn effects(
     all.extend(implied);
     Ok(Effects::Known(all))
 }
+
+/// The name that an object is created by, which no path has. `None`: the API server makes one, or refuses it.
+fn created_name(info: &RequestInfo, read: &Read) -> Option<String> {
+    let is_nameless = info.verb == "create" && info.name.is_empty();
+    let name = read.value.pointer("/metadata/name").and_then(Value::as_str)?;
+    (is_nameless && !name.is_empty() && name.len() <= NAME_LIMIT).then(|| name.to_owned())
+}
+
+/// Longest name that is read, in bytes, for it is in every record of the request. A longer one counts as not known.
+const NAME_LIMIT: usize = 1024;
 
 /// Whether the change is only tried. What opens a connection or mints a token does so all the same.
 ///

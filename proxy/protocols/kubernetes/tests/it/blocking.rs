@@ -68,6 +68,8 @@ fn policy() -> PolicySet {
             {"resources": ["virtualmachines", "virtualmachines/*", "orders", "orders/*"], "dryRun": false}},
         {"name": "bank", "action": "Deny", "kubernetes":
             {"verbs": ["get", "list", "watch", "deletecollection"], "namespaces": ["bank"]}},
+        {"name": "named", "action": "Deny", "kubernetes":
+            {"verbs": ["create"], "resources": ["cronjobs", "accounts"], "names": ["victim"]}},
         {"name": "rest", "action": "Allow"},
     ]);
     let policy = json!({"apiVersion": "portcullis.dev/v1alpha1", "kind": "Policy",
