@@ -47,6 +47,11 @@ fn kubernetes_reads_are_masked_refusals_name_the_rule_and_all_of_it_is_on_record
 
     let answer = scene.run(&["auth", "can-i", "delete", "nodes"]);
     assert!(!answer.ok() && answer.out.starts_with("no"), "{answer:?}");
+    // of everything, nodes are a part
+    let answer = scene.run(&["auth", "can-i", "*", "*"]);
+    assert!(!answer.ok() && answer.out.starts_with("no"), "{answer:?}");
+    let answer = scene.run(&["auth", "can-i", "*", "pods"]);
+    assert!(answer.ok() && answer.out.starts_with("yes"), "{answer:?}");
     let answer = scene.run(&["auth", "can-i", "list", "pods"]);
     assert!(answer.ok() && answer.out.starts_with("yes"), "{answer:?}");
 

@@ -60,9 +60,13 @@ impl KubernetesRule {
     /// seen to the other actions.
     pub(super) fn matches(&self, touch: &Touch, action: RuleAction) -> bool {
         let Some(request) = touch.detail.request() else { return self.open };
-        met(&self.verbs, &request.verb)
+        met(&self.verbs, &request.verb, action)
             && self.matches_place(request, action)
-            && self.matches_exec(request, action)
+            && (self.matches_particulars(request, action) || may_have_any(request, action))
+    }
+
+    fn matches_particulars(&self, request: &ApiRequest, action: RuleAction) -> bool {
+        self.matches_exec(request, action)
             && (self.images.is_empty() || every_or_any(action, &self.images, &request.images))
             && self.matches_fields(request, action)
             && self.dry_run.is_none_or(|dry_run| dry_run == request.dry_run)
@@ -75,13 +79,13 @@ impl KubernetesRule {
             return if self.urls.is_empty() {
                 resources.into_iter().all(Globs::is_empty)
             } else {
-                self.urls.matches(&request.path)
+                met(&self.urls, &request.path, action)
             };
         }
         self.urls.is_empty()
-            && met(&self.groups, &request.group)
-            && self.matches_resource(request)
-            && met(&self.subresources, &request.subresource)
+            && met(&self.groups, &request.group, action)
+            && (self.matches_resource(request) || is_any(&request.resource, action))
+            && (met(&self.subresources, &request.subresource, action) || is_any(&request.resource, action))
             && self.matches_namespace(request, action)
             && self.matches_name(request, action)
     }
@@ -146,8 +150,20 @@ fn proxied(request: &ApiRequest) -> &str {
 }
 
 /// No pattern, or one that matches.
-fn met(patterns: &Globs, text: &str) -> bool {
-    patterns.is_empty() || patterns.matches(text)
+fn met(patterns: &Globs, text: &str, action: RuleAction) -> bool {
+    patterns.is_empty() || patterns.matches(text) || is_any(text, action)
+}
+
+/// Whether any is meant, as whoever reviews a right may ask: what a `Deny` or `Hold` is about is then among them, and an
+/// `Allow` has to be about all.
+fn is_any(text: &str, action: RuleAction) -> bool {
+    text == "*" && action != RuleAction::Allow
+}
+
+/// Whether such a review leaves open what the request has of its own: its images, its fields, what it runs.
+fn may_have_any(request: &ApiRequest, action: RuleAction) -> bool {
+    let ApiRequest { verb, group, resource, subresource, .. } = request;
+    [verb, group, resource, subresource].into_iter().any(|text| is_any(text, action))
 }
 
 /// An `Allow` must cover every one of several things, a `Deny` or `Hold` needs one.

@@ -1,14 +1,14 @@
 //! `kubectl auth can-i`: the question that a `SelfSubjectAccessReview` asks, for the policy to answer as well.
 
 use super::touches::touch;
-use super::{command, json};
+use super::{command, json, scope};
 use crate::request::RequestInfo;
 use proxy_policy::{ApiRequest, Command, Effects, Reading};
 use serde_json::{Value, json};
 
-/// What `*` is asked to mean for verbs.
-const EVERY_VERB: [&str; 8] =
-    ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
+/// What `*` is asked to mean for verbs: all that there are, and those that conditions may ask for by name.
+const EVERY_VERB: [&str; 9] =
+    ["*", "get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
 
 /// The command that a `SelfSubjectAccessReview` asks about. `None`: its body is none that asks for something.
 pub fn asked(body: &[u8]) -> Option<Command> {
@@ -16,16 +16,7 @@ pub fn asked(body: &[u8]) -> Option<Command> {
     let text =
         |from: &Value, name: &str| from.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let request = if let Some(asked) = spec.get("resourceAttributes").filter(|asked| asked.is_object()) {
-        ApiRequest {
-            verb: text(asked, "verb"),
-            group: text(asked, "group"),
-            version: text(asked, "version"),
-            resource: text(asked, "resource"),
-            subresource: text(asked, "subresource"),
-            namespace: text(asked, "namespace"),
-            name: text(asked, "name"),
-            ..ApiRequest::default()
-        }
+        of_resource(&|name| text(asked, name))
     } else {
         let asked = spec.get("nonResourceAttributes").filter(|asked| asked.is_object())?;
         ApiRequest { verb: text(asked, "verb"), path: text(asked, "path"), ..ApiRequest::default() }
@@ -45,6 +36,25 @@ pub fn asked(body: &[u8]) -> Option<Command> {
     let effects = Effects::Known(touches.collect());
     let reading = Reading { changes: false, ..Reading::new("create other", "", effects) };
     Some(Command { namespace: request.namespace.as_str().into(), ..command(reading) })
+}
+
+/// The request that is asked about. No namespace means every one, and no group beside `*` any: so kubectl asks.
+fn of_resource(text: &dyn Fn(&str) -> String) -> ApiRequest {
+    let (mut group, resource, namespace) = (text("group"), text("resource"), text("namespace"));
+    if group.is_empty() && resource == "*" {
+        "*".clone_into(&mut group);
+    }
+    ApiRequest {
+        verb: text("verb"),
+        version: text("version"),
+        subresource: text("subresource"),
+        name: text("name"),
+        every_namespace: namespace.is_empty() && !scope::in_no_namespace(&group, &resource),
+        group,
+        resource,
+        namespace,
+        ..ApiRequest::default()
+    }
 }
 
 /// Whether the request that is asked about would need no rule.
@@ -82,7 +92,8 @@ mod tests {
         assert_eq!((request.verb.as_str(), request.name.as_str(), touches.len()), ("create", "web", 1));
         let all = br#"{"spec":{"resourceAttributes":{"verb":"*","resource":"*"}}}"#;
         let Effects::Known(touches) = &asked(all).unwrap().reading.effects else { panic!() };
-        assert_eq!(touches.len(), EVERY_VERB.len());
+        let all = touches[0].detail.request().unwrap();
+        assert_eq!((touches.len(), all.group.as_str(), all.every_namespace), (EVERY_VERB.len(), "*", true));
         assert_eq!(asked(br#"{"spec":{}}"#), None);
         // every client may have these, so the API server's own answer stands
         for open in [
