@@ -35,12 +35,13 @@ pub(crate) struct Failure {
     reason: &'static str,
     message: String,
     retry_after: Option<Duration>,
-    rule: Option<String>,
+    /// For programs: `details.causes`, by reason.
+    causes: Vec<(&'static str, String)>,
 }
 
 impl Failure {
     pub(crate) fn new(code: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), retry_after: None, rule: None }
+        Self { code, reason, message: message.into(), retry_after: None, causes: Vec::new() }
     }
 
     /// The client may repeat the request after so long, to get what it waits for.
@@ -50,10 +51,10 @@ impl Failure {
         self
     }
 
-    /// The same under another status.
+    /// An ApprovalRequest of this name is what the request waits for.
     #[must_use]
-    pub(crate) fn with_code(mut self, code: StatusCode, reason: &'static str) -> Self {
-        (self.code, self.reason) = (code, reason);
+    pub(crate) fn awaiting(mut self, approval: &str) -> Self {
+        self.causes.push(("PortcullisApproval", approval.to_owned()));
         self
     }
 
@@ -64,9 +65,9 @@ impl Failure {
     /// The `Status` object.
     pub(crate) fn status(&self) -> Value {
         let mut details = serde_json::Map::new();
-        if let Some(rule) = &self.rule {
-            let cause = json!([{ "reason": "PortcullisRule", "message": rule }]);
-            details.insert("causes".to_owned(), cause);
+        let cause = |(reason, message): &(_, _)| json!({ "reason": reason, "message": message });
+        if !self.causes.is_empty() {
+            details.insert("causes".to_owned(), self.causes.iter().map(cause).collect());
         }
         if let Some(pause) = self.retry_after {
             details.insert("retryAfterSeconds".to_owned(), pause.as_secs().into());
@@ -121,7 +122,8 @@ impl From<Refusal> for Failure {
         } else {
             format!("{}; {}", refusal.message, refusal.hint)
         };
-        Self { code, reason, message, retry_after: None, rule }
+        let causes = rule.map(|rule| ("PortcullisRule", rule)).into_iter().collect();
+        Self { code, reason, message, retry_after: None, causes }
     }
 }
 
@@ -172,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_pause_is_said_twice_for_two_kinds_of_client() {
-        let failure = Failure::new(StatusCode::CONFLICT, "Conflict", "waits").after(Duration::from_secs(5));
+        let failure = Failure::new(StatusCode::FORBIDDEN, "Forbidden", "waits").after(Duration::from_secs(5));
         assert_eq!(failure.response().headers()["retry-after"], "5");
         assert_eq!(failure.status()["details"]["retryAfterSeconds"], 5);
     }

@@ -2,9 +2,12 @@
 //!
 //! HTTP has no words before the status line that clients read, so a held request hangs, and not for long: client
 //! libraries and load balancers give up after a minute. After [`Limits::hold_wait`](crate::options::Limits) the client
-//! is told to repeat the request: `409 Conflict` with `Retry-After` and the name of the ApprovalRequest. Where the
-//! rule's `onDisconnect` is `Claimable` the repeated request claims the approval; otherwise it waits as long as the
-//! rule says, for giving up would withdraw the question.
+//! is told to repeat the request, which then claims the approval, where the rule's `onDisconnect` is `Claimable`;
+//! otherwise it waits as long as the rule says, for giving up would withdraw the question.
+//!
+//! What it is told is `403 Forbidden` with `Retry-After` and the name of the ApprovalRequest. No client repeats that by
+//! itself, and none takes it for an answer about the object: of a `409 Conflict` `kubectl apply --force` makes five
+//! attempts, and then a deletion.
 //!
 //! What is asked: requests of the same kind that one connection sends at once are asked about together ([`burst`]), and
 //! approvers see what each would do ([`Trial`]). Both take a moment, during which other requests go on.
@@ -100,7 +103,8 @@ async fn wait(
     mut waiting: Waiting,
 ) -> Result<Permit, Failure> {
     let Some(held) = waiting.held.as_mut() else { return Err(over(session)) };
-    let limit = if held.is_claimable() { connection.shared.options.limits.hold_wait } else { held.timeout() };
+    let whole = held.timeout().saturating_add(EXPIRY);
+    let limit = if held.is_claimable() { connection.shared.options.limits.hold_wait } else { whole };
     let outcome = tokio::select! {
         outcome = held.outcome() => outcome,
         () = tokio::time::sleep(limit) => return Err(waiting.come_back()),
@@ -129,14 +133,14 @@ impl Waiting {
     /// What the client is told when it has waited long enough.
     fn come_back(&self) -> Failure {
         let Some(held) = &self.held else { return over(&self.session) };
-        let notice = held.notice();
-        let hint = if held.is_claimable() {
-            format!("{}; then repeat the command", notice.hint)
-        } else {
-            notice.hint
-        };
-        let refusal = Refusal { kind: RefusalKind::Withdrawn, rule: None, message: notice.message, hint };
-        Failure::from(refusal).with_code(StatusCode::CONFLICT, "Conflict").after(RETRY_AFTER)
+        let (name, notice) = (held.name(), held.notice());
+        let refusal = |message, hint| Refusal { kind: RefusalKind::Withdrawn, rule: None, message, hint };
+        if held.is_claimable() {
+            let hint = format!("{}; then repeat the command", notice.hint);
+            return Failure::from(refusal(notice.message, hint)).awaiting(name).after(RETRY_AFTER);
+        }
+        let message = format!("approval {name} is withdrawn: this gateway waits for it no longer");
+        Failure::from(refusal(message, "send the command again to ask anew".to_owned()))
     }
 }
 
@@ -150,6 +154,8 @@ impl Drop for Waiting {
     }
 }
 
+/// How long past its time an approval that is not claimable may take to be known as expired.
+const EXPIRY: Duration = Duration::from_secs(5);
 /// When a client that was told to repeat its request should do so.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Most characters of what a client calls its invocation: more than a UUID has.

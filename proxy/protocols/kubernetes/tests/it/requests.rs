@@ -86,16 +86,32 @@ async fn a_held_request_is_told_to_come_back_and_runs_once_it_is_approved() {
 
     let _nobody_answers = gateway.approvals.next();
     let response = gateway.ask(delete()).await;
-    assert_eq!(response.status(), 409);
+    // of a conflict, `kubectl apply --force` deletes the object
+    assert_eq!(response.status(), 403);
     assert_eq!(response.headers()["retry-after"], "5");
     let body = response.into_body().collect().await.unwrap().to_bytes();
-    assert!(String::from_utf8_lossy(&body).contains("cluster-1"), "the request is not named: {body:?}");
+    let status: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(status["reason"], "Forbidden");
+    let message = status["message"].as_str().unwrap();
+    assert!(message.contains("cluster-1") && message.contains("then repeat the command"), "{message}");
+    let details =
+        json!({"causes": [{"reason": "PortcullisApproval", "message": "cluster-1"}], "retryAfterSeconds": 5});
+    assert_eq!(status["details"], details);
     assert!(gateway.server.asked().is_empty());
 
     let answer = gateway.approvals.next();
     answer.send(Some(Outcome::Approved { approvers: vec!["ann (sre): fine".to_owned()] })).unwrap();
     assert_eq!(gateway.json(delete()).await.0, 200);
     assert_eq!(gateway.server.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn what_expired_is_not_to_be_repeated_by_a_program() {
+    let gateway = Gateway::start(RULES).await;
+    gateway.approvals.next().send(Some(Outcome::Expired)).unwrap();
+    let response = gateway.ask(request("DELETE", DEPLOYMENT).body(Full::default()).unwrap()).await;
+    assert_eq!(response.status(), 403);
+    assert!(!response.headers().contains_key("retry-after"), "it would ask people again and again");
 }
 
 #[tokio::test]
