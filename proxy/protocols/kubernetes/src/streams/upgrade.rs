@@ -35,8 +35,10 @@ const STREAM_PROTOCOL: HeaderName = HeaderName::from_static("x-stream-protocol-v
 /// An upgrade that a client asks for and that is spoken here.
 #[derive(Debug)]
 pub(crate) enum Upgrade {
-    /// A WebSocket (RFC 6455), with the subprotocols that both sides know.
+    /// A WebSocket (RFC 6455) into a pod, with the subprotocols that both sides know.
     WebSocket { key: HeaderValue, offered: Vec<&'static str> },
+    /// One for the events of a watch, with whatever subprotocol the client offers.
+    Events { key: HeaderValue, protocol: Option<HeaderValue> },
     /// SPDY/3.1.
     Spdy { offered: Vec<&'static str> },
 }
@@ -86,7 +88,8 @@ pub(crate) fn asked(request: &Request<Incoming>, info: &RequestInfo) -> Result<O
         return Ok(Some(Upgrade::WebSocket { key, offered }));
     }
     if info.is_watch() {
-        Ok(Some(Upgrade::WebSocket { key, offered: Vec::new() }))
+        let protocol = of_events(&tokens(headers, &header::SEC_WEBSOCKET_PROTOCOL))?;
+        Ok(Some(Upgrade::Events { key, protocol }))
     } else {
         Err(refused("WebSockets are spoken for watches, exec, attach and port-forward only"))
     }
@@ -168,15 +171,15 @@ impl Kind {
     fn of(upgrade: &Upgrade, protocol: Option<&'static str>, info: &RequestInfo) -> Self {
         match (upgrade, protocol) {
             (Upgrade::Spdy { .. }, _) => Self::Spdy,
-            (Upgrade::WebSocket { .. }, None) => Self::Events,
+            (Upgrade::Events { .. }, _) => Self::Events,
             (Upgrade::WebSocket { .. }, Some(tunnel)) if PORTS.first() == Some(&tunnel) => {
                 Self::TunnelledSpdy
             }
-            (Upgrade::WebSocket { .. }, Some(_)) if info.subresource == "portforward" => {
+            (Upgrade::WebSocket { .. }, _) if info.subresource == "portforward" => {
                 let ports = info.parameters("ports").flat_map(|ports| ports.split(',')).count();
                 Self::Channels(Channels::Ports(u8::try_from(ports).unwrap_or(u8::MAX)))
             }
-            (Upgrade::WebSocket { .. }, Some(_)) => Self::Channels(Channels::Program),
+            (Upgrade::WebSocket { .. }, _) => Self::Channels(Channels::Program),
         }
     }
 }
@@ -253,19 +256,18 @@ fn offer(upgrade: &Upgrade, headers: &mut HeaderMap) -> Option<String> {
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     match upgrade {
         Upgrade::WebSocket { offered, .. } => {
-            let key = generate_key();
-            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-            headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-            if let Ok(value) = HeaderValue::from_str(&key) {
-                headers.insert(header::SEC_WEBSOCKET_KEY, value);
-            }
-            if offered.is_empty() {
-                // the API server gives events to nobody who does not say from where, and takes any answer
-                headers.insert(header::ORIGIN, HeaderValue::from_static("https://localhost"));
-            } else if let Ok(value) = HeaderValue::from_str(&offered.join(", ")) {
+            if let Ok(value) = HeaderValue::from_str(&offered.join(", ")) {
                 headers.insert(header::SEC_WEBSOCKET_PROTOCOL, value);
             }
-            Some(key)
+            Some(shake(headers))
+        }
+        Upgrade::Events { protocol, .. } => {
+            // the API server gives events to nobody who does not say from where, and takes any answer
+            headers.insert(header::ORIGIN, HeaderValue::from_static("https://localhost"));
+            if let Some(protocol) = protocol {
+                headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol.clone());
+            }
+            Some(shake(headers))
         }
         Upgrade::Spdy { offered } => {
             headers.insert(header::UPGRADE, HeaderValue::from_static("SPDY/3.1"));
@@ -278,6 +280,17 @@ fn offer(upgrade: &Upgrade, headers: &mut HeaderMap) -> Option<String> {
     }
 }
 
+/// Begins a WebSocket handshake; gives its key.
+fn shake(headers: &mut HeaderMap) -> String {
+    let key = generate_key();
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    if let Ok(value) = HeaderValue::from_str(&key) {
+        headers.insert(header::SEC_WEBSOCKET_KEY, value);
+    }
+    key
+}
+
 /// The client's 101, and the protocol that the API server chose.
 fn accept(
     upgrade: &Upgrade,
@@ -288,27 +301,46 @@ fn accept(
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = answer.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    let (offered, name, to) = match upgrade {
-        Upgrade::WebSocket { key, offered } => {
+    let (to, name) = match upgrade {
+        Upgrade::WebSocket { key, .. } | Upgrade::Events { key, .. } => {
             let expected = own_key.map(|key| derive_accept_key(key.as_bytes())).unwrap_or_default();
             if answered.get(header::SEC_WEBSOCKET_ACCEPT).is_none_or(|accept| accept != expected.as_str()) {
                 return Err(nonsense());
             }
             let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes()));
             headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept.map_err(|_error| nonsense())?);
-            (offered, header::SEC_WEBSOCKET_PROTOCOL, "websocket")
+            ("websocket", header::SEC_WEBSOCKET_PROTOCOL)
         }
-        Upgrade::Spdy { offered } => (offered, STREAM_PROTOCOL, "SPDY/3.1"),
+        Upgrade::Spdy { .. } => ("SPDY/3.1", STREAM_PROTOCOL),
     };
     headers.insert(header::UPGRADE, HeaderValue::from_static(to));
-    let chosen = answered.get(&name).and_then(|value| value.to_str().ok());
-    let protocol = offered.iter().find(|offered| chosen == Some(**offered)).copied();
-    match protocol {
-        Some(protocol) => drop(headers.insert(name, HeaderValue::from_static(protocol))),
-        None if offered.is_empty() => {}
-        None => return Err(nonsense()),
+    let chosen = answered.get(&name);
+    let protocol = match upgrade {
+        Upgrade::WebSocket { offered, .. } | Upgrade::Spdy { offered } => {
+            let found = offered.iter().find(|offered| chosen.is_some_and(|chosen| chosen == **offered));
+            Some(*found.ok_or_else(nonsense)?)
+        }
+        // it may choose none
+        Upgrade::Events { protocol, .. } if chosen.is_none() || chosen == protocol.as_ref() => None,
+        Upgrade::Events { .. } => return Err(nonsense()),
+    };
+    if let Some(chosen) = chosen {
+        headers.insert(name, chosen.clone());
     }
     Ok((answer, protocol))
+}
+
+/// The subprotocol of a watch. The API server says yes to any one, which says nothing to it, and no to several; browsers
+/// that carry their token among them have to offer another, and hang up if they do not hear of it.
+fn of_events(offered: &[&str]) -> Result<Option<HeaderValue>, Failure> {
+    match offered {
+        [] => Ok(None),
+        [one] => match HeaderValue::from_str(one) {
+            Ok(one) => Ok(Some(one)),
+            Err(_error) => Err(refused("this is no name of a subprotocol")),
+        },
+        [..] => Err(refused("a watch has one subprotocol at most: offer one beside the token")),
+    }
 }
 
 /// The protocols that both know, in our order.

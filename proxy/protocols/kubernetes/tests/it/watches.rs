@@ -111,16 +111,7 @@ async fn a_watch_over_websocket_is_masked_and_says_why_it_ends() {
     let gateway = Gateway::start(ALLOW).await;
     let (to, mut handed) = mpsc::unbounded_channel();
     gateway.server.script(PODS, Script::Hand(to));
-    let mut request = watch();
-    for (name, value) in [
-        ("connection", "Upgrade"),
-        ("upgrade", "websocket"),
-        ("sec-websocket-version", "13"),
-        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
-    ] {
-        request.headers_mut().insert(name, value.parse().unwrap());
-    }
-    let client = gateway.upgraded(request).await;
+    let client = gateway.upgraded(over_websocket(None)).await;
     let mut client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
     let server = handed.recv().await.unwrap();
     let mut server = WebSocketStream::from_raw_socket(server, Role::Server, None).await;
@@ -145,6 +136,47 @@ async fn a_watch_over_websocket_is_masked_and_says_why_it_ends() {
     assert!(matches!(client.next().await, Some(Ok(Message::Close(_)))));
     gateway.wait_for_log("aborted: watch pods").await;
     assert!(!gateway.log().contains(CANARY));
+}
+
+/// A watch over WebSocket, with these subprotocols.
+fn over_websocket(protocols: Option<&str>) -> Request<Full<bytes::Bytes>> {
+    let mut request = watch();
+    for (name, value) in [
+        ("connection", "Upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ] {
+        request.headers_mut().insert(name, value.parse().unwrap());
+    }
+    if let Some(protocols) = protocols {
+        request.headers_mut().insert("sec-websocket-protocol", protocols.parse().unwrap());
+    }
+    request
+}
+
+#[tokio::test]
+async fn a_browsers_watch_hears_of_the_subprotocol_that_it_offers_beside_its_token() {
+    use base64::Engine as _;
+    let gateway = Gateway::start(ALLOW).await;
+    gateway.server.script(PODS, Script::Socket { after: 0, messages: Vec::new() });
+    let encoded = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(TOKEN);
+    let token = format!("base64url.bearer.authorization.k8s.io.{encoded}");
+    for (offered, status, told) in [
+        (format!("{token}, base64.binary.k8s.io"), 101, Some("base64.binary.k8s.io")),
+        (token.clone(), 101, None),
+        (format!("{token}, a.example, b.example"), 400, None),
+    ] {
+        let mut request = over_websocket(Some(&offered));
+        request.headers_mut().remove("authorization");
+        let response = gateway.ask(request).await;
+        assert_eq!(response.status(), status, "{offered}");
+        let protocol = response.headers().get("sec-websocket-protocol");
+        assert_eq!(protocol.map(|value| value.to_str().unwrap()), told, "{offered}");
+    }
+    let asked = gateway.server.asked();
+    let offered: Vec<_> = asked.iter().map(|asked| asked.headers.get("sec-websocket-protocol")).collect();
+    assert_eq!(offered, [Some(&"base64.binary.k8s.io".parse().unwrap()), None]);
 }
 
 #[tokio::test]
