@@ -3,6 +3,7 @@
 //! A directory and a cluster are two sources of the same stream: [`Source::next`] gives the configuration as it is now,
 //! the process takes it over or not, and [`Source::settled`] tells the source what became of it.
 
+mod answered;
 pub mod directory;
 pub mod kubernetes;
 mod requests;

@@ -46,6 +46,7 @@ impl Gateway {
             estimate: None,
             members: Vec::new(),
             burst: None,
+            is_second_try: false,
             rule: RuleRef { policy: "agents".to_owned(), generation: 0, rule: "destructive".to_owned() },
             terms: ApprovalTerms {
                 timeout: Duration::from_mins(1),

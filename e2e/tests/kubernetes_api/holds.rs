@@ -1,9 +1,12 @@
 //! Held requests: a drain is one question, and whoever answers it sees what would happen.
 
+use crate::kubernetes_streams::{TRANSPORTS, kubectl};
 use crate::pods::{Pods, pod};
 use crate::scene::{Answer, Scene, feed};
 use e2e::process::wait_until;
 use serde_json::{Value, json};
+use std::process::Command;
+use std::thread::JoinHandle;
 
 const RULES: &str = "
 rules:
@@ -42,9 +45,14 @@ fn name(request: &Value) -> &str {
 }
 
 /// Starts kubectl as an agent. It waits for an approval.
-fn begin(scene: &Scene, arguments: &[&str], input: &str) -> std::thread::JoinHandle<Answer> {
+fn begin(scene: &Scene, arguments: &[&str], input: &str) -> JoinHandle<Answer> {
     let mut command = scene.kubectl(&scene.token("bot"));
     command.args(arguments);
+    wait_beside(command, input)
+}
+
+/// Runs a command while the story goes on.
+fn wait_beside(command: Command, input: &str) -> JoinHandle<Answer> {
     let input = input.to_owned();
     std::thread::spawn(move || Answer::new(&feed(command, &input)))
 }
@@ -174,5 +182,60 @@ fn kubernetes_an_approver_sees_what_a_held_write_would_change_and_no_secret() {
     }
     let shown = scene.portcullis(&["approvals", "-o", "json"], 0).out;
     assert!(shown.contains("requested") || shown.contains("approved"), "{shown}");
+    scene.portcullis(&["verify"], 0);
+}
+
+const INTO_PODS: &str = "
+rules:
+- name: brief
+  action: Hold
+  kubernetes: {resources: [pods/exec], commands: [{name: cat}]}
+  approval: {timeoutSeconds: 2}
+- name: programs
+  action: Hold
+  kubernetes: {resources: [pods/exec], commands: [{name: echo}]}
+  approval: {timeoutSeconds: 300}
+- name: everything
+  action: Allow
+  kubernetes: {}
+";
+
+/// How many requests there have been.
+fn asked(scene: &Scene) -> usize {
+    let all: Value =
+        serde_json::from_str(&scene.portcullis(&["requests", "--all", "-o", "json"], 0).out).unwrap();
+    all.as_array().unwrap().len()
+}
+
+#[test]
+fn kubernetes_a_held_exec_is_asked_about_once_however_kubectl_goes_on() {
+    let Some(pods) = Pods::start("held-exec", INTO_PODS) else { return };
+    let scene = &pods.scene;
+    let mut expected = 0;
+    for (name, transport) in TRANSPORTS {
+        let exec = |words: &[&str]| {
+            wait_beside(kubectl(&pods, transport, &[&["exec", "web", "--"], words].concat()), "")
+        };
+        let held = exec(&["echo", "approved", name]);
+        scene.portcullis(&["approve", self::name(&only(scene))], 0);
+        let answer = held.join().unwrap();
+        assert!(answer.ok() && answer.out == format!("approved {name}\n"), "{answer:?}");
+
+        // over a WebSocket kubectl asks again by itself
+        let held = exec(&["echo", "denied", name]);
+        scene.portcullis(&["deny", self::name(&only(scene)), "--reason", "not today"], 0);
+        let answer = held.join().unwrap();
+        assert_eq!(answer.code, Some(1), "{answer:?}");
+        assert!(answer.err.contains("was denied by") && answer.err.contains("not today"), "{answer:?}");
+
+        let answer = exec(&["cat", &format!("/tmp/{name}")]).join().unwrap();
+        assert!(answer.err.contains("expired undecided"), "{answer:?}");
+        expected += 3;
+        assert_eq!((asked(scene), waiting(scene).len()), (expected, 0), "{name}");
+    }
+    // somebody who means it is heard
+    let held = wait_beside(kubectl(&pods, "true", &["exec", "web", "--", "echo", "denied", "websocket"]), "");
+    scene.portcullis(&["approve", name(&only(scene))], 0);
+    assert!(held.join().unwrap().ok());
     scene.portcullis(&["verify"], 0);
 }

@@ -35,9 +35,9 @@ masking:
 const CANARY: &str = "ghp_x7Qz1xP0vB2nM4kL6jH8gF5dS3aQ9wE1rT0y";
 
 /// kubectl speaks WebSocket by itself, and SPDY where it is told to.
-const TRANSPORTS: [(&str, &str); 2] = [("websocket", "true"), ("spdy", "false")];
+pub(crate) const TRANSPORTS: [(&str, &str); 2] = [("websocket", "true"), ("spdy", "false")];
 
-fn kubectl(pods: &Pods, transport: &str, rest: &[&str]) -> Command {
+pub(crate) fn kubectl(pods: &Pods, transport: &str, rest: &[&str]) -> Command {
     let mut command = pods.scene.kubectl(&pods.scene.token("bot"));
     command.env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", transport);
     command.env("KUBECTL_PORT_FORWARD_WEBSOCKETS", transport);

@@ -41,6 +41,8 @@ pub struct Question {
     /// Questions of a session and rule that name the same burst and come together may be asked as one. `None`: it is
     /// asked by itself.
     pub burst: Option<String>,
+    /// The client may have been told no a moment ago, and try again by itself in another way: that no then stands.
+    pub is_second_try: bool,
     /// The rule that holds it.
     pub rule: RuleRef,
     /// The terms.
@@ -92,7 +94,7 @@ pub struct ApprovalError {
 #[async_trait]
 pub trait Approvals: Send + Sync + fmt::Debug {
     /// Creates the request, or joins an approved one that this question may claim (same identity, resource, rule
-    /// and effect digest, terms `Claimable`, not consumed, not expired).
+    /// and effect digest, terms `Claimable`, not consumed, not expired). A second try gets the answer of the first.
     ///
     /// # Errors
     /// The store is not there, or the identity has too many open requests.

@@ -29,6 +29,13 @@ const MAX_STEM: usize = 50;
 /// rule under the same terms, and with the same effect; the very same command unless it is `Claimable`.
 pub(in crate::control) fn is_good_for(request: &ApprovalRequest, question: &Question) -> bool {
     let spec = &request.spec;
+    is_alike(request, question)
+        && (spec.on_disconnect == OnDisconnect::Claimable || spec.command.digest == question.digest)
+}
+
+/// Whether the same is asked by the same identity under the same rule and terms, in whatever words.
+pub(in crate::control) fn is_alike(request: &ApprovalRequest, question: &Question) -> bool {
+    let spec = &request.spec;
     let (command, rule) = (&spec.command, &spec.policy_ref);
     same_identity(request, question)
         && spec.resource_ref.name == question.resource
@@ -39,7 +46,6 @@ pub(in crate::control) fn is_good_for(request: &ApprovalRequest, question: &Ques
         // An approval under weaker terms than today's is worth nothing today.
         && spec.reviewers == question.terms.reviewers
         && spec.on_disconnect == question.terms.on_disconnect
-        && (spec.on_disconnect == OnDisconnect::Claimable || command.digest == question.digest)
 }
 
 /// Whether everything that is asked is among what was asked before, each as often.

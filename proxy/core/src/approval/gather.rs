@@ -386,6 +386,7 @@ mod tests {
             in_transaction: false,
             estimate: None,
             members: Vec::new(),
+            is_second_try: false,
             burst: burst.map(str::to_owned),
             rule: RuleRef { policy: "agents".to_owned(), generation: 1, rule: rule.to_owned() },
             terms: ApprovalTerms {

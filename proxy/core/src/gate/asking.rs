@@ -62,6 +62,11 @@ impl Unasked {
         self.held
     }
 
+    /// Its client may have been told no a moment ago, and try again by itself in another way.
+    pub const fn as_second_try(&mut self) {
+        self.question.is_second_try = true;
+    }
+
     /// Asks, however long that takes.
     ///
     /// Cancel safe: a request that was made meanwhile is withdrawn.

@@ -74,6 +74,7 @@ impl Held {
             estimate: None,
             members: Vec::new(),
             burst: None,
+            is_second_try: false,
             rule: self.rule.clone(),
             terms: self.terms.clone(),
         }

@@ -21,12 +21,14 @@ mod known;
 mod review;
 mod source;
 mod trial;
+mod twice;
 
 pub(crate) use answer::Plan;
 pub(crate) use body::Budget;
 pub(crate) use clear::settle;
 pub(crate) use headers::{answered, outgoing};
 pub(crate) use trial::{Attempt, Look};
+pub(crate) use twice::Waited;
 
 use crate::analyze::{self, Body, Forward};
 use crate::connection::Connection;
@@ -61,7 +63,8 @@ pub(crate) async fn serve(
     };
     let Asked { info, masks, command, question, upgrade, mut outgoing, share } = asked;
     let trial = trial::Trial::of(&info, &masks, &outgoing);
-    let occasion = clear::Occasion { trial, burst: clear::burst(&info, request.headers()) };
+    let which = twice::Try::of(upgrade.as_ref());
+    let occasion = clear::Occasion { trial, burst: clear::burst(&info, request.headers()), which };
     let running = session.begin(Arc::clone(&command), masks.clone());
     let permit = clear::clear(connection, &session, command, occasion).await?;
     session.agent().sign(permit.number(), &mut outgoing.headers);

@@ -6,6 +6,7 @@
 
 use crate::connection::Connection;
 use crate::options::Options;
+use crate::relay::Waited;
 use crate::rights::{self, Lack, RightsError};
 use crate::session::Peer;
 use crate::status::{Body, Failure};
@@ -61,6 +62,7 @@ pub(crate) struct Shared {
     pub(crate) resource: Arc<ResourceContext>,
     pub(crate) authenticator: Arc<dyn Authenticate>,
     pub(crate) upstream: Upstream,
+    pub(crate) waited: Waited,
 }
 
 /// Why a connection did not become a session, or broke off. The client was told what it may know; this is for the log.
@@ -87,7 +89,16 @@ impl Kubernetes {
         tls: Arc<ArcSwap<rustls::ServerConfig>>,
     ) -> Self {
         let upstream = Upstream::new(&options);
-        Self { shared: Arc::new(Shared { options, resource, authenticator, upstream }), tls }
+        Self {
+            shared: Arc::new(Shared {
+                options,
+                resource,
+                authenticator,
+                upstream,
+                waited: Waited::default(),
+            }),
+            tls,
+        }
     }
 
     /// What the gateway's own account lacks to act as agents here.

@@ -23,6 +23,7 @@ use super::described::Described;
 use super::mirror::Mirror;
 use super::report::manager;
 use crate::config::ResourceKey;
+use crate::control::answered::Answered;
 use crate::control::requests::{
     OPEN_PER_IDENTITY, failed, is_all_of, is_good_for, is_open, new_request, same_identity, too_many,
 };
@@ -138,14 +139,14 @@ impl Approvals for KubernetesApprovals {
         // If this future is dropped, so is the result, which withdraws.
         let asked = self.shared.tasks.spawn(async move { shared.ask(&question).await }).await;
         match asked {
-            Ok(result) => Ok(Box::new(result?)),
+            Ok(result) => result,
             Err(error) => Err(failed("the approval request was not created", error)),
         }
     }
 }
 
 impl Shared {
-    async fn ask(self: Arc<Self>, question: &Question) -> Result<KubernetesPending, ApprovalError> {
+    async fn ask(self: Arc<Self>, question: &Question) -> Result<Box<dyn Pending>, ApprovalError> {
         // Of two repetitions that arrive at once the second has to see what the first has created.
         let _turn = self.turn(&question.requester.issuer, &question.requester.subject).lock().await;
         // A gateway that has just started may not be ready and get a session all the same.
@@ -154,16 +155,29 @@ impl Shared {
             let step = "the gateway does not know yet which approvals are asked for".to_owned();
             return Err(ApprovalError { step, source: None });
         };
-        let open = self.open_requests(question, Timestamp::now());
+        let now = Timestamp::now();
+        if let Some(answered) = self.answered(question, &resource.uid, now) {
+            return Ok(Box::new(answered));
+        }
+        let open = self.open_requests(question, now);
         let joined = open.iter().find(|request| self.can_join(request, &resource.uid, question));
         if let Some(request) = joined {
-            return Ok(self.wait_for(Arc::clone(request), question));
+            return Ok(Box::new(self.wait_for(Arc::clone(request), question)));
         }
         if open.len() >= OPEN_PER_IDENTITY {
             return Err(too_many(question, open.len()));
         }
         let request = self.create(question, &resource.uid).await?;
-        Ok(self.wait_for(Arc::new(request), question))
+        Ok(Box::new(self.wait_for(Arc::new(request), question)))
+    }
+
+    /// What the first try was told, here or by another gateway.
+    fn answered(&self, question: &Question, resource: &str, now: Timestamp) -> Option<Answered> {
+        let mut own = self.requests.all().into_iter();
+        own.find_map(|request| {
+            let is_own = request.spec.resource_ref.uid.as_deref() == Some(resource);
+            is_own.then(|| Answered::by(&request, question, now))?
+        })
     }
 
     fn wait_for(self: &Arc<Self>, request: Arc<ApprovalRequest>, question: &Question) -> KubernetesPending {

@@ -13,8 +13,10 @@
 //! approvers see what each would do ([`Trial`]). Both take a moment, during which other requests go on.
 
 use super::trial::Trial;
+use super::twice::Try;
 use crate::connection::Connection;
 use crate::request::RequestInfo;
+use crate::server::Shared;
 use crate::session::Session;
 use crate::status::Failure;
 use http::{HeaderMap, StatusCode};
@@ -25,10 +27,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::task::TaskTracker;
 
-/// What approvers are told besides the command, should it be held.
+/// What counts besides the command, should it be held.
 pub(crate) struct Occasion {
+    /// What approvers are told.
     pub(crate) trial: Option<Trial>,
     pub(crate) burst: String,
+    pub(crate) which: Try,
 }
 
 /// What requests have in common that may be asked about together: kind and, where the client says so, invocation. That
@@ -53,6 +57,7 @@ pub(crate) async fn clear(
     command: Arc<Command>,
     occasion: Occasion,
 ) -> Result<Permit, Failure> {
+    let which = occasion.which;
     let (deciding, tasks) = (Arc::clone(session), connection.streams.clone());
     let shared = Arc::clone(&connection.shared);
     let decided = settle(&connection.streams, async move {
@@ -69,6 +74,9 @@ pub(crate) async fn clear(
             unasked.set_estimate(&found);
         }
         unasked.in_burst(occasion.burst);
+        if which == Try::Second {
+            unasked.as_second_try();
+        }
         let asked = unasked.ask().await;
         let held = deciding.gate().lock().await.hold(asked).await?;
         // from here on a client that went away meanwhile is noticed too
@@ -76,7 +84,7 @@ pub(crate) async fn clear(
     });
     match decided.await?? {
         Decided::Permit(permit) => Ok(permit),
-        Decided::Held(waiting) => wait(connection, session, waiting).await,
+        Decided::Held(waiting) => wait(connection, session, waiting, which).await,
     }
 }
 
@@ -101,15 +109,28 @@ async fn wait(
     connection: &Connection,
     session: &Arc<Session>,
     mut waiting: Waiting,
+    which: Try,
 ) -> Result<Permit, Failure> {
     let Some(held) = waiting.held.as_mut() else { return Err(over(session)) };
-    let whole = held.timeout().saturating_add(EXPIRY);
-    let limit = if held.is_claimable() { connection.shared.options.limits.hold_wait } else { whole };
+    let Shared { options, waited, .. } = &*connection.shared;
+    let has_waited = which == Try::Second && held.is_claimable() && waited.take(held.name());
+    let limit = if has_waited {
+        AGAIN
+    } else if held.is_claimable() {
+        options.limits.hold_wait
+    } else {
+        held.timeout().saturating_add(EXPIRY)
+    };
     let outcome = tokio::select! {
         outcome = held.outcome() => outcome,
-        () = tokio::time::sleep(limit) => return Err(waiting.come_back()),
+        () = tokio::time::sleep(limit) => {
+            if which == Try::First {
+                waited.note(waiting.name());
+            }
+            return Err(waiting.come_back());
+        }
         () = session.ended().cancelled() => return Err(over(session)),
-        () = connection.shared.options.drain.cancelled() => return Err(waiting.come_back()),
+        () = options.drain.cancelled() => return Err(waiting.come_back()),
     };
     let Some(held) = waiting.held.take() else { return Err(over(session)) };
     let resuming = Arc::clone(session);
@@ -130,6 +151,10 @@ struct Waiting {
 }
 
 impl Waiting {
+    fn name(&self) -> &str {
+        self.held.as_ref().map_or("", Held::name)
+    }
+
     /// What the client is told when it has waited long enough.
     fn come_back(&self) -> Failure {
         let Some(held) = &self.held else { return over(&self.session) };
@@ -156,6 +181,8 @@ impl Drop for Waiting {
 
 /// How long past its time an approval that is not claimable may take to be known as expired.
 const EXPIRY: Duration = Duration::from_secs(5);
+/// How long a second try waits where the first has waited already.
+const AGAIN: Duration = Duration::from_secs(1);
 /// When a client that was told to repeat its request should do so.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Most characters of what a client calls its invocation: more than a UUID has.

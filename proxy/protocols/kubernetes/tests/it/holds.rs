@@ -252,3 +252,50 @@ async fn approvers_are_told_why_something_would_fail_or_was_not_tried() {
     let told = estimate(&gateway, widget, &json!({})).await;
     assert_eq!(told, "would create it: there is none now");
 }
+
+const EXEC: &str = "/api/v1/namespaces/shop/pods/web/exec";
+
+/// An exec over a WebSocket, or over SPDY.
+fn exec(websocket: bool) -> Request<Full<Bytes>> {
+    let target = format!("{EXEC}?command=ls&stdout=true");
+    let headers: &[(&'static str, &str)] = if websocket {
+        &[
+            ("upgrade", "websocket"),
+            ("sec-websocket-version", "13"),
+            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+            ("sec-websocket-protocol", "v5.channel.k8s.io"),
+        ]
+    } else {
+        &[("upgrade", "SPDY/3.1"), ("x-stream-protocol-version", "v4.channel.k8s.io")]
+    };
+    let method = if websocket { "GET" } else { "POST" };
+    let mut request = request(method, &target).body(Full::default()).unwrap();
+    request.headers_mut().insert("connection", "Upgrade".parse().unwrap());
+    for (name, value) in headers {
+        request.headers_mut().insert(*name, value.parse().unwrap());
+    }
+    request
+}
+
+#[tokio::test]
+async fn who_asks_again_over_spdy_says_so_and_waits_no_second_time() {
+    const RULES: &str = "rules: [{name: programs, action: Hold, kubernetes: {resources: [pods/exec]}, approval: \
+                         {onDisconnect: Claimable}}]";
+    let patience = Duration::from_secs(4);
+    let gateway = Gateway::start_with(RULES, |options| options.limits.hold_wait = patience).await;
+    let mut took = Vec::new();
+    for is_websocket in [true, false, false] {
+        let _nobody_answers = gateway.approvals.next();
+        let began = std::time::Instant::now();
+        let (status, answer) = gateway.json(exec(is_websocket)).await;
+        assert_eq!((status, answer["reason"].as_str()), (403, Some("Forbidden")), "{answer}");
+        assert!(answer["message"].as_str().unwrap().contains("then repeat the command"), "{answer}");
+        took.push(began.elapsed() < patience);
+    }
+    // the third comes from somebody who knows SPDY alone
+    assert_eq!(took, [false, true, false]);
+    let questions = gateway.approvals.questions.lock().unwrap().clone();
+    let second: Vec<_> = questions.iter().map(|question| question.is_second_try).collect();
+    assert_eq!(second, [false, true, true]);
+    assert!(questions.iter().all(|question| question.effect_digest == questions[0].effect_digest));
+}

@@ -98,6 +98,7 @@ fn question(digest: &str, on_disconnect: OnDisconnect) -> Question {
         estimate: None,
         members: Vec::new(),
         burst: None,
+        is_second_try: false,
         rule: RuleRef { policy: "agents".to_owned(), generation: 0, rule: "destructive".to_owned() },
         terms: ApprovalTerms { timeout: Duration::from_mins(1), reviewers: Vec::new(), on_disconnect },
     }
@@ -353,6 +354,57 @@ async fn an_identity_has_at_most_twenty_open_requests() {
     drop(gone);
     room.until_conditions(&name, &["Withdrawn"]).await;
     room.ask(&question("one more", OnDisconnect::Withdraw)).await;
+}
+
+/// A question in other words that its client asks by itself after a no.
+fn second_try(on_disconnect: OnDisconnect) -> Question {
+    Question { is_second_try: true, ..question("in other words", on_disconnect) }
+}
+
+#[tokio::test]
+async fn a_second_try_is_told_what_the_first_was_and_whoever_asks_later_asks_anew() {
+    for on_disconnect in [OnDisconnect::Withdraw, OnDisconnect::Claimable] {
+        let room = Room::new();
+        let mut pending = room.ask(&question("d", on_disconnect)).await;
+        let name = pending.name().to_owned();
+        room.decide(&name, "bob", ApprovalVerdict::Denied);
+        let denied = outcome(&mut pending).await;
+        let restarted = gateway(room.directory.path());
+        let mut again = restarted.ask(second_try(on_disconnect)).await.unwrap();
+        assert_eq!(outcome(&mut again).await, denied);
+        assert_eq!(again.name(), name);
+        // an answer is no request that somebody waits for
+        drop(again);
+        assert_eq!((room.names().len(), room.conditions(&name)), (1, vec!["Denied".to_owned()]));
+        // somebody means it, or means something else
+        assert_ne!(room.ask(&question("d", on_disconnect)).await.name(), name);
+        let other = Question { effect_digest: "other".to_owned(), ..second_try(on_disconnect) };
+        assert_ne!(room.ask(&other).await.name(), name);
+        room.edit(&name, |request| {
+            let at = Timestamp::now() - SignedDuration::from_secs(31);
+            request.status.as_mut().unwrap().conditions[0].last_transition_time.0 = at;
+        });
+        assert_ne!(room.ask(&second_try(on_disconnect)).await.name(), name, "it is too late");
+    }
+}
+
+#[tokio::test]
+async fn a_second_try_is_told_of_an_expiry_and_joins_what_is_open() {
+    let room = Room::new();
+    let mut brief = question("d", OnDisconnect::Withdraw);
+    brief.terms.timeout = Duration::from_millis(200);
+    let mut pending = room.ask(&brief).await;
+    assert_eq!(outcome(&mut pending).await, Outcome::Expired);
+    let mut again = room.ask(&second_try(OnDisconnect::Withdraw)).await;
+    assert_eq!(outcome(&mut again).await, Outcome::Expired);
+    assert_eq!(again.name(), pending.name());
+
+    let first = room.ask(&question("d", OnDisconnect::Claimable)).await;
+    let mut claiming = room.ask(&second_try(OnDisconnect::Claimable)).await;
+    assert_eq!(claiming.name(), first.name());
+    room.decide(first.name(), "alice", ApprovalVerdict::Approved);
+    assert!(matches!(outcome(&mut claiming).await, Outcome::Approved { .. }));
+    assert_ne!(room.ask(&second_try(OnDisconnect::Claimable)).await.name(), first.name(), "it is consumed");
 }
 
 #[tokio::test]
