@@ -10,6 +10,7 @@ use proxy_audit::query::SessionDetail;
 use proxy_audit::replay::{Refusal, Step, StepKind};
 use proxy_audit::stream::{Channel, StreamEvent};
 use serde_json::json;
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// Width and height where none is on record.
@@ -17,9 +18,16 @@ const SIZE: (u16, u16) = (120, 36);
 
 struct Cast<'a> {
     output: &'a mut Output,
-    renderer: Box<dyn Renderer>,
+    renderers: &'a Renderers,
     /// Time of the last event.
     last: Timestamp,
+    /// Commands without a result: of one session, several may run at once.
+    running: HashMap<Option<i64>, Running>,
+}
+
+/// A command without a result.
+struct Running {
+    renderer: Box<dyn Renderer>,
     began: Timestamp,
     /// First bytes of a character that is cut.
     cut: Vec<u8>,
@@ -41,19 +49,23 @@ pub(super) fn write(
             "{} on {}/{}", crate::sessions::user(&session.summary), session.summary.namespace, session.summary.resource
         )),
     }))?;
-    let mut cast =
-        Cast { output, renderer: renderers.renderer(), last: start, began: start, cut: Vec::new() };
+    let mut cast = Cast { output, renderers, last: start, running: HashMap::new() };
     steps.iter().try_for_each(|step| cast.step(step))
 }
 
 /// The size of the first terminal.
 fn size(renderers: &Renderers, steps: &[Step]) -> (u16, u16) {
-    let mut renderer = renderers.renderer();
+    let mut running: HashMap<Option<i64>, Box<dyn Renderer>> = HashMap::new();
     for step in steps {
+        let own = || renderers.renderer();
         match &step.kind {
-            StepKind::Command { text, .. } => drop(renderer.begin(text)),
+            StepKind::Command { text, .. } => {
+                let mut renderer = own();
+                renderer.begin(text);
+                running.insert(step.command, renderer);
+            }
             StepKind::Output { frames } => {
-                for part in renderer.feed(frames) {
+                for part in running.entry(step.command).or_insert_with(own).feed(frames) {
                     if let Part::Stream(frame) = part
                         && let StreamEvent::Resize { columns, rows } = frame.event
                     {
@@ -61,10 +73,10 @@ fn size(renderers: &Renderers, steps: &[Step]) -> (u16, u16) {
                     }
                 }
             }
+            StepKind::Result { .. } => drop(running.remove(&step.command)),
             StepKind::Approval { .. }
             | StepKind::End { .. }
             | StepKind::Error { .. }
-            | StepKind::Result { .. }
             | StepKind::Sealed { .. }
             | StepKind::Start { .. } => {}
         }
@@ -73,13 +85,24 @@ fn size(renderers: &Renderers, steps: &[Step]) -> (u16, u16) {
 }
 
 impl Cast<'_> {
+    /// Takes a command up. One whose begin was not shown begins here.
+    fn take(&mut self, step: &Step) -> Running {
+        self.running.remove(&step.command).unwrap_or_else(|| Running {
+            renderer: self.renderers.renderer(),
+            began: step.time,
+            cut: Vec::new(),
+        })
+    }
+
     fn step(&mut self, step: &Step) -> anyhow::Result<()> {
         match &step.kind {
             StepKind::Start { .. } => Ok(()),
             StepKind::Command { operation, .. } if operation.eq_ignore_ascii_case("connect") => Ok(()),
             StepKind::Command { text, verdict, rule, refusal, .. } => {
-                self.began = step.time;
-                let (prompt, text) = self.renderer.begin(text);
+                self.running.remove(&step.command);
+                let mut running = self.take(step);
+                let (prompt, text) = running.renderer.begin(text);
+                self.running.insert(step.command, running);
                 self.event(step.time, "m", &inline(&format!("{verdict}: {text}")))?;
                 self.text(step.time, &format!("{prompt}{text}\n"))?;
                 if verdict == "allow" {
@@ -95,13 +118,17 @@ impl Cast<'_> {
                 self.refused(step, refusal.as_ref())
             }
             StepKind::Output { frames } => {
-                let parts = self.renderer.feed(frames);
-                self.parts(step.time, &parts)
+                let mut running = self.take(step);
+                let parts = running.renderer.feed(frames);
+                self.parts(&mut running, step.time, &parts)?;
+                self.running.insert(step.command, running);
+                Ok(())
             }
             StepKind::Result { truncated, masked, refusal, .. } => {
                 self.refused(step, refusal.as_ref())?;
-                let parts = self.renderer.finish();
-                self.parts(step.time, &parts)?;
+                let mut running = self.take(step);
+                let parts = running.renderer.finish();
+                self.parts(&mut running, step.time, &parts)?;
                 if *truncated {
                     self.remark(step.time, "the rest was not recorded")?;
                 }
@@ -116,23 +143,26 @@ impl Cast<'_> {
     }
 
     fn refused(&mut self, step: &Step, refusal: Option<&Refusal>) -> anyhow::Result<()> {
-        let said = refusal.map(|refusal| self.renderer.refused(refusal));
-        said.map_or(Ok(()), |said| self.text(step.time, &said))
+        let Some(refusal) = refusal else { return Ok(()) };
+        let running = self.take(step);
+        let said = running.renderer.refused(refusal);
+        self.running.insert(step.command, running);
+        self.text(step.time, &said)
     }
 
-    fn parts(&mut self, time: Timestamp, parts: &[Part]) -> anyhow::Result<()> {
+    fn parts(&mut self, running: &mut Running, time: Timestamp, parts: &[Part]) -> anyhow::Result<()> {
         for part in parts {
             let Part::Stream(frame) = part else {
                 self.text(time, &part.text())?;
                 continue;
             };
-            let at = self.began + Duration::from_micros(frame.micros.min(MAX_MICROS));
+            let at = running.began + Duration::from_micros(frame.micros.min(MAX_MICROS));
             match &frame.event {
                 StreamEvent::Data { channel: Channel::STDIN, bytes } => {
                     self.event(at, "i", &String::from_utf8_lossy(bytes))?;
                 }
                 StreamEvent::Data { bytes, .. } => {
-                    let text = self.characters(bytes);
+                    let text = running.characters(bytes);
                     self.event(at, "o", &text)?;
                 }
                 StreamEvent::Resize { columns, rows } => self.event(at, "r", &format!("{columns}x{rows}"))?,
@@ -146,18 +176,6 @@ impl Cast<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Whole characters; a cut one waits for its rest. JSON has no bytes, so what is no UTF-8 is replaced.
-    fn characters(&mut self, bytes: &[u8]) -> String {
-        self.cut.extend_from_slice(bytes);
-        let end = match std::str::from_utf8(&self.cut) {
-            Err(error) if error.error_len().is_none() => error.valid_up_to(),
-            Ok(_) | Err(_) => self.cut.len(),
-        };
-        let rest = self.cut.split_off(end);
-        let whole = std::mem::replace(&mut self.cut, rest);
-        String::from_utf8_lossy(&whole).into_owned()
     }
 
     fn text(&mut self, time: Timestamp, text: &str) -> anyhow::Result<()> {
@@ -174,5 +192,19 @@ impl Cast<'_> {
         let interval = time.duration_since(self.last).as_secs_f64();
         self.last = time;
         self.output.json_line(&json!([(interval * 1e6).round() / 1e6, code, data]))
+    }
+}
+
+impl Running {
+    /// Whole characters; a cut one waits for its rest. JSON has no bytes, so what is no UTF-8 is replaced.
+    fn characters(&mut self, bytes: &[u8]) -> String {
+        self.cut.extend_from_slice(bytes);
+        let end = match std::str::from_utf8(&self.cut) {
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            Ok(_) | Err(_) => self.cut.len(),
+        };
+        let rest = self.cut.split_off(end);
+        let whole = std::mem::replace(&mut self.cut, rest);
+        String::from_utf8_lossy(&whole).into_owned()
     }
 }

@@ -309,6 +309,55 @@ async fn a_recorded_terminal_comes_as_lines_or_exactly_and_at_its_times() {
 }
 
 #[tokio::test]
+async fn a_cast_of_commands_that_ran_at_once_has_all_that_each_of_them_showed() {
+    use proxy_audit::stream::{Channel, StreamEncoder};
+    use std::time::Duration;
+    let directory = TempDir::new().unwrap();
+    let log = directory.path().join("state/log");
+    let (spool, _) = Spool::open(&SpoolOptions::new(&log, "dev/default/cluster/gw-1")).unwrap();
+    let session = SessionStamp::new(vec![
+        (key::SESSION_ID.into(), SESSION.into()),
+        (key::RESOURCE_PROTOCOL.into(), "kubernetes".into()),
+    ]);
+    let recorded = |text: &str| {
+        let (mut encoder, mut recording) = (StreamEncoder::default(), Vec::new());
+        for (at, part) in text.as_bytes().chunks(7).enumerate() {
+            let at = Duration::from_millis(u64::try_from(at).unwrap());
+            encoder.data(at, Channel::STDOUT, part, &mut recording);
+        }
+        recording
+    };
+    let recordings = [recorded("the first shows 1€ of it\n"), recorded("and the second 2€ of its own\n")];
+    for number in [1, 2] {
+        spool.append(&session, statement(number, "create pods/exec", "allow")).unwrap();
+    }
+    for at in 0..4 {
+        for (recording, number) in recordings.iter().zip(1_i64..) {
+            let part = recording.chunks(recording.len().div_ceil(4)).nth(at).unwrap();
+            let chunk = Event::new(EventName::ResultChunk, Severity::Info, "part");
+            let chunk = chunk.with(key::COMMAND, number).with(key::FRAMES, bytes(part));
+            spool.append(&session, chunk).unwrap();
+        }
+    }
+    for number in [2, 1] {
+        spool.append(&session, result(number, "ok")).unwrap();
+    }
+    spool.close().await.unwrap();
+    let state = directory.path().join("state");
+    let cast = succeeds(&mut on(&state, &["replay", "0199e2", "--export", "asciicast"]));
+    let events = cast.lines().skip(1).map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let mut letters: Vec<char> = events
+        .filter(|event| event[1] == "o" && !event[2].as_str().unwrap().contains("create pods/exec"))
+        .flat_map(|event| event[2].as_str().unwrap().chars().collect::<Vec<_>>())
+        .collect();
+    letters.sort_unstable();
+    let mut expected: Vec<char> =
+        "the first shows 1€ of it\nand the second 2€ of its own\n".chars().collect();
+    expected.sort_unstable();
+    assert_eq!(letters, expected, "{cast}");
+}
+
+#[tokio::test]
 async fn evidence_is_handed_over_and_verified_and_replayed_where_the_log_is_not() {
     let directory = TempDir::new().unwrap();
     let state = state(&directory).await;
