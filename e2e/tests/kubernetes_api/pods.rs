@@ -95,6 +95,7 @@ pub(crate) const FORWARD: &[&str] = &["port-forward", "web", ":8080"];
 pub(crate) struct Forwarded {
     kubectl: Child,
     port: u16,
+    said: String,
     // kubectl ends once nobody reads what it prints
     _printed: BufReader<ChildStdout>,
 }
@@ -112,8 +113,14 @@ impl Forwarded {
             kubectl.stderr.take().unwrap().read_to_string(&mut said).unwrap();
             panic!("{line} {said}")
         };
+        let said = line.replace(port, "PORT");
         let port = port.parse().unwrap();
-        Self { kubectl, port, _printed: printed }
+        Self { kubectl, port, said, _printed: printed }
+    }
+
+    /// What kubectl printed when it listened, without the port.
+    pub(crate) fn said(&self) -> String {
+        self.said.clone()
     }
 
     /// What the pod's web server answers over a connection of its own.

@@ -4,6 +4,7 @@ use super::Ignores::{Errors, Order, Output};
 use super::{RULES, Sides, Step, step};
 use crate::pods::{FORWARD, Forwarded, Pods};
 use e2e::cluster::programs::{KUBECTL_1_28, KUBECTL_1_31, Module};
+use std::process::Command;
 
 const MANIFEST: &str = "
 apiVersion: v1
@@ -60,6 +61,19 @@ const STEPS: &[Step<'_>] = &[
     ]),
     step(&["wait", "pod/ticker", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s"]),
     step(&["logs", "--follow", "ticker"]),
+    // from before it ends until it has
+    step(&[
+        "run",
+        "follower",
+        "--image={image}",
+        "--restart=Never",
+        "--",
+        "sh",
+        "-c",
+        "echo first; sleep 5; for n in 1 2 3; do echo tick $n; sleep 0.3; done; exit 3",
+    ]),
+    step(&["wait", "pod/follower", "--for=condition=Ready", "--timeout=60s"]),
+    step(&["logs", "-f", "follower"]),
     step(&["exec", "deployment/web", "--", "sh", "-c", "echo out; echo err >&2; exit 3"]),
     step(&["exec", "-i", "deployment/web", "--", "cat"]).input("there and back"),
     step(&["run", "files", "--image={image}", "--", "sh", "-c", "mkdir /tmp; exec sleep 3600"]),
@@ -71,7 +85,7 @@ const STEPS: &[Step<'_>] = &[
     step(&["exec", "files", "--", "cat", "/tmp/again"]),
     step(&["scale", "deployment/web", "--replicas=0"]),
     step(&["delete", "deployment/web", "configmap/applied", "--wait=false"]),
-    step(&["delete", "pod", "files", "ticker", "--grace-period=0", "--force"]).ignoring(Errors),
+    step(&["delete", "pod", "files", "follower", "ticker", "--grace-period=0", "--force"]).ignoring(Errors),
 ];
 
 /// How a program and a port were reached: kubectl says it in its log.
@@ -84,11 +98,20 @@ fn transport(pods: &Pods) -> &'static str {
     if said.contains("POST https://") { "SPDY" } else { "WebSocket" }
 }
 
+/// What comes through a forwarded port, and what kubectl says of it, is what comes without the gateway.
 fn port(pods: &Pods) {
-    let mut command = pods.scene.kubectl(&pods.scene.token("bot"));
-    command.args(pods.arguments(FORWARD));
-    let answer = Forwarded::start(command).page();
-    assert!(answer.ends_with("hello\n"), "{answer}");
+    let forwarded = |mut command: Command| {
+        command.args(pods.arguments(FORWARD));
+        let forwarded = Forwarded::start(command);
+        let page = forwarded.page();
+        let lines: Vec<_> =
+            page.lines().filter(|line| !line.starts_with("Date: ")).map(str::to_owned).collect();
+        (forwarded.said(), lines)
+    };
+    let direct = forwarded(pods.scene.direct.command());
+    let gated = forwarded(pods.scene.kubectl(&pods.scene.token("bot")));
+    assert!(direct.1.last().is_some_and(|line| line == "hello"), "{direct:?}");
+    assert_eq!(gated, direct);
 }
 
 fn compare(version: &str, module: &Module, expected: &str) {
