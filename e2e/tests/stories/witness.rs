@@ -182,17 +182,20 @@ fn roll_back(audit: &Path, early: &Path) {
     assert!(done.success());
 }
 
-fn write_anew(audit: &Path, _: &Path) {
-    anew(audit, 1);
+fn write_anew(audit: &Path, early: &Path) {
+    anew(audit, early, 1);
 }
 
-fn write_anew_longer(audit: &Path, _: &Path) {
-    anew(audit, 500);
+fn write_anew_longer(audit: &Path, early: &Path) {
+    anew(audit, early, 500);
 }
 
-/// Another history, signed by the log's own key.
-fn anew(audit: &Path, records: usize) {
+/// Another history, signed by the log's own key, which whoever copied the state has while the gateway ran.
+fn anew(audit: &Path, early: &Path, records: usize) {
     let log = only_log(audit);
+    let beside = |log: &Path| PathBuf::from(format!("{}.key", log.display()));
+    assert!(!beside(&log).exists(), "a log that is closed has no key");
+    std::fs::copy(beside(&only_log(early)), beside(&log)).unwrap();
     let key = std::fs::read_to_string(log.join("log.vkey")).unwrap();
     let certificate = std::fs::read(log.join("log.certificate")).unwrap();
     std::fs::remove_dir_all(&log).unwrap();
