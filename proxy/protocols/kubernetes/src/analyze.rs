@@ -111,7 +111,7 @@ pub fn analyze_knowing(
         None => text::masked(info, masks, Some(&masks.text(&String::from_utf8_lossy(body.bytes)))),
     };
     let reading = Reading {
-        subject: subject(info, masked.as_ref()),
+        subject: subject(info, read.as_ref()),
         changes: info.method.changes() && !is_open(info) || info.is_connect() || info.is_proxy(),
         ..Reading::new(text::operation(info), masked_text, effects)
     };
@@ -125,11 +125,10 @@ pub fn analyze_knowing(
     Ok(Analysis { command, forward })
 }
 
-/// What a backend finds a request by, in its record's attributes. `masked` is the body: a create names its object there.
-fn subject(info: &RequestInfo, masked: Option<&Value>) -> Vec<(&'static str, String)> {
-    let named = || masked.and_then(|body| body.pointer("/metadata/name")).and_then(Value::as_str);
-    let name =
-        if info.verb == "create" && info.name.is_empty() { named().unwrap_or_default() } else { &info.name };
+/// What a backend finds a request by, in its record's attributes.
+fn subject(info: &RequestInfo, read: Option<&Read>) -> Vec<(&'static str, String)> {
+    let created = read.and_then(|read| created_name(info, read));
+    let name = created.as_deref().unwrap_or(&info.name);
     let pod = if info.group.is_empty() && info.resource == "pods" { name } else { "" };
     let known = [
         (key::K8S_NAMESPACE, info.namespace.as_str()),
