@@ -76,7 +76,7 @@ e2e: packages ## Whole-system stories with real clients and servers; STORY=name 
 	$(CARGO) test -p e2e $(STORY)
 
 fuzz: packages ## Fuzzes the protocols; SECONDS=30 for each target, PROTOCOL=name TARGET=name runs one
-	for one in $(PROTOCOL); do CARGO="$(CARGO)" proxy/protocols/$$one/fuzz/run $(SECONDS) $(TARGET) || exit; done
+	for one in $(PROTOCOL); do CARGO="$(CARGO)" .ci/fuzz $$one $(SECONDS) $(TARGET) || exit; done
 
 # rustup component add llvm-tools: what rustc's profiles are merged with has to be as new as rustc
 PROFDATA = $(shell rustc --print target-libdir)/../bin/llvm-profdata
