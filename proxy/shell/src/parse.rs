@@ -51,7 +51,46 @@ fn refused(text: &str) -> Option<Why> {
     if expansions > EXPANSIONS_MAX {
         return Some(Why::new(format!("it holds more than {EXPANSIONS_MAX} expansions")));
     }
+    if may_lack_an_end_tag(text) {
+        return Some(Why::new("it has a here-document with an empty end tag"));
+    }
     has_long_descriptor(text).then(|| Why::new("a file descriptor out of range"))
+}
+
+/// Whether a here-document of the text may end with an empty line: at the end of such a text the parser's tokens never
+/// end, and take all memory. Where quotes leave no doubt that what looks like one is text, it is text.
+fn may_lack_an_end_tag(text: &str) -> bool {
+    let text = text.replace("\\\n", "");
+    // What else opens or closes a quote, or keeps one from doing so.
+    let sure = ['\'', '"'].into_iter().find(|quote| {
+        let others = ['\'', '"', '\\', '$', '`', '#'];
+        !text.contains(others.map(|other| if other == *quote { '\0' } else { other }))
+    });
+    let (mut rest, mut quoted) = (text.as_str(), false);
+    while let Some((before, run)) = rest.find('<').map(|at| rest.split_at(at)) {
+        quoted ^= sure.is_some_and(|quote| before.matches(quote).count() % 2 == 1);
+        rest = run.trim_start_matches('<');
+        let length = run.len() - rest.len();
+        let here_string = length == 3 && !before.ends_with('\\');
+        if length >= 2 && !here_string && !quoted && begins_like_no_tag(rest) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Whether nothing, or nothing but quotes and blanks, may be left of an end tag that is written so.
+fn begins_like_no_tag(tag: &str) -> bool {
+    let tag = tag.strip_prefix('-').unwrap_or(tag);
+    let tag = tag.strip_prefix([' ', '\t']).unwrap_or(tag);
+    let mut characters = tag.chars();
+    match characters.next() {
+        Some('\'' | '"' | '\\') => {
+            characters.next().is_none_or(|c| c.is_ascii_whitespace() || matches!(c, '\'' | '"' | '\\'))
+        }
+        Some('\n') | None => false,
+        Some(c) => c.is_ascii_whitespace(),
+    }
 }
 
 /// The commands of a text.
@@ -168,4 +207,44 @@ fn has_long_descriptor(text: &str) -> bool {
         }
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_here_document_that_may_lack_an_end_tag_is_not_cut_into_tokens() {
+        let blank = ["$(<<  ", "a $(b <<-  ", "$(<<\r\r", "x $(cat <<  EOF ", "x $(cat <<\\\n  EOF "];
+        let empty = [
+            "cat <<'' ",
+            "cat <<-\"\" ",
+            "cat << '' ",
+            "a <<'' | ",
+            "a <<'' b <<'' ",
+            "x <<\\\n'' ",
+            "cat <<\\ ",
+            "a <<<<<'' ",
+        ];
+        let unsure = ["echo \\' <<'' ", "echo \"'\" <<'' ", "# '\ncat <<'' "];
+        for text in [&blank[..], &empty, &unsure].concat() {
+            assert!(tokens(text).is_err() && open(text).is_none(), "{text}");
+        }
+        for text in [
+            "cat <<EOF\nx\nEOF",
+            "cat << EOF\nx\nEOF",
+            "cat <<-'EOF'\nx\nEOF",
+            "cat <<\\EOF\nx\nEOF",
+            "git grep '<<<<<<<' src",
+            "echo \"1 <<  2\"",
+            "cat <<<''",
+            "cat <<< \"$x\"",
+            "echo $((1 << 2))",
+            "grep -c '<<' x; grep '<<' y",
+            "$(cat <<X\na\nX\n)",
+        ] {
+            assert!(tokens(text).is_ok(), "{text}");
+        }
+        assert_eq!(open("cat <<EOF\nx"), Some(Open::Documents(vec!["EOF".to_owned()])));
+    }
 }
