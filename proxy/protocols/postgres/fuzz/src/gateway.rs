@@ -263,6 +263,7 @@ pub fn catalogue() -> Catalogue {
         name: "getssn".into(),
         arguments_min: 1,
         arguments_max: Some(1),
+        computes: false,
     });
     Catalogue::from_rows(rows.chain([function]))
 }
