@@ -88,8 +88,9 @@ fn begins_like_no_tag(tag: &str) -> bool {
         Some('\'' | '"' | '\\') => {
             characters.next().is_none_or(|c| c.is_ascii_whitespace() || matches!(c, '\'' | '"' | '\\'))
         }
-        Some('\n') | None => false,
-        Some(c) => c.is_ascii_whitespace(),
+        // a blank before an operator is a tag of its own within `$(…)`
+        Some(c) => c.is_ascii_whitespace() || ";|&()<>#".contains(c),
+        None => false,
     }
 }
 
@@ -215,7 +216,16 @@ mod tests {
 
     #[test]
     fn a_here_document_that_may_lack_an_end_tag_is_not_cut_into_tokens() {
-        let blank = ["$(<<  ", "a $(b <<-  ", "$(<<\r\r", "x $(cat <<  EOF ", "x $(cat <<\\\n  EOF "];
+        let blank = [
+            "$(<<  ",
+            "a $(b <<-  ",
+            "$(<<\r\r",
+            "x $(cat <<  EOF ",
+            "$(a<< <<+b c ",
+            "$(a << ;b ",
+            "$(a << #b",
+            "x $(cat <<\\\n  EOF ",
+        ];
         let empty = [
             "cat <<'' ",
             "cat <<-\"\" ",
