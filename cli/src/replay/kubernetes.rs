@@ -72,7 +72,7 @@ impl Renderer for Transcript {
         let text = String::from_utf8_lossy(&rest);
         let mut out = match &mut self.answer {
             Some(answer) if answer.comes_in_lines() => answer.lines(&text),
-            Some(answer) => answer.whole(&text, &self.request),
+            Some(answer) => answer.whole(&rest, &self.request),
             None if text.is_empty() => String::new(),
             None => answer::lines_of(&text),
         };

@@ -19,6 +19,8 @@ pub(super) struct Answer {
 enum Form {
     /// One object or list.
     Json,
+    /// The same, as typed clients ask for it.
+    Protobuf,
     /// One event a line.
     Events,
     /// Anything else: logs, YAML, metrics.
@@ -34,6 +36,7 @@ impl Answer {
         let form = match content_type.split(';').next().unwrap_or_default().trim() {
             "application/json" if request.is_watch() && status.starts_with('2') => Form::Events,
             "application/json" => Form::Json,
+            "application/vnd.kubernetes.protobuf" if !request.is_watch() => Form::Protobuf,
             _ => Form::Text,
         };
         Self { form, titled: false, status: printable(status) }
@@ -41,7 +44,7 @@ impl Answer {
 
     /// Whether what came so far can be shown before the rest is there.
     pub(super) fn comes_in_lines(&self) -> bool {
-        self.form != Form::Json
+        !matches!(self.form, Form::Json | Form::Protobuf)
     }
 
     /// Some whole lines.
@@ -54,13 +57,18 @@ impl Answer {
     }
 
     /// All of it. What was cut off cannot be read, and is shown as it is.
-    pub(super) fn whole(&self, text: &str, request: &Request) -> String {
-        if text.trim().is_empty() {
+    pub(super) fn whole(&self, body: &[u8], request: &Request) -> String {
+        if body.trim_ascii().is_empty() {
             return format!("{}\n", self.status);
         }
-        match serde_json::from_str::<Value>(text) {
-            Ok(value) => object(&value, request),
-            Err(_) => lines_of(text),
+        let value = match self.form {
+            Form::Protobuf => proxy_kubernetes::json_of_protobuf(body),
+            Form::Json | Form::Events | Form::Text => serde_json::from_slice(body).ok(),
+        };
+        match value {
+            Some(value) => object(&value, request),
+            None if self.form == Form::Protobuf => format!("({} bytes of protobuf)\n", body.len()),
+            None => lines_of(&String::from_utf8_lossy(body)),
         }
     }
 

@@ -111,6 +111,17 @@ fn lists_objects_and_what_was_done_are_told() {
     assert_eq!(shown("GET /api", &json("200 OK", r#"{"kind":"APIVersions"}"#)).1, "(APIVersions)\n");
 }
 
+/// Typed clients, `kubectl create` among them, ask for protobuf.
+#[test]
+fn an_object_in_protobuf_is_told_as_one_in_json() {
+    let head = "HTTP/1.1 201 Created\r\ncontent-type: application/vnd.kubernetes.protobuf\r\n\r\n";
+    let object = "k8s\0\n\u{f}\n\u{2}v1\u{12}\u{9}ConfigMap\u{12}\u{7}\n\u{5}\n\u{3}web\u{1a}\0\"\0";
+    let request = "POST /api/v1/namespaces/shop/configmaps\n{}";
+    assert_eq!(shown(request, &format!("{head}{object}")).1, "configmap/web created\n");
+    let other = object.replace("ConfigMap", "Unheardof");
+    assert_eq!(shown(request, &format!("{head}{other}")).1, "(34 bytes of protobuf)\n");
+}
+
 #[test]
 fn errors_logs_and_events_come_as_they_came() {
     let status = r#"{"kind":"Status","status":"Failure","reason":"NotFound","message":"pods \"x\" not found","code":404}"#;

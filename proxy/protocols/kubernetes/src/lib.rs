@@ -41,3 +41,9 @@ mod yaml;
 
 pub use server::{Authenticate, ConnectionError, Kubernetes};
 pub use status::answer_of;
+
+/// The JSON of an object in protobuf (`application/vnd.kubernetes.protobuf`), of a built-in kind. `None`: it is not
+/// understood.
+pub fn json_of_protobuf(body: &[u8]) -> Option<serde_json::Value> {
+    protobuf::to_json(body).ok()
+}
