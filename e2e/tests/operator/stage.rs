@@ -1,6 +1,8 @@
 //! A namespace with a Resource and a Policy, and an operator that reconciles them.
 
 use anyhow::Result;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use e2e::cluster::ApiServer;
 use e2e::operator::{self, Operator};
 use e2e::process::wait_until;
@@ -71,6 +73,52 @@ impl Stage {
         let found = conditions.iter().find(|condition| condition["type"] == kind).unwrap();
         found["message"].as_str().unwrap().to_owned()
     }
+}
+
+impl Stage {
+    /// Searches all objects but Secrets, Events among them, and the operator's log and metrics, for what is secret in
+    /// any Secret.
+    fn search(&mut self) -> Result<()> {
+        let kinds = "events,configmaps,serviceaccounts,roles,services,networkpolicies,deployments,\
+                     resources.portcullis.dev,policies.portcullis.dev,approvalrequests.portcullis.dev";
+        let mut texts = Vec::new();
+        for kind in kinds.split(',') {
+            texts.push((kind, self.server.kubectl(&["get", kind, "--all-namespaces", "--output=yaml"])?));
+        }
+        texts.push(("log", self.operator.process().log()));
+        texts.push(("metrics", format!("{:?}", self.operator.metrics()?)));
+        let secrets = secrets(&self.server.client().get(&["secrets", "--all-namespaces"])?);
+        e2e::leaks::search_texts(&texts, &secrets)
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if !std::thread::panicking()
+            && let Err(leak) = self.search()
+        {
+            panic!("{leak:#}");
+        }
+    }
+}
+
+/// What is secret in these Secrets: each line of a text, and what is no text as its object has it. The end of a key in
+/// PEM is its public half.
+fn secrets(list: &Value) -> Vec<String> {
+    let objects = list["items"].as_array().into_iter().flatten();
+    let data = objects.filter_map(|object| object["data"].as_object()).flatten();
+    let public = ["ca.crt", "tls.crt", "username", "namespace"];
+    let secret = data.filter(|(key, _)| !public.contains(&key.as_str()));
+    let values = secret.filter_map(|(_, value)| value.as_str());
+    let lines = values.flat_map(|value| {
+        let decoded = STANDARD.decode(value).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let text = decoded.unwrap_or_else(|| value.to_owned());
+        let of_key = if text.starts_with("-----BEGIN") { 1..3 } else { 0..usize::MAX };
+        let lines = text.lines().enumerate().filter(|(at, _)| of_key.contains(at));
+        lines.map(|(_, line)| line.to_owned()).collect::<Vec<_>>()
+    });
+    // what is short is found anywhere
+    lines.filter(|line| line.len() >= 16).collect()
 }
 
 /// An API server with everything but the operator, and the namespace `shop`.
