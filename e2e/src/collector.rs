@@ -52,10 +52,27 @@ impl Collector {
         Self::start_with(NO_QUEUE, processors, backend)
     }
 
+    /// As [`Collector::start_with_transform`], with a store that takes OTLP below this address, of this tenant.
+    ///
+    /// # Errors
+    /// As [`Collector::start`].
+    pub fn start_before(address: &str, tenant: &str, processors: &str) -> Result<Self> {
+        let exporter = format!(
+            "{{ endpoint: '{address}', headers: {{ X-Scope-OrgID: {tenant} }}, sending_queue: {NO_QUEUE} }}"
+        );
+        Self::start_exporting(&exporter, processors)
+    }
+
     fn start_with(queue: &str, processors: &str, backend: &Backend) -> Result<Self> {
+        let address = format!("http://127.0.0.1:{}", backend.port());
+        let exporter = format!("{{ endpoint: '{address}', compression: none, sending_queue: {queue} }}");
+        Self::start_exporting(&exporter, processors)
+    }
+
+    fn start_exporting(exporter: &str, processors: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let (grpc, http) = (tools::free_port()?, tools::free_port()?);
-        let configuration = configuration((grpc, http), queue, processors, backend.port());
+        let configuration = configuration((grpc, http), exporter, processors);
         std::fs::write(folder.path().join("config.yaml"), configuration)?;
         let process = spawn(&folder)?;
         Ok(Self { folder, process, grpc, http })
@@ -99,7 +116,7 @@ fn spawn(folder: &TempDir) -> Result<Process> {
     Ok(process)
 }
 
-fn configuration((grpc, http): (u16, u16), queue: &str, processors: &str, backend: u16) -> String {
+fn configuration((grpc, http): (u16, u16), exporter: &str, processors: &str) -> String {
     let transforms = if processors.is_empty() { "" } else { "processors: [transform], " };
     format!(
         "{processors}
@@ -109,10 +126,7 @@ receivers:
       grpc: {{ endpoint: '127.0.0.1:{grpc}', max_recv_msg_size_mib: 64 }}
       http: {{ endpoint: '127.0.0.1:{http}' }}
 exporters:
-  otlp_http:
-    endpoint: http://127.0.0.1:{backend}
-    compression: none
-    sending_queue: {queue}
+  otlp_http: {exporter}
 service:
   telemetry: {{ metrics: {{ level: none }} }}
   pipelines:

@@ -1,11 +1,15 @@
-//! Loki's query API over HTTP, by its documentation: Loki itself is under the AGPL, and not among what the suite builds.
+//! Loki's query API over HTTP, by its documentation, and [Loki itself](Itself), which takes minutes to build.
 //!
+//! Of the first:
 //! Entries are as its ingestion of OTLP keeps them, and it has the limits that a Loki has: the length of a query, the
 //! entries of an answer, a tenant. Of `LogQL` it understands a stream selector and label filters.
 //! <https://grafana.com/docs/loki/latest/reference/loki-http-api/>,
 //! <https://grafana.com/docs/loki/latest/send-data/otel/>.
 
+mod itself;
 mod logql;
+
+pub use itself::Itself;
 
 use anyhow::Result;
 use axum::Json;

@@ -2,9 +2,12 @@
 //! the table of the Collector's exporter. Loki is its query API by its documentation.
 
 use crate::scene::{Answer, Scene};
-use e2e::loki::{self, Entry, Loki};
+use e2e::collector::Collector;
+use e2e::loki::{self, Entry, Itself, Loki};
 use e2e::process::{Process, wait_until};
 use e2e::tools;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use proxy_audit::record::Record;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -190,5 +193,62 @@ fn loki_answers_as_the_log_does() {
     assert!(refused.err.contains("max_entries_limit_per_query (1000 > 7)"), "{refused:?}");
     let mut no_tenant = done.scene.portcullis_command();
     let no_tenant = Answer::new(&no_tenant.args(["sessions", "--from", &kept.url("")]).output().unwrap());
+    assert!(!no_tenant.success && no_tenant.err.contains("no org id"), "{no_tenant:?}");
+}
+
+/// What the documentation has those do whose Loki keeps no names of events.
+fn documented_transform() -> String {
+    let docs = std::fs::read_to_string(tools::repository().join("docs/forensics.md")).unwrap();
+    let blocks = docs.split("```yaml\n").filter_map(|block| block.split_once("```"));
+    blocks.map(|(block, _)| block).find(|block| block.contains("log_statements")).unwrap().to_owned()
+}
+
+/// What that makes of a record.
+fn event_name(record: &LogRecord) -> KeyValue {
+    let name = any_value::Value::StringValue(record.event_name.clone());
+    KeyValue {
+        key: "event_name".to_owned(),
+        value: Some(AnyValue { value: Some(name) }),
+        ..KeyValue::default()
+    }
+}
+
+#[test]
+fn loki_itself_answers_as_the_log_does() {
+    if !Itself::is_wanted() || !Collector::is_possible() {
+        return;
+    }
+    let Some(done) = Done::start() else { return };
+    let loki = Itself::start(7).unwrap();
+    let collector = Collector::start_before(&loki.otlp(), loki::TENANT, &documented_transform()).unwrap();
+    let log_records = || done.records.iter().map(|record| record.as_log_record().clone());
+    let mut stranger = done.records[0].as_log_record().clone();
+    stranger.attributes.retain(|attribute| !attribute.key.starts_with("portcullis"));
+    loki.push_by(collector.http(), log_records().collect()).unwrap();
+    loki.push_by(collector.http(), log_records().step_by(3).chain([stranger]).collect()).unwrap();
+    done.answers_as_the_log_does(&loki.url("?limit=7"));
+
+    // Pages that end among records of the same moment lose none and double none.
+    let now = done.records[0].as_log_record().time_unix_nano;
+    let at_once = |(number, mut record): (usize, LogRecord)| {
+        record.time_unix_nano = now + number as u64 / 3;
+        record.attributes.push(event_name(&record));
+        record
+    };
+    loki.push("coarse", log_records().enumerate().map(at_once).collect()).unwrap();
+    let texts = |from: &[&str]| {
+        let asked = [&["commands", "--sort", "time", "-o", "json"], from].concat();
+        let mut command = done.scene.portcullis_command();
+        let listed = command.args(asked).env("LOKI_ORG_ID", "coarse").output().unwrap();
+        let listed: Vec<Value> = serde_json::from_slice(&listed.stdout).unwrap();
+        listed.iter().map(|command| (command["session"].clone(), command["text"].clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(texts(&["--from", &loki.url("?limit=5")]), texts(&[]));
+
+    // What it refuses is told in its words.
+    let refused = done.ask(&["sessions", "--from", &loki.url("")], 1);
+    assert!(refused.err.contains("limit > max_entries_limit_per_query (1000 > 7)"), "{refused:?}");
+    let mut no_tenant = done.scene.portcullis_command();
+    let no_tenant = Answer::new(&no_tenant.args(["sessions", "--from", &loki.url("")]).output().unwrap());
     assert!(!no_tenant.success && no_tenant.err.contains("no org id"), "{no_tenant:?}");
 }
