@@ -12,6 +12,7 @@ pub mod image;
 pub mod issuer;
 pub mod leaks;
 pub mod loki;
+pub mod mounts;
 pub mod operator;
 pub mod postgres;
 pub mod process;

@@ -4,12 +4,11 @@
 
 mod clients;
 mod seen;
-mod whole;
 
+use crate::whole::Whole;
 use e2e::random::{Random, kills};
 use seen::{KINDS, Seen};
 use std::time::Duration;
-use whole::Whole;
 
 #[test]
 fn a_gateway_that_is_killed_under_the_load_of_every_protocol_has_recorded_everything_that_ran() {

@@ -6,6 +6,8 @@ mod scene;
 
 mod conformance;
 mod crash;
+mod forensics;
+mod full_disk;
 mod holds;
 mod kubernetes_custom;
 mod kubernetes_encryption;
@@ -15,3 +17,4 @@ mod kubernetes_reads;
 mod kubernetes_streams;
 mod load;
 mod pods;
+mod whole;

@@ -4,63 +4,10 @@
 //! On real file systems of a few MiB, in a mount namespace of the story's own. Needs root.
 
 use crate::scene::{Answer, Scene, prepare};
+use e2e::mounts::{fill, has_own_mounts, mount_over, run};
 use e2e::process::wait_until;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-
-/// Set where a story runs within its namespace.
-const WITHIN: &str = "PORTCULLIS_OWN_MOUNTS";
-
-/// Whether this process may mount what it likes. Where it may not, the story is run once more in a process that may, and
-/// this one is done with it.
-fn has_own_mounts(story: &str) -> bool {
-    if std::env::var_os(WITHIN).is_some() {
-        return true;
-    }
-    let mut unshare = Command::new("unshare");
-    unshare.args(["--mount", "--propagation", "private", "--"]);
-    if !unshare_works(&unshare) {
-        assert!(std::env::var_os("CI").is_none(), "no mount namespace is to be had, and CI must have it");
-        println!("SKIPPED: a mount namespace needs root");
-        return false;
-    }
-    let this = std::env::current_exe().unwrap();
-    unshare.arg(this).args(["--exact", story, "--nocapture"]).env(WITHIN, "1");
-    let status = unshare.stdin(Stdio::null()).status().unwrap();
-    assert!(status.success(), "{story}: {status}");
-    false
-}
-
-fn unshare_works(unshare: &Command) -> bool {
-    let mut probe = Command::new(unshare.get_program());
-    probe.args(unshare.get_args()).arg("true").stderr(Stdio::null());
-    probe.status().is_ok_and(|status| status.success())
-}
-
-fn run(program: &str, arguments: &[&str]) {
-    let done = Command::new(program).args(arguments).output().unwrap();
-    assert!(done.status.success(), "{program} {arguments:?}: {done:?}");
-}
-
-/// Mounts another file system over a directory, which keeps what is in it.
-fn mount_over(directory: &Path, mount: &[&str]) {
-    let copy = tempfile::tempdir().unwrap();
-    let (shown, kept) = (directory.to_str().unwrap(), copy.path().to_str().unwrap());
-    run("cp", &["-a", &format!("{shown}/."), kept]);
-    run("mount", &[mount, &[shown]].concat());
-    run("cp", &["-a", &format!("{kept}/."), shown]);
-}
-
-/// Takes all the space that is left.
-fn fill(directory: &Path) -> PathBuf {
-    let ballast = directory.join("ballast");
-    let mut file = std::fs::File::create(&ballast).unwrap();
-    for size in [1 << 16, 1 << 10, 1] {
-        while file.write_all(&vec![0; size]).is_ok() {}
-    }
-    ballast
-}
 
 /// A psql that stays, asked a statement at a time.
 struct Psql {
@@ -111,13 +58,13 @@ impl Drop for Psql {
 
 #[test]
 fn full_disk_refuses_commands_until_there_is_room_again() {
-    if !has_own_mounts("full_disk::full_disk_refuses_commands_until_there_is_room_again") {
+    if !has_own_mounts("full_disk::full_disk_refuses_commands_until_there_is_room_again").unwrap() {
         return;
     }
     let Some(prepared) = prepare() else { return };
     let state = prepared.setup.state().to_owned();
-    mount_over(&state, &["-t", "tmpfs", "-o", "size=4m", "tmpfs"]);
-    let ballast = fill(&state);
+    mount_over(&state, &["-t", "tmpfs", "-o", "size=4m", "tmpfs"]).unwrap();
+    let ballast = fill(&state).unwrap();
     let starts = Answer::new(&prepared.setup.command().unwrap().output().unwrap());
     assert!(!starts.success && starts.err.contains("No space left on device"), "{starts:?}");
     std::fs::remove_file(ballast).unwrap();
@@ -127,7 +74,7 @@ fn full_disk_refuses_commands_until_there_is_room_again() {
     assert_eq!(stays.ask("insert into marks values (1)"), "INSERT 0 1\n");
 
     // Nothing runs: not in the session that is open, and not in a new one.
-    let ballast = fill(&state);
+    let ballast = fill(&state).unwrap();
     let refused = wait_until("a refusal", || {
         let said = stays.ask("insert into marks values (2)");
         (said != "INSERT 0 1\n").then_some(said)
@@ -174,14 +121,14 @@ fn full_disk_refuses_commands_until_there_is_room_again() {
 /// A disk that others fill is noticed before a command has to be refused.
 #[test]
 fn full_disk_is_noticed_while_nobody_sends_a_command() {
-    if !has_own_mounts("full_disk::full_disk_is_noticed_while_nobody_sends_a_command") {
+    if !has_own_mounts("full_disk::full_disk_is_noticed_while_nobody_sends_a_command").unwrap() {
         return;
     }
     let Some(prepared) = prepare() else { return };
     let state = prepared.setup.state().to_owned();
-    mount_over(&state, &["-t", "tmpfs", "-o", "size=4m", "tmpfs"]);
+    mount_over(&state, &["-t", "tmpfs", "-o", "size=4m", "tmpfs"]).unwrap();
     let scene = Scene::of(prepared.start().unwrap());
-    let ballast = fill(&state);
+    let ballast = fill(&state).unwrap();
     not_ready(&scene);
     std::fs::remove_file(ballast).unwrap();
     wait_until("it is ready", || scene.gateway.admin("readyz").ok()).unwrap();
@@ -221,7 +168,7 @@ fn marks(scene: &Scene) -> String {
 /// nobody knows.
 #[test]
 fn disk_that_fails_ends_the_gateway_and_the_next_start_goes_on() {
-    if !has_own_mounts("full_disk::disk_that_fails_ends_the_gateway_and_the_next_start_goes_on") {
+    if !has_own_mounts("full_disk::disk_that_fails_ends_the_gateway_and_the_next_start_goes_on").unwrap() {
         return;
     }
     let Some(prepared) = prepare() else { return };
@@ -229,16 +176,16 @@ fn disk_that_fails_ends_the_gateway_and_the_next_start_goes_on() {
     let disk = tempfile::tempdir().unwrap();
     let image = disk.path().join("image");
     let image = image.to_str().unwrap();
-    run("mount", &["-t", "tmpfs", "-o", "size=6m", "tmpfs", disk.path().to_str().unwrap()]);
-    run("truncate", &["--size=32M", image]);
-    run("mkfs.ext4", &["-q", "-O", "^has_journal", image]);
-    mount_over(&state, &["-o", "loop", image]);
+    run("mount", &["-t", "tmpfs", "-o", "size=6m", "tmpfs", disk.path().to_str().unwrap()]).unwrap();
+    run("truncate", &["--size=32M", image]).unwrap();
+    run("mkfs.ext4", &["-q", "-O", "^has_journal", image]).unwrap();
+    mount_over(&state, &["-o", "loop", image]).unwrap();
     let mut scene = Scene::of(prepared.start().unwrap());
     scene.server.sql("shop", "create table marks (number int); grant insert on marks to app").unwrap();
     let mut stays = Psql::start(&scene, "stays");
     assert_eq!(stays.ask("insert into marks values (1)"), "INSERT 0 1\n");
 
-    let ballast = fill(disk.path());
+    let ballast = fill(disk.path()).unwrap();
     let mut told = 1;
     let said = wait_until("the disk to fail", || {
         let said = stays.ask("insert into marks values (2)");

@@ -1,7 +1,7 @@
 //! Clients that change one thing after the other, each under a name of its own, until their gateway dies. They write
 //! down what they were told is done.
 
-use super::whole::Whole;
+use crate::whole::Whole;
 use e2e::hosts;
 use e2e::process::wait_until;
 use e2e::shop;

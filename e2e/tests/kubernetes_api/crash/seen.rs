@@ -1,6 +1,6 @@
 //! What was changed, what is on record, and what clients were told, held against each other.
 
-use super::whole::Whole;
+use crate::whole::Whole;
 use e2e::shop;
 use jiff::{SignedDuration, Timestamp};
 use proxy_audit::event::key;

@@ -10,30 +10,39 @@ use proxy_audit::read;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 
+/// How many there were; each has a namespace of its own.
+static WHOLES: AtomicU32 = AtomicU32::new(0);
+
 /// The running whole, and the machine of its clients.
 #[derive(Debug)]
-pub(super) struct Whole {
+pub(crate) struct Whole {
     /// The database and the gateway.
-    pub(super) shop: Shop,
+    pub(crate) shop: Shop,
     _host: Host,
     /// The cluster, past the gateway.
-    pub(super) cluster: Kubectl,
+    pub(crate) cluster: Kubectl,
     /// Where objects are made.
-    pub(super) namespace: String,
+    pub(crate) namespace: String,
     /// Where the host makes files.
     files: TempDir,
     /// What the clients of the host have.
-    pub(super) agent: Agent,
+    pub(crate) agent: Agent,
     /// What all others have.
     home: TempDir,
 }
 
 impl Whole {
     /// `None`: skipped.
-    pub(super) fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
+        Self::start_on(|_| ())
+    }
+
+    /// As [`Self::start`], where something is done to the state directory before the gateway starts.
+    pub(crate) fn start_on(prepare: impl FnOnce(&Path)) -> Option<Self> {
         let cluster = scene::server()?.client().clone();
         for program in ["postgres", "sshd", "ssh", "curl"] {
             tools::or_skip(program)?;
@@ -50,8 +59,9 @@ impl Whole {
             prepared.setup.write(file, &in_shop(manifest)).unwrap();
         }
         prepared.setup.write("marks.yaml", POLICIES).unwrap();
-        let namespace = format!("crash-{}", std::process::id());
+        let namespace = format!("whole-{}-{}", std::process::id(), WHOLES.fetch_add(1, Ordering::Relaxed));
         cluster.run(&["create", "namespace", &namespace]).unwrap();
+        prepare(prepared.setup.state());
         let shop = prepared.start().unwrap();
         let agent = Agent::new(&shop.gateway, &host.host_key, "").unwrap();
         let [files, home] = [(); 2].map(|()| tempfile::tempdir().unwrap());
@@ -59,18 +69,18 @@ impl Whole {
     }
 
     /// Gives the clients of the host a token that lives a while, and the port that the gateway has now.
-    pub(super) fn renew(&mut self) {
+    pub(crate) fn renew(&mut self) {
         std::fs::write(self.agent.path().join("token"), self.token(hosts::AUDIENCE)).unwrap();
         self.agent.port = self.shop.gateway.port(hosts::RESOURCE).unwrap();
     }
 
     /// A token for one of the three.
-    pub(super) fn token(&self, audience: &str) -> String {
+    pub(crate) fn token(&self, audience: &str) -> String {
         self.shop.issuer.token("loader", &[scene::GROUP], audience).unwrap()
     }
 
     /// Kills the gateway and starts it again; with a pause, kills that one after it, too.
-    pub(super) fn crash(&mut self, again_after: Option<Duration>) {
+    pub(crate) fn crash(&mut self, again_after: Option<Duration>) {
         let gateway = &mut self.shop.gateway;
         match again_after {
             Some(pause) => gateway.crash_and_restart_twice(pause).unwrap(),
@@ -79,13 +89,13 @@ impl Whole {
     }
 
     /// Ends the gateway in order.
-    pub(super) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.shop.gateway.process().signal("TERM").unwrap();
         self.shop.gateway.process_mut().wait().unwrap();
     }
 
     /// Every log verifies, and no token is in anything that is left. Gives the number of logs.
-    pub(super) fn verify(&self) -> usize {
+    pub(crate) fn verify(&self) -> usize {
         let done = self.shop.portcullis().unwrap().arg("verify").stdin(Stdio::null()).output().unwrap();
         let answer = Answer::new(&done);
         assert!(answer.ok(), "{answer:?}");
@@ -94,17 +104,17 @@ impl Whole {
     }
 
     /// A file of the clients'.
-    pub(super) fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
     }
 
     /// Where the host makes files.
-    pub(super) fn files(&self) -> &Path {
+    pub(crate) fn files(&self) -> &Path {
         self.files.path()
     }
 
     /// A row, a file and an object, of which the gateway knows nothing.
-    pub(super) fn change_directly(&self, [row, file, object]: &[String; 3]) {
+    pub(crate) fn change_directly(&self, [row, file, object]: &[String; 3]) {
         self.shop.server.sql(shop::DATABASE, &format!("insert into marks values ('{row}')")).unwrap();
         std::fs::write(self.files().join(file), "").unwrap();
         let namespace = format!("--namespace={}", self.namespace);
@@ -112,7 +122,7 @@ impl Whole {
     }
 
     /// kubectl through the gateway.
-    pub(super) fn kubectl(&self, name: &str) -> Command {
+    pub(crate) fn kubectl(&self, name: &str) -> Command {
         let config = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "gateway",
             "clusters": [{"name": "gateway", "cluster": {
@@ -129,7 +139,7 @@ impl Whole {
     }
 
     /// The cluster through the gateway, as it is now.
-    pub(super) fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         format!("https://localhost:{}", self.shop.gateway.port(scene::RESOURCE).unwrap())
     }
 }
@@ -162,4 +172,5 @@ spec:
   subjects: [{group: agents}]
   rules:
   - {name: objects, action: Allow, kubernetes: {}}
+  - {name: no-nodes, action: Deny, kubernetes: {verbs: [delete], resources: [nodes]}}
 ";
