@@ -91,3 +91,32 @@ async fn what_proves_or_keeps_something_takes_no_log_that_is_damaged() {
         assert!(said.contains("ask without --index") && said.contains("is damaged at byte"), "{said}");
     }
 }
+
+#[tokio::test]
+async fn a_line_of_a_collectors_file_that_cannot_be_read_hides_no_other() {
+    let directory = TempDir::new().unwrap();
+    let state = state(&directory).await;
+    let log = proxy_audit::read::logs(&state.join("audit")).unwrap().remove(0);
+    let lines = proxy_audit::read::records(&log).unwrap().map(|record| {
+        let log_record = serde_json::to_value(record.unwrap().as_log_record()).unwrap();
+        serde_json::json!({"resourceLogs": [{"scopeLogs": [{"logRecords": [log_record]}]}]}).to_string()
+    });
+    // One bit of one line, where the list of its records begins.
+    let lines =
+        lines.map(|line| if line.contains("DROP DATABASE") { line.replacen('[', "Z", 1) } else { line });
+    let file = directory.path().join("collected.json");
+    std::fs::write(&file, lines.collect::<Vec<_>>().join("\n") + "\n").unwrap();
+    for (arguments, shows) in [
+        (&["sessions"][..], &[SESSION, "client_close"][..]),
+        (&["commands"], &["SELECT id, email FROM users"]),
+        (&["replay", SESSION], &["SELECT id, email FROM users", "***"]),
+    ] {
+        let (code, shown) = code(super::portcullis(arguments).arg("--from").arg(&file));
+        assert_eq!(code, Some(2), "{arguments:?}: {shown}");
+        for part in shows.iter().chain(&["left out: line ", "is not OTLP JSON", "portcullis verify"]) {
+            assert!(shown.contains(part), "{arguments:?}, {part}: {shown}");
+        }
+    }
+    let (exit, shown) = code(super::portcullis(&["verify"]).arg(&file));
+    assert!(exit == Some(1) && shown.contains("is not OTLP JSON"), "{shown}");
+}

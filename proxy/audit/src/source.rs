@@ -82,6 +82,14 @@ pub enum SourceError {
         #[source]
         source: serde_json::Error,
     },
+    /// The last line of a file ends early: it is being written, or its writer was stopped.
+    #[error("line {line} of {path} ends early")]
+    Torn {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: u64,
+    },
     /// A line is longer than any export.
     #[error("line {line} of {path} is longer than {limit} bytes")]
     TooLong {
@@ -110,6 +118,14 @@ pub enum SourceError {
         name: String,
         /// What went wrong, in its own words where it has some.
         why: String,
+    },
+    /// A backend has something of ours that is no record, or that nobody can read.
+    #[error("{what}, in {name}")]
+    Damaged {
+        /// What was asked.
+        name: String,
+        /// What it is, and what is wrong with it.
+        what: String,
     },
     /// Records that should be between others are not there.
     #[error("records {first}..{last} of {name} are missing")]
@@ -145,14 +161,14 @@ impl SourceError {
     pub fn is_damage(&self) -> bool {
         match self {
             Self::Log(error) => error.is_damage(),
-            Self::Missing { .. } | Self::Sealed { source: OpenError::Missing { .. }, .. } => true,
-            Self::Io { .. }
-            | Self::Json { .. }
+            Self::Json { .. }
+            | Self::Torn { .. }
             | Self::TooLong { .. }
             | Self::Record { .. }
-            | Self::Backend { .. }
-            | Self::Sealed { .. }
-            | Self::Bundle { .. } => false,
+            | Self::Damaged { .. }
+            | Self::Missing { .. }
+            | Self::Sealed { source: OpenError::Missing { .. }, .. } => true,
+            Self::Io { .. } | Self::Backend { .. } | Self::Sealed { .. } | Self::Bundle { .. } => false,
         }
     }
 }

@@ -21,21 +21,29 @@ pub const INVENTORIES: &str = "inventories";
 /// Fetches the logs of an archive, or the one of this origin, into this directory, each into the folder that its names
 /// in the archive are; and their inventories into [`INVENTORIES`]. Blocks; must not be called within a runtime.
 ///
+/// Gives what is not there any more: each is a [`ArchiveError::Gap`] or a [`ArchiveError::Differs`], and its file was
+/// fetched up to there. Which records that were, a verification of what was fetched says.
+///
 /// # Errors
 /// See [`ArchiveError`]. What was fetched until then stays there.
-pub fn mirror(location: &Location, only: Option<&str>, into: &Path) -> Result<(), ArchiveError> {
+pub fn mirror(
+    location: &Location,
+    only: Option<&str>,
+    into: &Path,
+) -> Result<Vec<ArchiveError>, ArchiveError> {
     let runtime = runtime()?;
     let store = location.open(Purpose::Read)?;
     let fetched = async {
+        let mut lacking = Vec::new();
         for (names, log) in listing::logs(&store).await? {
             if only.is_some_and(|origin| !is_of(origin, &names)) {
                 continue;
             }
             let directory = names.iter().fold(into.to_owned(), |path, name| path.join(name));
-            fetch(&store, &log, &directory).await?;
+            lacking.extend(fetch(&store, &log, &directory).await?);
             keep_inventory(&directory, &names, into)?;
         }
-        Ok(())
+        Ok(lacking)
     };
     runtime.block_on(fetched)
 }
@@ -52,21 +60,35 @@ pub(crate) fn runtime() -> Result<Runtime, ArchiveError> {
     built.map_err(|error| ArchiveError::Location { why: error.to_string() })
 }
 
-async fn fetch(store: &Store, log: &ArchivedLog, directory: &Path) -> Result<(), ArchiveError> {
+async fn fetch(
+    store: &Store,
+    log: &ArchivedLog,
+    directory: &Path,
+) -> Result<Vec<ArchiveError>, ArchiveError> {
     create(&directory.join(CHUNKS))?;
+    let mut lacking = Vec::new();
     for (name, file) in &log.files {
-        write(&listing::on_disk(directory, name), file.reading(store, name)).await?;
+        lacking.extend(write(&listing::on_disk(directory, name), file.reading(store, name)).await?);
     }
-    Ok(())
+    Ok(lacking)
 }
 
-/// Writes a file as it comes.
-pub(crate) async fn write(path: &Path, mut reading: listing::Reading<'_>) -> Result<(), ArchiveError> {
+/// Writes a file as it comes, up to where something of it is not there any more: what that is.
+pub(crate) async fn write(
+    path: &Path,
+    mut reading: listing::Reading<'_>,
+) -> Result<Option<ArchiveError>, ArchiveError> {
     let mut file = File::create(path).map_err(io_error(path))?;
-    while let Some(bytes) = reading.next().await? {
-        file.write_all(&bytes).map_err(io_error(path))?;
+    loop {
+        match reading.next().await {
+            Ok(Some(bytes)) => file.write_all(&bytes).map_err(io_error(path))?,
+            Ok(None) => return Ok(None),
+            Err(lacking @ (ArchiveError::Gap { .. } | ArchiveError::Differs { .. })) => {
+                return Ok(Some(lacking));
+            }
+            Err(error) => return Err(error),
+        }
     }
-    Ok(())
 }
 
 /// Each log carries the inventory as it was when it began. Of those that begin with the same log, the longest is kept,

@@ -65,6 +65,23 @@ impl Scene {
         tokio::task::spawn_blocking(read).await.unwrap()
     }
 
+    /// How many records are read with what is damaged left out, and what that was.
+    async fn read_on(&self) -> (usize, Vec<String>) {
+        let source = ArchiveSource::new(self.location());
+        let read = move || {
+            let (mut count, mut damage) = (0, Vec::new());
+            for record in source.records(&Wanted::default()).unwrap() {
+                match record {
+                    Ok(_) => count += 1,
+                    Err(error) if error.is_damage() => damage.push(error.to_string()),
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            (count, damage)
+        };
+        tokio::task::spawn_blocking(read).await.unwrap()
+    }
+
     fn files(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
         let mut pending = vec![self.objects()];
@@ -220,6 +237,19 @@ async fn what_was_changed_or_taken_away_there_is_found() {
     // A whole part within a segment, and a whole segment.
     std::fs::remove_file(part).unwrap();
     assert!(scene.records().await.unwrap_err().contains("lacks its bytes from"));
+    let (read, damage) = scene.read_on().await;
+    assert!(read < whole && read > whole / 2 && damage.len() == 1, "{read} of {whole}: {damage:?}");
+    let report = scene.verified().await;
+    let first = report.first_bad().unwrap().first.unwrap();
+    assert!(report.outcome == Outcome::Tampered && report.records == read as u64, "{report:?}");
+    assert!(
+        damage[0].ends_with(&format!(
+            "behind record {}, in archive file://{}",
+            first - 1,
+            scene.objects().display()
+        )),
+        "{damage:?}"
+    );
     std::fs::write(part, &bytes).unwrap();
     let segment = part.parent().unwrap();
     let hidden = scene.folder.path().join("hidden");

@@ -99,16 +99,19 @@ struct Current {
     path: PathBuf,
     next: u64,
     followed_by: Option<u64>,
+    /// What the archive has no more of it, behind what can be read.
+    lacking: Option<ArchiveError>,
 }
 
 impl Stream<'_> {
     fn fetch(&self, wish: &Wish) -> Result<Current, SourceError> {
         let path = self.temporary.path().join(&wish.name);
-        self.runtime
+        let lacking = self
+            .runtime
             .block_on(write(&path, wish.file.reading(&self.store, &wish.name)))
             .map_err(|error| self.source.failed(&error))?;
         let records = records(self.temporary.path())?;
-        Ok(Current { records, path, next: wish.first, followed_by: wish.followed_by })
+        Ok(Current { records, path, next: wish.first, followed_by: wish.followed_by, lacking })
     }
 
     fn step(&mut self) -> Result<Option<Record>, SourceError> {
@@ -123,9 +126,13 @@ impl Stream<'_> {
                 current.next = record.sequence() + 1;
                 return Ok(Some(record));
             }
-            let (next, followed_by) = (current.next, current.followed_by);
+            let (next, followed_by, lacking) = (current.next, current.followed_by, current.lacking.take());
             remove(&current.path)?;
             self.current = None;
+            if let Some(lacking) = lacking {
+                let what = format!("{}, behind record {}", chain(&lacking), next.saturating_sub(1));
+                return Err(SourceError::Damaged { name: self.source.name(), what });
+            }
             if let Some(following) = followed_by.filter(|first| *first != next) {
                 let last = following.saturating_sub(1);
                 return Err(SourceError::Missing { name: self.source.name(), first: next, last });

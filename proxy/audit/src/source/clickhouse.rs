@@ -181,7 +181,8 @@ impl Rows {
         }
     }
 
-    fn record(&mut self) -> Result<Option<Record>, String> {
+    /// The next row. What it is not: the server's own trouble ends the answer, a row that lost something does not.
+    fn record(&mut self) -> Result<Option<Result<Record, SourceError>>, String> {
         let Some(line) = self.line()? else { return Ok(None) };
         // An error after the first row comes as text among the rows.
         let row: Row = serde_json::from_slice(&line).map_err(|error| {
@@ -203,7 +204,10 @@ impl Rows {
             event_name: row.event_name,
             ..LogRecord::default()
         };
-        Record::from_log_record(&log_record).map(Some).map_err(|error| chain(&error))
+        Ok(Some(Record::from_log_record(&log_record).map_err(|error| SourceError::Damaged {
+            name: self.name.clone(),
+            what: format!("a row at {time} ns lost something: {}", chain(&error)),
+        })))
     }
 }
 
@@ -214,8 +218,8 @@ impl Iterator for Rows {
         if self.ended {
             return None;
         }
-        let record = self.record().map_err(|why| SourceError::Backend { name: self.name.clone(), why });
-        self.ended = !matches!(record, Ok(Some(_)));
-        record.transpose()
+        let row = self.record();
+        self.ended = !matches!(row, Ok(Some(_)));
+        row.unwrap_or_else(|why| Some(Err(SourceError::Backend { name: self.name.clone(), why })))
     }
 }

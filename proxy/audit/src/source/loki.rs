@@ -18,7 +18,7 @@ use jiff::{SignedDuration, Timestamp};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::logs::v1::{ResourceLogs, ScopeLogs};
 use reqwest::{Certificate, Client, RequestBuilder};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
@@ -39,6 +39,9 @@ const MAX_ANSWER_BYTES: usize = 256 << 20;
 
 /// How long the server may take between two parts of an answer.
 const PATIENCE: Duration = Duration::from_mins(2);
+
+/// Most entries that are named as damaged.
+const MAX_DAMAGED: usize = 1_000;
 
 /// Sessions of one request for the beginnings of sessions.
 const SESSIONS: usize = 50;
@@ -95,8 +98,10 @@ impl Source for LokiSource {
             tempfile::tempdir().map_err(|source| SourceError::Io { path: std::env::temp_dir(), source })?;
         let path = temporary.path().join("records.json");
         let asked = self.fetch(wanted, &path);
-        asked.map_err(|why| SourceError::Backend { name: self.name(), why })?;
+        let damaged = asked.map_err(|why| SourceError::Backend { name: self.name(), why })?;
+        let damaged = damaged.into_iter().map(|what| SourceError::Damaged { name: self.name(), what });
         let records = OtlpSource::new(vec![Part::whole(path)]).into_records()?;
+        let records = damaged.map(Err).collect::<Vec<_>>().into_iter().chain(records);
         Ok(Box::new(Fetched { records, _temporary: temporary }))
     }
 }
@@ -116,7 +121,8 @@ impl<I: Iterator> Iterator for Fetched<I> {
 }
 
 impl LokiSource {
-    fn fetch(&self, wanted: &Wanted, path: &std::path::Path) -> Result<(), String> {
+    /// Writes what is wanted to this file. Gives what of it is no record.
+    fn fetch(&self, wanted: &Wanted, path: &std::path::Path) -> Result<BTreeSet<String>, String> {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| error.to_string())?;
         let file = File::create(path).map_err(|error| error.to_string())?;
@@ -125,9 +131,11 @@ impl LokiSource {
             client: self.access.client()?,
             file: BufWriter::new(file),
             sessions: BTreeMap::new(),
+            damaged: BTreeSet::new(),
         };
         runtime.block_on(fetch.all(wanted))?;
-        fetch.file.flush().map_err(|error| error.to_string())
+        fetch.file.flush().map_err(|error| error.to_string())?;
+        Ok(fetch.damaged)
     }
 
     /// The earliest time at which a record of this can be.
@@ -157,6 +165,8 @@ struct Fetch<'a> {
     file: BufWriter<File>,
     /// The lowest number of a record of each session that came.
     sessions: BTreeMap<String, u64>,
+    /// What is no record, once, however often it came: at most [`MAX_DAMAGED`].
+    damaged: BTreeSet<String>,
 }
 
 impl Fetch<'_> {
@@ -264,9 +274,18 @@ impl Fetch<'_> {
     }
 
     fn keep(&mut self, entry: Entry) -> Result<(), String> {
+        let nanoseconds = entry.nanoseconds;
         let log_record = entry.into_log_record()?;
-        let record = Record::from_log_record(&log_record)
-            .map_err(|error| format!("a record that lost something on its way: {}", chain(&error)))?;
+        let record = match Record::from_log_record(&log_record) {
+            Ok(record) => record,
+            Err(error) => {
+                if self.damaged.len() < MAX_DAMAGED {
+                    let what = format!("an entry at {nanoseconds} ns lost something: {}", chain(&error));
+                    self.damaged.insert(what);
+                }
+                return Ok(());
+            }
+        };
         if let Some(session) = record.text(key::SESSION_ID) {
             let number = record.session_sequence();
             let lowest = self.sessions.entry(session.to_owned()).or_insert(number);

@@ -25,6 +25,9 @@ const MAX_LINE_BYTES: u64 = 64 << 20;
 /// Most checkpoints of a log that are kept: some hours of them, 10 MiB.
 const MAX_NOTES: usize = 1 << 15;
 
+/// Most places that are named as damaged; a file may have as many as it has lines.
+const MAX_DAMAGE: usize = 1_000;
+
 /// A file, or part of one: an evidence bundle holds several.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Part {
@@ -65,24 +68,29 @@ impl OtlpSource {
         &self.parts
     }
 
-    /// All records, in their order.
+    /// All records, in their order. What cannot be read comes first, so that whoever takes nothing damaged has taken
+    /// nothing yet.
     ///
     /// # Errors
-    /// A file cannot be read.
+    /// A file cannot be read, or nothing in it.
     pub(super) fn into_records(
         self,
     ) -> Result<impl Iterator<Item = Result<Record, SourceError>> + 'static, SourceError> {
-        let index = self.index()?;
+        let Index { entries, mut damage, .. } = self.index()?;
+        if entries.is_empty() && !damage.is_empty() {
+            return Err(damage.swap_remove(0));
+        }
         let mut reader = Reader { parts: self.parts, line: None };
         let mut broken = false;
-        Ok(index.entries.into_iter().map_while(move |entry| {
+        let records = entries.into_iter().map_while(move |entry| {
             if broken {
                 return None;
             }
             let record = reader.read(&entry);
             broken = record.is_err();
             Some(record)
-        }))
+        });
+        Ok(damage.into_iter().map(Err).chain(records))
     }
 
     /// What to call the files in a report.
@@ -93,9 +101,11 @@ impl OtlpSource {
     /// The checkpoints among the copies, as signed notes.
     ///
     /// # Errors
-    /// A file cannot be read.
+    /// A file cannot be read, or something in it.
     pub fn checkpoints(&self) -> Result<Vec<String>, SourceError> {
-        Ok(self.index()?.notes.into_values().flatten().collect())
+        let Index { notes, damage, .. } = self.index()?;
+        damage.into_iter().next().map_or(Ok(()), Err)?;
+        Ok(notes.into_values().flatten().collect())
     }
 
     /// All that is here, by log.
@@ -107,15 +117,16 @@ impl OtlpSource {
         let mut index = Index::default();
         for (number, part) in self.parts.iter().enumerate() {
             let mut lines = Lines::open(part)?;
-            while let Some(line) = lines.next_line()? {
-                for (nth, text) in line.texts(part)?.iter().enumerate() {
-                    let ours = request::ours(text).map_err(line.json_error(part))?;
-                    let Some(log_record) = ours else { continue };
-                    if is_checkpoint(&log_record) {
-                        index.note(&log_record);
-                    } else {
-                        index.add(&line.record(part, &log_record)?, (number, line.offset, line.number, nth));
-                    }
+            loop {
+                let entered = match lines.next_line() {
+                    Ok(None) => break,
+                    Ok(Some(line)) => line.texts(part).map(|texts| index.enter(part, number, &line, &texts)),
+                    Err(error) => Err(error),
+                };
+                match entered {
+                    Ok(()) => {}
+                    Err(error) if error.is_damage() => index.damaged(error),
+                    Err(error) => return Err(error),
                 }
             }
         }
@@ -141,6 +152,11 @@ pub(crate) struct LogCopies<'a> {
 }
 
 impl Copies<'_> {
+    /// What cannot be read.
+    pub(crate) fn take_damage(&mut self) -> Vec<SourceError> {
+        std::mem::take(&mut self.index.damage)
+    }
+
     pub(crate) fn logs(&self) -> Vec<LogCopies<'_>> {
         let entries = &self.index.entries;
         let logs = self.index.logs.iter().map(|(origin, log)| {
@@ -198,9 +214,35 @@ struct Index {
     /// Checkpoints by origin: at most [`MAX_NOTES`] of each, the last that came.
     notes: BTreeMap<String, Vec<String>>,
     entries: Vec<Entry>,
+    /// What cannot be read: at most [`MAX_DAMAGE`].
+    damage: Vec<SourceError>,
 }
 
 impl Index {
+    /// Notes what is ours of a line.
+    fn enter(&mut self, part: &Part, number: usize, line: &Line, texts: &[Box<str>]) {
+        for (nth, text) in texts.iter().enumerate() {
+            let added = request::ours(text).map_err(line.json_error(part)).and_then(|ours| {
+                match ours {
+                    None => {}
+                    Some(log_record) if is_checkpoint(&log_record) => self.note(&log_record),
+                    Some(log_record) => {
+                        let record = line.record(part, &log_record)?;
+                        self.add(&record, (number, line.offset, line.number, nth));
+                    }
+                }
+                Ok(())
+            });
+            added.unwrap_or_else(|error| self.damaged(error));
+        }
+    }
+
+    fn damaged(&mut self, error: SourceError) {
+        if self.damage.len() < MAX_DAMAGE {
+            self.damage.push(error);
+        }
+    }
+
     fn add(&mut self, record: &Record, (part, offset, line, nth): (usize, u64, u64, usize)) {
         let known = u32::try_from(self.logs.len()).unwrap_or(u32::MAX);
         let log = match self.logs.get(record.origin()) {
@@ -257,6 +299,8 @@ struct Line {
     offset: u64,
     number: u64,
     text: Vec<u8>,
+    /// Whether its end is there. A Collector that was killed leaves a last line without.
+    whole: bool,
 }
 
 impl Line {
@@ -272,8 +316,12 @@ impl Line {
     }
 
     fn json_error(&self, part: &Part) -> impl Fn(serde_json::Error) -> SourceError + use<> {
-        let (path, line) = (part.path.clone(), self.number);
-        move |source| SourceError::Json { path: path.clone(), line, source }
+        let (path, line, whole) = (part.path.clone(), self.number, self.whole);
+        move |source| {
+            let path = path.clone();
+            let torn = !whole && source.is_eof();
+            if torn { SourceError::Torn { path, line } } else { SourceError::Json { path, line, source } }
+        }
     }
 }
 
@@ -307,13 +355,15 @@ impl<'a> Lines<'a> {
         if read == 0 {
             return Ok(None);
         }
-        if read == MAX_LINE_BYTES && text.last() != Some(&b'\n') {
-            let (path, limit) = (self.part.path.clone(), MAX_LINE_BYTES);
-            return Err(SourceError::TooLong { path, line: self.number, limit });
-        }
-        let line = Line { offset: self.offset, number: self.number, text };
+        let whole = text.last() == Some(&b'\n');
+        let line = Line { offset: self.offset, number: self.number, text, whole };
         self.offset += read;
         self.number += 1;
+        if read == MAX_LINE_BYTES && !whole {
+            self.offset += self.file.skip_until(b'\n').map_err(self.part.io())? as u64;
+            let (path, limit) = (self.part.path.clone(), MAX_LINE_BYTES);
+            return Err(SourceError::TooLong { path, line: line.number, limit });
+        }
         Ok(Some(line))
     }
 }

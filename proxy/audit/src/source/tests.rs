@@ -84,12 +84,33 @@ async fn a_part_of_a_file_ends_where_it_ends() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_named_by_its_line() {
+async fn what_is_wrong_is_named_by_its_line_and_the_rest_is_read() {
     let directory = TempDir::new().unwrap();
     let records = all(&spool(directory.path()).await);
+    let (before, behind) = (line(&records[..7]), line(&records[8..]));
+    // One that lost what chains it is not ours any more to see; one that lost its number is.
+    let lost = line(&records[7..8]).replace("portcullis.seq", "portcullis.sec");
+    let far = format!("{{\"resourceLogs\": \"{}\"}}\n", "x".repeat(64 << 20));
+    let no_request = "{\"resourceLogs\": 7}\n";
+    let torn = line(&records[7..8]);
+    let torn = torn.split_at(torn.len() / 2).0;
     let file = directory.path().join("broken.json");
-    std::fs::write(&file, format!("{}{{\"resourceLogs\": 7}}\n", line(&records))).unwrap();
+    std::fs::write(&file, [no_request, &lost, &before, &far, &behind, torn].concat()).unwrap();
     let source = OtlpSource::new(vec![Part::whole(file)]);
-    let error = source.records(&Wanted::default()).err().unwrap().to_string();
-    assert!(error.starts_with("line 2 of "), "{error}");
+    let (mut read, mut wrong) = (Vec::new(), Vec::new());
+    for record in source.records(&Wanted::default()).unwrap() {
+        match record {
+            Ok(record) => read.push(record),
+            Err(error) => {
+                assert!(error.is_damage() && read.is_empty(), "what is wrong comes first: {error}");
+                wrong.push(error.to_string());
+            }
+        }
+    }
+    assert_eq!(read, [&records[..7], &records[8..]].concat());
+    let begin = ["line 1 of ", "a record in line 2 of ", "line 4 of ", "line 6 of "];
+    assert!(wrong.iter().zip(begin).all(|(wrong, begin)| wrong.starts_with(begin)), "{wrong:?}");
+    let end = ["is not OTLP JSON", "broken.json", "is longer than 67108864 bytes", "ends early"];
+    assert!(wrong.iter().zip(end).all(|(wrong, end)| wrong.ends_with(end)), "{wrong:?}");
+    assert_eq!(wrong.len(), 4, "{wrong:?}");
 }

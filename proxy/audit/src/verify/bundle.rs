@@ -199,6 +199,10 @@ impl Walk<'_> {
         for record in records {
             let record = match record {
                 Ok(record) => record,
+                Err(error) if error.is_damage() => {
+                    self.report.tampered(None, format!("records.jsonl: {error}"));
+                    continue;
+                }
                 Err(error) => {
                     self.report.tampered(None, format!("after record {last:?}: {error}"));
                     break;

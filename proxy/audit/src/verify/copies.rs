@@ -11,7 +11,7 @@ use std::path::Path;
 /// Checks copies of records, log by log. Without a key for a log, its checkpoints are not believed.
 ///
 /// # Errors
-/// A file cannot be read; what is wrong *in* it is in the reports.
+/// A file cannot be read, or nothing in it; what is wrong *in* it is in the reports.
 pub fn verify_otlp(source: &OtlpSource, keys: &[LogKey]) -> Result<Vec<Report>, SourceError> {
     verify_otlp_witnessed(source, keys, &Witnesses::default())
 }
@@ -25,7 +25,8 @@ pub fn verify_otlp_witnessed(
     keys: &[LogKey],
     witnesses: &Witnesses,
 ) -> Result<Vec<Report>, SourceError> {
-    let copies = source.copies()?;
+    let mut copies = source.copies()?;
+    let mut damage = copies.take_damage();
     let mut reports = Vec::new();
     for log in copies.logs() {
         // A key with another name may be the certifier's, and copies carry no certificate: that says nothing of them.
@@ -47,10 +48,21 @@ pub fn verify_otlp_witnessed(
         checkpoints.compare(&mut report);
         witnesses.conclude(&mut report);
         report.check_evidence();
+        // Of which log it was cannot be told; that its records are not here, each log's own numbers tell.
+        damage.drain(..).for_each(|error| note(&mut report, &error));
         report.conclude();
         reports.push(report);
     }
-    Ok(reports)
+    damage.into_iter().next().map_or(Ok(reports), Err)
+}
+
+fn note(report: &mut Report, error: &SourceError) {
+    let what = error.to_string();
+    if matches!(error, SourceError::Torn { .. }) {
+        report.incomplete(None, what);
+    } else {
+        report.tampered(None, what);
+    }
 }
 
 /// The key of this log among several: the one with its name, or else any of them, so that a log that is none of theirs

@@ -96,3 +96,32 @@ async fn what_is_changed_in_copies_is_found_where_it_is() {
     let late = check(&log, &lines[2..].concat(), &keys);
     assert_eq!((late.outcome, late.first), (Outcome::Incomplete, 14));
 }
+
+#[tokio::test]
+async fn what_cannot_be_read_hides_no_other_copy_and_is_found() {
+    let log = Log::new().await;
+    let lines = lines(&log);
+    let keys = [log.signer().public()];
+    let mut broken = lines.clone();
+    broken[3] = broken[3].replacen("\"logRecords\"", "\"logRecords", 1);
+    let report = check(&log, &broken.concat(), &keys);
+    assert_found(&report, "line 4 of ");
+    let missing = |report: &Report| {
+        report.problems.iter().any(|problem| (problem.first, problem.last) == (Some(21), Some(27)))
+    };
+    assert!(missing(&report), "the records of that line: {:?}", report.problems);
+    // A Collector that was killed while it wrote what it wrote once more, or wrote first.
+    let again = lines[3].split_at(lines[3].len() / 2).0;
+    let report = check(&log, &(lines.concat() + again), &keys);
+    assert_eq!(report.outcome, Outcome::Incomplete, "{:?}", report.problems);
+    assert!(report.problems.iter().all(|problem| problem.what.ends_with("ends early")), "{report:?}");
+    let mut without = lines.clone();
+    without.remove(3);
+    let report = check(&log, &(without.concat() + again), &keys);
+    assert!(report.outcome == Outcome::Incomplete && missing(&report), "{:?}", report.problems);
+
+    let path = log.options.directory.with_extension("json");
+    std::fs::write(&path, "{\"resourceLogs\": 7}\n").unwrap();
+    let nothing = verify_otlp(&OtlpSource::new(vec![Part::whole(path)]), &keys);
+    assert!(nothing.unwrap_err().to_string().starts_with("line 1 of "));
+}
