@@ -79,7 +79,7 @@ struct Followed {
     tail: Vec<u8>,
     decoder: Option<StreamDecoder>,
     /// End of the channels of a recorded stream so far.
-    channels: HashMap<u8, Vec<u8>>,
+    channels: HashMap<u32, Vec<u8>>,
 }
 
 impl Search {
@@ -208,9 +208,20 @@ impl Search {
                 self.given_up += 1;
             }
             for frame in decoded.unwrap_or_default() {
-                if let StreamEvent::Data { channel, bytes } = frame.event {
-                    let tail = result.channels.entry(channel.0).or_default();
-                    texts.push(joined(tail, &bytes, overlap, format!("stream {}", channel.0)));
+                match frame.event {
+                    StreamEvent::Data { channel, bytes } => {
+                        let tail = result.channels.entry(channel.0).or_default();
+                        texts.push(joined(tail, &bytes, overlap, format!("stream {}", channel.0)));
+                    }
+                    // a forwarded port may have any number of connections, one after the other
+                    StreamEvent::End(channel) => drop(result.channels.remove(&channel.0)),
+                    StreamEvent::Resize { .. }
+                    | StreamEvent::Exit(_)
+                    | StreamEvent::ExitSignal(_)
+                    | StreamEvent::Signal(_)
+                    | StreamEvent::Omitted { .. }
+                    | StreamEvent::File { .. }
+                    | StreamEvent::Part { .. } => {}
                 }
             }
         }

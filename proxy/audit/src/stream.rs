@@ -21,6 +21,7 @@
 //! | 7 | [`StreamEvent::Omitted`] | channel u8, bytes u64 big endian, SHA-256 of them: recorded by size and digest only |
 //! | 8 | [`StreamEvent::File`] | channel u8, bytes u64 big endian, SHA-256 of them, then the file's name, UTF-8 |
 //! | 9 | [`StreamEvent::Part`] | channel u8, offset u64 big endian, then the file's name, UTF-8 |
+//! | 10 | one of the above, of a channel above 255 | channel u32 big endian, its kind u8, then its payload without the channel |
 //!
 //! Readers skip kinds that they do not know. Times never decrease. A payload is at most [`MAX_PAYLOAD_BYTES`]; the
 //! encoder splits longer data, so a reader never holds more than one frame.
@@ -38,9 +39,10 @@ pub const MAX_PAYLOAD_BYTES: usize = 32 * 1_024;
 /// Most bytes of a LEB128 number of 64 bits.
 const MAX_NUMBER_BYTES: usize = 10;
 
-/// Which of a program's streams. Numbered as file descriptors are.
+/// Which of a program's streams. Numbered as file descriptors are. Connections through a forwarded port have two each,
+/// from 4 on: an even one to the pod, and the next one from it.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Channel(pub u8);
+pub struct Channel(pub u32);
 
 impl Channel {
     /// What the client sent.
@@ -139,24 +141,37 @@ impl StreamEncoder {
             StreamEvent::Exit(code) => self.frame(at, EXIT, &[&code.to_be_bytes()], out),
             StreamEvent::ExitSignal(name) => self.frame(at, EXIT_SIGNAL, &[short(name)], out),
             StreamEvent::Signal(name) => self.frame(at, SIGNAL, &[short(name)], out),
-            StreamEvent::End(channel) => self.frame(at, END, &[&[channel.0]], out),
+            StreamEvent::End(channel) => self.on(at, (*channel, END), &[], out),
             StreamEvent::Omitted { channel, bytes, digest } => {
-                self.frame(at, OMITTED, &[&[channel.0], &bytes.to_be_bytes(), digest], out);
+                self.on(at, (*channel, OMITTED), &[&bytes.to_be_bytes(), digest], out);
             }
             StreamEvent::File { channel, bytes, digest, path } => {
-                self.frame(at, FILE, &[&[channel.0], &bytes.to_be_bytes(), digest, named(path)], out);
+                self.on(at, (*channel, FILE), &[&bytes.to_be_bytes(), digest, named(path)], out);
             }
             StreamEvent::Part { channel, offset, path } => {
-                self.frame(at, PART, &[&[channel.0], &offset.to_be_bytes(), named(path)], out);
+                self.on(at, (*channel, PART), &[&offset.to_be_bytes(), named(path)], out);
             }
         }
     }
 
     /// Appends bytes of a channel, in as many frames as they need.
     pub fn data(&mut self, at: Duration, channel: Channel, bytes: &[u8], out: &mut Vec<u8>) {
-        for part in bytes.chunks(MAX_PAYLOAD_BYTES - 1) {
-            self.frame(at, DATA, &[&[channel.0], part], out);
+        let head = if u8::try_from(channel.0).is_ok() { 1 } else { WIDE_HEAD };
+        for part in bytes.chunks(MAX_PAYLOAD_BYTES - head) {
+            self.on(at, (channel, DATA), &[part], out);
         }
+    }
+
+    /// Appends a frame of this kind about a channel.
+    fn on(&mut self, at: Duration, (channel, kind): (Channel, u8), rest: &[&[u8]], out: &mut Vec<u8>) {
+        let narrow = u8::try_from(channel.0).map(|narrow| [narrow]);
+        let [a, b, c, d] = channel.0.to_be_bytes();
+        let wide = [a, b, c, d, kind];
+        let (kind, head) = match &narrow {
+            Ok(narrow) => (kind, narrow.as_slice()),
+            Err(_) => (WIDE, wide.as_slice()),
+        };
+        self.frame(at, kind, &[&[head], rest].concat(), out);
     }
 
     fn frame(&mut self, at: Duration, kind: u8, payload: &[&[u8]], out: &mut Vec<u8>) {
@@ -183,6 +198,10 @@ const END: u8 = 6;
 const OMITTED: u8 = 7;
 const FILE: u8 = 8;
 const PART: u8 = 9;
+/// Of a channel that a byte does not hold.
+const WIDE: u8 = 10;
+/// Bytes of such a frame's payload before that of its kind.
+const WIDE_HEAD: usize = 5;
 
 /// Longest name of a signal that is kept, in bytes.
 const MAX_SIGNAL_BYTES: usize = 64;
@@ -293,10 +312,6 @@ fn read_number(bytes: &[u8]) -> Result<Option<(u64, &[u8])>, StreamError> {
 fn event(kind: u8, payload: &[u8]) -> Result<Option<StreamEvent>, StreamError> {
     let malformed = StreamError::Malformed;
     Ok(Some(match kind {
-        DATA => {
-            let (channel, bytes) = payload.split_first().ok_or(malformed)?;
-            StreamEvent::Data { channel: Channel(*channel), bytes: Bytes::copy_from_slice(bytes) }
-        }
         RESIZE => {
             let [a, b, c, d] = <[u8; 4]>::try_from(payload).or(Err(malformed))?;
             StreamEvent::Resize { columns: u16::from_be_bytes([a, b]), rows: u16::from_be_bytes([c, d]) }
@@ -304,35 +319,48 @@ fn event(kind: u8, payload: &[u8]) -> Result<Option<StreamEvent>, StreamError> {
         EXIT => StreamEvent::Exit(i32::from_be_bytes(payload.try_into().or(Err(malformed))?)),
         EXIT_SIGNAL => StreamEvent::ExitSignal(String::from_utf8_lossy(payload).into_owned()),
         SIGNAL => StreamEvent::Signal(String::from_utf8_lossy(payload).into_owned()),
-        END => {
-            let [channel] = <[u8; 1]>::try_from(payload).or(Err(malformed))?;
-            StreamEvent::End(Channel(channel))
-        }
-        OMITTED => {
+        DATA | END | OMITTED | FILE | PART => {
             let (channel, rest) = payload.split_first().ok_or(malformed)?;
+            return on_channel(kind, Channel(u32::from(*channel)), rest);
+        }
+        WIDE => {
+            let (channel, rest) = payload.split_first_chunk::<4>().ok_or(malformed)?;
+            let (kind, rest) = rest.split_first().ok_or(malformed)?;
+            return on_channel(*kind, Channel(u32::from_be_bytes(*channel)), rest);
+        }
+        _ => return Ok(None),
+    }))
+}
+
+/// As [`event`], of what happens on a channel; `rest` is the payload behind its number.
+fn on_channel(kind: u8, channel: Channel, rest: &[u8]) -> Result<Option<StreamEvent>, StreamError> {
+    let malformed = StreamError::Malformed;
+    Ok(Some(match kind {
+        DATA => StreamEvent::Data { channel, bytes: Bytes::copy_from_slice(rest) },
+        END if rest.is_empty() => StreamEvent::End(channel),
+        END => return Err(malformed),
+        OMITTED => {
             let (bytes, digest) = rest.split_first_chunk::<8>().ok_or(malformed)?;
             StreamEvent::Omitted {
-                channel: Channel(*channel),
+                channel,
                 bytes: u64::from_be_bytes(*bytes),
                 digest: digest.try_into().or(Err(malformed))?,
             }
         }
         FILE => {
-            let (channel, rest) = payload.split_first().ok_or(malformed)?;
             let (bytes, rest) = rest.split_first_chunk::<8>().ok_or(malformed)?;
             let (digest, path) = rest.split_first_chunk::<32>().ok_or(malformed)?;
             StreamEvent::File {
-                channel: Channel(*channel),
+                channel,
                 bytes: u64::from_be_bytes(*bytes),
                 digest: *digest,
                 path: String::from_utf8_lossy(path).into_owned(),
             }
         }
         PART => {
-            let (channel, rest) = payload.split_first().ok_or(malformed)?;
             let (offset, path) = rest.split_first_chunk::<8>().ok_or(malformed)?;
             StreamEvent::Part {
-                channel: Channel(*channel),
+                channel,
                 offset: u64::from_be_bytes(*offset),
                 path: String::from_utf8_lossy(path).into_owned(),
             }

@@ -2,7 +2,7 @@ use super::*;
 use proptest::prelude::*;
 
 fn channels() -> impl Strategy<Value = Channel> {
-    any::<u8>().prop_map(Channel)
+    prop_oneof![any::<u8>().prop_map(u32::from), any::<u32>()].prop_map(Channel)
 }
 
 fn events() -> impl Strategy<Value = StreamEvent> {
@@ -95,6 +95,28 @@ fn long_data_is_split_into_frames_that_a_reader_can_hold() {
         })
         .collect();
     assert_eq!(read, long);
+}
+
+#[test]
+fn a_channel_above_255_is_told_in_a_kind_of_its_own_that_older_readers_skip() {
+    let mut bytes = Vec::new();
+    let mut encoder = StreamEncoder::default();
+    encoder.data(Duration::ZERO, Channel(255), b"n", &mut bytes);
+    encoder.data(Duration::ZERO, Channel(256), b"w", &mut bytes);
+    encoder.encode(Duration::ZERO, &StreamEvent::End(Channel(70_000)), &mut bytes);
+    let expected: &[u8] = &[
+        b'P', b'C', b'S', 1, // magic
+        1, 0, 2, 255, b'n', // data
+        10, 0, 6, 0, 0, 1, 0, 1, b'w', // data of a wide channel
+        10, 0, 5, 0, 1, 0x11, 0x70, 6, // its end
+    ];
+    assert_eq!(bytes, expected);
+    let long = vec![7; 2 * MAX_PAYLOAD_BYTES];
+    encoder.data(Duration::ZERO, Channel(256), &long, &mut bytes);
+    assert_eq!(StreamDecoder::default().feed(&bytes).unwrap().len(), 3 + 3);
+    let mut short = MAGIC.to_vec();
+    short.extend_from_slice(&[10, 0, 4, 0, 0, 1, 0]);
+    assert_eq!(StreamDecoder::default().feed(&short), Err(StreamError::Malformed));
 }
 
 #[test]

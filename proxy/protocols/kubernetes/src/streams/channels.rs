@@ -28,7 +28,7 @@ impl Channels {
             (Self::Program, 0) => Some(Role::Input),
             (Self::Program, 4) => Some(Role::Resize),
             (Self::Ports(ports), data) if data % 2 == 0 && data / 2 < ports => {
-                Some(Role::Tunnel(Channel(tunnel(data / 2, true))))
+                Some(Role::Tunnel(tunnel(u32::from(data / 2))))
             }
             (Self::Program | Self::Ports(_), _) => None,
         }
@@ -41,7 +41,7 @@ impl Channels {
             (Self::Program, 2) => Some(Role::Output(Channel::STDERR)),
             (Self::Program, OUTCOME) => Some(Role::Error),
             (Self::Ports(ports), any) if any / 2 < ports => Some(match any % 2 {
-                0 => Role::Tunnel(Channel(tunnel(any / 2, false))),
+                0 => Role::Tunnel(answering(tunnel(u32::from(any / 2)))),
                 _ => Role::Output(Channel::STDERR),
             }),
             (Self::Program | Self::Ports(_), _) => None,
@@ -49,16 +49,18 @@ impl Channels {
     }
 }
 
-/// The recording's channel of a forwarded connection: from 4 on, even to the pod, odd from it.
-pub(super) fn tunnel(connection: u8, from_client: bool) -> u8 {
-    let base = TUNNELS.saturating_add(connection.min(MOST).saturating_mul(2));
-    base.saturating_add(u8::from(!from_client))
+/// The recording's channel of what goes to the pod through a forwarded connection, the how many-th from 0 on.
+pub(super) const fn tunnel(connection: u32) -> Channel {
+    Channel(TUNNELS.saturating_add(connection.saturating_mul(2)))
+}
+
+/// The channel of what a pod answers to that of a [`tunnel`].
+pub(super) const fn answering(channel: Channel) -> Channel {
+    Channel(channel.0.saturating_add(1))
 }
 
 /// First channel of a recording that a forwarded connection has.
-const TUNNELS: u8 = 4;
-/// Connections that have channels of their own; later ones share the last.
-const MOST: u8 = 120;
+const TUNNELS: u32 = 4;
 
 #[cfg(test)]
 mod tests {

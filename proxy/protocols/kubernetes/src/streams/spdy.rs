@@ -10,8 +10,10 @@ mod down;
 mod frame;
 mod up;
 
+use super::channels::answering;
 use super::tape::Tape;
 use super::{Context, Quiet, Role, StreamError, stills};
+use proxy_audit::stream::StreamEvent;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use tokio::io::{AsyncRead, AsyncWrite, BufReader};
@@ -116,9 +118,9 @@ impl Streams {
         }
     }
 
-    /// One side wants nothing more of it.
-    fn reset(&self, id: u32) {
-        self.lock().streams.remove(&id);
+    /// One side wants nothing more of it. What it was, if it was still open.
+    fn reset(&self, id: u32) -> Option<Stream> {
+        self.lock().streams.remove(&id)
     }
 
     /// The stream on which the outcome is told.
@@ -130,6 +132,20 @@ impl Streams {
     fn lock(&self) -> std::sync::MutexGuard<'_, Open> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// One side wants nothing more of a stream: what is held of it is recorded, and that this is all.
+async fn reset(streams: &Streams, tape: &mut Tape, id: u32) -> Result<(), StreamError> {
+    let stream = streams.reset(id);
+    tape.forget(|one| one == id).await?;
+    if let Some(Stream { role: Role::Tunnel(channel), halves }) = stream {
+        for (channel, is_open) in [channel, answering(channel)].into_iter().zip(halves) {
+            if is_open {
+                tape.event(&StreamEvent::End(channel)).await?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Most streams at once: two for each connection through a forwarded port.

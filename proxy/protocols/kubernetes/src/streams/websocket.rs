@@ -159,7 +159,7 @@ where
             None if *channel == CLOSE => {
                 tape.copied(0, Channel::STDIN).await?;
                 let closed = payload.first().copied().unwrap_or_default();
-                tape.event(&StreamEvent::End(Channel(closed))).await?;
+                tape.event(&StreamEvent::End(Channel(u32::from(closed)))).await?;
             }
             Some(Role::Output(_) | Role::Error) | None => {
                 return Err(StreamError::Protocol("a channel that is not the client's"));

@@ -1,11 +1,12 @@
 //! Input on its way to a pod: what of it is on record, and when.
 
 use crate::gateway::Gateway;
-use crate::spdy::{FIN, Heard, Side};
-use crate::streams::{ALLOW, NONE, SUCCESS, binary, ends, forward, program, sockets, spdy};
+use crate::spdy::{FIN, Heard, RST_STREAM, Side};
+use crate::streams::{ALLOW, NONE, SUCCESS, binary, ends, forward, forward_as, program, sockets, spdy};
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use proxy_audit::stream::{Channel, StreamEvent};
+use std::collections::BTreeMap;
 
 /// What was recorded, by channel.
 fn recorded(gateway: &Gateway) -> Vec<(Channel, Bytes)> {
@@ -98,4 +99,50 @@ async fn what_went_through_a_port_is_on_record_when_the_pod_closes() {
     gateway.wait_for_log("ok: create pods/portforward").await;
     let data: Vec<Bytes> = recorded(&gateway).into_iter().map(|(_, bytes)| bytes).collect();
     assert_eq!(data, [b"no line".as_slice(), b"an answer"]);
+}
+
+#[tokio::test]
+async fn each_connection_through_a_port_is_told_apart_on_record_however_many_there_are() {
+    const COUNT: u32 = 320;
+    let gateway = Gateway::start(ALLOW).await;
+    let (mut client, mut server) = spdy(&gateway, "portforward", "portforward.k8s.io").await;
+    for connection in 0..COUNT {
+        let first = connection * 4 + 1;
+        // every one of them under the same name of the client's
+        forward_as(&mut client, &mut server, first, "0").await;
+        let data = first + 2;
+        client.data(data, FIN, format!("to {connection}").as_bytes()).await;
+        assert!(matches!(server.hear().await, Some(Heard::Data(on, FIN, _)) if on == data));
+        if connection % 2 == 0 {
+            server.data(data, FIN, format!("from {connection}").as_bytes()).await;
+            assert_eq!(client.read(data, usize::MAX).await, format!("from {connection}").as_bytes());
+        } else {
+            server.data(data, 0, format!("from {connection}").as_bytes()).await;
+            assert!(matches!(client.hear().await, Some(Heard::Data(on, 0, _)) if on == data));
+            let reset = [data.to_be_bytes(), 5_u32.to_be_bytes()].concat();
+            server.control(RST_STREAM, 0, &reset).await;
+            assert_eq!(client.hear().await, Some(Heard::Control(RST_STREAM, 0, reset)));
+        }
+    }
+    server.leave().await;
+    assert_eq!(client.hear().await, None);
+    gateway.wait_for_log("ok: create pods/portforward").await;
+
+    let mut all: BTreeMap<Channel, (Vec<u8>, u32)> = BTreeMap::new();
+    for event in gateway.recorded() {
+        if let StreamEvent::Data { channel, bytes } = event {
+            all.entry(channel).or_default().0.extend(bytes);
+        } else if let StreamEvent::End(channel) = event {
+            all.entry(channel).or_default().1 += 1;
+        } else {
+            panic!("{event:?}");
+        }
+    }
+    let expected = (0..COUNT).flat_map(|connection| {
+        let way = |base: u32, word: &str| {
+            (Channel(base + connection * 2), (format!("{word} {connection}").into_bytes(), 1))
+        };
+        [way(4, "to"), way(5, "from")]
+    });
+    assert_eq!(all, expected.collect());
 }

@@ -203,9 +203,13 @@ async fn a_session_that_ends_while_its_client_reads_nothing_does_not_stay() {
 
 /// Opens the two streams of a connection through a forwarded port.
 pub(crate) async fn forward(client: &mut Side<Handed>, server: &mut Side<Handed>, first: u32) {
-    let id = first.to_string();
+    forward_as(client, server, first, &first.to_string()).await;
+}
+
+/// As [`forward`], of a connection that the client calls so.
+pub(crate) async fn forward_as(client: &mut Side<Handed>, server: &mut Side<Handed>, first: u32, id: &str) {
     for (stream, kind) in [(first, "error"), (first + 2, "data")] {
-        let headers = [("streamtype", kind), ("port", "80"), ("requestid", id.as_str())];
+        let headers = [("streamtype", kind), ("port", "80"), ("requestid", id)];
         client.open(SYN_STREAM, stream, &headers).await;
         assert!(matches!(server.hear().await, Some(Heard::Control(SYN_STREAM, 0, _))));
         server.open(SYN_REPLY, stream, &[]).await;

@@ -2,10 +2,11 @@
 
 use super::frame::{self, FIN, Head, Writer};
 use super::{From, Quiet, Role, StreamError, Streams};
+use crate::streams::channels::answering;
 use crate::streams::headers::Inflater;
 use crate::streams::output::{self, Output, QUIET};
 use crate::streams::tape::Tape;
-use proxy_audit::stream::Channel;
+use proxy_audit::stream::StreamEvent;
 use proxy_core::mask::MaskCounts;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -82,9 +83,7 @@ impl<'a, 't, W: AsyncWrite + Unpin> Down<'a, 't, W> {
             frame::RST_STREAM => {
                 let stream = frame::stream(payload)?;
                 self.end(stream, 0).await?;
-                self.streams.reset(stream);
-                self.tape.lock().await.forget(|id| id == stream).await?;
-                Ok(())
+                super::reset(self.streams, *self.tape.lock().await, stream).await
             }
             // settings, pings; and after a GOAWAY, the streams that are open go on
             _ => Ok(()),
@@ -137,7 +136,7 @@ impl<'a, 't, W: AsyncWrite + Unpin> Down<'a, 't, W> {
                 drop(tape);
                 if released.is_empty() { Ok(()) } else { self.to.data(stream, 0, &released).await }
             }
-            Some(Role::Tunnel(Channel(channel))) => {
+            Some(Role::Tunnel(channel)) => {
                 tape.copy(stream, answering(channel), piece).await?;
                 drop(tape);
                 self.to.data(stream, 0, piece).await
@@ -165,8 +164,10 @@ impl<'a, 't, W: AsyncWrite + Unpin> Down<'a, 't, W> {
                 Some(mut output) => output.finish(*self.tape.lock().await).await?,
                 None => Vec::new(),
             },
-            Some(Role::Tunnel(Channel(channel))) => {
-                self.tape.lock().await.copied(stream, answering(channel)).await?;
+            Some(Role::Tunnel(channel)) => {
+                let mut tape = self.tape.lock().await;
+                tape.copied(stream, answering(channel)).await?;
+                tape.event(&StreamEvent::End(answering(channel))).await?;
                 Vec::new()
             }
             Some(Role::Input | Role::Resize) | None => Vec::new(),
@@ -219,11 +220,6 @@ impl<'a, 't, W: AsyncWrite + Unpin> Down<'a, 't, W> {
         }
         Ok(())
     }
-}
-
-/// What a port answers on: the channel behind the one that it is asked on.
-const fn answering(channel: u8) -> Channel {
-    Channel(channel.saturating_add(1))
 }
 
 /// Most bytes of an outcome.

@@ -17,6 +17,8 @@ pub(super) struct Up<'a, 't, W> {
     streams: &'a Streams,
     tape: &'a Mutex<&'t mut Tape>,
     inflater: Inflater,
+    /// How many connections have been opened.
+    connections: u32,
     quiet: &'a Quiet,
     /// Pings that wait until it is quiet, the oldest first.
     pings: VecDeque<([u8; 8], Vec<u8>)>,
@@ -24,7 +26,15 @@ pub(super) struct Up<'a, 't, W> {
 
 impl<'a, 't, W: AsyncWrite + Unpin> Up<'a, 't, W> {
     pub(super) fn new(to: W, streams: &'a Streams, tape: &'a Mutex<&'t mut Tape>, quiet: &'a Quiet) -> Self {
-        Self { to: Writer::new(to), streams, tape, inflater: Inflater::new(), quiet, pings: VecDeque::new() }
+        Self {
+            to: Writer::new(to),
+            streams,
+            tape,
+            inflater: Inflater::new(),
+            connections: 0,
+            quiet,
+            pings: VecDeque::new(),
+        }
     }
 
     /// Relays until the client closes.
@@ -84,7 +94,8 @@ impl<'a, 't, W: AsyncWrite + Unpin> Up<'a, 't, W> {
                 let stream = frame::stream(payload)?;
                 // stream, associated stream, priority, slot
                 let headers = self.inflater.read(payload.get(10..).ok_or(short)?).map_err(malformed)?;
-                self.streams.open(stream, role(&headers)?)?;
+                let role = self.role(&headers)?;
+                self.streams.open(stream, role)?;
                 let [.., flags, _, _, _] = raw;
                 if flags & FIN != 0 {
                     self.streams.half_close(stream, From::Client);
@@ -97,9 +108,7 @@ impl<'a, 't, W: AsyncWrite + Unpin> Up<'a, 't, W> {
             }
             frame::RST_STREAM => {
                 let stream = frame::stream(payload)?;
-                self.streams.reset(stream);
-                self.tape.lock().await.forget(|id| id == stream).await?;
-                Ok(())
+                super::reset(self.streams, *self.tape.lock().await, stream).await
             }
             // settings, pings, goodbyes
             _ => Ok(()),
@@ -158,27 +167,32 @@ impl<'a, 't, W: AsyncWrite + Unpin> Up<'a, 't, W> {
         }
         Ok(true)
     }
+
+    /// What a stream is for, by its header `streamtype`. A connection is known by when it was opened: what its client
+    /// calls it (`requestid`) may be the name of another.
+    fn role(&mut self, headers: &[(String, String)]) -> Result<Role, StreamError> {
+        let value = |wanted: &str| {
+            headers
+                .iter()
+                .find(|(name, _)| name.eq_ignore_ascii_case(wanted))
+                .map(|(_, value)| value.as_str())
+        };
+        match value("streamtype") {
+            Some("stdin") => Ok(Role::Input),
+            Some("stdout") => Ok(Role::Output(Channel::STDOUT)),
+            Some("stderr") => Ok(Role::Output(Channel::STDERR)),
+            Some("resize") => Ok(Role::Resize),
+            Some("error") if value("port").is_some() => Ok(Role::Output(Channel::STDERR)),
+            Some("error") => Ok(Role::Error),
+            Some("data") if value("port").is_some() => {
+                let connection = self.connections;
+                self.connections = connection.saturating_add(1);
+                Ok(Role::Tunnel(tunnel(connection)))
+            }
+            Some(_) | None => Err(StreamError::Protocol("a SPDY stream that is for nothing known")),
+        }
+    }
 }
 
 /// Most pings that wait.
 const PINGS: usize = 64;
-
-/// What a stream is for, by its header `streamtype`.
-fn role(headers: &[(String, String)]) -> Result<Role, StreamError> {
-    let value = |wanted: &str| {
-        headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.as_str())
-    };
-    match value("streamtype") {
-        Some("stdin") => Ok(Role::Input),
-        Some("stdout") => Ok(Role::Output(Channel::STDOUT)),
-        Some("stderr") => Ok(Role::Output(Channel::STDERR)),
-        Some("resize") => Ok(Role::Resize),
-        Some("error") if value("port").is_some() => Ok(Role::Output(Channel::STDERR)),
-        Some("error") => Ok(Role::Error),
-        Some("data") if value("port").is_some() => {
-            let connection = value("requestid").and_then(|id| id.parse().ok()).unwrap_or(u8::MAX);
-            Ok(Role::Tunnel(Channel(tunnel(connection, true))))
-        }
-        Some(_) | None => Err(StreamError::Protocol("a SPDY stream that is for nothing known")),
-    }
-}
