@@ -1,6 +1,9 @@
 //! The way to the API server: HTTP/1.1 over TLS, one connection per request under way, kept for the next.
 //!
 //! Not HTTP/2: a watch lasts, and the streams of one connection are limited; and only HTTP/1.1 can be upgraded.
+//!
+//! Each event loop has connections of its own. A connection is driven by the loop that opened it, so that a session on
+//! another thread that took it over would wake that thread for its request and be woken by it for the answer.
 
 use crate::options::{Credential, Options};
 use crate::relay::{Attempt, Look};
@@ -17,14 +20,20 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use proxy_core::gate::{Chain, Permit, Unasked};
 use proxy_core::secret::Secret;
 use rustls::pki_types::ServerName;
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::runtime;
+
+type Connections = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// The API server of one resource. Shared by all its sessions.
 #[derive(Debug)]
 pub(crate) struct Upstream {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    connector: HttpsConnector<HttpConnector>,
+    /// By the event loop that uses it.
+    clients: Mutex<HashMap<runtime::Id, Connections>>,
     server: Uri,
     prefix: String,
     credential: Credential,
@@ -59,13 +68,9 @@ impl Upstream {
             builder = builder.with_server_name_resolver(FixedServerNameResolver::new(name));
         }
         let connector = builder.enable_http1().wrap_connector(http);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS)
-            .build(connector);
         Self {
-            client,
+            connector,
+            clients: Mutex::default(),
             prefix: options.server.path().trim_end_matches('/').to_owned(),
             server: options.server.clone(),
             credential: options.credential.clone(),
@@ -123,10 +128,23 @@ impl Upstream {
 
     async fn ask(&self, outgoing: Outgoing) -> Result<Response<Incoming>, Failure> {
         let request = self.request(outgoing).await?;
-        self.client.request(request).await.map_err(|error| {
+        self.connections().request(request).await.map_err(|error| {
             tracing::warn!(error = %Chain(&error), "reach the API server");
             unreachable()
         })
+    }
+
+    /// The connections of the event loop at hand.
+    fn connections(&self) -> Connections {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = clients.entry(runtime::Handle::current().id()).or_insert_with(|| {
+            Client::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(IDLE)
+                .pool_max_idle_per_host(IDLE_CONNECTIONS)
+                .build(self.connector.clone())
+        });
+        own.clone()
     }
 
     async fn request(&self, outgoing: Outgoing) -> Result<Request<Full<Bytes>>, Failure> {
@@ -189,7 +207,7 @@ fn unreachable() -> Failure {
 
 /// How long an idle connection is kept: shorter than the API server keeps it.
 const IDLE: Duration = Duration::from_mins(1);
-/// Most idle connections that are kept.
+/// Most idle connections that an event loop keeps.
 const IDLE_CONNECTIONS: usize = 64;
 /// A watch of which nothing is heard is looked after by TCP.
 const KEEPALIVE: Duration = Duration::from_secs(30);

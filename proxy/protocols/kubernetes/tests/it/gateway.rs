@@ -152,6 +152,7 @@ impl Gateway {
     }
 
     pub(crate) async fn start_with(policy: &str, adjust: impl FnOnce(&mut Options)) -> Self {
+    kubernetes: Arc<Kubernetes>,
         let certificates = Certificates::new();
         let server = Server::start(&certificates).await;
         Self::before(certificates, server, policy, adjust).await
@@ -203,8 +204,21 @@ impl Gateway {
         let kubernetes = Arc::new(Kubernetes::new(options, Arc::clone(&resource), Arc::new(OneToken), tls));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let accepting = tokio::spawn(accept(listener, kubernetes));
-        Self { server, approvals, changes, resource, certificates, port, directory, accepting }
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&kubernetes)));
+        Self { server, approvals, changes, resource, certificates, port, directory, accepting, kubernetes }
+    }
+
+    /// Serves on another thread too, with an event loop of its own; on which port.
+    pub(crate) fn on_another_thread(&self) -> u16 {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let kubernetes = Arc::clone(&self.kubernetes);
+        std::thread::spawn(move || {
+            let own = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            own.block_on(async { accept(TcpListener::from_std(listener).unwrap(), kubernetes).await });
+        });
+        port
     }
 
     /// A TLS connection that names these protocols by ALPN.
@@ -218,7 +232,17 @@ impl Gateway {
 
     /// A connection of HTTP/1.1.
     pub(crate) async fn connect(&self) -> SendRequest<Full<Bytes>> {
-        let stream = TokioIo::new(self.dial(&[b"http/1.1"]).await);
+        self.dial_on(self.port, alpn).await
+    }
+
+    /// As [`Self::dial`], on another port of the gateway's.
+    pub(crate) async fn dial_on(&self, port: u16, alpn: &[&[u8]]) -> TlsStream<TcpStream> {
+        self.connect_on(self.port).await
+    }
+
+    /// As [`Self::connect`], on another port of the gateway's.
+    pub(crate) async fn connect_on(&self, port: u16) -> SendRequest<Full<Bytes>> {
+        let stream = TokioIo::new(self.dial_on(port, &[b"http/1.1"]).await);
         let (client, connection) = hyper::client::conn::http1::handshake(stream).await.unwrap();
         tokio::spawn(async move { connection.with_upgrades().await.unwrap_or_default() });
         client

@@ -8,6 +8,7 @@ use proxy_audit::event::key;
 use proxy_audit::record::Record;
 use proxy_core::approval::Outcome;
 use serde_json::json;
+use std::collections::HashSet;
 
 const RULES: &str = "
 rules:
@@ -42,6 +43,26 @@ async fn a_request_goes_upstream_as_the_agent_and_without_its_token() {
     assert!(!format!("{asked:?}").contains(TOKEN));
     gateway.wait_for_log("ok: list pods").await;
     assert!(!gateway.log().contains(TOKEN));
+}
+
+#[tokio::test]
+async fn sessions_of_two_threads_share_no_connection_to_the_api_server() {
+    let gateway = Gateway::start(RULES).await;
+    pods(&gateway);
+    let other = gateway.on_another_thread();
+    let mut used = [HashSet::new(), HashSet::new()];
+    for turn in 0..20 {
+        let which = turn % 2;
+        // on a connection of its own each time, so that nothing but threads tells them apart
+        let mut client = if which == 0 { gateway.connect().await } else { gateway.connect_on(other).await };
+        let response = client.send_request(get(PODS)).await.unwrap();
+        assert_eq!(response.status(), 200);
+        response.into_body().collect().await.unwrap();
+        used[which].insert(gateway.server.asked().last().unwrap().from);
+    }
+    assert!(used[0].is_disjoint(&used[1]), "{used:?}");
+    // and each thread uses its own again
+    assert!(used.iter().all(|own| own.len() < 10), "{used:?}");
 }
 
 #[tokio::test]

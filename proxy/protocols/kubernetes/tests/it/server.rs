@@ -12,6 +12,7 @@ use rcgen::{CertificateParams, Issuer, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -118,6 +119,8 @@ type Body = UnsyncBoxBody<Bytes, Infallible>;
 pub(crate) struct Asked {
     pub(crate) headers: http::HeaderMap,
     pub(crate) body: Bytes,
+    /// Whose end of which connection it came on.
+    pub(crate) from: SocketAddr,
 }
 
 /// The server.
@@ -148,11 +151,11 @@ impl Server {
         let serving = server.clone();
         tokio::spawn(async move {
             loop {
-                let (socket, _) = listener.accept().await.unwrap();
+                let (socket, from) = listener.accept().await.unwrap();
                 let (acceptor, server) = (acceptor.clone(), serving.clone());
                 tokio::spawn(async move {
                     let Ok(stream) = acceptor.accept(socket).await else { return };
-                    let service = service_fn(move |request| server.clone().answer(request));
+                    let service = service_fn(move |request| server.clone().answer(request, from));
                     let serving = hyper::server::conn::http1::Builder::new()
                         .serve_connection(TokioIo::new(stream), service);
                     serving.with_upgrades().await.unwrap_or_default();
@@ -182,11 +185,15 @@ impl Server {
         self.heard.lock().unwrap().clone()
     }
 
-    async fn answer(self, mut request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    async fn answer(
+        self,
+        mut request: Request<Incoming>,
+        from: SocketAddr,
+    ) -> Result<Response<Body>, Infallible> {
         let body = request.body_mut().collect().await.unwrap().to_bytes();
         let is_tried = request.uri().query().is_some_and(|query| query.contains("dryRun=All"));
         let list = if is_tried { &self.tried } else { &self.asked };
-        list.lock().unwrap().push(Asked { headers: request.headers().clone(), body });
+        list.lock().unwrap().push(Asked { headers: request.headers().clone(), body, from });
         let path = request.uri().path();
         let script = {
             let scripts = self.scripts.lock().unwrap();
