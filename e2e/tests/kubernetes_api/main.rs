@@ -13,6 +13,7 @@ mod kubernetes_custom;
 mod kubernetes_encryption;
 mod kubernetes_first_session;
 mod kubernetes_http2;
+mod kubernetes_proxies;
 mod kubernetes_reads;
 mod kubernetes_streams;
 mod load;

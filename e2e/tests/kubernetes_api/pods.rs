@@ -12,7 +12,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 pub(crate) const IMAGE: &str = "localhost/busybox-applets:e2e";
 /// What pods of the stories run.
-const APPLETS: [&str; 14] = [
+const APPLETS: [&str; 15] = [
     "sh",
     "tar",
     "cat",
@@ -26,6 +26,7 @@ const APPLETS: [&str; 14] = [
     "httpd",
     "stty",
     "yes",
+    "chmod",
     "mkdir",
 ];
 
