@@ -166,3 +166,41 @@ async fn a_result_that_is_not_followed_to_its_end_is_counted() {
     // Three begin before any ends, and the first is given up.
     assert_eq!(look(&mut records.iter().take(6).step_by(2)), 1);
 }
+
+#[tokio::test]
+async fn of_a_forwarded_port_every_connection_is_followed_and_none_that_is_over() {
+    use proxy_audit::stream::{Channel, StreamEncoder};
+    use std::time::Duration;
+    const COUNT: u32 = 300;
+    let directory = tempfile::tempdir().unwrap();
+    let options = SpoolOptions::new(directory.path().join("log"), "dev/default/cluster/0");
+    let (spool, _) = Spool::open(&options).unwrap();
+    let stamp = SessionStamp::new(vec![(key::SESSION_ID.into(), "s".into())]);
+    let (first, second) = VALUE.as_bytes().split_at(VALUE.len() / 2);
+    let mut encoder = StreamEncoder::default();
+    // all of them begin before any of them ends
+    for part in [first, second] {
+        let mut frames = Vec::new();
+        for channel in (0..COUNT).map(|connection| Channel(4 + 2 * connection)) {
+            encoder.data(Duration::ZERO, channel, part, &mut frames);
+            if part == second {
+                encoder.encode(Duration::ZERO, &StreamEvent::End(channel), &mut frames);
+            }
+        }
+        let event = Event::new(EventName::ResultChunk, Severity::Info, "part")
+            .with(key::COMMAND, 1_i64)
+            .with(key::FRAMES, Value::Bytes(frames.into()));
+        spool.append(&stamp, event).unwrap();
+    }
+    spool.close().await.unwrap();
+    let (mut search, mut found) = (search(), BTreeSet::new());
+    for record in proxy_audit::read::records(&options.directory).unwrap() {
+        search.record(&record.unwrap(), |_, _, place| {
+            let Place::Record { part, .. } = place else { panic!("{place:?}") };
+            found.insert(part);
+        });
+    }
+    assert_eq!(found.len(), usize::try_from(COUNT).unwrap(), "{found:?}");
+    assert!(found.contains("stream 602"), "{found:?}");
+    assert!(search.results.values().all(|result| result.channels.is_empty()));
+}
