@@ -188,6 +188,11 @@ fn a_repetition_has_the_same_effect_and_anything_else_another() {
         )
     };
     assert_eq!(versioned(1), versioned(2));
+    let of_object = |uid: u8| {
+        const APPROVAL: &str = "PATCH /apis/certificates.k8s.io/v1/certificatesigningrequests/x/approval";
+        canonical(APPROVAL, &format!(r#"{{"metadata":{{"uid":"{uid}"}},"status":{{"conditions":[]}}}}"#))
+    };
+    assert_ne!(of_object(1), of_object(2));
     // what was applied before, and by whom, decides what goes away
     let applied = |query: &str| {
         command_of(

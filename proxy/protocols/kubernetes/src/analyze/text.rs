@@ -78,12 +78,10 @@ const INCIDENTAL: [&str; 7] = [
     "timeout",
     "timeoutSeconds",
 ];
-/// What the server or a clock writes into objects: where, and what.
+/// What the server or a clock writes into objects: where, and what. Not the `uid`: another one is another object under
+/// the name, and where the body is a patch nothing else may tell them apart (a signing request that is approved).
 const VOLATILE: [(&[&str], &[&str]); 2] = [
-    (
-        &["metadata"],
-        &["creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid"],
-    ),
+    (&["metadata"], &["creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink"]),
     (&["spec", "template", "metadata", "annotations"], &["kubectl.kubernetes.io/restartedAt"]),
 ];
 
