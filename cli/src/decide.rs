@@ -11,7 +11,7 @@ use crate::output::{Document, FAILURE, Output, inline};
 use crate::requests::unknown;
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
-use crds::v1alpha1::{ApprovalRequest, ApprovalRequestSpec, ApprovalVerdict, Decision};
+use crds::v1alpha1::{ApprovalRequest, ApprovalRequestSpec, ApprovalVerdict, Decision, OnDisconnect};
 use jiff::Timestamp;
 use proxy_policy::approval::{Settled, is_requester, settle};
 use serde_json::json;
@@ -183,6 +183,9 @@ fn report(request: &ApprovalRequest, standing: &Standing, output: &mut Output) -
         Standing::Pending(missing) => format!("recorded; {name} still needs {missing}"),
         Standing::Unconfirmed(why) => {
             format!("recorded, but it does not count yet: {why}; `describe {name}` shows what becomes of it")
+        }
+        Standing::Over("approved") if request.spec.on_disconnect == OnDisconnect::Claimable => {
+            format!("{name} is approved: the gateway lets the command run, or its repetition")
         }
         Standing::Over("approved") => format!("{name} is approved: the gateway lets the command run"),
         Standing::Over("consumed") => format!("{name} is approved, and the gateway has let the command run"),

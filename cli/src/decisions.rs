@@ -22,7 +22,15 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<ExitCode> {
-    arguments.rows.demand_verdict(&["requested", "approved", "denied", "expired", "withdrawn", "claimed"])?;
+    arguments.rows.demand_verdict(&[
+        "requested",
+        "approved",
+        "denied",
+        "expired",
+        "withdrawn",
+        "left",
+        "claimed",
+    ])?;
     let query = arguments.rows.query();
     let answerer = arguments.rows.answerer()?;
     let found = match &answerer {

@@ -89,7 +89,11 @@ fn held(lines: &mut Vec<String>, spec: &ApprovalRequestSpec) {
         line(lines, "in", "a transaction: its locks are kept while it waits");
     }
     if spec.on_disconnect == OnDisconnect::Claimable {
-        line(lines, "claimable", "if the client goes away, the same requester may claim the approval later");
+        line(
+            lines,
+            "claimable",
+            "until it expires, the same requester may claim the approval by repeating the command",
+        );
     }
     for effect in &command.effects {
         line(lines, "effect", &inline(effect));
@@ -186,7 +190,7 @@ session    s1
 resource   orders (postgresql)
 held by    agents/unbounded
 in         a transaction: its locks are kept while it waits
-claimable  if the client goes away, the same requester may claim the approval later
+claimable  until it expires, the same requester may claim the approval by repeating the command
 effect     Delete public.orders (unbounded)
 estimate   about 1200 rows
 reviewers  2 approvers of group dba, or 1 approver of group owners

@@ -179,7 +179,9 @@ pub(crate) fn judged(word: &str) -> String {
     let color = match word {
         "allow" | "ok" | "OK" | "approved" => AnsiColors::Green,
         "deny" | "error" | "refused" | "denied" | "TAMPERED" => AnsiColors::Red,
-        "hold" | "requested" | "expired" | "withdrawn" | "aborted" | "INCOMPLETE" => AnsiColors::Yellow,
+        "hold" | "requested" | "expired" | "withdrawn" | "left" | "aborted" | "INCOMPLETE" => {
+            AnsiColors::Yellow
+        }
         _ => return word.to_owned(),
     };
     word.color(color).to_string()

@@ -42,7 +42,7 @@ pub(crate) struct RowArguments {
     #[arg(long, value_name = "TIME", value_parser = time)]
     until: Option<Timestamp>,
     /// The verdict on a command: `allow`, `deny`, `hold`; of an approval: `requested`, `approved`, `denied`,
-    /// `expired`, `withdrawn`, `claimed`.
+    /// `expired`, `withdrawn`, `left` (to be repeated), `claimed`.
     #[arg(long)]
     verdict: Option<String>,
     /// The rule that decided, as `rule` or `policy/rule`.

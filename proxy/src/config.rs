@@ -102,6 +102,8 @@ pub struct KubernetesUpstream {
     pub groups_prefix: String,
     /// The groups that it acts with, without the prefix; `None`: all.
     pub groups: Option<BTreeSet<String>>,
+    /// How long a held request waits before its client is told to repeat it.
+    pub hold_wait: Duration,
 }
 
 /// Which cluster is protected.

@@ -210,7 +210,7 @@ fn command(item: &CommandItem, start: Timestamp) -> String {
 
 /// Verdicts and outcomes that have a colour.
 fn tone(word: &str) -> &'static str {
-    const KNOWN: [&str; 14] = [
+    const KNOWN: [&str; 15] = [
         "allow",
         "deny",
         "hold",
@@ -222,6 +222,7 @@ fn tone(word: &str) -> &'static str {
         "denied",
         "expired",
         "withdrawn",
+        "left",
         "claimed",
         "requested",
         "mask",

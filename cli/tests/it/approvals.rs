@@ -47,6 +47,7 @@ impl Gateway {
             members: Vec::new(),
             burst: None,
             is_second_try: false,
+            is_repeatable: false,
             rule: RuleRef { policy: "agents".to_owned(), generation: 0, rule: "destructive".to_owned() },
             terms: ApprovalTerms {
                 timeout: Duration::from_mins(1),

@@ -58,7 +58,9 @@ pub struct ApprovalRequestSpec {
     /// When the request expires, RFC 3339.
     #[schemars(length(max = 40))]
     pub expires_at: String,
-    /// What becomes of the request when the client goes away.
+    /// Whether an approval can be claimed by repeating the command while nobody waits for it: `Claimable` where the rule
+    /// says so, and of every request to a Kubernetes API, which is withdrawn all the same if its client goes away before
+    /// it was told to repeat it.
     #[serde(default)]
     pub on_disconnect: OnDisconnect,
     /// Appended by approvers, one entry each.

@@ -291,7 +291,9 @@ pub struct Approval {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub reviewers: Vec<ReviewerRequirement>,
-    /// What becomes of the request when the client goes away. Omitted: `Withdraw`.
+    /// What becomes of the request when the client goes away. Omitted: `Withdraw`. A client of the Kubernetes API that
+    /// has waited for the Resource's `holdSeconds` is told to repeat its request: that is not going away, and the
+    /// approval can be claimed either way.
     #[serde(default)]
     pub on_disconnect: OnDisconnect,
 }

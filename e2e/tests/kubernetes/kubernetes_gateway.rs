@@ -51,7 +51,7 @@ apiVersion: portcullis.dev/v1alpha1
 kind: Resource
 metadata: {name: cluster}
 spec:
-  kubernetes: {usernamePrefix: "agent:", groups: []}
+  kubernetes: {usernamePrefix: "agent:", groups: [], holdSeconds: 12}
   authentication:
     issuers:
     - issuer: https://kubernetes.default.svc
@@ -77,7 +77,7 @@ spec:
   - name: deletions
     action: Hold
     kubernetes: {verbs: [delete], resources: [configmaps]}
-    approval: {timeoutSeconds: 300, reviewers: [{group: dba, count: 1}], onDisconnect: Claimable}
+    approval: {timeoutSeconds: 300, reviewers: [{group: dba, count: 1}]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
@@ -204,10 +204,16 @@ fn held(agent: &Agent) {
     let place = &agent.place;
     let is_there = |name: &str| place.kubectl(&["get", "configmap", name]).is_ok();
 
-    // the agent does not wait; once somebody has agreed it says it again
-    let (_, said) = refused(&mut agent.kubectl(&["delete", "configmap", "old", "--request-timeout=3s"]));
+    // the agent is told not to wait any longer; once somebody has agreed it says it again
+    let (_, said) = refused(&mut agent.kubectl(&["delete", "configmap", "old"]));
     assert!(is_there("old"), "{said}");
     let request = undecided(place);
+    let decide_it = format!("decide with: kubectl portcullis approve {request} -n {NAMESPACE}");
+    for part in
+        [&format!("waiting for approval {request}"), &decide_it, "repeat the command once it is approved"]
+    {
+        assert!(said.contains(part), "{part}: {said}");
+    }
     let shown = place.kubectl(&["get", "approvalrequest", &request, "--output=json"]).unwrap();
     for part in
         ["would delete it", "system:serviceaccount:cluster-story:agent", "\"protocol\": \"kubernetes\""]

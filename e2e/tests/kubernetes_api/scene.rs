@@ -53,13 +53,21 @@ impl Scene {
 
     /// A gateway with these rules (YAML of a Policy's spec, without targets and subjects) before a cluster.
     pub(crate) fn before(direct: Kubectl, rules: &str) -> Self {
+        Self::holding(direct, rules, &json!({}))
+    }
+
+    /// A gateway whose Resource says this of the cluster as well.
+    pub(crate) fn holding(direct: Kubectl, rules: &str, target: &Value) -> Self {
         // one at a time: all write the same cache of kubectl
         static STARTING: Mutex<()> = Mutex::new(());
         let _starting = STARTING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let keys = tempfile::tempdir().unwrap();
         let issuer = Issuer::start(keys.path()).unwrap();
         let setup = Setup::new().unwrap();
-        setup.write("resource.yaml", &resource(&issuer).to_string()).unwrap();
+        let mut resource = resource(&issuer);
+        let members = target.as_object().unwrap().clone();
+        resource["spec"]["kubernetes"].as_object_mut().unwrap().extend(members);
+        setup.write("resource.yaml", &resource.to_string()).unwrap();
         setup.write("policy.yaml", &policy(rules)).unwrap();
         let kubeconfig = own_kubeconfig(&direct).unwrap();
         setup

@@ -29,7 +29,7 @@ pub struct Step {
 pub enum StepKind {
     /// A step in the approval of a held command.
     Approval {
-        /// `requested`, `approved`, `denied`, `expired`, `withdrawn`, `claimed`.
+        /// `requested`, `approved`, `denied`, `expired`, `withdrawn`, `left`, `claimed`.
         verdict: String,
         /// The human line.
         text: String,

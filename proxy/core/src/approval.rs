@@ -5,7 +5,7 @@ mod gather;
 pub use gather::Gathering;
 
 use async_trait::async_trait;
-use proxy_policy::{ApprovalTerms, Identity, RuleRef};
+use proxy_policy::{ApprovalTerms, Identity, OnDisconnect, RuleRef};
 use std::fmt;
 use std::sync::Arc;
 
@@ -43,10 +43,25 @@ pub struct Question {
     pub burst: Option<String>,
     /// The client may have been told no a moment ago, and try again by itself in another way: that no then stands.
     pub is_second_try: bool,
+    /// Its client does not wait to the end: it is told to repeat the command ([`Pending::leave`]), and that may claim the
+    /// approval until it expires, whatever the terms say of clients that go away.
+    pub is_repeatable: bool,
     /// The rule that holds it.
     pub rule: RuleRef,
     /// The terms.
     pub terms: ApprovalTerms,
+}
+
+impl Question {
+    /// Whether a repetition of the command may claim the approval when nobody waits for it.
+    pub fn is_claimable(&self) -> bool {
+        self.is_repeatable || self.stays()
+    }
+
+    /// Whether the request stays open when the client goes away.
+    pub fn stays(&self) -> bool {
+        self.terms.on_disconnect == OnDisconnect::Claimable
+    }
 }
 
 /// One of several commands that are asked about together.
@@ -94,14 +109,14 @@ pub struct ApprovalError {
 #[async_trait]
 pub trait Approvals: Send + Sync + fmt::Debug {
     /// Creates the request, or joins an approved one that this question may claim (same identity, resource, rule
-    /// and effect digest, terms `Claimable`, not consumed, not expired). A second try gets the answer of the first.
+    /// and effect digest, claimable, not consumed, not expired). A second try gets the answer of the first.
     ///
     /// # Errors
     /// The store is not there, or the identity has too many open requests.
     async fn ask(&self, question: Question) -> Result<Box<dyn Pending>, ApprovalError>;
 }
 
-/// A request that waits. Dropping it withdraws it (or leaves it `Claimable`), within a second.
+/// A request that waits. Dropping it withdraws it (or leaves it, where the terms say `Claimable`), within a second.
 #[async_trait]
 pub trait Pending: Send + Sync + fmt::Debug {
     /// Name of the ApprovalRequest, for the client and the record.
@@ -111,6 +126,13 @@ pub trait Pending: Send + Sync + fmt::Debug {
     /// How it is decided, for the client.
     fn advice(&self) -> String {
         format!("decide with: portcullis approve {0}, or: portcullis deny {0}", self.name())
+    }
+    /// The client was told to repeat its command: dropping this leaves the request open, for that to claim. For
+    /// questions that are repeatable; does nothing where dropping withdraws nothing.
+    fn leave(&mut self) {}
+    /// An approval may be being consumed at this moment: whoever gives up now loses it.
+    fn is_claiming(&self) -> bool {
+        false
     }
     /// Waits for the end. An approval is consumed before this returns it: it is returned once.
     ///

@@ -292,7 +292,22 @@ impl Gate {
     pub async fn withdraw(&mut self, held: Held, reason: &str) {
         let event = record::withdrawn(&held, reason);
         drop(held);
-        // The command did not run and will not; a recorder that is gone has already refused everything else.
+        self.write_end(event).await;
+    }
+
+    /// Lets the client of a held command go, which is told to repeat it: this one does not run any more, but its request
+    /// stays open, and the repetition claims the approval. For what was asked about as
+    /// [repeatable](Unasked::as_repeatable).
+    pub async fn leave(&mut self, mut held: Held) {
+        held.leave();
+        let event = record::left(&held);
+        drop(held);
+        self.write_end(event).await;
+    }
+
+    /// Records how a command ended that did not run and will not: a recorder that is gone has already refused everything
+    /// else.
+    async fn write_end(&mut self, event: Event) {
         if let Err(refusal) = self.write(event, true).await {
             tracing::warn!(session = self.session.id, refusal = refusal.message, "withdrawal not recorded");
         }

@@ -205,3 +205,41 @@ fn a_policy_for_nothing_is_a_warning() {
 fn an_empty_directory_is_no_problem_but_listens_for_nothing() {
     assert!(load(&Snapshot::default()).unwrap().resources.is_empty());
 }
+
+#[test]
+fn a_held_request_waits_for_less_than_a_minute_unless_the_resource_says_otherwise() {
+    const CLUSTER: &str = "
+apiVersion: v1
+kind: Secret
+metadata: {name: cluster, namespace: shop}
+stringData:
+  kubeconfig: |
+    current-context: own
+    clusters: [{name: own, cluster: {server: 'https://cluster.example.com'}}]
+    users: [{name: own, user: {token: hunter2-canary}}]
+    contexts: [{name: own, context: {cluster: own, user: own}}]
+---
+apiVersion: portcullis.dev/v1alpha1
+kind: Resource
+metadata: {name: cluster, namespace: shop}
+spec:
+  kubernetes: {kubeconfigRef: {name: cluster}TELLS}
+  authentication: {issuers: [{issuer: 'https://idp.example.com', audiences: [cluster]}]}
+  gateway: {tls: {secretRef: {name: orders-tls}}}
+";
+    let wait = |tells: &str| {
+        let config = read(&[("cluster.yaml", &CLUSTER.replace("TELLS", tells))]).unwrap();
+        let Some(Upstream::Kubernetes(upstream)) =
+            config.resources.into_values().next().map(|resource| resource.upstream)
+        else {
+            panic!("no cluster")
+        };
+        upstream.hold_wait.as_secs()
+    };
+    assert_eq!((wait(""), wait(", holdSeconds: 5"), wait(", holdSeconds: 86400")), (50, 5, 86_400));
+    for wrong in ["4", "0", "-1", "86401"] {
+        let text =
+            problems(&[("cluster.yaml", &CLUSTER.replace("TELLS", &format!(", holdSeconds: {wrong}")))]);
+        assert!(text.contains("spec.kubernetes.holdSeconds: must be from 5 to 86400"), "{text}");
+    }
+}

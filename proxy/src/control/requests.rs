@@ -45,7 +45,7 @@ pub(in crate::control) fn is_alike(request: &ApprovalRequest, question: &Questio
         && rule.generation == question.rule.generation
         // An approval under weaker terms than today's is worth nothing today.
         && spec.reviewers == question.terms.reviewers
-        && spec.on_disconnect == question.terms.on_disconnect
+        && spec.on_disconnect == on_disconnect(question)
 }
 
 /// Whether everything that is asked is among what was asked before, each as often.
@@ -140,10 +140,16 @@ pub(in crate::control) fn new_request(
         },
         reviewers: question.terms.reviewers.clone(),
         expires_at: format!("{expires_at:.3}"),
-        on_disconnect: question.terms.on_disconnect,
+        on_disconnect: on_disconnect(question),
         decisions: Vec::new(),
     };
     Ok(ApprovalRequest::new(&new_name(&question.resource), spec))
+}
+
+/// What the request says: an approval that a repetition may claim is claimable, whatever becomes of the request when the
+/// client goes away before it was told to repeat the command. The gateway that asked knows that.
+fn on_disconnect(question: &Question) -> OnDisconnect {
+    if question.is_claimable() { OnDisconnect::Claimable } else { OnDisconnect::Withdraw }
 }
 
 fn requester(question: &Question) -> Requester {

@@ -86,7 +86,7 @@ fn options(settings: &Settings<'_>, upstream: &KubernetesUpstream) -> Result<Opt
             groups_prefix: upstream.groups_prefix.clone(),
             groups: upstream.groups.clone(),
         },
-        limits: Limits::default(),
+        limits: Limits { hold_wait: upstream.hold_wait, ..Limits::default() },
         drain: settings.draining.clone(),
         stop: settings.ending.clone(),
     })

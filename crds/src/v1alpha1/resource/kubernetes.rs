@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// A Kubernetes API server. The gateway acts there as the agent, by impersonation, so that the cluster's own access
 /// rules and audit log see the agent.
-#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KubernetesTarget {
     /// Address, authorities and credential of the cluster. Omitted: the cluster in which the gateway runs; standalone
@@ -27,6 +27,24 @@ pub struct KubernetesTarget {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub groups: Option<Vec<String>>,
+    /// Seconds that a held request waits before its client is told to repeat it once it is approved; the request for
+    /// approval stays open until it expires. Omitted: 50, for load balancers close what is silent for 60. Longer than
+    /// the rule's `timeoutSeconds`: it waits until that.
+    #[serde(default = "default_hold_seconds")]
+    #[schemars(range(min = 5, max = 86400))]
+    pub hold_seconds: i32,
+}
+
+impl Default for KubernetesTarget {
+    fn default() -> Self {
+        Self {
+            kubeconfig_ref: None,
+            username_prefix: None,
+            groups_prefix: None,
+            groups: None,
+            hold_seconds: default_hold_seconds(),
+        }
+    }
 }
 
 /// A kubeconfig in a Secret.
@@ -41,6 +59,10 @@ pub struct KubeconfigRef {
     #[serde(default = "default_kubeconfig_key")]
     #[schemars(length(min = 1, max = 253))]
     pub key: String,
+}
+
+const fn default_hold_seconds() -> i32 {
+    50
 }
 
 fn default_kubeconfig_key() -> String {

@@ -170,7 +170,7 @@ keys! {
     pub const APPROVAL_NAME: &str = "portcullis.approval.name";
     /// Its UID.
     pub const APPROVAL_UID: &str = "portcullis.approval.uid";
-    /// `requested`, `approved`, `denied`, `expired`, `withdrawn`, `claimed`.
+    /// `requested`, `approved`, `denied`, `expired`, `withdrawn`, `left`, `claimed`.
     pub const APPROVAL_VERDICT: &str = "portcullis.approval.verdict";
     /// Who decided, `name (group): reason`.
     pub const APPROVERS: &str = "portcullis.approval.approvers";

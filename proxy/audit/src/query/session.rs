@@ -165,7 +165,7 @@ pub struct Approval {
     pub time: Timestamp,
     /// Name of the request.
     pub name: String,
-    /// `requested`, `approved`, `denied`, `expired`, `withdrawn`, `claimed`.
+    /// `requested`, `approved`, `denied`, `expired`, `withdrawn`, `left`, `claimed`.
     pub verdict: String,
     /// Who decided.
     pub approvers: Vec<String>,

@@ -67,6 +67,11 @@ impl Unasked {
         self.question.is_second_try = true;
     }
 
+    /// Its client does not wait to the end, and is then told to repeat it: [`Gate::leave`](super::Gate::leave).
+    pub const fn as_repeatable(&mut self) {
+        self.question.is_repeatable = true;
+    }
+
     /// Asks, however long that takes.
     ///
     /// Cancel safe: a request that was made meanwhile is withdrawn.

@@ -3,7 +3,7 @@
 use super::record::Facts;
 use crate::approval::{ApprovalError, Outcome, Pending, Question};
 use crate::refusal::{Refusal, RefusalKind};
-use proxy_policy::{ApprovalTerms, Command, OnDisconnect, RuleRef};
+use proxy_policy::{ApprovalTerms, Command, RuleRef};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -75,6 +75,7 @@ impl Held {
             members: Vec::new(),
             burst: None,
             is_second_try: false,
+            is_repeatable: false,
             rule: self.rule.clone(),
             terms: self.terms.clone(),
         }
@@ -125,9 +126,16 @@ impl Held {
         self.terms.timeout
     }
 
-    /// Whether its request stays open when the client gives up, for a repetition of the command to claim.
-    pub fn is_claimable(&self) -> bool {
-        self.terms.on_disconnect == OnDisconnect::Claimable
+    /// An approval may be being consumed at this moment: whoever gives up now loses it.
+    pub fn is_claiming(&self) -> bool {
+        self.pending.as_ref().is_some_and(|pending| pending.is_claiming())
+    }
+
+    /// Leaves its request open when this is dropped: the client is told to repeat the command.
+    pub(super) fn leave(&mut self) {
+        if let Some(pending) = &mut self.pending {
+            pending.leave();
+        }
     }
 
     pub(super) const fn rule(&self) -> &RuleRef {

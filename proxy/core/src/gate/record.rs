@@ -229,6 +229,12 @@ pub(super) fn withdrawn(held: &Held, reason: &str) -> Event {
     approval_event(held, Severity::Warn, "withdrawn").with(key::REASON, reason)
 }
 
+/// The client was told to repeat the command, whose request stays open.
+pub(super) fn left(held: &Held) -> Event {
+    approval_event(held, Severity::Warn, "left")
+        .with(key::REASON, "the client was told to repeat the command once it is approved")
+}
+
 pub(super) fn approval(
     held: &Held,
     outcome: &Result<Outcome, ApprovalError>,

@@ -73,8 +73,8 @@ pub struct Limits {
     pub sessions: usize,
     /// Most requests of one HTTP/2 connection at once.
     pub streams: u32,
-    /// How long a held request waits before its client is told to repeat it. Shorter than the idle timeouts of the
-    /// load balancers that may stand between (60 s).
+    /// How long a held request waits before its client is told to repeat it. Default: shorter than the idle timeouts of
+    /// the load balancers that may stand between (60 s).
     pub hold_wait: Duration,
     /// Largest WebSocket message, in bytes.
     pub message_bytes: usize,

@@ -13,7 +13,8 @@
 //!   `onDisconnect: Withdraw` while somebody of this gateway waits for the very same command, with `Claimable`
 //!   whenever its effect, identity, rule and reviewers are the same. One approval releases one of those who wait;
 //!   the others are told that it was withdrawn.
-//! * The last of those who wait withdraws the request when it goes away, unless it is `Claimable`.
+//! * The last of those who wait withdraws the request when it goes away, unless its rule says `Claimable` or it was told
+//!   to repeat the command.
 //! * A request expires closed: by the gateway's monotonic clock even if the directory or the wall clock fails.
 
 mod conclude;
@@ -143,7 +144,7 @@ impl Shared {
     ) -> io::Result<DirectoryPending> {
         let follower = Follower::new(Arc::clone(self), request)?;
         *self.waiting().entry(follower.uid().to_owned()).or_default() += 1;
-        Ok(DirectoryPending::new(follower, question.terms.timeout))
+        Ok(DirectoryPending::new(follower, question))
     }
 
     /// Requests that are neither ended, expired nor consumed. Files that cannot be read are passed over.

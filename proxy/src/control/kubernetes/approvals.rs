@@ -9,7 +9,8 @@
 //!   somebody of this gateway waits for the very same command, with `Claimable` whenever its effect, identity, rule and
 //!   reviewers are the same, in whichever replica it was held. Only two replicas that are asked within the same few
 //!   milliseconds may both ask; then each approval is good for one command.
-//! * The last of those who wait withdraws the request when it goes away, unless it is `Claimable`.
+//! * The last of those who wait withdraws the request when it goes away, unless its rule says `Claimable` or it was told
+//!   to repeat the command.
 //! * Without the API server nothing can be asked: the command is refused. What waits already goes on waiting until it
 //!   expires by the monotonic clock.
 
@@ -239,7 +240,9 @@ impl Shared {
                 }
                 Written::Unknown(error) => {
                     tracing::warn!(request = name, error, "an approval request may have been created");
-                    self.tasks.spawn(Arc::clone(self).abandon(request));
+                    if !question.stays() {
+                        self.tasks.spawn(Arc::clone(self).abandon(request));
+                    }
                     return Err(ApprovalError {
                         step: "the API server does not answer".to_owned(),
                         source: None,

@@ -2,8 +2,8 @@
 //!
 //! HTTP has no words before the status line that clients read, so a held request hangs, and not for long: client
 //! libraries and load balancers give up after a minute. After [`Limits::hold_wait`](crate::options::Limits) the client
-//! is told to repeat the request, which then claims the approval, where the rule's `onDisconnect` is `Claimable`;
-//! otherwise it waits as long as the rule says, for giving up would withdraw the question.
+//! is told to repeat the request, which then claims the approval (docs/adr/0019). A client that goes away before it was
+//! told so withdraws what it asked, unless the rule's `onDisconnect` is `Claimable`.
 //!
 //! What it is told is `403 Forbidden` with `Retry-After` and the name of the ApprovalRequest. No client repeats that by
 //! itself, and none takes it for an answer about the object: of a `409 Conflict` `kubectl apply --force` makes five
@@ -20,6 +20,7 @@ use crate::server::Shared;
 use crate::session::Session;
 use crate::status::Failure;
 use http::{HeaderMap, StatusCode};
+use proxy_core::approval::{ApprovalError, Outcome};
 use proxy_core::gate::{Held, Judged, Permit, Standing};
 use proxy_core::refusal::{Refusal, RefusalKind};
 use proxy_policy::Command;
@@ -74,6 +75,7 @@ pub(crate) async fn clear(
             unasked.set_estimate(&found);
         }
         unasked.in_burst(occasion.burst);
+        unasked.as_repeatable();
         if which == Try::Second {
             unasked.as_second_try();
         }
@@ -113,30 +115,36 @@ async fn wait(
 ) -> Result<Permit, Failure> {
     let Some(held) = waiting.held.as_mut() else { return Err(over(session)) };
     let Shared { options, waited, .. } = &*connection.shared;
-    let has_waited = which == Try::Second && held.is_claimable() && waited.take(held.name());
-    let limit = if has_waited {
-        AGAIN
-    } else if held.is_claimable() {
-        options.limits.hold_wait
-    } else {
-        held.timeout().saturating_add(EXPIRY)
-    };
+    let has_waited = which == Try::Second && waited.take(held.name());
+    let limit = if has_waited { AGAIN } else { options.limits.hold_wait };
     let outcome = tokio::select! {
         outcome = held.outcome() => outcome,
         () = tokio::time::sleep(limit) => {
-            if which == Try::First {
-                waited.note(waiting.name());
-            }
-            return Err(waiting.come_back());
+            let Some(outcome) = claimed(held).await else {
+                if which == Try::First {
+                    waited.note(held.name());
+                }
+                return Err(waiting.come_back().await);
+            };
+            outcome
         }
         () = session.ended().cancelled() => return Err(over(session)),
-        () = options.drain.cancelled() => return Err(waiting.come_back()),
+        // another gateway, or the next one, takes the repetition
+        () = options.drain.cancelled() => return Err(waiting.come_back().await),
     };
     let Some(held) = waiting.held.take() else { return Err(over(session)) };
     let resuming = Arc::clone(session);
     let resumed =
         settle(&connection.streams, async move { resuming.gate().lock().await.resume(held, outcome).await });
     Ok(resumed.await??)
+}
+
+/// The end of a claim that has begun: told to come back now, the client would find its approval used up.
+async fn claimed(held: &mut Held) -> Option<Result<Outcome, ApprovalError>> {
+    if !held.is_claiming() {
+        return None;
+    }
+    tokio::time::timeout(CLAIM, held.outcome()).await.ok()
 }
 
 fn over(session: &Session) -> Failure {
@@ -151,21 +159,16 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn name(&self) -> &str {
-        self.held.as_ref().map_or("", Held::name)
-    }
-
-    /// What the client is told when it has waited long enough.
-    fn come_back(&self) -> Failure {
-        let Some(held) = &self.held else { return over(&self.session) };
-        let (name, notice) = (held.name(), held.notice());
-        let refusal = |message, hint| Refusal { kind: RefusalKind::Withdrawn, rule: None, message, hint };
-        if held.is_claimable() {
-            let hint = format!("{}; then repeat the command", notice.hint);
-            return Failure::from(refusal(notice.message, hint)).awaiting(name).after(RETRY_AFTER);
-        }
-        let message = format!("approval {name} is withdrawn: this gateway waits for it no longer");
-        Failure::from(refusal(message, "send the command again to ask anew".to_owned()))
+    /// What the client is told when it has waited long enough. The request stays open for it.
+    async fn come_back(mut self) -> Failure {
+        let Some(held) = self.held.take() else { return over(&self.session) };
+        let notice = held.notice();
+        let hint = format!("{}; repeat the command once it is approved", notice.hint);
+        let refusal = Refusal { kind: RefusalKind::Withdrawn, rule: None, message: notice.message, hint };
+        let failure = Failure::from(refusal).awaiting(held.name()).after(RETRY_AFTER);
+        let session = Arc::clone(&self.session);
+        let left = settle(&self.tasks, async move { session.gate().lock().await.leave(held).await });
+        left.await.err().unwrap_or(failure)
     }
 }
 
@@ -179,8 +182,8 @@ impl Drop for Waiting {
     }
 }
 
-/// How long past its time an approval that is not claimable may take to be known as expired.
-const EXPIRY: Duration = Duration::from_secs(5);
+/// How long a claim may take beyond the time that its client waits.
+const CLAIM: Duration = Duration::from_secs(3);
 /// How long a second try waits where the first has waited already.
 const AGAIN: Duration = Duration::from_secs(1);
 /// When a client that was told to repeat its request should do so.

@@ -76,15 +76,24 @@ pub(crate) struct Scripted {
     pub(crate) questions: Mutex<Vec<Question>>,
     answers: Mutex<VecDeque<watch::Receiver<Option<Outcome>>>>,
     pub(crate) withdrawn: Arc<Mutex<u32>>,
+    /// Requests that stay open, because their clients were told to repeat the command.
+    pub(crate) left: Arc<Mutex<u32>>,
     /// While it is true, questions are taken and none gets its request.
     pub(crate) is_slow: watch::Sender<bool>,
+    /// How long it takes to consume an approval.
+    pub(crate) claim: Mutex<Duration>,
 }
 
 #[derive(Debug)]
 struct ScriptedPending {
     answer: watch::Receiver<Option<Outcome>>,
+    claim: Duration,
+    /// When the approval will be consumed.
+    claimed: Option<tokio::time::Instant>,
     done: bool,
+    stays: bool,
     withdrawn: Arc<Mutex<u32>>,
+    left: Arc<Mutex<u32>>,
 }
 
 impl Scripted {
@@ -99,11 +108,15 @@ impl Scripted {
 #[async_trait]
 impl Approvals for Scripted {
     async fn ask(&self, question: Question) -> Result<Box<dyn Pending>, ApprovalError> {
+        let stays = question.stays();
         self.questions.lock().unwrap().push(question);
         self.is_slow.subscribe().wait_for(|is_slow| !is_slow).await.unwrap();
         match self.answers.lock().unwrap().pop_front() {
             Some(answer) => {
-                Ok(Box::new(ScriptedPending { answer, done: false, withdrawn: Arc::clone(&self.withdrawn) }))
+                let (withdrawn, left) = (Arc::clone(&self.withdrawn), Arc::clone(&self.left));
+                let claim = *self.claim.lock().unwrap();
+                let (claimed, done) = (None, false);
+                Ok(Box::new(ScriptedPending { answer, claim, claimed, done, stays, withdrawn, left }))
             }
             None => Err(ApprovalError { step: "write approval request".to_owned(), source: None }),
         }
@@ -118,8 +131,16 @@ impl Pending for ScriptedPending {
     fn uid(&self) -> &'static str {
         "uid-1"
     }
+    fn leave(&mut self) {
+        self.stays = true;
+    }
+    fn is_claiming(&self) -> bool {
+        self.claimed.is_some()
+    }
     async fn outcome(&mut self) -> Result<Outcome, ApprovalError> {
         let outcome = self.answer.wait_for(Option::is_some).await.map(|outcome| outcome.clone().unwrap());
+        let claimed = *self.claimed.get_or_insert_with(|| tokio::time::Instant::now() + self.claim);
+        tokio::time::sleep_until(claimed).await;
         self.done = outcome.is_ok();
         outcome.or(Err(ApprovalError { step: "follow approval request".to_owned(), source: None }))
     }
@@ -128,7 +149,7 @@ impl Pending for ScriptedPending {
 impl Drop for ScriptedPending {
     fn drop(&mut self) {
         if !self.done {
-            *self.withdrawn.lock().unwrap() += 1;
+            *if self.stays { &self.left } else { &self.withdrawn }.lock().unwrap() += 1;
         }
     }
 }
@@ -143,6 +164,7 @@ pub(crate) struct Gateway {
     port: u16,
     directory: TempDir,
     accepting: tokio::task::JoinHandle<()>,
+    kubernetes: Arc<Kubernetes>,
 }
 
 impl Gateway {
@@ -152,7 +174,6 @@ impl Gateway {
     }
 
     pub(crate) async fn start_with(policy: &str, adjust: impl FnOnce(&mut Options)) -> Self {
-    kubernetes: Arc<Kubernetes>,
         let certificates = Certificates::new();
         let server = Server::start(&certificates).await;
         Self::before(certificates, server, policy, adjust).await
@@ -223,20 +244,20 @@ impl Gateway {
 
     /// A TLS connection that names these protocols by ALPN.
     pub(crate) async fn dial(&self, alpn: &[&[u8]]) -> TlsStream<TcpStream> {
+        self.dial_on(self.port, alpn).await
+    }
+
+    /// As [`Self::dial`], on another port of the gateway's.
+    pub(crate) async fn dial_on(&self, port: u16, alpn: &[&[u8]]) -> TlsStream<TcpStream> {
         let mut config = self.certificates.client();
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-        let socket = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
+        let socket = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         let name = "localhost".try_into().unwrap();
         TlsConnector::from(Arc::new(config)).connect(name, socket).await.unwrap()
     }
 
     /// A connection of HTTP/1.1.
     pub(crate) async fn connect(&self) -> SendRequest<Full<Bytes>> {
-        self.dial_on(self.port, alpn).await
-    }
-
-    /// As [`Self::dial`], on another port of the gateway's.
-    pub(crate) async fn dial_on(&self, port: u16, alpn: &[&[u8]]) -> TlsStream<TcpStream> {
         self.connect_on(self.port).await
     }
 

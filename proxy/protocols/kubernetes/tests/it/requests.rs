@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use proxy_audit::event::key;
 use proxy_audit::record::Record;
-use proxy_core::approval::Outcome;
+use proxy_core::approval::{Outcome, Question};
 use serde_json::json;
 use std::collections::HashSet;
 
@@ -15,7 +15,7 @@ rules:
 - {name: no-nodes, action: Deny, message: Ask the platform team., kubernetes: {verbs: [delete], resources: [nodes]}}
 - name: deployments
   action: Hold
-  approval: {timeoutSeconds: 900, onDisconnect: Claimable}
+  approval: {timeoutSeconds: 900}
   kubernetes: {verbs: [delete], resources: [deployments]}
 - {name: rest, action: Allow, kubernetes: {}}
 ";
@@ -114,16 +114,36 @@ async fn a_held_request_is_told_to_come_back_and_runs_once_it_is_approved() {
     let status: serde_json::Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(status["reason"], "Forbidden");
     let message = status["message"].as_str().unwrap();
-    assert!(message.contains("cluster-1") && message.contains("then repeat the command"), "{message}");
+    assert!(
+        message.contains("cluster-1") && message.contains("repeat the command once it is approved"),
+        "{message}"
+    );
     let details =
         json!({"causes": [{"reason": "PortcullisApproval", "message": "cluster-1"}], "retryAfterSeconds": 5});
     assert_eq!(status["details"], details);
     assert!(gateway.server.asked().is_empty());
+    gateway.wait_for_log("approval cluster-1 left").await;
+    let ended = || (*gateway.approvals.left.lock().unwrap(), *gateway.approvals.withdrawn.lock().unwrap());
+    assert_eq!(ended(), (1, 0), "what the client was told to repeat is no longer open");
+    assert!(gateway.approvals.questions.lock().unwrap().iter().all(Question::is_claimable));
 
     let answer = gateway.approvals.next();
     answer.send(Some(Outcome::Approved { approvers: vec!["ann (sre): fine".to_owned()] })).unwrap();
     assert_eq!(gateway.json(delete()).await.0, 200);
     assert_eq!(gateway.server.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn an_approval_that_is_being_consumed_when_the_wait_is_over_is_waited_for() {
+    let gateway = Gateway::start(RULES).await;
+    let gone = json!({"kind": "Status", "apiVersion": "v1", "status": "Success"});
+    gateway.server.script(DEPLOYMENT, Script::Answer(200, "application/json", gone.to_string().into()));
+    // longer than a client waits here
+    *gateway.approvals.claim.lock().unwrap() = std::time::Duration::from_secs(1);
+    let yes = Outcome::Approved { approvers: vec!["ann (sre): fine".to_owned()] };
+    gateway.approvals.next().send(Some(yes)).unwrap();
+    let delete = request("DELETE", DEPLOYMENT).body(Full::<Bytes>::default()).unwrap();
+    assert_eq!(gateway.json(delete).await.0, 200);
 }
 
 #[tokio::test]

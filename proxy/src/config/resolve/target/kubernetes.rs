@@ -8,17 +8,26 @@ use base64::engine::general_purpose::STANDARD;
 use crds::v1alpha1::{KubeconfigRef, KubernetesTarget};
 use kube::config::{AuthInfo, Cluster, Kubeconfig};
 use proxy_core::secret::Secret;
+use std::time::Duration;
 
 pub(super) fn upstream(target: &KubernetesTarget, lookup: &mut Lookup<'_>) -> Option<KubernetesUpstream> {
     let cluster = match &target.kubeconfig_ref {
         None => KubernetesCluster::Own,
         Some(reference) => KubernetesCluster::Other(other(reference, lookup)?),
     };
+    // shorter than claiming an approval takes, none would ever be claimed
+    let hold_seconds = target.hold_seconds;
+    if !(5..=86_400).contains(&hold_seconds) {
+        lookup.problem("spec.kubernetes.holdSeconds", "must be from 5 to 86400");
+        return None;
+    }
+    let hold_seconds: u64 = lookup.number("spec.kubernetes.holdSeconds", hold_seconds)?;
     Some(KubernetesUpstream {
         cluster,
         username_prefix: target.username_prefix.clone().unwrap_or_default(),
         groups_prefix: target.groups_prefix.clone().unwrap_or_default(),
         groups: target.groups.as_ref().map(|groups| groups.iter().cloned().collect()),
+        hold_wait: Duration::from_secs(hold_seconds),
     })
 }
 

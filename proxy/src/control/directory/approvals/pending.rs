@@ -5,9 +5,9 @@ use super::conclude::ended;
 use super::file::Stamp;
 use crate::control::requests::failed;
 use async_trait::async_trait;
-use crds::v1alpha1::{ApprovalRequest, ApprovalRequestSpec, OnDisconnect};
+use crds::v1alpha1::{ApprovalRequest, ApprovalRequestSpec};
 use jiff::Timestamp;
-use proxy_core::approval::{ApprovalError, Outcome, Pending};
+use proxy_core::approval::{ApprovalError, Outcome, Pending, Question};
 use proxy_policy::approval::{Settled, settle};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -76,8 +76,8 @@ impl Follower {
 
 type Look = JoinHandle<(Follower, io::Result<Option<Outcome>>)>;
 
-/// A request that somebody waits for. Dropping it withdraws the request if nobody else waits for it and it is not
-/// `Claimable`.
+/// A request that somebody waits for. Dropping it withdraws the request if nobody else waits for it and it is not to
+/// stay.
 #[derive(Debug)]
 pub(super) struct DirectoryPending {
     follower: Follower,
@@ -86,13 +86,16 @@ pub(super) struct DirectoryPending {
     look: Option<Look>,
     failing_since: Option<Instant>,
     over: bool,
+    /// The request stays open when this is dropped.
+    stays: bool,
 }
 
 impl DirectoryPending {
-    pub(super) fn new(follower: Follower, timeout: Duration) -> Self {
+    pub(super) fn new(follower: Follower, question: &Question) -> Self {
         let left = follower.expires_at.duration_since(Timestamp::now());
-        let left = Duration::try_from(left).unwrap_or(Duration::ZERO).min(timeout);
-        Self { follower, deadline: Instant::now() + left, look: None, failing_since: None, over: false }
+        let left = Duration::try_from(left).unwrap_or(Duration::ZERO).min(question.terms.timeout);
+        let deadline = Instant::now() + left;
+        Self { follower, deadline, look: None, failing_since: None, over: false, stays: question.stays() }
     }
 
     /// Looks once. Cancel safe.
@@ -153,6 +156,14 @@ impl Pending for DirectoryPending {
         &self.follower.uid
     }
 
+    fn leave(&mut self) {
+        self.stays = true;
+    }
+
+    fn is_claiming(&self) -> bool {
+        self.look.is_some()
+    }
+
     async fn outcome(&mut self) -> Result<Outcome, ApprovalError> {
         if self.over {
             // It is returned once.
@@ -173,8 +184,7 @@ impl Pending for DirectoryPending {
 impl Drop for DirectoryPending {
     fn drop(&mut self) {
         let last = self.follower.shared.leave(&self.follower.uid);
-        let claimable = self.follower.seen.on_disconnect == OnDisconnect::Claimable;
-        if !last || self.over || claimable {
+        if !last || self.over || self.stays {
             return;
         }
         let follower = self.follower.clone();

@@ -99,6 +99,7 @@ fn question(digest: &str, on_disconnect: OnDisconnect) -> Question {
         members: Vec::new(),
         burst: None,
         is_second_try: false,
+        is_repeatable: false,
         rule: RuleRef { policy: "agents".to_owned(), generation: 0, rule: "destructive".to_owned() },
         terms: ApprovalTerms { timeout: Duration::from_mins(1), reviewers: Vec::new(), on_disconnect },
     }
@@ -464,4 +465,50 @@ async fn a_file_that_is_named_otherwise_or_is_none_is_no_request_and_writes_none
     assert_eq!(fs::read_to_string(&victim).unwrap(), "precious: data");
     // and nobody waits for the pipe
     room.ask(&question("another", OnDisconnect::Withdraw)).await;
+}
+
+/// A command whose client is told to repeat it, under a rule that says nothing of clients that go away.
+fn repeatable(digest: &str) -> Question {
+    Question { is_repeatable: true, ..question(digest, OnDisconnect::Withdraw) }
+}
+
+#[tokio::test]
+async fn whoever_was_told_to_repeat_a_command_claims_its_approval_once_and_nobody_else_does() {
+    let room = Room::new();
+    let mut first = room.ask(&repeatable("d")).await;
+    let name = first.name().to_owned();
+    first.leave();
+    drop(first);
+    let mut other = repeatable("d");
+    Arc::make_mut(&mut other.requester).subject = "another".to_owned();
+    assert_ne!(room.ask(&other).await.name(), name);
+    let another = Question { effect_digest: "another".to_owned(), ..repeatable("d") };
+    assert_ne!(room.ask(&another).await.name(), name);
+    assert!(room.conditions(&name).is_empty());
+
+    room.decide(&name, "alice", ApprovalVerdict::Approved);
+    // by another gateway, in other words
+    let restarted = gateway(room.directory.path());
+    let mut again = restarted.ask(repeatable("e")).await.unwrap();
+    assert_eq!(again.name(), name);
+    assert!(matches!(outcome(&mut again).await, Outcome::Approved { .. }));
+    assert_ne!(room.ask(&repeatable("d")).await.name(), name, "it is consumed");
+}
+
+#[tokio::test]
+async fn whoever_goes_away_before_it_was_told_to_repeat_a_command_withdraws_it() {
+    let room = Room::new();
+    let first = room.ask(&repeatable("d")).await;
+    let name = first.name().to_owned();
+    drop(first);
+    room.until_conditions(&name, &["Withdrawn"]).await;
+    let mut second = room.ask(&repeatable("d")).await;
+    let name = second.name().to_owned();
+    second.leave();
+    drop(second);
+    // it came back and then gave up
+    let third = room.ask(&repeatable("d")).await;
+    assert_eq!(third.name(), name);
+    drop(third);
+    room.until_conditions(&name, &["Withdrawn"]).await;
 }

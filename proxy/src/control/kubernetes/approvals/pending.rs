@@ -5,7 +5,7 @@ use super::claim::Claim;
 use super::judge::{Judgement, judge};
 use crate::control::requests::failed;
 use async_trait::async_trait;
-use crds::v1alpha1::{ApprovalRequest, OnDisconnect};
+use crds::v1alpha1::ApprovalRequest;
 use jiff::Timestamp;
 use proxy_core::approval::{ApprovalError, Outcome, Pending, Question};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use tokio::time::Instant;
 const CLOSING_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A request that somebody waits for. Dropping it withdraws the request if nobody else waits for it here and it is not
-/// `Claimable`.
+/// to stay.
 #[derive(Debug)]
 pub(super) struct KubernetesPending {
     shared: Arc<Shared>,
@@ -29,6 +29,8 @@ pub(super) struct KubernetesPending {
     /// A claim that was begun: it may consume the approval, so its result must survive a cancelled wait.
     claiming: Option<JoinHandle<Result<Option<Outcome>, ApprovalError>>>,
     over: bool,
+    /// The request stays open when this is dropped.
+    stays: bool,
 }
 
 impl KubernetesPending {
@@ -40,7 +42,7 @@ impl KubernetesPending {
             format!("released to {}/{}/{}", shared.claimant.instance, question.session, question.number);
         let claim = Claim { asked: request, message, deadline: Instant::now() + left };
         let changes = shared.requests.changes();
-        Self { shared, claim, changes, seen: false, claiming: None, over: false }
+        Self { shared, claim, changes, seen: false, claiming: None, over: false, stays: question.stays() }
     }
 
     /// Looks at what the watch shows.
@@ -123,6 +125,14 @@ impl Pending for KubernetesPending {
         )
     }
 
+    fn leave(&mut self) {
+        self.stays = true;
+    }
+
+    fn is_claiming(&self) -> bool {
+        self.claiming.is_some()
+    }
+
     async fn outcome(&mut self) -> Result<Outcome, ApprovalError> {
         if self.over {
             // It is returned once.
@@ -137,8 +147,7 @@ impl Pending for KubernetesPending {
 impl Drop for KubernetesPending {
     fn drop(&mut self) {
         let last = self.shared.leave(self.uid());
-        let claimable = self.claim.asked.spec.on_disconnect == OnDisconnect::Claimable;
-        if last && !self.over && !claimable && tokio::runtime::Handle::try_current().is_ok() {
+        if last && !self.over && !self.stays && tokio::runtime::Handle::try_current().is_ok() {
             let withdraw = Arc::clone(&self.shared).withdraw(Arc::clone(&self.claim.asked));
             self.shared.tasks.spawn(withdraw);
         }

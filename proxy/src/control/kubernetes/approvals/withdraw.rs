@@ -2,8 +2,8 @@
 
 use super::{Shared, Written, stripped};
 use crate::control::requests::{condition, is_open};
+use crds::v1alpha1::ApprovalRequest;
 use crds::v1alpha1::conditions::WITHDRAWN;
-use crds::v1alpha1::{ApprovalRequest, OnDisconnect};
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,9 +16,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 impl Shared {
     /// Withdraws a request that may have been created, though no answer said so, and that nobody waits for.
     pub(super) async fn abandon(self: Arc<Self>, asked: ApprovalRequest) {
-        if asked.spec.on_disconnect == OnDisconnect::Claimable {
-            return;
-        }
         let name = asked.metadata.name.clone().unwrap_or_default();
         let mut pause = SHORTEST_PAUSE;
         while is_open(&asked, Timestamp::now()) {
