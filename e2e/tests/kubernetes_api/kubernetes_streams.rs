@@ -158,13 +158,37 @@ fn kubernetes_copies_arrive_whole() {
 }
 
 #[test]
-fn kubernetes_a_forwarded_port_carries_http() {
+fn kubernetes_a_forwarded_port_carries_http_and_each_connection_is_told_apart_on_record() {
+    const CONNECTIONS: u32 = 310;
     let Some(pods) = Pods::start("port", ANYTHING) else { return };
     for (name, transport) in TRANSPORTS {
         let forwarded = Forwarded::start(kubectl(&pods, transport, FORWARD));
-        for _ in 0..3 {
-            let answer = forwarded.page();
-            assert!(answer.ends_with("hello\n"), "{name}: {answer}");
+        // busybox waits a second for more of each client
+        std::thread::scope(|scope| {
+            for _ in 0..31 {
+                scope.spawn(|| {
+                    for _ in 0..CONNECTIONS / 31 {
+                        let answer = forwarded.page();
+                        assert!(answer.ends_with("hello\n"), "{name}: {answer}");
+                    }
+                });
+            }
+        });
+        drop(forwarded);
+        let recorded = wait_until("all of it is on record", || {
+            let listed = pods.scene.portcullis(&["sessions", "--limit", "1", "-o", "json"], 0).out;
+            let sessions: serde_json::Value = serde_json::from_str(&listed).unwrap();
+            let id = sessions[0]["id"].as_str().unwrap();
+            let steps = pods.scene.portcullis(&["replay", id, "-o", "json"], 0).out;
+            let recorded = e2e::replayed::channels(&steps).unwrap();
+            (recorded.len() == 2 * CONNECTIONS as usize).then_some(recorded)
+        })
+        .unwrap();
+        for (connection, pair) in recorded.values().collect::<Vec<_>>().chunks(2).enumerate() {
+            let [asked, answered] = pair else { panic!("{pair:?}") };
+            assert!(asked.starts_with(b"GET /index.html"), "{name}, {connection}");
+            assert!(answered.starts_with(b"HTTP/1.0 200") || answered.starts_with(b"HTTP/1.1 200"), "{name}");
+            assert!(answered.ends_with(b"hello\n"), "{name}, {connection}");
         }
     }
 }
