@@ -124,6 +124,8 @@ enum Pending {
     Write(Vec<u8>),
     /// Something that was decided, by its number.
     Decided(u64),
+    /// How much may be asked for at once.
+    Limits,
     /// Anything else.
     Other,
 }
@@ -271,6 +273,7 @@ impl Sftp {
                     return Ok(());
                 }
                 operation::Asked::Passes => Some(Pending::Other),
+                operation::Asked::Limits => Some(Pending::Limits),
                 operation::Asked::Unsupported => {
                     items.push(Item::Answer(status(id, 8, "not supported by the gateway")));
                     return Ok(());
@@ -356,6 +359,9 @@ impl Sftp {
         }
         self.reading = None;
         let pending = self.pending.remove(&id).ok_or(SftpError::Unasked)?;
+        let limits = kind == kind::EXTENDED_REPLY && matches!(pending, Pending::Limits);
+        let limited = self.masker.as_ref().filter(|_| limits).map(|_| window::limited(packet));
+        let packet = limited.as_deref().unwrap_or(packet);
         match (kind, pending) {
             (kind::HANDLE, Pending::Open(path, opening)) => {
                 let handle = fields.bytes()?;
@@ -419,7 +425,7 @@ impl Sftp {
                     transfer.answered(status);
                 }
             }
-            Pending::Other => {}
+            Pending::Limits | Pending::Other => {}
         }
     }
 }

@@ -40,6 +40,8 @@ impl Operation {
 pub(super) enum Asked {
     Operation(Operation),
     Passes,
+    /// It passes, and tells how much may be asked for at once.
+    Limits,
     Unsupported,
 }
 
@@ -187,10 +189,10 @@ fn extended(
             let touches = vec![touch(READS, read.path.clone()), touch(WRITES, written.path.clone())];
             Operation { id, name: "copy-data", touches, opening: 0, opens: None }
         }
-        b"limits@openssh.com"
-        | b"expand-path@openssh.com"
-        | b"home-directory"
-        | b"users-groups-by-id@openssh.com" => return Ok(Asked::Passes),
+        b"limits@openssh.com" => return Ok(Asked::Limits),
+        b"expand-path@openssh.com" | b"home-directory" | b"users-groups-by-id@openssh.com" => {
+            return Ok(Asked::Passes);
+        }
         _ => return Ok(Asked::Unsupported),
     };
     Ok(Asked::Operation(operation))

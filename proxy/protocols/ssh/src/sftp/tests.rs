@@ -281,6 +281,30 @@ fn read_all(content: &[u8], step: u32, most: usize) -> (Vec<u8>, bool) {
     unreachable!()
 }
 
+/// `scp` takes a short answer for the end of a file. So whoever keeps to the limits that it is told gets no short one.
+#[test]
+fn a_read_as_long_as_the_client_may_ask_for_is_answered_whole() {
+    let limits = |most: u64| [256 << 10, most, 255 << 10, 1_019].map(u64::to_be_bytes).concat();
+    let told = |sftp: &mut Sftp, most: u64| {
+        feed(sftp, &packet(200, &[&id(1), &text(b"limits@openssh.com")]), 7, false);
+        let (_, passed, _) = feed(sftp, &packet(201, &[&id(1), &limits(most)]), 7, true);
+        assert_eq!(
+            (passed.len(), &passed[..17], &passed[25..]),
+            (41, &packet(201, &[&id(1), &limits(most)])[..17], &limits(most)[16..])
+        );
+        u64::from_be_bytes(passed[17..25].try_into().unwrap())
+    };
+    assert_eq!(told(&mut Sftp::new(), 255 << 10), 255 << 10);
+    assert_eq!(told(&mut Sftp::looking(masker()), 1_000), 1_000);
+    assert_eq!(told(&mut Sftp::looking(masker()), 0), told(&mut Sftp::looking(masker()), 255 << 10));
+    let most = told(&mut Sftp::looking(masker()), 255 << 10);
+    let content = vec![b'x'; 600_000];
+    for at in [0, 1_000, 4_000, 300_000] {
+        let part = &[(at, u32::try_from(most).unwrap())];
+        assert_eq!(read_parts(&content, part).0.len(), usize::try_from(most).unwrap(), "at {at}");
+    }
+}
+
 #[test]
 fn nothing_of_a_value_across_two_reads_is_given_out() {
     let canary = format!("AKIA{}", "Q3EGRJ5NLXVW7TZB");

@@ -16,8 +16,27 @@ const BEFORE: u64 = 4_000;
 /// What servers give at once, in bytes. Source: OpenSSH's `sftp-server`, `limits@openssh.com`.
 const MOST: u64 = 255 * 1_024;
 
+/// The longest read that is answered whole, wherever it is, in bytes.
+const READ_MAX: u64 = MOST - AROUND - BEFORE;
+
 /// From so many bytes on a power of two is taken for a server's limit.
 const ROUND: usize = 4_096;
+
+/// A server's answer to `limits@openssh.com`, as the client gets it: it may read no more at once than is looked at
+/// together. For OpenSSH's `scp` an answer that is shorter than it asked for is the end of a file, sooner or later, and
+/// it says nothing about that. Source: OpenSSH's `PROTOCOL`, section 4.8.
+pub(super) fn limited(packet: &[u8]) -> Vec<u8> {
+    let mut packet = packet.to_vec();
+    // behind the length, the kind, the id and the longest packet
+    if let Some(field) = packet.get_mut(17..25) {
+        let most = u64::from_be_bytes((&*field).try_into().unwrap_or_default());
+        // 0 is no limit
+        if !(1..=READ_MAX).contains(&most) {
+            field.copy_from_slice(&READ_MAX.to_be_bytes());
+        }
+    }
+    packet
+}
 
 /// A read of a file, and what the server is asked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
