@@ -285,6 +285,9 @@ fn findings(masker: &Masker, raw: &[u8]) -> Vec<Found> {
         finding.range = text.source(&finding.range);
     }
     for (range, name) in encoded::findings(masker, text.bytes()) {
+        if is_noise(text.bytes().get(range.clone()).unwrap_or_default()) {
+            continue;
+        }
         let shown = format!("[MASKED:{name}]").into_bytes();
         found.push(Found { range: text.source(&range), name, shown });
     }
@@ -368,6 +371,22 @@ fn is_readable(text: &[u8]) -> bool {
     let controls = text.iter().filter(|byte| matches!(byte, 1..=8 | 11 | 14..=26 | 28..=31 | 127)).count();
     readable.saturating_sub(controls) * 4 >= text.len() * 3
 }
+
+/// Whether letters that say something together do so by chance: what stands between them is no text, and is not what
+/// anybody puts between letters either. In what is packed or encrypted every form of a value is somewhere, and a stream
+/// of `git` or `rsync` with something else in a few of its places is worth nothing.
+fn is_noise(part: &[u8]) -> bool {
+    let mut others = [false; 256];
+    for byte in part.iter().filter(|byte| !matches!(byte, 0 | b'\t' | b'\n' | b'\r' | 0x20..=0x7e)) {
+        if let Some(other) = others.get_mut(usize::from(*byte)) {
+            *other = true;
+        }
+    }
+    others.iter().filter(|other| **other).count() > SEPARATORS_MAX && !is_readable(part)
+}
+
+/// So many different bytes that are no text may stand between the letters of a value that is put together from them.
+const SEPARATORS_MAX: usize = 8;
 
 /// Findings that share bytes become one.
 fn merged(found: Vec<Found>) -> Vec<Found> {

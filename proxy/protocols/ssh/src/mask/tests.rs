@@ -275,18 +275,53 @@ proptest! {
     }
 }
 
-#[test]
-fn noise_is_given_out_and_a_value_in_it_is_not() {
-    let masker = masker();
+/// What is packed or encrypted looks like this.
+fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut noise: Vec<u8> = std::iter::repeat_with(|| {
+    let next = || {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
         state.to_le_bytes()[3]
-    })
-    .take(1_000_000)
-    .collect();
+    };
+    std::iter::repeat_with(next).take(length).collect()
+}
+
+/// A pack of `git` or an archive comes out as it is; what stands in it, plain or said in another way, does not.
+#[test]
+fn noise_comes_out_as_it_is_and_a_value_in_it_does_not() {
+    let length = std::env::var("PORTCULLIS_NOISE").map_or(2_000_000, |length| length.parse().unwrap());
+    let mut noise = noise(length);
+    for pause in [0, 1, 7] {
+        let (mut output, mut out) = (OutputMasker::new(masker()), Vec::new());
+        for (at, piece) in noise.chunks(if pause == 0 { 32 * 1024 } else { 3_001 }).enumerate() {
+            output.push(piece, &mut out);
+            if pause > 0 && at % pause == 0 {
+                output.quiet(&mut out);
+            }
+        }
+        output.finish(&mut out);
+        assert!(out == noise, "{pause}: {:?}", output.counts());
+    }
+    let backwards: String = CANARY.chars().rev().collect();
+    let hex: String = CANARY.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let apart: String = CANARY.chars().map(|letter| format!("{letter}\u{1}\u{2}")).collect();
+    let wide: String = CANARY.chars().map(|letter| format!("{letter}\0")).collect();
+    noise.truncate(40_000);
+    for said in [CANARY.to_owned(), backwards, hex, apart, wide] {
+        let all = [&noise[..20_000], b"\n", said.as_bytes(), b"\n", &noise[20_000..]].concat();
+        let (mut output, mut out) = (OutputMasker::new(masker()), Vec::new());
+        output.push(&all, &mut out);
+        output.finish(&mut out);
+        assert!(out.windows(8).any(|window| window == b"[MASKED:"), "{said:?}");
+        assert!(!out.windows(said.len()).any(|window| window == said.as_bytes()), "{said:?}");
+    }
+}
+
+#[test]
+fn noise_is_given_out_and_a_value_in_it_is_not() {
+    let masker = masker();
+    let mut noise = noise(1_000_000);
     for packet in noise.chunks(32 * 1024) {
         assert_eq!(something_in(&masker, packet, 0..packet.len()), None);
     }
