@@ -251,9 +251,7 @@ impl Sftp {
             kind::READ => return self.read(id, &mut fields, &packet, items),
             kind::WRITE => {
                 let handle = self.handle(&mut fields)?;
-                if let Some(handle) = &handle
-                    && let Some(transfer) = self.handles.get_mut(handle)
-                {
+                if let Some(transfer) = handle.as_ref().and_then(|handle| self.handles.get_mut(handle)) {
                     transfer.written.seek(fields.u64()?);
                 }
                 self.writing.clone_from(&handle);
