@@ -3,7 +3,9 @@
 #![cfg(test)]
 #![expect(clippy::string_slice, reason = "tests cut texts that they know")]
 
+mod alike;
 mod scene;
+mod ssh_alike;
 mod ssh_certificate;
 mod ssh_clients;
 mod ssh_contents;
