@@ -1,5 +1,6 @@
 //! Programs that transfer, pack or unpack files.
 
+mod archives;
 mod transfer;
 
 use super::super::argument::{Arg, Sort, has_short, is_long};
@@ -14,7 +15,7 @@ pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> bool {
         "tar" | "bsdtar" | "gtar" => tar(walk, call),
         "rsync" => rsync(walk, call),
         "scp" | "sftp-server" => scp(walk, call),
-        "zip" | "unzip" | "7z" | "7za" | "7zr" | "cpio" | "pax" | "unrar" => archive(walk, call),
+        "zip" | "unzip" | "7z" | "7za" | "7zr" | "cpio" | "pax" | "unrar" => archives::run(walk, call),
         "curl" | "wget" => transfer::fetch(walk, call),
         _ => return false,
     }
@@ -358,55 +359,5 @@ fn scp(walk: &mut Walk, call: &Call<'_>) {
             let inside = Arg { text: format!("{}/*", file.text), sort: Sort::Names };
             walk.file_touch(&inside, FileEffect::WRITE.whole(whole), Some(call.program));
         }
-    }
-}
-
-fn archive(walk: &mut Walk, call: &Call<'_>) {
-    if !call.demands_literals(walk) {
-        return;
-    }
-    let runs = match call.name() {
-        "zip" => call.args.iter().any(|arg| {
-            arg.text.starts_with("-TT")
-                || is_long(arg, "unzip-command", 3)
-                || has_short(arg, '@', "")
-                || is_long(arg, "names-stdin", 3)
-        }),
-        "cpio" => any(call, "", "", &["rsh-command", "to-stdout"]),
-        _ => false,
-    };
-    if runs {
-        call.doubt(walk, "may be told to run programs");
-    }
-    let moves = match call.name() {
-        "zip" => any(call, "m", "bnPtx", &["move"]),
-        "7z" | "7za" | "7zr" => call.args.iter().any(|arg| arg.text == "-sdel" || arg.text == "d"),
-        _ => false,
-    };
-    let files: Vec<&Arg> = call.args.iter().filter(|arg| !arg.is_option()).collect();
-    if call.name() == "zip" {
-        for (at, file) in files.iter().enumerate() {
-            walk.file_touch(
-                file,
-                if at == 0 { FileEffect::WRITE } else { FileEffect::READ.whole(true) },
-                Some(call.program),
-            );
-            if moves && at > 0 {
-                walk.file_touch(file, FileEffect::REMOVE.whole(true), Some(call.program));
-            }
-        }
-        return;
-    }
-    for file in &files {
-        let below = call.name() != "unzip";
-        walk.file_touch(file, FileEffect::READ.below(below), Some(call.program));
-        if moves {
-            walk.file_touch(file, FileEffect::REMOVE.whole(true), Some(call.program));
-        }
-    }
-    let lists = any(call, "ltpv", "d", &["list"]) || matches!(call.value(0), Some("l" | "t"));
-    if !lists {
-        let dir = value_of(call.args, 'd', "directory", "").unwrap_or_else(|| Arg::exact("."));
-        walk.file_touch(&dir, FileEffect::WRITE.whole(true), Some(call.program));
     }
 }
