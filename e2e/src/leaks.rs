@@ -39,6 +39,18 @@ pub fn search_collected(backend: &Backend, secrets: &[String]) -> Result<()> {
     saved.scan(secrets, ("--from", &file), std::slice::from_ref(&file))
 }
 
+/// Searches the state directory of a gateway that is another's child, and these files.
+///
+/// # Errors
+/// As [`search`].
+pub fn search_state(state: &Path, also: &[PathBuf], secrets: &[String]) -> Result<()> {
+    if secrets.is_empty() || proxy_audit::read::logs(state)?.is_empty() {
+        return Ok(());
+    }
+    let files = [&[state.to_owned()], also].concat();
+    Saved::new()?.scan(secrets, ("--spool", state), &files)
+}
+
 /// Searches texts, each with a name: objects of a cluster, logs of its pods.
 ///
 /// # Errors

@@ -76,6 +76,11 @@ impl Prepared {
         Ok(Self { setup, issuer, server, keys })
     }
 
+    /// What must be nowhere but where it belongs: a masked value, the gateway's own credential, the agents' tokens.
+    pub fn secrets(&self) -> Vec<String> {
+        secrets(&self.issuer)
+    }
+
     /// Starts the gateway.
     ///
     /// # Errors
@@ -127,11 +132,9 @@ impl Shop {
         self.keys.path()
     }
 
-    /// What must be nowhere but where it belongs: a masked value, the gateway's own credential, the agents' tokens.
+    /// As [`Prepared::secrets`].
     pub fn secrets(&self) -> Vec<String> {
-        let mut secrets = self.issuer.signatures();
-        secrets.extend([CANARY, PASSWORD].map(str::to_owned));
-        secrets
+        secrets(&self.issuer)
     }
 
     /// The directories that exist as long as the shop.
@@ -139,6 +142,12 @@ impl Shop {
         let directories = [self.gateway.config(), self.gateway.state(), self.keys(), self.server.directory()];
         directories.map(Path::to_owned).to_vec()
     }
+}
+
+fn secrets(issuer: &Issuer) -> Vec<String> {
+    let mut secrets = issuer.signatures();
+    secrets.extend([CANARY, PASSWORD].map(str::to_owned));
+    secrets
 }
 
 /// The example's Resource, pointed at this shop's server and issuer, on a free port.

@@ -27,6 +27,8 @@ pub(super) struct Scene {
 /// A gateway of the shop. Ends with its value.
 pub(super) struct Gateway {
     pub(super) process: Process,
+    /// Where its log is kept when it has ended.
+    log: PathBuf,
     admin: String,
     ca: PathBuf,
 }
@@ -138,7 +140,8 @@ impl Scene {
             let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
             Some(format!("127.0.0.1:{port}"))
         });
-        Gateway { process, admin: admin.unwrap(), ca: self.authority.file().to_owned() }
+        let log = self.state(pod).with_extension("log");
+        Gateway { process, log, admin: admin.unwrap(), ca: self.authority.file().to_owned() }
     }
 
     pub(super) fn token(&self, subject: &str) -> String {
@@ -289,8 +292,39 @@ impl Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
+        let log = self.process.log();
         if std::thread::panicking() {
-            println!("--- log of a gateway ---\n{}", self.process.log());
+            println!("--- log of a gateway ---\n{log}");
+        }
+        let before = std::fs::read_to_string(&self.log).unwrap_or_default();
+        std::fs::write(&self.log, before + &log).ok();
+    }
+}
+
+impl Scene {
+    /// Searches what gateways left, their logs, and the objects of the shop, for what must be in none of it.
+    fn search(&self) -> anyhow::Result<()> {
+        let secrets = self.shop.secrets();
+        let files = std::fs::read_dir(self.directory.path())?.filter_map(Result::ok).map(|file| file.path());
+        let (states, logs): (Vec<_>, Vec<_>) = files
+            .filter(|path| path.join("audit").is_dir() || path.extension().is_some_and(|end| end == "log"))
+            .partition(|path| path.is_dir());
+        for state in &states {
+            e2e::leaks::search_state(state, &logs, &secrets)?;
+        }
+        let kinds = "events,configmaps,approvalrequests,resources.portcullis.dev,policies.portcullis.dev";
+        // whoever tested what happens without one has none
+        let objects = self.server.kubectl(&["get", kinds, "-n", "shop", "-o", "yaml"]).unwrap_or_default();
+        e2e::leaks::search_texts(&[("objects", objects)], &secrets)
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        if !std::thread::panicking()
+            && let Err(leak) = self.search()
+        {
+            panic!("{leak:#}");
         }
     }
 }
