@@ -3,6 +3,7 @@
 //! Everything listens on a free loopback port, lives in a temporary directory, and ends with the value that started it.
 
 pub mod age;
+pub mod azure;
 pub mod certificates;
 pub mod cluster;
 pub mod collector;

@@ -1,7 +1,8 @@
 //! Logs in an object store: delivered to a real S3 server while agents work, locked there, and all that an investigator
-//! needs when the gateway and its volume are gone.
+//! needs when the gateway and its volume are gone. And the same log in Azure's.
 
 use crate::scene::{Answer, Scene, prepare};
+use e2e::azure::Azure;
 use e2e::process::wait_until;
 use e2e::s3::{S3, SECRET_KEY};
 use serde_json::Value;
@@ -99,6 +100,41 @@ fn an_archive_answers_as_the_log_does_and_outlives_it() {
     let kept = std::fs::read_to_string(&key).unwrap();
     std::fs::remove_dir_all(scene.gateway.state().join("audit")).unwrap();
     alone(&scene, &s3, &session, kept.trim());
+}
+
+/// Microsoft's own emulator, and the same crate that serves S3.
+#[test]
+fn an_archive_in_azure_answers_as_the_log_does() {
+    const ARCHIVE: &str = "az://audit/prod";
+    if !Azure::is_possible() {
+        return;
+    }
+    let Some(mut prepared) = prepare() else { return };
+    let azure = Azure::start().unwrap();
+    azure.create("audit").unwrap();
+    for argument in ["--archive", ARCHIVE, "--archive-interval=1"] {
+        prepared.setup = prepared.setup.argument(argument);
+    }
+    for (name, value) in azure.environment() {
+        prepared.setup = prepared.setup.environment(name, value);
+    }
+    let scene = Scene::of(prepared.start().unwrap());
+    agents_session(&scene, "ci-bot");
+    wait_until_archived(&scene, 1);
+    let ask = |question: &[&str]| {
+        let mut command = scene.portcullis_command();
+        let done = command.args(question).args(["--from", ARCHIVE]).envs(azure.environment()).output();
+        let answer = Answer::new(&done.unwrap());
+        assert!(answer.success, "{question:?}: {answer:?}");
+        answer.out
+    };
+    for question in [&["sessions", "-o", "json"][..], &["commands", "-o", "json"]] {
+        assert_eq!(ask(question), scene.portcullis(question, 0).out, "{question:?}");
+    }
+    let key = std::fs::read_to_string(scene.gateway.state().join("audit/certifier.vkey")).unwrap();
+    let verified = ask(&["verify", "--key", key.trim()]);
+    assert!(verified.contains("RESULT   OK") && verified.contains(ARCHIVE), "{verified}");
+    e2e::leaks::search(&scene.gateway, &[azure.key().to_owned()], &[]).unwrap();
 }
 
 /// All from the archive alone.
