@@ -66,14 +66,18 @@ fn may_lack_an_end_tag(text: &str) -> bool {
         let others = ['\'', '"', '\\', '$', '`', '#'];
         !text.contains(others.map(|other| if other == *quote { '\0' } else { other }))
     });
-    let (mut rest, mut quoted) = (text.as_str(), false);
+    let (mut rest, mut quoted, mut documents) = (text.as_str(), false, false);
     while let Some((before, run)) = rest.find('<').map(|at| rest.split_at(at)) {
         quoted ^= sure.is_some_and(|quote| before.matches(quote).count() % 2 == 1);
         rest = run.trim_start_matches('<');
         let length = run.len() - rest.len();
         let here_string = length == 3 && !before.ends_with('\\');
-        if length >= 2 && !here_string && !quoted && begins_like_no_tag(rest) {
-            return true;
+        // in a here-document a quote is a letter, and says nothing of what follows
+        if length >= 2 && !here_string && (documents || !quoted) {
+            if begins_like_no_tag(rest) {
+                return true;
+            }
+            documents = true;
         }
     }
     false
@@ -236,7 +240,7 @@ mod tests {
             "cat <<\\ ",
             "a <<<<<'' ",
         ];
-        let unsure = ["echo \\' <<'' ", "echo \"'\" <<'' ", "# '\ncat <<'' "];
+        let unsure = ["echo \\' <<'' ", "echo \"'\" <<'' ", "# '\ncat <<'' ", "cat <<X\nit's\nX\ncat <<'' "];
         for text in [&blank[..], &empty, &unsure].concat() {
             assert!(tokens(text).is_err() && open(text).is_none(), "{text}");
         }
