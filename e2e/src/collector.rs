@@ -6,7 +6,7 @@ pub use backend::Backend;
 
 use crate::process::Process;
 use crate::tools;
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use std::process::Command;
 use tempfile::TempDir;
 
@@ -133,6 +133,17 @@ service:
     logs: {{ receivers: [otlp], {transforms}exporters: [otlp_http] }}
 "
     )
+}
+
+/// The processors that the documentation gives those whose store keeps no names of events.
+///
+/// # Errors
+/// The documentation has none.
+pub fn documented_transform() -> Result<String> {
+    let docs = std::fs::read_to_string(tools::repository().join("docs/forensics.md"))?;
+    let blocks = docs.split("```yaml\n").filter_map(|block| block.split_once("```"));
+    let documented = blocks.map(|(block, _)| block).find(|block| block.contains("log_statements"));
+    documented.map(str::to_owned).context("the documented statement")
 }
 
 /// It acknowledges what its backend has.

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-use e2e::collector::{Backend, Collector};
+use e2e::collector::{Backend, Collector, documented_transform};
 use e2e::process::wait_until;
 
 use proxy_audit::read;
@@ -88,12 +88,8 @@ fn the_documented_transform_names_events_in_an_attribute() -> Result<()> {
     if !Collector::is_possible() || !programs::present(&["psql", "postgres"]) {
         return Ok(());
     }
-    let docs = std::fs::read_to_string(e2e::tools::repository().join("docs/forensics.md"))?;
-    let blocks = docs.split("```yaml\n").filter_map(|block| block.split_once("```"));
-    let documented = blocks.map(|(block, _)| block).find(|block| block.contains("log_statements"));
     let backend = Backend::start()?;
-    let collector =
-        Collector::start_with_transform(documented.context("the documented statement")?, &backend)?;
+    let collector = Collector::start_with_transform(&documented_transform()?, &backend)?;
     let endpoint = format!("grpc://127.0.0.1:{}", collector.grpc());
     let stage = Stage::start_with(&[], &["--otlp-endpoint".to_owned(), endpoint])?;
     session(&stage)?;

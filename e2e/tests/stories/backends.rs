@@ -2,7 +2,7 @@
 //! the table of the Collector's exporter. Loki is its query API by its documentation.
 
 use crate::scene::{Answer, Scene};
-use e2e::collector::Collector;
+use e2e::collector::{Collector, documented_transform};
 use e2e::loki::{self, Entry, Itself, Loki};
 use e2e::process::{Process, wait_until};
 use e2e::tools;
@@ -196,14 +196,7 @@ fn loki_answers_as_the_log_does() {
     assert!(!no_tenant.success && no_tenant.err.contains("no org id"), "{no_tenant:?}");
 }
 
-/// What the documentation has those do whose Loki keeps no names of events.
-fn documented_transform() -> String {
-    let docs = std::fs::read_to_string(tools::repository().join("docs/forensics.md")).unwrap();
-    let blocks = docs.split("```yaml\n").filter_map(|block| block.split_once("```"));
-    blocks.map(|(block, _)| block).find(|block| block.contains("log_statements")).unwrap().to_owned()
-}
-
-/// What that makes of a record.
+/// What the documented statement makes of a record.
 fn event_name(record: &LogRecord) -> KeyValue {
     let name = any_value::Value::StringValue(record.event_name.clone());
     KeyValue {
@@ -220,7 +213,8 @@ fn loki_itself_answers_as_the_log_does() {
     }
     let Some(done) = Done::start() else { return };
     let loki = Itself::start(7).unwrap();
-    let collector = Collector::start_before(&loki.otlp(), loki::TENANT, &documented_transform()).unwrap();
+    let collector =
+        Collector::start_before(&loki.otlp(), loki::TENANT, &documented_transform().unwrap()).unwrap();
     let log_records = || done.records.iter().map(|record| record.as_log_record().clone());
     let mut stranger = done.records[0].as_log_record().clone();
     stranger.attributes.retain(|attribute| !attribute.key.starts_with("portcullis"));
