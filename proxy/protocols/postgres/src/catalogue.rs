@@ -1,5 +1,5 @@
 //! What is known of one database: relations with their columns, views, functions, operators, casts. Pure model; the
-//! texts that load it are in [`Catalogue::LOAD`], and whoever holds a connection runs them.
+//! texts that load it are here, and whoever holds a connection runs them.
 
 mod builtin;
 mod load;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 /// What is known of one database as one role sees it. An immutable snapshot, shared behind an [`Arc`].
 ///
-/// Built with [`Catalogue::build`] from what a server answers to [`Catalogue::LOAD`], or with
+/// Built with [`Catalogue::build`] from what a server answers to its queries, or with
 /// [`Catalogue::builtin`] when there is no server to ask.
 #[derive(Debug)]
 pub struct Catalogue {

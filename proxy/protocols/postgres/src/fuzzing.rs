@@ -107,7 +107,11 @@ pub struct Rows {
 impl Rows {
     /// Rows of columns with these types and formats (0 is text, 1 is binary).
     pub fn new(output: &OutputMask, shapes: &[(u32, i16)], masker: Masker) -> Self {
-        let named = |mask: &proxy_policy::Mask| ColumnMask { mask: mask.clone(), name: "column".to_owned() };
+        let named = |mask: &proxy_policy::Mask| ColumnMask {
+            mask: mask.clone(),
+            name: "column".to_owned(),
+            hides_null: false,
+        };
         let plan = match output {
             OutputMask::Clear if masker.has_detectors() => RowPlan::Detect,
             OutputMask::Clear => RowPlan::Clear,

@@ -6,6 +6,9 @@
 //! | `json`, `jsonb` | a JSON string of the masked text | rewritten if it stays JSON, else NULL |
 //! | anything else, or a type that is not known | NULL | NULL |
 //!
+//! NULL of a column that is masked as it stands stays NULL. Of what is computed from masked columns it is masked like any
+//! value: `nullif(ssn, 'a guess')` would tell by it whether the guess is right.
+//!
 //! A row whose number of columns is not the plan's is masked whole. Detectors read bytes as they stand and what they stand
 //! for: the text of a binary value ([`binary`]), the bytes of `bytea` that is written as text ([`escaped`]).
 
@@ -54,6 +57,8 @@ impl RowPlan {
 pub(crate) struct ColumnMask {
     pub(crate) mask: Mask,
     pub(crate) name: String,
+    /// The value is computed: that it is NULL may tell something of what it is computed from.
+    pub(crate) hides_null: bool,
 }
 
 /// Type and format of one column, as far as they are known.
@@ -76,7 +81,7 @@ pub(crate) struct RowMasker<'a> {
     pub(crate) counts: &'a mut MaskCounts,
 }
 
-impl RowMasker<'_> {
+impl<'a> RowMasker<'a> {
     /// Appends the masked `DataRow` for the one in `frame`.
     ///
     /// # Errors
@@ -99,15 +104,31 @@ impl RowMasker<'_> {
         out.put_u16(u16::try_from(count).unwrap_or(u16::MAX));
         let aligned = self.is_aligned(count);
         for index in 0..count {
-            let Some(value) = body.value()? else {
-                out.put_i32(-1);
-                continue;
+            let masked = match body.value()? {
+                None => self.null(index),
+                Some(value) if aligned => self.value(index, value),
+                Some(_) => self.misaligned(),
             };
-            let masked = if aligned { self.value(index, value) } else { self.misaligned() };
             put_value(masked.as_deref(), out)?;
         }
         body.end()?;
         patch_length(start, out)
+    }
+
+    /// The mask of a column, if it has one.
+    fn mask(&self, index: usize) -> Option<&'a ColumnMask> {
+        match self.plan {
+            RowPlan::Columns(masks) => masks.get(index).and_then(Option::as_ref),
+            RowPlan::Whole(mask) => Some(mask),
+            RowPlan::Clear | RowPlan::Detect => None,
+        }
+    }
+
+    /// What stands for NULL.
+    fn null<'v>(&mut self, index: usize) -> Option<Cow<'v, [u8]>> {
+        let shape = self.shapes.get(index).copied().unwrap_or_default();
+        let mask = self.mask(index).filter(|mask| mask.hides_null)?;
+        self.column(mask, shape, &[]).map(Cow::Owned)
     }
 
     /// Whether a row has as many columns as the plan.
@@ -117,13 +138,7 @@ impl RowMasker<'_> {
 
     fn value<'v>(&mut self, index: usize, value: &'v [u8]) -> Option<Cow<'v, [u8]>> {
         let shape = self.shapes.get(index).copied().unwrap_or_default();
-        let plan = self.plan;
-        let mask = match plan {
-            RowPlan::Columns(masks) => masks.get(index).and_then(Option::as_ref),
-            RowPlan::Whole(mask) => Some(mask),
-            RowPlan::Clear | RowPlan::Detect => None,
-        };
-        match mask {
+        match self.mask(index) {
             Some(mask) => self.column(mask, shape, value).map(Cow::Owned),
             None => self.detect(shape, value),
         }

@@ -4,8 +4,9 @@
 //! Loading is single-flight. A catalogue that cannot be loaded refuses the statement that needs it.
 
 use crate::catalogue::{Catalogue, CatalogueError};
+use crate::messages::Malformed;
 use crate::options::{Credentials, Options};
-use crate::upstream::{self, Login, UpstreamError};
+use crate::upstream::{self, Login, Upstream, UpstreamError};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -119,10 +120,34 @@ async fn rows(options: &Options, login: Login<'_>) -> Result<Vec<String>, Upstre
     let mut upstream = upstream::connect(options, login).await?;
     upstream.ask(Catalogue::BEFORE_LOAD).await?;
     let mut rows = Vec::new();
-    for query in Catalogue::LOAD {
+    for query in Catalogue::REST {
         rows.append(&mut upstream.ask(query).await?);
     }
+    rows.append(&mut relations(&mut upstream).await?);
     upstream.close().await;
+    Ok(rows)
+}
+
+/// Every relation. What the server cannot show the definition of must not keep everybody from everything else.
+async fn relations(upstream: &mut Upstream) -> Result<Vec<String>, UpstreamError> {
+    match upstream.ask(Catalogue::RELATIONS).await {
+        Err(UpstreamError::Refused(_)) => {}
+        answered @ (Ok(_) | Err(_)) => return answered,
+    }
+    let mut rows = upstream.ask(Catalogue::PLAIN).await?;
+    for oid in upstream.ask(Catalogue::DEFINED).await? {
+        let Ok(oid) = oid.parse() else {
+            return Err(Malformed("an object identifier is no number").into());
+        };
+        let mut one = match upstream.ask(&Catalogue::one_relation(oid, true)).await {
+            Err(UpstreamError::Refused(code)) => {
+                tracing::warn!(oid, code, "the server cannot show what this relation is defined by");
+                upstream.ask(&Catalogue::one_relation(oid, false)).await?
+            }
+            answered @ (Ok(_) | Err(_)) => answered?,
+        };
+        rows.append(&mut one);
+    }
     Ok(rows)
 }
 

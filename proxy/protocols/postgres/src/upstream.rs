@@ -142,7 +142,7 @@ impl Upstream {
     ///
     /// # Errors
     /// See [`UpstreamError`].
-    pub(crate) async fn ask(&mut self, sql: &'static str) -> Result<Vec<String>, UpstreamError> {
+    pub(crate) async fn ask(&mut self, sql: &str) -> Result<Vec<String>, UpstreamError> {
         frontend::query(sql, &mut self.wire.output).map_err(failed("write statement"))?;
         let mut rows = Vec::new();
         let mut refused = None;

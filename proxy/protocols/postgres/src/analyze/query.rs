@@ -102,10 +102,14 @@ impl Walk<'_> {
         let around = std::mem::replace(&mut self.setting, one_setting(select));
         let mut rows = self.targets(&select.target_list);
         (self.certain, self.setting) = (Certain::Nothing, around);
-        for node in
-            select.group_clause.iter().chain(&select.distinct_clause).filter(|node| node.node.is_some())
-        {
-            self.ordering(node, &rows);
+        for node in select.group_clause.iter().chain(&select.distinct_clause) {
+            if node.node.is_some() {
+                self.ordering(node, &rows);
+            } else {
+                // `DISTINCT` alone: rows are compared with each other
+                let from = rows.all();
+                self.filtered_by(&from);
+            }
         }
         self.order_and_limit(select, &mut rows);
         self.locks(&select.locking_clause, &select.from_clause);

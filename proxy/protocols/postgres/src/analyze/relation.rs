@@ -157,7 +157,8 @@ impl Walk<'_> {
 
     /// What stands behind a view, a materialised view, or a table that this session made from a query.
     fn definition(&mut self, relation: &Arc<Relation>) -> Option<Arc<ViewFacts>> {
-        if relation.is_system() || (relation.view.is_none() && relation.facts.get().is_none()) {
+        let stored = !matches!(relation.kind, RelationKind::View | RelationKind::MaterializedView);
+        if relation.is_system() || (stored && relation.view.is_none() && relation.facts.get().is_none()) {
             return None;
         }
         Some(self.view_facts(relation))

@@ -121,8 +121,13 @@ impl Walk<'_> {
             TransactionStmtKind::TransStmtBegin | TransactionStmtKind::TransStmtStart => {
                 (StatementKind::Begin, "BEGIN", Some(StateChange::Begin))
             }
-            TransactionStmtKind::TransStmtCommit | TransactionStmtKind::TransStmtPrepare => {
+            TransactionStmtKind::TransStmtCommit => {
                 (StatementKind::Commit { chain }, "COMMIT", Some(StateChange::Committed))
+            }
+            TransactionStmtKind::TransStmtPrepare => {
+                // Even if it only read, its locks stay when the session has gone, until somebody ends it.
+                self.write(effect::LOCK, "transaction", &transaction.gid);
+                (StatementKind::Commit { chain }, "PREPARE TRANSACTION", Some(StateChange::Committed))
             }
             TransactionStmtKind::TransStmtRollback => {
                 (StatementKind::Rollback { chain }, "ROLLBACK", Some(StateChange::RolledBack))

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// One fact of a catalogue: what a row of [`Catalogue::LOAD`] holds as JSON, and an entry of a catalogue file.
+/// One fact of a catalogue: what a row of [`Catalogue::REST`] holds as JSON, and an entry of a catalogue file.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Row {
@@ -53,8 +53,12 @@ pub enum CatalogueError {
 
 static GENERATION: AtomicU64 = AtomicU64::new(1);
 
-/// Relations with their columns. Oid columns are read as `oid::int8`, since JSON numbers are signed.
-const RELATIONS: &str = "\
+/// Relations with their columns, what a generated column is computed from, and what a view shows. Oid columns are read as
+/// `oid::int8`, since JSON numbers are signed.
+macro_rules! relations {
+    ($generated:literal, $view:literal) => {
+        concat!(
+            "\
 select json_build_object('relation', json_build_object(
   'oid', c.oid::int8, 'schema', case when n.oid = pg_my_temp_schema() then 'pg_temp' else n.nspname end,
   'name', c.relname,
@@ -62,14 +66,35 @@ select json_build_object('relation', json_build_object(
           when 'm' then 'materializedView' when 'S' then 'sequence' else 'table' end,
   'parents', coalesce((select json_agg(i.inhparent::int8) from pg_catalog.pg_inherits i where i.inhrelid = c.oid), '[]'),
   'columns', coalesce((select json_agg(json_build_object('name', a.attname, 'type', a.atttypid::int8, 'attnum', a.attnum,
-      'generated', case when a.attgenerated <> '' then pg_catalog.pg_get_expr(d.adbin, d.adrelid) end) order by a.attnum)
+      'generated', case when a.attgenerated <> '' then ",
+            $generated,
+            " end) order by a.attnum)
     from pg_catalog.pg_attribute a left join pg_catalog.pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
     where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped), '[]'),
   'view', case when c.relkind in ('v', 'm') and n.nspname not in ('pg_catalog', 'information_schema')
-          then pg_catalog.pg_get_viewdef(c.oid) end))::text
+          then ",
+            $view,
+            " end))::text
 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where c.relkind in ('r', 'p', 'f', 'v', 'm', 'S')
-  and (n.nspname not like 'pg\\_temp\\_%' or n.oid = pg_my_temp_schema()) and n.nspname not like 'pg\\_toast\\_temp\\_%'";
+  and (n.nspname not like 'pg\\_temp\\_%' or n.oid = pg_my_temp_schema()) and n.nspname not like 'pg\\_toast\\_temp\\_%'"
+        )
+    };
+}
+
+const RELATIONS: &str =
+    relations!("pg_catalog.pg_get_expr(d.adbin, d.adrelid)", "pg_catalog.pg_get_viewdef(c.oid)");
+
+/// The same with definitions that nobody can read, which makes unknown what they would tell.
+const UNDEFINED: &str = relations!("'('", "'('");
+
+/// Of a row of `pg_class` named `c`: the server is asked what it is defined by.
+macro_rules! has_definition {
+    () => {
+        "(c.relkind in ('v', 'm')
+  or exists (select from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attgenerated <> ''))"
+    };
+}
 
 /// Functions that do nothing but compute a value: `oid`s of those of the extensions that are known for it. They are in C,
 /// or in SQL that qualifies every name, and only a superuser can have made them or put them into the extension. Of what
@@ -97,7 +122,7 @@ with computing as (",
     computing!(),
     ")
 select json_build_object('function', json_build_object('schema', n.nspname, 'name', p.proname,
-  'argumentsMin', p.pronargs - p.pronargdefaults - case when p.provariadic <> 0 then 1 else 0 end,
+  'argumentsMin', p.pronargs - greatest(p.pronargdefaults, case when p.provariadic <> 0 then 1 else 0 end),
   'argumentsMax', case when p.provariadic = 0 then p.pronargs end, 'computes', k.oid is not null))::text
 from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
   left join computing k on k.oid = p.oid where p.oid >= 16384"
@@ -139,16 +164,33 @@ where c.oid >= 16384 and c.castmethod = 'f' and c.castfunc not in (select oid fr
 
 const SCHEMAS: &str = "\
 select json_build_object('schema', json_build_object('name', n.nspname,
-  'usable', pg_catalog.has_schema_privilege(n.oid, 'USAGE')))::text from pg_catalog.pg_namespace n";
+  'usable', coalesce(pg_catalog.has_schema_privilege(n.oid, 'USAGE'), false)))::text from pg_catalog.pg_namespace n";
 
 impl Catalogue {
-    /// To be run before [`Catalogue::LOAD`], in the same session: makes the server qualify every name in definitions.
+    /// To be run before any of the others, in the same session: makes the server qualify every name in definitions.
     pub const BEFORE_LOAD: &'static str = "set search_path = pg_catalog";
 
-    /// Queries whose results, one text column each, concatenated in any order, make a catalogue.
-    pub const LOAD: [&'static str; 5] = [SCHEMAS, RELATIONS, FUNCTIONS, OPERATORS, CASTS];
+    /// Queries whose results, one text column each, concatenated in any order and with those of
+    /// [`Catalogue::RELATIONS`], make a catalogue.
+    pub const REST: [&'static str; 4] = [SCHEMAS, FUNCTIONS, OPERATORS, CASTS];
 
-    /// Builds a catalogue from the rows that a server answered [`Catalogue::LOAD`] with.
+    /// Every relation. One view whose definition the server fails to show makes it fail as a whole: the same then comes
+    /// from [`Catalogue::PLAIN`], and for each of [`Catalogue::DEFINED`] from [`Catalogue::one_relation`].
+    pub const RELATIONS: &'static str = RELATIONS;
+
+    /// Every relation that nothing has to be told of.
+    pub const PLAIN: &'static str = concat!(relations!("'('", "'('"), " and not ", has_definition!());
+
+    /// Object identifiers of all others.
+    pub const DEFINED: &'static str =
+        concat!("select c.oid::int8::text from pg_catalog.pg_class c where ", has_definition!());
+
+    /// One relation; without `definitions` it cannot be told what a view shows.
+    pub fn one_relation(oid: u32, definitions: bool) -> String {
+        format!("{} and c.oid = {oid}", if definitions { RELATIONS } else { UNDEFINED })
+    }
+
+    /// Builds a catalogue from the rows that a server answered with.
     ///
     /// # Errors
     /// A row that is not what its query should answer: nothing is skipped, a gap would be a hole in a mask.

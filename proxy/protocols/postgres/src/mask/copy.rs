@@ -7,7 +7,7 @@
 mod plain;
 mod writing;
 
-use super::{RowMasker, RowPlan, escaped, put_value};
+use super::{ColumnMask, RowMasker, RowPlan, escaped, put_value};
 use crate::messages::{Body, Malformed};
 use bytes::{BufMut, BytesMut};
 use pg_query::NodeEnum;
@@ -206,11 +206,11 @@ impl RowMasker<'_> {
         let count = usize::try_from(count).ok().ok_or(Malformed("the binary copy has a negative count"))?;
         let aligned = self.is_aligned(count);
         for index in 0..count {
-            let Some(value) = body.value()? else {
-                out.put_i32(-1);
-                continue;
+            let masked = match body.value()? {
+                None => self.null(index),
+                Some(value) if aligned => self.value(index, value),
+                Some(_) => self.misaligned(),
             };
-            let masked = if aligned { self.value(index, value) } else { self.misaligned() };
             put_value(masked.as_deref(), out)?;
         }
         body.end()
@@ -230,7 +230,14 @@ impl RowMasker<'_> {
                 out.put_u8(writing.dialect.delimiter);
             }
             let Some(value) = writing.read(field) else {
-                out.put_slice(field);
+                match self
+                    .mask(index)
+                    .filter(|mask| mask.hides_null)
+                    .and_then(|mask| self.copied_masked(mask, &[]))
+                {
+                    Some(masked) => writing.write(&masked, out),
+                    None => out.put_slice(field),
+                }
                 continue;
             };
             let masked = if aligned { self.copied_field(index, &value) } else { self.misaligned() };
@@ -244,15 +251,13 @@ impl RowMasker<'_> {
         Ok(())
     }
 
+    fn copied_masked(&mut self, mask: &ColumnMask, value: &[u8]) -> Option<Vec<u8>> {
+        self.masker.value(&mask.mask, &mask.name, value, self.counts)
+    }
+
     fn copied_field<'v>(&mut self, index: usize, value: &'v [u8]) -> Option<Cow<'v, [u8]>> {
-        let plan = self.plan;
-        let mask = match plan {
-            RowPlan::Columns(masks) => masks.get(index).and_then(Option::as_ref),
-            RowPlan::Whole(mask) => Some(mask),
-            RowPlan::Clear | RowPlan::Detect => None,
-        };
-        match mask {
-            Some(mask) => self.masker.value(&mask.mask, &mask.name, value, self.counts).map(Cow::Owned),
+        match self.mask(index) {
+            Some(mask) => self.copied_masked(mask, value).map(Cow::Owned),
             None => Some(escaped::masked(self.masker, value, self.counts)),
         }
     }
@@ -271,7 +276,8 @@ mod tests {
     fn masked(sql: &str, rows: &[&[u8]]) -> Vec<Vec<u8>> {
         let mut format = CopyFormat::of(sql, 0).unwrap();
         let mask = Mask { type_: MaskType::Partial, keep_last: Some(2) };
-        let plan = RowPlan::Columns(vec![None, Some(ColumnMask { mask, name: "c".to_owned() })]);
+        let plan =
+            RowPlan::Columns(vec![None, Some(ColumnMask { mask, name: "c".to_owned(), hides_null: false })]);
         let (masker, mut counts) = (Masker::new(&[], &[0; 32]), MaskCounts::default());
         let mut masker = RowMasker { plan: &plan, shapes: &[], masker: &masker, counts: &mut counts };
         let rows = rows.iter().map(|row| {

@@ -262,12 +262,17 @@ impl Running {
             Some(OutputMask::Columns(masks)) => {
                 let named = masks.iter().enumerate().map(|(index, mask)| {
                     let mask = mask.clone()?;
-                    Some(ColumnMask { mask, name: self.column_name(index) })
+                    Some(ColumnMask {
+                        mask,
+                        name: self.column_name(index),
+                        hides_null: self.is_computed(index),
+                    })
                 });
                 RowPlan::Columns(named.collect())
             }
             Some(OutputMask::Whole(mask)) => {
-                RowPlan::Whole(ColumnMask { mask: mask.clone(), name: "column of unknown origin".to_owned() })
+                let name = "column of unknown origin".to_owned();
+                RowPlan::Whole(ColumnMask { mask: mask.clone(), name, hides_null: true })
             }
             None if mask.outputs.is_empty() && !mask.tainted => detect,
             // A result that nobody foresaw, of a command that has masks.
@@ -314,6 +319,14 @@ impl Running {
         tables.any(|table| table.columns.iter().any(|column| is_masked(table, column, gate)))
     }
 
+    /// It is more, or may be, than the value of one column.
+    fn is_computed(&self, index: usize) -> bool {
+        let Some(Outputs::Columns(columns)) = self.analysis.command.reading.outputs.get(self.result) else {
+            return true;
+        };
+        columns.get(index).is_none_or(|column| !column.verbatim || column.opaque)
+    }
+
     fn column_name(&self, index: usize) -> String {
         let output = self.analysis.command.reading.outputs.get(self.result);
         let source = match output {
@@ -343,7 +356,7 @@ fn type_of(source: &ColumnName, catalogue: &Catalogue) -> Option<u32> {
 /// The mask of a result that nobody foresaw.
 fn unforeseen() -> RowPlan {
     let mask = Mask { type_: MaskType::Null, keep_last: None };
-    RowPlan::Whole(ColumnMask { mask, name: "unforeseen result".to_owned() })
+    RowPlan::Whole(ColumnMask { mask, name: "unforeseen result".to_owned(), hides_null: true })
 }
 
 /// A text whose success changes what later texts mean.

@@ -83,12 +83,14 @@ impl RowMasker<'_> {
         for (field, mask) in plain.fields().zip(masks) {
             let Some(mask) = mask else { continue };
             let value = plain.part(field.clone());
-            if value == plain.dialect.null {
+            let is_null = value == plain.dialect.null;
+            if is_null && !mask.hides_null {
                 continue;
             }
+            let value = if is_null { &[] } else { value };
             out.put_slice(plain.part(done..field.start));
             done = field.end;
-            match self.masker.value(&mask.mask, &mask.name, value, self.counts) {
+            match self.copied_masked(mask, value) {
                 Some(masked) if *masked == *value => out.put_slice(value),
                 Some(masked) => writing.write(&masked, out),
                 None => out.put_slice(&plain.dialect.null),

@@ -46,7 +46,7 @@ fn value() -> impl Strategy<Value = String> {
 fn mask() -> impl Strategy<Value = Option<ColumnMask>> {
     proptest::option::of(proptest::sample::select(&KINDS[..])).prop_map(|kind| {
         let mask = Mask { type_: kind?, keep_last: Some(2) };
-        Some(ColumnMask { mask, name: "column public.t.c".to_owned() })
+        Some(ColumnMask { mask, name: "column public.t.c".to_owned(), hides_null: false })
     })
 }
 
@@ -106,7 +106,11 @@ fn lines_with_nulls_are_plain_and_lines_with_other_backslashes_are_not() {
 fn only_clean_lines_are_taken_as_a_whole() {
     let masker = masker();
     let mask = Mask { type_: MaskType::Redact, keep_last: None };
-    let plan = RowPlan::Columns(vec![None, Some(ColumnMask { mask, name: "c".to_owned() }), None]);
+    let plan = RowPlan::Columns(vec![
+        None,
+        Some(ColumnMask { mask, name: "c".to_owned(), hides_null: false }),
+        None,
+    ]);
     let mut counts = MaskCounts::default();
     let rows = RowMasker { plan: &plan, shapes: &[], masker: &masker, counts: &mut counts };
     let Some(CopyFormat::Text(dialect)) = CopyFormat::of("copy t to stdout", 0) else { panic!("text") };
