@@ -15,4 +15,5 @@ mod issuer;
 mod pg_dump;
 mod pgbench;
 mod psql;
+mod regression;
 mod rust_driver;

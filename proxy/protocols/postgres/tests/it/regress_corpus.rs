@@ -1,9 +1,9 @@
 //! PostgreSQL's own regression suite, statement by statement, through the analyser: it answers every one, and knows a
 //! plain read when it sees it.
 //!
-//! The suite comes with `libpg_query`, in the source distribution of the Python package `pglast`; it is fetched once per
-//! target directory. Its statements need tables that other files of it make, so a first pass collects what every file
-//! creates. What no file creates is taken for a table of the schema `public`.
+//! `e2e/clients/regression/build` fetches it once per target directory. Its statements need tables that other files of it
+//! make, so a first pass collects what every file creates. What no file creates is taken for a table of the schema
+//! `public`.
 
 use crate::tool;
 use pg_query::NodeEnum;
@@ -16,11 +16,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// Version and digest of what is fetched.
-const REQUIREMENT: &str =
-    "pglast==8.8 --hash=sha256:ff9998ec6bac4f30f84db6b6edb28a0fb03b1eda5c8ad211ab8362f5a08b833b\n";
-const SUITE: &str = "pglast-8.8/libpg_query/test/sql/postgres_regress";
 
 const READS: &str = "
 apiVersion: portcullis.dev/v1alpha1
@@ -35,36 +30,15 @@ spec:
     postgresql: {effects: [Select]}
 ";
 
-fn run(command: &mut Command) {
-    let output = command.output().expect("the tool starts");
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
 /// The directory of the suite, fetched if it is not there yet.
 fn suite() -> PathBuf {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let suite = target.join(SUITE);
-    if suite.exists() {
-        return suite;
-    }
-    let work = tempfile::tempdir_in(target).unwrap();
-    let wanted = work.path().join("requirements.txt");
-    std::fs::write(&wanted, REQUIREMENT).unwrap();
-    run(Command::new("python3")
-        .args(["-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", "pglast", "--require-hashes"])
-        .arg("--dest")
-        .arg(work.path())
-        .arg("--requirement")
-        .arg(&wanted));
-    run(Command::new("tar")
-        .arg("-xzf")
-        .arg(work.path().join("pglast-8.8.tar.gz"))
-        .arg("-C")
-        .arg(work.path()));
-    // Moved when it is whole: a test that was interrupted leaves nothing half done behind.
-    let made = std::fs::rename(work.path().join("pglast-8.8"), target.join("pglast-8.8"));
-    assert!(made.is_ok() || suite.exists(), "{made:?}");
-    suite
+    static FETCHING: Mutex<()> = Mutex::new(());
+    let _fetching = FETCHING.lock();
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("clients/regression");
+    let build = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../e2e/clients/regression/build");
+    let output = Command::new(build).arg(&target).output().expect("the script starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    target.join("sql")
 }
 
 /// One file: its name and its statements.
