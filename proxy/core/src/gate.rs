@@ -36,6 +36,7 @@ use crate::mask::Masker;
 use crate::metrics::CommandLabels;
 use crate::refusal::{Refusal, RefusalKind};
 use crate::session::{Durability, ResourceContext, Session};
+use bytes::Bytes;
 use jiff::Timestamp;
 use judgement::{Clearance, Judgements, Said};
 use proxy_audit::{Event, Receipt, SessionStamp, SpoolError};
@@ -328,6 +329,16 @@ impl Gate {
     /// It cannot be recorded: the client must not get it.
     pub fn before_release(&mut self, permit: &mut Permit) -> Result<(), Refusal> {
         permit.write_chunk().map_err(|error| self.recorder_lost(&error))
+    }
+
+    /// Records masked frames that no command asked for, such as a notification, with the latest command. Only then does the
+    /// client get them.
+    ///
+    /// # Errors
+    /// They cannot be recorded: the client must not get them.
+    pub async fn record_unasked(&mut self, frames: Bytes) -> Result<(), Refusal> {
+        self.totals.add(u64::try_from(frames.len()).unwrap_or(u64::MAX), 0);
+        self.write(record::chunk(self.commands, frames), false).await.map(drop)
     }
 
     /// Records how a command ended. Only then is its completion released to the client.

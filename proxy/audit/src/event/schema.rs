@@ -113,7 +113,8 @@ pub const EVENTS: &[EventSchema] = &[
     },
     EventSchema {
         name: EventName::ResultChunk,
-        meaning: "An earlier part of a result that does not fit one record, after masking.",
+        meaning: "An earlier part of a result that does not fit one record, or behind it what the server sent without \
+                  being asked, such as a notification; after masking.",
         severities: "INFO",
         keys: &[key::COMMAND, key::FRAMES, key::CHUNK, key::CHUNK_BYTES, key::CHUNK_KEY],
     },

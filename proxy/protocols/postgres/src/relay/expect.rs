@@ -89,6 +89,9 @@ impl Expect {
     }
 }
 
+/// So many bytes wait behind a completion that is kept back; what comes then takes it along.
+const KEPT_BACK_MAX: usize = 64 * 1024;
+
 /// A command that runs at the server.
 #[derive(Debug)]
 pub(crate) struct Running {
@@ -239,6 +242,11 @@ impl Running {
             (false, true) => Withhold::Rows,
             (false, false) => Withhold::Findings,
         }
+    }
+
+    /// A completion is kept back, and there is room for what belongs behind it.
+    pub(crate) fn keeps_back(&self) -> bool {
+        !self.completion.is_empty() && self.completion.len() < KEPT_BACK_MAX
     }
 
     /// It has a statement that copies in.

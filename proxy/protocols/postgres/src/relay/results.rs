@@ -60,6 +60,21 @@ impl Relay {
         self.release(bytes)
     }
 
+    /// Records and hands on what came without being asked for, in its order: behind a completion that is kept back.
+    pub(super) async fn release_unasked(&mut self, bytes: &Bytes) -> Result<(), Ending> {
+        match self.queue.front_mut() {
+            Some(Expect::Query(running)) if running.keeps_back() => {
+                running.completion.extend_from_slice(bytes);
+            }
+            Some(Expect::Execute(_) | Expect::Query(_)) => return self.release_after_completion(bytes),
+            _ => {
+                self.gate.record_unasked(bytes.clone()).await?;
+                self.client.output.extend_from_slice(bytes);
+            }
+        }
+        Ok(())
+    }
+
     pub(super) async fn result(&mut self, kind: Backend, frame: Bytes) -> Result<(), Ending> {
         let Some(Expect::Execute(running) | Expect::Query(running)) = self.queue.front_mut() else {
             return Err(Ending::ServerProtocol("a result that nobody asked for"));

@@ -71,8 +71,8 @@ impl Relay {
 
     async fn server_message(&mut self, kind: Backend, frame: Bytes) -> Result<(), Ending> {
         match kind {
-            Backend::NoticeResponse => self.notice(&frame),
-            Backend::NotificationResponse => self.notification(&frame),
+            Backend::NoticeResponse => self.notice(&frame).await,
+            Backend::NotificationResponse => self.notification(&frame).await,
             Backend::ParameterStatus => self.parameter(&frame),
             Backend::ErrorResponse => self.error(&frame).await,
             Backend::ReadyForQuery => self.ready(&frame).await,
@@ -223,32 +223,32 @@ impl Relay {
         Ok(())
     }
 
-    fn notice(&mut self, frame: &Bytes) -> Result<(), Ending> {
+    async fn notice(&mut self, frame: &Bytes) -> Result<(), Ending> {
         let mut out = BytesMut::new();
         if let Some(Expect::Execute(running) | Expect::Query(running)) = self.queue.front_mut() {
-            let withhold = running.withholds();
-            let texts = Texts { masker: running.permit.masker(), counts: &mut running.counts, withhold };
-            mask::report(frame, texts, &mut out).map_err(malformed)?;
-            self.release(&out)
-        } else {
-            let masks = self.gate.masks_columns();
-            let texts = Texts {
-                masker: self.gate.masker(),
-                counts: &mut MaskCounts::default(),
-                withhold: Withhold::values(masks),
-            };
-            mask::report(frame, texts, &mut self.client.output).map_err(malformed)
+            report(running, frame, &mut out)?;
+            return self.release_after_completion(&out.freeze());
         }
-    }
-
-    fn notification(&mut self, frame: &Bytes) -> Result<(), Ending> {
         let masks = self.gate.masks_columns();
         let texts = Texts {
             masker: self.gate.masker(),
             counts: &mut MaskCounts::default(),
             withhold: Withhold::values(masks),
         };
-        mask::notification(frame, texts, &mut self.client.output).map_err(malformed)
+        mask::report(frame, texts, &mut out).map_err(malformed)?;
+        self.release_unasked(&out.freeze()).await
+    }
+
+    async fn notification(&mut self, frame: &Bytes) -> Result<(), Ending> {
+        let masks = self.gate.masks_columns();
+        let texts = Texts {
+            masker: self.gate.masker(),
+            counts: &mut MaskCounts::default(),
+            withhold: Withhold::values(masks),
+        };
+        let mut out = BytesMut::new();
+        mask::notification(frame, texts, &mut out).map_err(malformed)?;
+        self.release_unasked(&out.freeze()).await
     }
 
     fn parameter(&mut self, frame: &Bytes) -> Result<(), Ending> {
@@ -273,7 +273,15 @@ impl Relay {
             counts: &mut MaskCounts::default(),
             withhold: Withhold::values(self.meaning.unseen && masks),
         };
-        mask::parameter_status(frame, texts, &mut self.client.output).map_err(malformed)
+        let mut out = BytesMut::new();
+        mask::parameter_status(frame, texts, &mut out).map_err(malformed)?;
+        match self.queue.front_mut() {
+            Some(Expect::Query(running)) if running.keeps_back() => {
+                running.completion.extend_from_slice(&out);
+            }
+            _ => self.client.output.extend_from_slice(&out),
+        }
+        Ok(())
     }
 
     async fn error(&mut self, frame: &Bytes) -> Result<(), Ending> {

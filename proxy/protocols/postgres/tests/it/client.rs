@@ -1,6 +1,7 @@
 //! Clients: TLS for tokio-postgres, and one that speaks bytes.
 
 use crate::gateway::{Gateway, TOKEN};
+use crate::server::Server;
 use bytes::{BufMut, BytesMut};
 use postgres_protocol::message::frontend;
 use rustls::pki_types::ServerName;
@@ -128,6 +129,33 @@ impl Raw {
                 _ => panic!("{heard:?}"),
             }
         }
+    }
+
+    /// Straight to the server as `app`, past every gateway.
+    pub(crate) async fn directly(server: &Server, database: &str) -> Self {
+        let mut socket = TcpStream::connect(("127.0.0.1", server.port)).await.unwrap();
+        socket.write_all(&[0, 0, 0, 8, 4, 210, 22, 47]).await.unwrap();
+        assert_eq!(socket.read_u8().await.unwrap(), b'S');
+        let name = ServerName::try_from("localhost").unwrap();
+        let tls = TlsConnector::from(Arc::new(server.certificates.client()));
+        let stream = tls.connect(name, socket).await.unwrap();
+        let mut raw = Self { stream, out: BytesMut::new(), key: (0, Vec::new()) };
+        frontend::startup_message([("user", "app"), ("database", database)], &mut raw.out).unwrap();
+        raw.send().await;
+        assert!(raw.read().await.body.starts_with(&[0, 0, 0, 10]), "SASL is asked for");
+        let binding = postgres_protocol::authentication::sasl::ChannelBinding::unsupported();
+        let mut scram = postgres_protocol::authentication::sasl::ScramSha256::new(
+            crate::server::PASSWORD.as_bytes(),
+            binding,
+        );
+        frontend::sasl_initial_response("SCRAM-SHA-256", scram.message(), &mut raw.out).unwrap();
+        raw.send().await;
+        scram.update(&raw.read().await.body[4..]).unwrap();
+        frontend::sasl_response(scram.message(), &mut raw.out).unwrap();
+        raw.send().await;
+        scram.finish(&raw.read().await.body[4..]).unwrap();
+        raw.answer().await;
+        raw
     }
 
     pub(crate) async fn send(&mut self) {

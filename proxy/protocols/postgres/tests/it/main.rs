@@ -7,6 +7,7 @@ mod believed;
 mod catalogue_blocking;
 mod catalogue_masking;
 mod client;
+mod conversation;
 mod corpus;
 mod definitions;
 mod extensions;
