@@ -130,9 +130,12 @@ pub trait Pending: Send + Sync + fmt::Debug {
     /// The client was told to repeat its command: dropping this leaves the request open, for that to claim. For
     /// questions that are repeatable; does nothing where dropping withdraws nothing.
     fn leave(&mut self) {}
-    /// An approval may be being consumed at this moment: whoever gives up now loses it.
-    fn is_claiming(&self) -> bool {
-        false
+    /// Waits no longer: from here on no approval is consumed. One that may be being consumed at this moment is not let
+    /// go of, for that would lose it: this waits for what comes of it, and gives that if it is an end.
+    ///
+    /// Cancel safe, but an approval that is being consumed then may be lost.
+    async fn stop(&mut self) -> Option<Result<Outcome, ApprovalError>> {
+        None
     }
     /// Waits for the end. An approval is consumed before this returns it: it is returned once.
     ///

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
 /// Asks about commands of one burst together, wherever requests are kept.
@@ -140,38 +140,64 @@ fn tell(
         drop(answers.pop().map(|answer| answer.send(Ok(pending))));
         return;
     }
-    let (told, outcome) = watch::channel(None);
+    let (told, news) = watch::channel(Told::Nothing);
     let common = Common {
         name: pending.name().to_owned(),
         uid: pending.uid().to_owned(),
         advice: pending.advice(),
-        outcome,
-        is_left: Arc::default(),
+        news,
+        partings: Arc::default(),
     };
-    let is_left = Arc::clone(&common.is_left);
+    let partings = Arc::clone(&common.partings);
     for answer in answers {
         let part = Part { common: common.clone(), is_over: false };
         drop(answer.send(Ok(Box::new(part) as Box<dyn Pending>)));
     }
-    tokio::spawn(follow(pending, told, is_left));
+    tokio::spawn(follow(pending, told, partings));
 }
 
-/// Waits as long as anybody of the burst does. Then the request is dropped, which withdraws it unless one of them was
-/// told to come back.
-async fn follow(mut pending: Box<dyn Pending>, told: watch::Sender<Told>, is_left: Arc<AtomicBool>) {
-    tokio::select! {
-        outcome = pending.outcome() => {
-            told.send_replace(Some(outcome.map_err(Arc::new)));
-        }
-        () = told.closed() => {
-            if is_left.load(Ordering::Acquire) {
-                pending.leave();
-            }
-        }
+/// Waits as long as anybody of the burst does, or until the first of them waits no longer: an approval that was consumed
+/// after that would be lost to the one who was told to come back. Then the request is dropped, which withdraws it unless
+/// one of them was told so.
+async fn follow(mut pending: Box<dyn Pending>, told: watch::Sender<Told>, partings: Arc<Partings>) {
+    let ended = tokio::select! {
+        // what has ended is told to whoever stops at that moment
+        biased;
+        outcome = pending.outcome() => Some(outcome),
+        () = told.closed() => None,
+        () = partings.stop.notified() => tokio::select! {
+            ended = pending.stop() => ended,
+            () = told.closed() => None,
+        },
+    };
+    if let Some(outcome) = ended {
+        told.send_replace(Told::Ended(outcome.map_err(Arc::new)));
+        return;
+    }
+    told.send_replace(Told::Stopped);
+    told.closed().await;
+    if partings.is_left.load(Ordering::Acquire) {
+        pending.leave();
     }
 }
 
-type Told = Option<Result<Outcome, Arc<ApprovalError>>>;
+/// What the commands of one request are told.
+#[derive(Debug)]
+enum Told {
+    Nothing,
+    /// Nobody waits for a decision any more: one of them stopped.
+    Stopped,
+    Ended(Result<Outcome, Arc<ApprovalError>>),
+}
+
+/// What commands of one request say when they go.
+#[derive(Debug, Default)]
+struct Partings {
+    /// One of them waits no longer.
+    stop: Notify,
+    /// One of them was told to repeat its command.
+    is_left: AtomicBool,
+}
 
 /// What the commands of one request share.
 #[derive(Clone, Debug)]
@@ -179,9 +205,8 @@ struct Common {
     name: String,
     uid: String,
     advice: String,
-    outcome: watch::Receiver<Told>,
-    /// Somebody was told to repeat a command of it.
-    is_left: Arc<AtomicBool>,
+    news: watch::Receiver<Told>,
+    partings: Arc<Partings>,
 }
 
 /// One command's part in a request.
@@ -206,7 +231,17 @@ impl Pending for Part {
     }
 
     fn leave(&mut self) {
-        self.common.is_left.store(true, Ordering::Release);
+        self.common.partings.is_left.store(true, Ordering::Release);
+    }
+
+    /// Stops for the whole burst. What the others wait for after that does not come; they have waited as long as this
+    /// one but for a moment.
+    async fn stop(&mut self) -> Option<Result<Outcome, ApprovalError>> {
+        if self.is_over {
+            return None;
+        }
+        self.common.partings.stop.notify_one();
+        self.told(|told| !matches!(told, Told::Nothing)).await
     }
 
     async fn outcome(&mut self) -> Result<Outcome, ApprovalError> {
@@ -214,17 +249,28 @@ impl Pending for Part {
             // It is returned once.
             return Ok(Outcome::Withdrawn);
         }
-        let told = self.common.outcome.wait_for(Option::is_some).await;
-        let outcome = match told.as_deref() {
-            Ok(Some(Ok(outcome))) => Ok(outcome.clone()),
-            Ok(Some(Err(error))) => Err(again(error)),
-            Ok(None) | Err(_) => {
-                Err(ApprovalError { step: "follow approval request".to_owned(), source: None })
-            }
+        let ended = self.told(|told| matches!(told, Told::Ended(_))).await;
+        ended.unwrap_or_else(|| Err(unfollowed()))
+    }
+}
+
+impl Part {
+    /// How the request ended, if that is what it is told of.
+    async fn told(&mut self, is_it: impl Fn(&Told) -> bool) -> Option<Result<Outcome, ApprovalError>> {
+        let outcome = match self.common.news.wait_for(|told| is_it(told)).await.as_deref() {
+            Ok(Told::Ended(Ok(outcome))) => Ok(outcome.clone()),
+            Ok(Told::Ended(Err(error))) => Err(again(error)),
+            Ok(Told::Stopped | Told::Nothing) => return None,
+            Err(_) => Err(unfollowed()),
         };
         self.is_over = true;
-        outcome
+        Some(outcome)
     }
+}
+
+/// Whoever followed the request is gone.
+fn unfollowed() -> ApprovalError {
+    ApprovalError { step: "follow approval request".to_owned(), source: None }
 }
 
 /// The same error for one more.

@@ -126,9 +126,16 @@ impl Held {
         self.terms.timeout
     }
 
-    /// An approval may be being consumed at this moment: whoever gives up now loses it.
-    pub fn is_claiming(&self) -> bool {
-        self.pending.as_ref().is_some_and(|pending| pending.is_claiming())
+    /// Waits no longer. `None`: no approval is consumed from here on, and the client may be told to repeat the command;
+    /// otherwise how the request has ended already, or was just ending. For what was asked about as
+    /// [repeatable](super::Unasked::as_repeatable): of a burst the others wait in vain after that.
+    ///
+    /// Cancel safe, but an approval that is being consumed then may be lost.
+    pub async fn stop(&mut self) -> Option<Result<Outcome, ApprovalError>> {
+        match &mut self.pending {
+            Some(pending) => pending.stop().await,
+            None => None,
+        }
     }
 
     /// Leaves its request open when this is dropped: the client is told to repeat the command.

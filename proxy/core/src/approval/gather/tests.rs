@@ -11,6 +11,7 @@ struct Store {
     decision: watch::Sender<Option<Outcome>>,
     gone: Arc<Mutex<usize>>,
     left: Arc<Mutex<usize>>,
+    consumed: Arc<Mutex<usize>>,
 }
 
 #[derive(Debug)]
@@ -18,14 +19,25 @@ struct One {
     decision: watch::Receiver<Option<Outcome>>,
     gone: Arc<Mutex<usize>>,
     left: Arc<Mutex<usize>>,
+    consumed: Arc<Mutex<usize>>,
+    /// When the approval will have been consumed.
+    claimed: Option<Instant>,
 }
+
+/// So long it takes to consume an approval.
+const CLAIM: Duration = Duration::from_secs(1);
 
 #[async_trait]
 impl Approvals for Store {
     async fn ask(&self, question: Question) -> Result<Box<dyn Pending>, ApprovalError> {
         self.asked.lock().unwrap().push(question);
-        let (gone, left) = (Arc::clone(&self.gone), Arc::clone(&self.left));
-        Ok(Box::new(One { decision: self.decision.subscribe(), gone, left }))
+        Ok(Box::new(One {
+            decision: self.decision.subscribe(),
+            gone: Arc::clone(&self.gone),
+            left: Arc::clone(&self.left),
+            consumed: Arc::clone(&self.consumed),
+            claimed: None,
+        }))
     }
 }
 
@@ -40,8 +52,16 @@ impl Pending for One {
     fn leave(&mut self) {
         *self.left.lock().unwrap() += 1;
     }
+    async fn stop(&mut self) -> Option<Result<Outcome, ApprovalError>> {
+        self.claimed?;
+        Some(self.outcome().await)
+    }
     async fn outcome(&mut self) -> Result<Outcome, ApprovalError> {
-        Ok(self.decision.wait_for(Option::is_some).await.unwrap().clone().unwrap())
+        let outcome = self.decision.wait_for(Option::is_some).await.unwrap().clone().unwrap();
+        let claimed = *self.claimed.get_or_insert_with(|| Instant::now() + CLAIM);
+        tokio::time::sleep_until(claimed).await;
+        *self.consumed.lock().unwrap() += 1;
+        Ok(outcome)
     }
 }
 
@@ -57,6 +77,7 @@ fn store() -> (Arc<Store>, Gathering) {
         decision: watch::Sender::new(None),
         gone: Arc::default(),
         left: Arc::default(),
+        consumed: Arc::default(),
     });
     let gathering = Gathering::new(Arc::clone(&store) as Arc<dyn Approvals>);
     (store, gathering)
@@ -202,4 +223,54 @@ async fn a_burst_stays_open_if_anybody_of_it_was_told_to_come_back() {
     // one that is asked by itself too
     ask("c").await.unwrap().leave();
     assert_eq!((*store.left.lock().unwrap(), *store.gone.lock().unwrap()), (2, 2));
+}
+
+/// Two commands of one burst that wait.
+async fn two(gathering: &Gathering) -> (Box<dyn Pending>, Box<dyn Pending>) {
+    let ask = |text: &str| gathering.ask(question("s", "r", text, Some("x")));
+    let (a, b) = tokio::join!(ask("a"), ask("b"));
+    (a.unwrap(), b.unwrap())
+}
+
+fn yes() -> Outcome {
+    Outcome::Approved { approvers: vec!["ann".to_owned()] }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_approval_that_is_being_consumed_is_for_everybody_of_a_burst_whose_wait_ends_meanwhile() {
+    let (store, gathering) = store();
+    let (mut a, mut b) = two(&gathering).await;
+    store.decision.send_replace(Some(yes()));
+    tokio::time::sleep(CLAIM / 2).await;
+    let (of_a, of_b) = tokio::join!(a.stop(), b.stop());
+    assert_eq!((of_a.unwrap().unwrap(), of_b.unwrap().unwrap()), (yes(), yes()));
+    assert_eq!(*store.consumed.lock().unwrap(), 1);
+    assert!(a.stop().await.is_none(), "it is told once");
+    assert_eq!(a.outcome().await.unwrap(), Outcome::Withdrawn, "it is told once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_approval_that_is_consumed_when_a_wait_ends_is_taken_though_nobody_has_looked_at_it_yet() {
+    let (store, gathering) = store();
+    let (mut a, mut b) = two(&gathering).await;
+    store.decision.send_replace(Some(yes()));
+    tokio::time::sleep(CLAIM * 2).await;
+    assert_eq!(*store.consumed.lock().unwrap(), 1);
+    assert_eq!(a.stop().await.unwrap().unwrap(), yes());
+    assert_eq!(b.outcome().await.unwrap(), yes());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_consumed_for_the_rest_of_a_burst_once_one_of_it_waits_no_longer() {
+    let (store, gathering) = store();
+    let (mut a, mut b) = two(&gathering).await;
+    assert!(a.stop().await.is_none());
+    a.leave();
+    drop(a);
+    store.decision.send_replace(Some(yes()));
+    assert!(tokio::time::timeout(CLAIM * 5, b.outcome()).await.is_err(), "a would find it used up");
+    assert!(b.stop().await.is_none());
+    drop(b);
+    tokio::time::sleep(CLAIM).await;
+    assert_eq!((*store.consumed.lock().unwrap(), *store.left.lock().unwrap()), (0, 1));
 }

@@ -118,19 +118,17 @@ async fn wait(
     let has_waited = which == Try::Second && waited.take(held.name());
     let limit = if has_waited { AGAIN } else { options.limits.hold_wait };
     let outcome = tokio::select! {
-        outcome = held.outcome() => outcome,
-        () = tokio::time::sleep(limit) => {
-            let Some(outcome) = claimed(held).await else {
-                if which == Try::First {
-                    waited.note(held.name());
-                }
-                return Err(waiting.come_back().await);
-            };
-            outcome
-        }
+        outcome = held.outcome() => Some(outcome),
+        () = tokio::time::sleep(limit) => stopped(held).await,
         () = session.ended().cancelled() => return Err(over(session)),
         // another gateway, or the next one, takes the repetition
-        () = options.drain.cancelled() => return Err(waiting.come_back().await),
+        () = options.drain.cancelled() => stopped(held).await,
+    };
+    let Some(outcome) = outcome else {
+        if which == Try::First {
+            waited.note(held.name());
+        }
+        return Err(waiting.come_back().await);
     };
     let Some(held) = waiting.held.take() else { return Err(over(session)) };
     let resuming = Arc::clone(session);
@@ -140,11 +138,8 @@ async fn wait(
 }
 
 /// The end of a claim that has begun: told to come back now, the client would find its approval used up.
-async fn claimed(held: &mut Held) -> Option<Result<Outcome, ApprovalError>> {
-    if !held.is_claiming() {
-        return None;
-    }
-    tokio::time::timeout(CLAIM, held.outcome()).await.ok()
+async fn stopped(held: &mut Held) -> Option<Result<Outcome, ApprovalError>> {
+    tokio::time::timeout(CLAIM, held.stop()).await.ok().flatten()
 }
 
 fn over(session: &Session) -> Failure {

@@ -134,8 +134,11 @@ impl Pending for ScriptedPending {
     fn leave(&mut self) {
         self.stays = true;
     }
-    fn is_claiming(&self) -> bool {
-        self.claimed.is_some()
+    async fn stop(&mut self) -> Option<Result<Outcome, ApprovalError>> {
+        match self.claimed {
+            Some(_) => Some(self.outcome().await),
+            None => None,
+        }
     }
     async fn outcome(&mut self) -> Result<Outcome, ApprovalError> {
         let outcome = self.answer.wait_for(Option::is_some).await.map(|outcome| outcome.clone().unwrap());

@@ -301,3 +301,23 @@ async fn who_asks_again_over_spdy_says_so_and_waits_no_second_time() {
     assert_eq!(second, [false, true, true]);
     assert!(questions.iter().all(|question| question.effect_digest == questions[0].effect_digest));
 }
+
+#[tokio::test]
+async fn an_approval_that_is_being_consumed_when_the_wait_of_a_burst_is_over_lets_all_of_it_run() {
+    let gateway = Gateway::start_with(RULES, |_| {}).await;
+    let pods: Vec<_> = ["a", "b", "c"].iter().map(|name| format!("{PODS}/{name}")).collect();
+    for pod in &pods {
+        let gone = json!({"kind": "Status", "apiVersion": "v1", "status": "Success"}).to_string();
+        gateway.server.script(pod, Script::Answer(200, "application/json", gone.into()));
+    }
+    // longer than a client waits here
+    *gateway.approvals.claim.lock().unwrap() = Duration::from_secs(1);
+    gateway.approvals.next().send(Some(yes())).unwrap();
+    let (client, _driving) = gateway.multiplexed().await;
+    let burst: Vec<_> = pods.iter().map(|pod| send(&client, delete(pod))).collect();
+    for held in burst {
+        assert_eq!(held.await.unwrap().status(), 200);
+    }
+    assert_eq!(gateway.server.asked().len(), pods.len(), "each runs once");
+    assert_eq!(gateway.approvals.questions.lock().unwrap().len(), 1);
+}

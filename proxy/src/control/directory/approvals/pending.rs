@@ -160,8 +160,12 @@ impl Pending for DirectoryPending {
         self.stays = true;
     }
 
-    fn is_claiming(&self) -> bool {
-        self.look.is_some()
+    async fn stop(&mut self) -> Option<Result<Outcome, ApprovalError>> {
+        // one that has begun is looked to its end
+        self.look.as_ref()?;
+        let looked = self.look().await.transpose()?;
+        self.over = looked.is_ok();
+        Some(looked)
     }
 
     async fn outcome(&mut self) -> Result<Outcome, ApprovalError> {

@@ -2,6 +2,7 @@
 
 use super::{DirectoryApprovals, Limits};
 use crds::v1alpha1::{ApprovalRequest, ApprovalVerdict, Decision, OnDisconnect, ReviewerRequirement};
+use futures_util::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 use proxy_core::approval::{Approvals as _, Outcome, Pending, Question};
 use proxy_policy::{ApprovalTerms, Identity, RuleRef};
@@ -339,6 +340,24 @@ async fn a_cancelled_wait_loses_no_approval() {
             return;
         }
     }
+}
+
+#[tokio::test]
+async fn whoever_stops_waiting_loses_no_approval_either() {
+    let room = Room::new();
+    let question = question("exact", OnDisconnect::Claimable);
+    let mut looking = room.ask(&question).await;
+    let name = looking.name().to_owned();
+    room.decide(&name, "alice", ApprovalVerdict::Approved);
+    assert!(looking.stop().await.is_none(), "nobody has looked: it is left to be claimed");
+    assert_eq!(room.conditions(&name), [""; 0]);
+    // the look that has begun consumes it
+    let looked = match looking.outcome().now_or_never() {
+        None => looking.stop().await.unwrap(),
+        Some(at_once) => at_once,
+    };
+    assert!(matches!(looked.unwrap(), Outcome::Approved { .. }));
+    assert_eq!(looking.outcome().await.unwrap(), Outcome::Withdrawn, "it is told once");
 }
 
 #[tokio::test]

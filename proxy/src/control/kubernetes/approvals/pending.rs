@@ -129,8 +129,10 @@ impl Pending for KubernetesPending {
         self.stays = true;
     }
 
-    fn is_claiming(&self) -> bool {
-        self.claiming.is_some()
+    async fn stop(&mut self) -> Option<Result<Outcome, ApprovalError>> {
+        let claimed = self.claimed().await.transpose()?;
+        self.over = claimed.is_ok();
+        Some(claimed)
     }
 
     async fn outcome(&mut self) -> Result<Outcome, ApprovalError> {
