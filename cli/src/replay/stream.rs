@@ -3,7 +3,7 @@
 use crate::output::{inline, printable};
 use crate::replay::renderer::{Part, Renderer};
 use proxy_audit::replay::Refusal;
-use proxy_audit::stream::StreamDecoder;
+use proxy_audit::stream::{StreamDecoder, StreamEvent, StreamFrame};
 
 /// Shows recorded streams; bytes that are none are shown as text.
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ impl Renderer for Stream {
             return vec![Part::Text(printable(&String::from_utf8_lossy(frames)))];
         }
         if let Ok(frames) = self.decoder.feed(frames) {
-            return frames.into_iter().map(Part::Stream).collect();
+            return frames.into_iter().map(part).collect();
         }
         self.foreign = true;
         vec![Part::Text(printable(&String::from_utf8_lossy(frames)))]
@@ -40,5 +40,40 @@ impl Renderer for Stream {
             0 => Vec::new(),
             bytes => vec![Part::Text(format!("({bytes} bytes of an unfinished frame)\n"))],
         }
+    }
+}
+
+/// Why one of several forwarded connections failed is told in words: all that it is known by is its number.
+fn part(frame: StreamFrame) -> Part {
+    if let StreamEvent::Data { channel, bytes } = &frame.event
+        && let Some(connection) = channel.failed()
+    {
+        let (number, why) = (u64::from(connection) + 1, String::from_utf8_lossy(bytes));
+        return Part::Text(format!("(forwarded connection {number} failed: {})\n", inline(why.trim())));
+    }
+    Part::Stream(frame)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proxy_audit::stream::{Channel, StreamEncoder};
+    use std::time::Duration;
+
+    #[test]
+    fn a_failure_is_told_with_the_number_of_its_connection() {
+        let mut frames = Vec::new();
+        let mut encoder = StreamEncoder::default();
+        encoder.data(Duration::ZERO, Channel::tunnel(1).answering(), b"pong", &mut frames);
+        encoder.data(Duration::ZERO, Channel::failure(1), b"connection\nrefused\n", &mut frames);
+        let texts: Vec<_> = Stream::default()
+            .feed(&frames)
+            .iter()
+            .map(|part| match part {
+                Part::Stream(_) => "a frame".to_owned(),
+                Part::Text(_) | Part::Table(_) => part.text(),
+            })
+            .collect();
+        assert_eq!(texts, ["a frame", "(forwarded connection 2 failed: connection\u{fffd}refused)\n"]);
     }
 }

@@ -40,7 +40,8 @@ pub const MAX_PAYLOAD_BYTES: usize = 32 * 1_024;
 const MAX_NUMBER_BYTES: usize = 10;
 
 /// Which of a program's streams. Numbered as file descriptors are. Connections through a forwarded port have two each,
-/// from 4 on: an even one to the pod, and the next one from it.
+/// from 4 on: an even one to the pod, and the next one from it. What is said of their failures has one for each
+/// connection, from 2³¹ on.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Channel(pub u32);
 
@@ -51,7 +52,36 @@ impl Channel {
     pub const STDOUT: Self = Self(1);
     /// What the program wrote to its standard error, when it has no terminal.
     pub const STDERR: Self = Self(2);
+
+    /// To the pod, through a forwarded connection: the how many-th, from 0 on.
+    pub const fn tunnel(connection: u32) -> Self {
+        let connection = if connection < CONNECTIONS { connection } else { CONNECTIONS - 1 };
+        Self(TUNNELS + connection * 2)
+    }
+
+    /// What a pod answers to a [`tunnel`](Self::tunnel).
+    #[must_use]
+    pub const fn answering(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
+    /// Why a forwarded connection failed.
+    pub const fn failure(connection: u32) -> Self {
+        Self(FAILURES | connection)
+    }
+
+    /// Which forwarded connection's failure is told on this channel, from 0 on.
+    pub const fn failed(self) -> Option<u32> {
+        if self.0 & FAILURES == 0 { None } else { Some(self.0 & !FAILURES) }
+    }
 }
+
+/// First channel of a forwarded connection.
+const TUNNELS: u32 = 4;
+/// First channel of a forwarded connection's failure.
+const FAILURES: u32 = 1 << 31;
+/// So many forwarded connections have channels of their own.
+const CONNECTIONS: u32 = (FAILURES - TUNNELS) / 2;
 
 /// One thing that happened on a stream.
 #[derive(Clone, Debug, Eq, PartialEq)]

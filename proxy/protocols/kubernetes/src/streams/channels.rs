@@ -28,7 +28,7 @@ impl Channels {
             (Self::Program, 0) => Some(Role::Input),
             (Self::Program, 4) => Some(Role::Resize),
             (Self::Ports(ports), data) if data % 2 == 0 && data / 2 < ports => {
-                Some(Role::Tunnel(tunnel(u32::from(data / 2))))
+                Some(Role::Tunnel(Channel::tunnel(u32::from(data / 2))))
             }
             (Self::Program | Self::Ports(_), _) => None,
         }
@@ -41,26 +41,13 @@ impl Channels {
             (Self::Program, 2) => Some(Role::Output(Channel::STDERR)),
             (Self::Program, OUTCOME) => Some(Role::Error),
             (Self::Ports(ports), any) if any / 2 < ports => Some(match any % 2 {
-                0 => Role::Tunnel(answering(tunnel(u32::from(any / 2)))),
-                _ => Role::Output(Channel::STDERR),
+                0 => Role::Tunnel(Channel::tunnel(u32::from(any / 2)).answering()),
+                _ => Role::Output(Channel::failure(u32::from(any / 2))),
             }),
             (Self::Program | Self::Ports(_), _) => None,
         }
     }
 }
-
-/// The recording's channel of what goes to the pod through a forwarded connection, the how many-th from 0 on.
-pub(super) const fn tunnel(connection: u32) -> Channel {
-    Channel(TUNNELS.saturating_add(connection.saturating_mul(2)))
-}
-
-/// The channel of what a pod answers to that of a [`tunnel`].
-pub(super) const fn answering(channel: Channel) -> Channel {
-    Channel(channel.0.saturating_add(1))
-}
-
-/// First channel of a recording that a forwarded connection has.
-const TUNNELS: u32 = 4;
 
 #[cfg(test)]
 mod tests {
@@ -79,6 +66,7 @@ mod tests {
         let ports = Channels::Ports(2);
         assert_eq!(ports.of_client(2), Some(Role::Tunnel(Channel(6))));
         assert_eq!(ports.of_server(2), Some(Role::Tunnel(Channel(7))));
+        assert_eq!(ports.of_server(3), Some(Role::Output(Channel((1 << 31) + 1))));
         assert_eq!(ports.of_client(3), None);
         assert_eq!(ports.of_client(4), None);
     }

@@ -8,9 +8,9 @@
 
 mod down;
 mod frame;
+mod pairs;
 mod up;
 
-use super::channels::answering;
 use super::tape::Tape;
 use super::{Context, Quiet, Role, StreamError, stills};
 use proxy_audit::stream::StreamEvent;
@@ -139,7 +139,7 @@ async fn reset(streams: &Streams, tape: &mut Tape, id: u32) -> Result<(), Stream
     let stream = streams.reset(id);
     tape.forget(|one| one == id).await?;
     if let Some(Stream { role: Role::Tunnel(channel), halves }) = stream {
-        for (channel, is_open) in [channel, answering(channel)].into_iter().zip(halves) {
+        for (channel, is_open) in [channel, channel.answering()].into_iter().zip(halves) {
             if is_open {
                 tape.event(&StreamEvent::End(channel)).await?;
             }

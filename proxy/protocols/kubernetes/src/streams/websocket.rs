@@ -220,10 +220,7 @@ impl Down<'_, '_> {
         let Some((channel, payload)) = data.split_first() else { return Ok(()) };
         let released: Bytes = match self.channels.of_server(*channel) {
             Some(Role::Output(own)) => {
-                let mut tape = self.tape.lock().await;
-                let masker = tape.masker().clone();
-                let output = self.outputs.entry(*channel).or_insert_with(|| Output::new(own, masker));
-                let released = output.push(payload, &mut tape).await?;
+                let released = self.output(*channel, own, payload).await?;
                 if released.is_empty() && !payload.is_empty() {
                     return Ok(());
                 }
@@ -252,6 +249,20 @@ impl Down<'_, '_> {
         };
         to.send(framed(*channel, &released)).await?;
         Ok(())
+    }
+
+    /// What may be sent of an output. A port's channel of failures begins with the number of the port, which is none.
+    async fn output(&mut self, channel: u8, own: Channel, payload: &[u8]) -> Result<Vec<u8>, StreamError> {
+        let mut tape = self.tape.lock().await;
+        let is_greeting =
+            own.failed().is_some() && payload.len() == PORT && !self.outputs.contains_key(&channel);
+        let masker = tape.masker().clone();
+        let output = self.outputs.entry(channel).or_insert_with(|| Output::new(own, masker));
+        if is_greeting {
+            tape.data(Channel::STDERR, payload).await?;
+            return Ok(payload.to_vec());
+        }
+        Ok(output.push(payload, &mut tape).await?)
     }
 
     async fn quiet<W>(&mut self, to: &mut W) -> Result<(), StreamError>
@@ -289,6 +300,9 @@ impl Down<'_, '_> {
         self.release(to, |_| true).await
     }
 }
+
+/// Bytes of a port's number.
+const PORT: usize = 2;
 
 fn framed(channel: u8, payload: &[u8]) -> Message {
     let mut message = BytesMut::with_capacity(payload.len().saturating_add(1));

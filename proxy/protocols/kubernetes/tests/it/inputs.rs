@@ -146,3 +146,61 @@ async fn each_connection_through_a_port_is_told_apart_on_record_however_many_the
     });
     assert_eq!(all, expected.collect());
 }
+
+/// What was recorded of failures, by connection from 0 on; anything on standard error is not.
+fn failures(gateway: &Gateway) -> Vec<(u32, String)> {
+    let failed = recorded(gateway)
+        .into_iter()
+        .filter_map(|(channel, bytes)| Some((channel.failed()?, String::from_utf8(bytes.to_vec()).unwrap())));
+    failed.collect()
+}
+
+#[tokio::test]
+async fn why_a_connection_through_a_port_failed_is_recorded_as_its_own_over_spdy() {
+    let gateway = Gateway::start(ALLOW).await;
+    let (mut client, mut server) = spdy(&gateway, "portforward", "portforward.k8s.io").await;
+    for first in [1, 5, 9] {
+        forward(&mut client, &mut server, first).await;
+    }
+    // of the last first, and nothing of the second
+    for (stream, why) in [(9, "no third"), (1, "no first")] {
+        server.data(stream, FIN, why.as_bytes()).await;
+        assert_eq!(client.read(stream, usize::MAX).await, why.as_bytes());
+    }
+    server.data(7, FIN, b"an answer").await;
+    assert_eq!(client.read(7, usize::MAX).await, b"an answer");
+    server.leave().await;
+    assert_eq!(client.hear().await, None);
+    gateway.wait_for_log("ok: create pods/portforward").await;
+    assert_eq!(failures(&gateway), [(2, "no third".to_owned()), (0, "no first".to_owned())]);
+    let ended = gateway
+        .recorded()
+        .into_iter()
+        .filter_map(|event| if let StreamEvent::End(channel) = event { channel.failed() } else { None });
+    assert_eq!(ended.collect::<Vec<_>>(), [2, 0]);
+}
+
+#[tokio::test]
+async fn why_a_connection_through_a_port_failed_is_recorded_as_its_own_over_websocket() {
+    let gateway = Gateway::start(ALLOW).await;
+    let (mut client, mut server) = sockets(&gateway, "portforward", "ports=80,81").await;
+    let mut say = async |channel: u8, bytes: &[u8]| {
+        server.send(binary(&[&[channel], bytes].concat())).await.unwrap();
+        loop {
+            let heard = client.next().await.unwrap().unwrap();
+            if heard.is_binary() {
+                assert_eq!(heard.into_data(), [&[channel], bytes].concat());
+                return;
+            }
+        }
+    };
+    // each channel begins with the number of its port
+    for (channel, port) in [(0, 80_u16), (1, 80), (2, 81), (3, 81)] {
+        say(channel, &port.to_le_bytes()).await;
+    }
+    say(3, b"no second\n").await;
+    say(1, b"no first\n").await;
+    server.close(None).await.unwrap();
+    gateway.wait_for_log("ok: create pods/portforward").await;
+    assert_eq!(failures(&gateway), [(1, "no second\n".to_owned()), (0, "no first\n".to_owned())]);
+}

@@ -45,11 +45,12 @@ pub(crate) async fn ends(
 }
 
 pub(crate) async fn sockets(gateway: &Gateway, subresource: &str, query: &str) -> (Socket, Socket) {
+    let protocol = if subresource == "portforward" { "v4.channel.k8s.io" } else { "v5.channel.k8s.io" };
     let headers = [
         ("upgrade", "websocket"),
         ("sec-websocket-version", "13"),
         ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
-        ("sec-websocket-protocol", "v5.channel.k8s.io"),
+        ("sec-websocket-protocol", protocol),
     ];
     let (client, server) = ends(gateway, subresource, query, &headers).await;
     (

@@ -2,7 +2,6 @@
 
 use super::frame::{self, FIN, Head, Writer};
 use super::{From, Quiet, Role, StreamError, Streams};
-use crate::streams::channels::answering;
 use crate::streams::headers::Inflater;
 use crate::streams::output::{self, Output, QUIET};
 use crate::streams::tape::Tape;
@@ -137,7 +136,7 @@ impl<'a, 't, W: AsyncWrite + Unpin> Down<'a, 't, W> {
                 if released.is_empty() { Ok(()) } else { self.to.data(stream, 0, &released).await }
             }
             Some(Role::Tunnel(channel)) => {
-                tape.copy(stream, answering(channel), piece).await?;
+                tape.copy(stream, channel.answering(), piece).await?;
                 drop(tape);
                 self.to.data(stream, 0, piece).await
             }
@@ -160,14 +159,21 @@ impl<'a, 't, W: AsyncWrite + Unpin> Down<'a, 't, W> {
         self.streams.half_close(stream, From::Server);
         let rest = match role {
             Some(Role::Error) => self.outcome().await?,
-            Some(Role::Output(_)) => match self.outputs.remove(&stream) {
-                Some(mut output) => output.finish(*self.tape.lock().await).await?,
+            Some(Role::Output(channel)) => match self.outputs.remove(&stream) {
+                Some(mut output) => {
+                    let mut tape = self.tape.lock().await;
+                    let rest = output.finish(&mut tape).await?;
+                    if channel.failed().is_some() {
+                        tape.event(&StreamEvent::End(channel)).await?;
+                    }
+                    rest
+                }
                 None => Vec::new(),
             },
             Some(Role::Tunnel(channel)) => {
                 let mut tape = self.tape.lock().await;
-                tape.copied(stream, answering(channel)).await?;
-                tape.event(&StreamEvent::End(answering(channel))).await?;
+                tape.copied(stream, channel.answering()).await?;
+                tape.event(&StreamEvent::End(channel.answering())).await?;
                 Vec::new()
             }
             Some(Role::Input | Role::Resize) | None => Vec::new(),

@@ -1,8 +1,8 @@
 //! From the client: it opens streams, and sends input, sizes, or a port's bytes.
 
 use super::frame::{self, FIN, Head, Writer};
+use super::pairs::{Half, Pairs};
 use super::{From, Quiet, Role, StreamError, Streams};
-use crate::streams::channels::tunnel;
 use crate::streams::headers::Inflater;
 use crate::streams::output;
 use crate::streams::tape::Tape;
@@ -17,8 +17,7 @@ pub(super) struct Up<'a, 't, W> {
     streams: &'a Streams,
     tape: &'a Mutex<&'t mut Tape>,
     inflater: Inflater,
-    /// How many connections have been opened.
-    connections: u32,
+    pairs: Pairs,
     quiet: &'a Quiet,
     /// Pings that wait until it is quiet, the oldest first.
     pings: VecDeque<([u8; 8], Vec<u8>)>,
@@ -31,7 +30,7 @@ impl<'a, 't, W: AsyncWrite + Unpin> Up<'a, 't, W> {
             streams,
             tape,
             inflater: Inflater::new(),
-            connections: 0,
+            pairs: Pairs::default(),
             quiet,
             pings: VecDeque::new(),
         }
@@ -168,8 +167,7 @@ impl<'a, 't, W: AsyncWrite + Unpin> Up<'a, 't, W> {
         Ok(true)
     }
 
-    /// What a stream is for, by its header `streamtype`. A connection is known by when it was opened: what its client
-    /// calls it (`requestid`) may be the name of another.
+    /// What a stream is for, by its header `streamtype`.
     fn role(&mut self, headers: &[(String, String)]) -> Result<Role, StreamError> {
         let value = |wanted: &str| {
             headers
@@ -177,17 +175,18 @@ impl<'a, 't, W: AsyncWrite + Unpin> Up<'a, 't, W> {
                 .find(|(name, _)| name.eq_ignore_ascii_case(wanted))
                 .map(|(_, value)| value.as_str())
         };
+        let name = value("requestid").unwrap_or_default();
         match value("streamtype") {
             Some("stdin") => Ok(Role::Input),
             Some("stdout") => Ok(Role::Output(Channel::STDOUT)),
             Some("stderr") => Ok(Role::Output(Channel::STDERR)),
             Some("resize") => Ok(Role::Resize),
-            Some("error") if value("port").is_some() => Ok(Role::Output(Channel::STDERR)),
+            Some("error") if value("port").is_some() => {
+                Ok(Role::Output(Channel::failure(self.pairs.connection(name, Half::Error))))
+            }
             Some("error") => Ok(Role::Error),
             Some("data") if value("port").is_some() => {
-                let connection = self.connections;
-                self.connections = connection.saturating_add(1);
-                Ok(Role::Tunnel(tunnel(connection)))
+                Ok(Role::Tunnel(Channel::tunnel(self.pairs.connection(name, Half::Data))))
             }
             Some(_) | None => Err(StreamError::Protocol("a SPDY stream that is for nothing known")),
         }
