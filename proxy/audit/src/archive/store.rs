@@ -125,4 +125,21 @@ mod tests {
         assert!(!said.contains("hunter2") && said.contains("timed out") && said.ends_with("what?"), "{said}");
         assert!(said.contains("https://a.blob.core.windows.net/c/p "), "{said}");
     }
+
+    #[tokio::test]
+    async fn what_a_store_that_is_not_there_says_is_told_once_with_its_cause() {
+        let refusing = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let store = object_store::aws::AmazonS3Builder::new()
+            .with_endpoint(format!("http://{refusing}"))
+            .with_allow_http(true)
+            .with_bucket_name("logs")
+            .with_skip_signature(true)
+            .with_retry(object_store::RetryConfig { max_retries: 0, ..Default::default() })
+            .build()
+            .unwrap();
+        let said = say(&store.get(&ObjectPath::from("log/key")).await.unwrap_err());
+        for once in ["Error performing GET", "log/key", "error sending request", "onnection refused"] {
+            assert_eq!(said.matches(once).count(), 1, "{once}: {said}");
+        }
+    }
 }
