@@ -22,15 +22,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<ExitCode> {
-    arguments.rows.demand_verdict(&[
-        "requested",
-        "approved",
-        "denied",
-        "expired",
-        "withdrawn",
-        "left",
-        "claimed",
-    ])?;
+    arguments.rows.demand_verdict(&query::APPROVAL_VERDICTS)?;
     let query = arguments.rows.query();
     let answerer = arguments.rows.answerer()?;
     let found = match &answerer {

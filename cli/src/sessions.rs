@@ -20,7 +20,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<ExitCode> {
-    arguments.rows.demand_verdict(&["allow", "deny", "hold"])?;
+    arguments.rows.demand_verdict(&query::VERDICTS)?;
     let query = arguments.rows.query();
     let answerer = arguments.rows.answerer()?;
     let found = match &answerer {

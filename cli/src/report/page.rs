@@ -14,7 +14,7 @@ use crate::report::items::{CommandItem, Item};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
-use proxy_audit::query::SessionDetail;
+use proxy_audit::query::{APPROVAL_VERDICTS, SessionDetail, VERDICTS};
 use proxy_audit::verify::{Outcome, Report};
 use sha2::{Digest as _, Sha256};
 
@@ -210,24 +210,9 @@ fn command(item: &CommandItem, start: Timestamp) -> String {
 
 /// Verdicts and outcomes that have a colour.
 fn tone(word: &str) -> &'static str {
-    const KNOWN: [&str; 15] = [
-        "allow",
-        "deny",
-        "hold",
-        "ok",
-        "error",
-        "refused",
-        "aborted",
-        "approved",
-        "denied",
-        "expired",
-        "withdrawn",
-        "left",
-        "claimed",
-        "requested",
-        "mask",
-    ];
-    KNOWN.into_iter().find(|known| *known == word).unwrap_or_default()
+    const OTHERS: [&str; 5] = ["ok", "error", "refused", "aborted", "mask"];
+    let mut known = VERDICTS.into_iter().chain(APPROVAL_VERDICTS).chain(OTHERS);
+    known.find(|known| *known == word).unwrap_or_default()
 }
 
 fn facts(item: &CommandItem) -> String {

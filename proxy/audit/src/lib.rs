@@ -11,6 +11,7 @@ pub mod archive;
 mod causes;
 pub mod checkpoint;
 pub mod chunks;
+mod durable;
 mod encode;
 pub mod event;
 pub mod evidence;

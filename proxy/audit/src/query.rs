@@ -11,7 +11,7 @@ mod order;
 mod session;
 
 pub use assemble::{ApprovalRow, Assembler, CommandRow, Row};
-pub use filter::Filter;
+pub use filter::{APPROVAL_VERDICTS, Filter, VERDICTS};
 pub use order::{Found, Order, Query, SORTS, Sort};
 pub use session::{Approval, Command, SessionDetail, SessionSummary};
 

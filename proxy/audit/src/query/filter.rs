@@ -3,6 +3,13 @@
 use crate::query::{ApprovalRow, Command, SessionSummary};
 use jiff::Timestamp;
 
+/// What a statement's verdict may be.
+pub const VERDICTS: [&str; 3] = ["allow", "deny", "hold"];
+
+/// What a step in an approval may be called.
+pub const APPROVAL_VERDICTS: [&str; 7] =
+    ["requested", "approved", "denied", "expired", "withdrawn", "left", "claimed"];
+
 /// Conditions; all given ones must hold. A session fits conditions on commands when one of its commands fits them all.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
@@ -20,7 +27,7 @@ pub struct Filter {
     pub claims: Vec<(String, String)>,
     /// Sessions whose identifier begins so.
     pub session: Option<String>,
-    /// The verdict: `allow`, `deny` or `hold`; of an approval: `requested`, `approved` and so on.
+    /// The verdict: one of [`VERDICTS`], of an approval one of [`APPROVAL_VERDICTS`].
     pub verdict: Option<String>,
     /// The rule that decided, as `rule` or `policy/rule`.
     pub rule: Option<String>,

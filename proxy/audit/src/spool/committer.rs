@@ -2,6 +2,7 @@
 
 use crate::checkpoint;
 use crate::chunks::Sealed;
+use crate::durable::sync_directory;
 use crate::encode::{Draft, LogAttributes};
 use crate::event::{EventName, SessionStamp};
 use crate::merkle::CompactRange;
@@ -231,7 +232,7 @@ impl Shared {
             file.sync_data()?;
         }
         if unsynced.directory {
-            File::open(&keeper.directory)?.sync_all()?;
+            sync_directory(&keeper.directory)?;
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Opening a log: check what is there, cut a torn tail, close the sessions that a crash left open.
 
 use crate::checkpoint::{self, Entry};
+use crate::durable::sync_directory;
 use crate::encode::{Draft, LogAttributes};
 use crate::event::{Event, EventName, SessionStamp, Severity, key};
 use crate::merkle::{CompactRange, Hash, chain_link};
@@ -116,7 +117,7 @@ pub(super) fn mark_open(directory: &Path) -> Result<(), SpoolError> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(SpoolError::Io(error)),
         Err(_) => Ok(()),
         // before anything is written that the mark does not count
-        Ok(()) => File::open(directory).and_then(|directory| directory.sync_all()).map_err(SpoolError::Io),
+        Ok(()) => sync_directory(directory).map_err(SpoolError::Io),
     }
 }
 

@@ -5,6 +5,7 @@
 //! prepared lies beside the log's directory, as the key did, so that no copy of the log carries it.
 
 use crate::checkpoint::{self, VERIFIER_KEY};
+use crate::durable::{self, PRIVATE, SHARED, sync_directory, sync_parent};
 use crate::encode::{Draft, LogAttributes, Place};
 use crate::event::{Event, EventName, Severity, key};
 use crate::merkle::{chain_link, leaf_hash};
@@ -19,9 +20,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -62,7 +62,7 @@ pub fn retire(log: &Path) -> Result<bool, SpoolError> {
     let Some(closed) = closed_with(log).map_err(SpoolError::Io)? else { return Ok(false) };
     let removals = prepare(log, &key_file, closed)?;
     let forget_key = || {
-        write_private(&file(log), &serde_json::to_vec(&removals)?)?;
+        durable::replace(&file(log), &serde_json::to_vec(&removals)?, PRIVATE)?;
         // A log without its mark is opened again, which takes the key.
         File::open(log.join(CLOSED))?.sync_all()?;
         sync_directory(log)?;
@@ -204,12 +204,7 @@ fn say(log: &Path, removals: &Removals, count: usize) -> Result<(), SpoolError> 
     }
     mark_open(log)?;
     let write = || {
-        let draft = segment.path.with_extension("seg.new");
-        let mut file = File::create(&draft)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&draft, &segment.path)?;
-        sync_directory(log)?;
+        durable::replace(&segment.path, &bytes, SHARED)?;
         close_again(log, removals)
     };
     write().map_err(SpoolError::Io)
@@ -265,24 +260,6 @@ fn read(log: &Path) -> Result<Option<Removals>, SpoolError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(SpoolError::Io(error)),
     }
-}
-
-/// Replaces a file as a whole, for its owner only, and waits until it is on disk.
-fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let draft = path.with_extension("removals.new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&draft, path)?;
-    sync_parent(path)
-}
-
-fn sync_parent(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), sync_directory)
-}
-
-fn sync_directory(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
 }
 
 #[cfg(test)]

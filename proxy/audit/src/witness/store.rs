@@ -7,6 +7,7 @@
 //! <state>/conflicts              checkpoints that contradict what was cosigned: proof against whoever signed them
 //! ```
 
+use crate::durable::{self, SHARED};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::fs::{File, OpenOptions};
@@ -60,12 +61,8 @@ impl Store {
     /// Keeps a log. It is on disk when this returns.
     pub(super) fn write(&self, origin: &str, kept: &Kept) -> io::Result<()> {
         let name = const_hex::encode(Sha256::digest(origin.as_bytes()));
-        let (path, new) = (self.logs().join(format!("{name}.json")), self.logs().join(format!("{name}.new")));
-        let mut file = File::create(&new)?;
-        serde_json::to_writer_pretty(&mut file, kept)?;
-        file.sync_all()?;
-        std::fs::rename(&new, &path)?;
-        File::open(self.logs())?.sync_all()
+        let path = self.logs().join(format!("{name}.json"));
+        durable::replace(&path, &serde_json::to_vec_pretty(kept)?, SHARED)
     }
 
     /// Keeps a contradiction, while there is room for it.
