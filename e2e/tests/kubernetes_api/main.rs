@@ -18,4 +18,5 @@ mod kubernetes_reads;
 mod kubernetes_streams;
 mod load;
 mod pods;
+mod sizes;
 mod whole;
