@@ -4,6 +4,7 @@
 #![expect(clippy::string_slice, reason = "tests cut texts that they know")]
 
 mod alike;
+mod ansible_alike;
 mod scene;
 mod ssh_alike;
 mod ssh_certificate;

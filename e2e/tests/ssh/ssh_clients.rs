@@ -26,7 +26,7 @@ spec:
 static BUILDING: Mutex<()> = Mutex::new(());
 
 /// Builds a client with its own `build` script, once.
-fn built(client: &str) -> PathBuf {
+pub(crate) fn built(client: &str) -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(client);
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("clients").join(client);
     let _building = BUILDING.lock();
