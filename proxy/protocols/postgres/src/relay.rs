@@ -38,6 +38,10 @@ use std::task::{Context, Poll};
 
 /// One session.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each says one thing of the two connections, in any combination"
+)]
 pub(crate) struct Relay {
     options: Arc<Options>,
     gate: Gate,
@@ -63,6 +67,8 @@ pub(crate) struct Relay {
     /// A `Flush` was sent so that whatever the client's next message waits for comes.
     flushed: bool,
     draining: bool,
+    /// It told the client itself why the session ends.
+    server_said_why: bool,
     /// Name of a portal that does not exist, to provoke an error.
     nowhere: String,
 }
@@ -130,6 +136,7 @@ impl Relay {
             copies: 0,
             flushed: false,
             draining: false,
+            server_said_why: false,
             nowhere: format!("portcullis refusal {:016x}", rand::random::<u64>()),
         }
     }

@@ -185,17 +185,24 @@ async fn next(wire: &mut Wire<Transport>) -> Result<(u8, Bytes), UpstreamError> 
 
 /// The SQLSTATE of an `ErrorResponse`.
 pub(crate) fn sqlstate(body: &[u8]) -> String {
+    let code = field(body, b'C').unwrap_or_default();
+    String::from_utf8_lossy(code).chars().filter(char::is_ascii_alphanumeric).take(5).collect()
+}
+
+/// Whether an `ErrorResponse` is the last message of its session.
+pub(crate) fn ends_session(body: &[u8]) -> bool {
+    matches!(field(body, b'V'), Some(b"FATAL" | b"PANIC"))
+}
+
+/// A field of an `ErrorResponse`.
+fn field(body: &[u8], wanted: u8) -> Option<&[u8]> {
     let mut body = Body::new(body);
     while let (Ok(tag), Ok(value)) = (body.u8(), body.cstring()) {
-        if tag == b'C' {
-            return String::from_utf8_lossy(value)
-                .chars()
-                .filter(char::is_ascii_alphanumeric)
-                .take(5)
-                .collect();
+        if tag == wanted {
+            return Some(value);
         }
     }
-    String::new()
+    None
 }
 
 fn failed(step: &'static str) -> impl FnOnce(io::Error) -> UpstreamError {

@@ -107,7 +107,8 @@ impl Relay {
         let cut_off = matches!(ending, Ending::Refused(_)) && !self.queue.is_empty();
         // Permits that are dropped unfinished are on record as aborted.
         self.queue.clear();
-        if let Some(refusal) = ending.last_words(self.passing) {
+        let said = matches!(ending, Ending::ServerGone) && self.server_said_why;
+        if let Some(refusal) = ending.last_words(self.passing).filter(|_| !said) {
             frontend::put_refusal(&refusal, Severity::Fatal, &mut self.client.output);
         }
         if cut_off {

@@ -9,7 +9,7 @@ use crate::analyze::{Analysis, StateChange};
 use crate::frame;
 use crate::mask::{self, RowPlan, Shape, Texts, Withhold};
 use crate::messages::{self, Backend, Body, Malformed};
-use crate::upstream::sqlstate;
+use crate::upstream::{self, sqlstate};
 use bytes::{Bytes, BytesMut};
 use pgwire::messages::response::TransactionStatus;
 use proxy_core::gate::{End, EndKind};
@@ -285,6 +285,7 @@ impl Relay {
     }
 
     async fn error(&mut self, frame: &Bytes) -> Result<(), Ending> {
+        self.server_said_why |= upstream::ends_session(frame::body(frame));
         match self.queue.front_mut() {
             Some(Expect::Query(running)) => {
                 running.failure = Some(sqlstate(frame::body(frame)));
