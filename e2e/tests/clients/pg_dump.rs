@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use std::process::Command;
 
 use crate::programs;
-use crate::stage::{Login, Stage};
+use crate::stage::{Login, RESOURCE, Stage};
 
 fn dump(stage: &Stage, login: &Login, arguments: &[&str]) -> Result<String> {
     let mut program = Command::new("pg_dump");
@@ -22,6 +22,8 @@ fn pg_dump_takes_the_schema_as_it_is_and_the_data_masked() -> Result<()> {
         return Ok(());
     }
     let stage = Stage::start()?;
+    let attached = "set role app; select lo_from_bytea(4711, 'a large object')";
+    stage.postgres.sql(RESOURCE, attached)?;
     let schema = ["--schema-only"];
     let (direct, gateway) =
         (dump(&stage, &stage.direct_owner(), &schema)?, dump(&stage, &stage.owner()?, &schema)?);
@@ -33,6 +35,8 @@ fn pg_dump_takes_the_schema_as_it_is_and_the_data_masked() -> Result<()> {
         let others = |text: &str| text.lines().filter(|line| !line.contains("bolt")).count();
         ensure!(others(&direct) == others(&gateway), "{form:?}: rows are missing:\n{gateway}");
         ensure!(direct.contains("ann@bolts.example"), "{form:?}: {direct}");
+        let object = "lowrite(0, '\\x61206c61726765206f626a656374')";
+        ensure!(direct.contains(object) && gateway.contains(object), "{form:?}: {gateway}");
         ensure!(!gateway.contains("example") && gateway.contains("[MASKED"), "{form:?}: {gateway}");
         ensure!(gateway.contains("12345678901234567890.123456789"), "{form:?}: {gateway}");
     }

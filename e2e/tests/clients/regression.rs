@@ -30,7 +30,6 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("copyencoding", "client_encoding is pinned: a policy that allows it all the same ends the session"),
     ("plpgsql", "so is standard_conforming_strings"),
     ("strings", "so is standard_conforming_strings"),
-    ("largeobject", "psql's \\lo_import calls functions by object identifier, which is refused"),
     ("hash_part", "crashes some servers, and what a client says then depends on who closed the connection"),
     ("psql_pipeline", "\\watch prints the time of day"),
     ("stats", "waits for statistics, and prints process identifiers"),
@@ -220,7 +219,7 @@ fn who_may_only_read_changes_nothing() -> Result<()> {
     };
     let (before, mut read) = (state()?, 0);
     let files = pair.files()?;
-    let more = ["prepared_xacts", "largeobject", "plpgsql"];
+    let more = ["prepared_xacts", "plpgsql"];
     // to ask for one's own identifier takes one
     for file in files.iter().map(String::as_str).chain(more).filter(|file| !["txid", "xid"].contains(file)) {
         let printed = pair.psql(&pair.through("readers")?, file)?;

@@ -37,7 +37,7 @@ pub(crate) enum Frontend {
     CopyFail,
     /// `X`: ends the session.
     Terminate,
-    /// `F`: refused: it names a function by its object identifier and bypasses every statement.
+    /// `F`: judged and recorded as a statement if it calls a function of large objects; any other is refused.
     FunctionCall,
 }
 
@@ -104,10 +104,12 @@ pub(crate) enum Backend {
     CopyData,
     /// `c`: passes.
     CopyDone,
+    /// `V`: masked.
+    FunctionCallResponse,
 }
 
 impl Backend {
-    /// The message with that tag. `None`: unknown (`W`, `V`, `K`, `R` and `v` have no place after the start): the
+    /// The message with that tag. `None`: unknown (`W`, `K`, `R` and `v` have no place after the start): the
     /// session ends, nothing passes unmasked.
     pub(crate) const fn of(tag: u8) -> Option<Self> {
         Some(match tag {
@@ -130,6 +132,7 @@ impl Backend {
             b'H' => Self::CopyOutResponse,
             b'd' => Self::CopyData,
             b'c' => Self::CopyDone,
+            b'V' => Self::FunctionCallResponse,
             _ => return None,
         })
     }
@@ -146,6 +149,6 @@ mod tests {
         let backend: Vec<char> =
             (0..=255u8).filter(|tag| Backend::of(*tag).is_some()).map(char::from).collect();
         assert_eq!(frontend.iter().collect::<String>(), "BCDEFHPQSXcdf");
-        assert_eq!(backend.iter().collect::<String>(), "123ACDEGHINSTZcdnst");
+        assert_eq!(backend.iter().collect::<String>(), "123ACDEGHINSTVZcdnst");
     }
 }

@@ -5,6 +5,7 @@
 //! itself takes its turn among them.
 
 mod alarm;
+mod calls;
 mod clear;
 mod client;
 mod ending;

@@ -1,5 +1,6 @@
 //! What the client sends.
 
+use super::calls;
 use super::clear::Intent;
 use super::ending::Ending;
 use super::expect::Expect;
@@ -188,15 +189,25 @@ impl Relay {
                 Ok(())
             }
             Frontend::Terminate => Err(Ending::Terminate),
-            Frontend::FunctionCall => {
-                self.refuse_call();
-                Ok(())
-            }
+            Frontend::FunctionCall => self.call(&frame).await,
         }
     }
 
+    async fn call(&mut self, frame: &Bytes) -> Result<(), Ending> {
+        let Some(text) = calls::statement(frame::body(frame))? else {
+            self.refuse_call();
+            return Ok(());
+        };
+        self.query_text(text.into(), frame).await
+    }
+
     async fn query(&mut self, frame: &Bytes) -> Result<(), Ending> {
-        let text: Arc<str> = messages::text(frame::body(frame))?.into();
+        let text = messages::text(frame::body(frame))?.into();
+        self.query_text(text, frame).await
+    }
+
+    /// What `frame` asks for, and is answered like a query.
+    async fn query_text(&mut self, text: Arc<str>, frame: &Bytes) -> Result<(), Ending> {
         let intent = Intent::Query { frame: frame.clone() };
         if let Some(refusal) = self.too_long(&text) {
             self.refuse(&intent, &refusal);

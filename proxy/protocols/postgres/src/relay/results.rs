@@ -1,5 +1,6 @@
 //! Results: rows, copies, completions. Masked, recorded, and only then handed on.
 
+use super::calls;
 use super::ending::Ending;
 use super::expect::{Expect, Running};
 use super::server::malformed;
@@ -85,6 +86,13 @@ impl Relay {
                 self.complete(frame).await
             }
             Backend::EmptyQueryResponse | Backend::PortalSuspended => self.complete(frame).await,
+            Backend::FunctionCallResponse => {
+                let Running { plan, permit, counts, .. } = running.as_mut();
+                let mut row = RowMasker { plan, shapes: &[calls::SHAPE], masker: permit.masker(), counts };
+                let mut out = BytesMut::new();
+                calls::masked(&frame, &mut row, &mut out).map_err(malformed)?;
+                self.release(&out)
+            }
             Backend::CopyInResponse => {
                 self.ask_for_copy();
                 self.release_after_completion(&frame)

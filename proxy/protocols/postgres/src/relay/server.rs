@@ -89,7 +89,8 @@ impl Relay {
             | Backend::CopyInResponse
             | Backend::CopyOutResponse
             | Backend::CopyData
-            | Backend::CopyDone => self.result(kind, frame).await,
+            | Backend::CopyDone
+            | Backend::FunctionCallResponse => self.result(kind, frame).await,
         }
     }
 

@@ -244,6 +244,16 @@ fn forget_tables(description: &mut [u8]) {
     }
 }
 
+/// The server has lost its mind: `FATAL` with an internal error, or a crash. Some versions do where a portal of the
+/// protocol ends its own transaction.
+fn is_lost(answer: &[Message]) -> bool {
+    let code = |message: &Message, code: &[u8]| message.body.windows(5).any(|part| part == code);
+    answer.iter().any(|message| {
+        let is_fatal = message.tag == 'E' && message.body.windows(5).any(|part| part == b"FATAL");
+        (is_fatal && code(message, b"XX000")) || code(message, b"57P02")
+    })
+}
+
 async fn said_alike(seed: u64, gateway: &Gateway, database: &str) -> Result<usize, String> {
     let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
     let (mut through, mut direct) = (gateway.raw().await, Raw::directly(&gateway.server, database).await);
@@ -262,6 +272,9 @@ async fn said_alike(seed: u64, gateway: &Gateway, database: &str) -> Result<usiz
             answers.push(heard(raw).await);
         }
         before.push(steps.join("\n  "));
+        if is_lost(&answers[0]) || is_lost(&answers[1]) {
+            return Ok(before.len());
+        }
         if answers[0] != answers[1] {
             let said = before.join("\n  --\n  ");
             let same = answers[0].iter().zip(&answers[1]).take_while(|(one, other)| one == other).count();
@@ -283,6 +296,7 @@ async fn random_conversations_are_those_with_the_server() {
     let (first, count) = (number("PORTCULLIS_SEED", 1), number("PORTCULLIS_CONVERSATIONS", 40));
     let mut different = Vec::new();
     for seed in first..first + count {
+        gateway.server.wait();
         if let Err(difference) = said_alike(seed, &gateway, &database).await {
             different.push(difference);
         }

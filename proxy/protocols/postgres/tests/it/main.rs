@@ -15,6 +15,7 @@ mod gateway;
 mod holds;
 mod hostile;
 mod interference;
+mod large_objects;
 mod masks;
 mod names;
 mod paths;

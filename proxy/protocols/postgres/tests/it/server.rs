@@ -178,6 +178,15 @@ impl Server {
         self.try_sql(database, sql).unwrap()
     }
 
+    /// Waits until it serves: it may have crashed, and starts again by itself.
+    pub(crate) fn wait(&self) {
+        let end = Instant::now() + Duration::from_secs(20);
+        while let Err(error) = self.try_sql("postgres", "select 1") {
+            assert!(Instant::now() < end, "{error}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     fn try_sql(&self, database: &str, sql: &str) -> Result<String, String> {
         let mut command = Command::new(binaries().unwrap().join("psql"));
         command.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database, "-h"]);
