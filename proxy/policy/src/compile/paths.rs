@@ -130,7 +130,7 @@ fn with_trees(mut words: Vec<Word>, below: Below) -> Vec<Word> {
 
 /// Where `~user/rest` may be, given `user/rest`. Where homes are is the host's affair: by convention `/root` and below
 /// `/home`, and directories that have their user's name.
-fn homes(home: &str) -> Vec<(Word, &str)> {
+pub(super) fn homes(home: &str) -> Vec<(Word, &str)> {
     if let Some(at) = home.rfind("/../") {
         return vec![(Word::anywhere(), home.get(at + 3..).unwrap_or_default())];
     }

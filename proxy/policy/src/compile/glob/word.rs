@@ -265,6 +265,7 @@ fn computed(text: &str) -> usize {
         _ if first == "`" => rest.find('`').map_or(text.len(), |end| end + 2),
         Some('(') => closed('(', ')'),
         Some('{') => closed('{', '}'),
+        Some('[') => closed('[', ']'),
         Some(c) if c == '_' || c.is_ascii_alphabetic() => {
             let name = |c: char| c == '_' || c.is_ascii_alphanumeric();
             1 + rest.find(|c| !name(c)).unwrap_or(rest.len())

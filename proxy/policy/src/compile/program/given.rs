@@ -3,6 +3,7 @@
 use crds::v1alpha1::RuleAction;
 
 use crate::compile::glob::{Glob, Word};
+use crate::compile::paths::homes;
 
 /// One word of a command line behind the program's.
 #[derive(Debug)]
@@ -24,12 +25,22 @@ impl<'a> Given<'a> {
     /// Whether an argument may be what the pattern matches; for an `Allow`, whether each is.
     pub(super) fn is(&self, glob: &Glob, action: RuleAction) -> bool {
         match (self, action) {
-            (Self::Value(text), _) => glob.matches(text),
+            (Self::Value(text), RuleAction::Allow) => glob.matches(text),
+            (Self::Value(text), RuleAction::Deny | RuleAction::Hold) => {
+                glob.matches(text) || at_home(text).iter().any(|word| glob.may_match(word))
+            }
             (Self::Words(text, words), RuleAction::Allow) => {
                 glob.matches(text) && words.iter().all(|word| glob.covers(word))
             }
             (Self::Words(text, words), RuleAction::Deny | RuleAction::Hold) => {
-                glob.matches(text) || words.iter().any(|word| glob.may_match(word))
+                let bases = words.iter().filter_map(Word::base);
+                glob.matches(text)
+                    || words
+                        .iter()
+                        .cloned()
+                        .chain(bases)
+                        .chain(at_home(text))
+                        .any(|word| glob.may_match(&word))
             }
         }
     }
@@ -39,6 +50,17 @@ impl<'a> Given<'a> {
         self.is(&Glob::new(&format!("-*{letter}*")), RuleAction::Deny)
             && !matches!(self, Self::Words(text, _) if text.starts_with("--"))
     }
+}
+
+/// What an argument becomes if the `~` in it is a home; whether the shell has put one there, its text does not say.
+fn at_home(text: &str) -> Vec<Word> {
+    let Some((head, home)) = text.split_once('~') else { return Vec::new() };
+    let rests = |rest: &str| if rest.is_empty() { vec![Word::default()] } else { Word::pattern(rest) };
+    let meant = |(start, rest): (Word, &str)| {
+        let start = Word::exact(head).then(&start);
+        rests(rest).into_iter().map(move |rest| start.clone().then(&rest))
+    };
+    homes(home).into_iter().flat_map(meant).collect()
 }
 
 /// Whether the arguments may be these words; for an `Allow`, whether they can be no others. `open`: more may follow.
@@ -62,6 +84,10 @@ pub(super) fn are(given: &[Given<'_>], words: &[Glob], open: bool, action: RuleA
             (Given::Words(..), RuleAction::Deny | RuleAction::Hold) => true,
             (Given::Value(_), _) => false,
         };
+        if several {
+            // and there may be none: `xargs` runs its program all the same
+            next.clone_from(&reached);
+        }
         for (at, word) in words.iter().enumerate() {
             let from = |places: &[bool]| places.get(at).copied().unwrap_or(false);
             if (from(&reached) || several && from(&next))
