@@ -25,6 +25,16 @@ pub(super) enum Sort {
     Open,
 }
 
+impl Sort {
+    /// What it is with a pattern behind it.
+    pub(super) fn pattern(self) -> Self {
+        match self {
+            Self::Exact | Self::Names | Self::AnyNames => Self::Names,
+            Self::Tree | Self::Shaped | Self::Open => self,
+        }
+    }
+}
+
 impl Arg {
     pub(super) fn exact(text: impl Into<String>) -> Self {
         Self { text: text.into(), sort: Sort::Exact }
@@ -47,6 +57,16 @@ impl Arg {
     /// It may be an option, and if so nobody knows which.
     pub(super) fn may_be_option(&self) -> bool {
         matches!(self.sort, Sort::Open | Sort::AnyNames)
+    }
+
+    /// It is an option, of which the rest is not known.
+    pub(super) fn may_hold_option(&self) -> bool {
+        self.is_pattern() && self.text.starts_with('-')
+    }
+
+    /// It may be several arguments.
+    pub(super) fn may_be_several(&self) -> bool {
+        matches!(self.sort, Sort::Open | Sort::AnyNames | Sort::Names | Sort::Tree)
     }
 
     /// An option for certain.

@@ -119,9 +119,9 @@ fn fields(pieces: &[Piece], scope: Scope<'_>) -> Vec<Vec<Arg>> {
             | Piece::Computed { .. } => None,
         };
         match (piece, values) {
-            (Piece::Variable { quoted, .. }, Some(values)) => {
+            (Piece::Variable { name, quoted }, Some(values)) => {
                 let next = |field: &Growing| {
-                    values.iter().map(|value| field.clone().with(value, *quoted)).collect::<Vec<_>>()
+                    values.iter().map(|value| field.clone().with(name, value, *quoted)).collect::<Vec<_>>()
                 };
                 if growing.len() * values.len() > ALTERNATIVES_MAX {
                     for field in &mut growing {
@@ -149,6 +149,8 @@ struct Growing {
     /// A field has begun, be it empty.
     begun: bool,
     sort: Option<Sort>,
+    /// Some of it looks like what a shell computes, and is not.
+    looks_computed: bool,
 }
 
 impl Growing {
@@ -159,7 +161,7 @@ impl Growing {
 
     fn piece(&mut self, piece: &Piece, scope: Scope<'_>) {
         match piece {
-            Piece::Text(text) | Piece::Quoted(text) => self.push(text),
+            Piece::Text(text) | Piece::Quoted(text) => self.literal(text),
             Piece::Brace(c) => self.push(c.encode_utf8(&mut [0; 4])),
             Piece::Glob(c) => {
                 self.glob();
@@ -187,6 +189,12 @@ impl Growing {
         }
     }
 
+    /// Text that stands for itself, in which nothing is computed, however it looks.
+    fn literal(&mut self, text: &str) {
+        self.looks_computed |= text.contains(['$', '`']);
+        self.push(text);
+    }
+
     fn glob(&mut self) {
         let sort =
             if self.text.is_empty() || self.text.starts_with('-') { Sort::AnyNames } else { Sort::Names };
@@ -212,8 +220,15 @@ impl Growing {
     }
 
     /// A value of a variable.
-    fn with(mut self, value: &Arg, quoted: bool) -> Self {
+    fn with(mut self, name: &str, value: &Arg, quoted: bool) -> Self {
         if value.sort != Sort::Exact {
+            let whole =
+                value.sort == Sort::Shaped && !shape::is_path(&value.text) && !shape::has_blanks(&value.text);
+            if !quoted && !whole {
+                // names of files may hold blanks, and become several words
+                self.hole(&format!("${name}"), false, false);
+                return self;
+            }
             if self.text.is_empty() || value.sort != Sort::AnyNames {
                 self.is(value.sort);
             } else {
@@ -222,6 +237,7 @@ impl Growing {
             self.push(&value.text);
             return self;
         }
+        self.looks_computed |= value.text.contains(['$', '`']);
         if quoted {
             self.push(&value.text);
             return self;
@@ -249,7 +265,9 @@ impl Growing {
     fn cut(&mut self) {
         if std::mem::take(&mut self.begun) {
             let text = std::mem::take(&mut self.text);
-            self.done.push(Arg { text, sort: self.sort.take().unwrap_or(Sort::Exact) });
+            let sort = self.sort.take().unwrap_or(Sort::Exact);
+            let sort = if self.looks_computed && sort != Sort::Exact { Sort::Open } else { sort };
+            self.done.push(Arg { text, sort });
         }
     }
 

@@ -36,7 +36,25 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, Why> {
     }
     let options = options().tokenizer_options();
     let tokens = caught(|| brush_parser::uncached_tokenize_str(text, &options).ok())?;
-    tokens.ok_or_else(|| Why::new("it is not a command line that bash can parse"))
+    let tokens = tokens.ok_or_else(|| Why::new("it is not a command line that bash can parse"))?;
+    if has_joined_substitution(&tokens) {
+        return Err(Why::new("a process substitution within a word"));
+    }
+    Ok(tokens)
+}
+
+/// Whether `<(…)` stands right behind a word: to bash it belongs to that.
+fn has_joined_substitution(tokens: &[Token]) -> bool {
+    let joined = |one: &Token, next: &Token| one.location().end.index == next.location().start.index;
+    tokens.windows(3).any(|three| match three {
+        [word @ Token::Word(..), sign @ Token::Operator(operator, _), paren @ Token::Operator(opens, _)] => {
+            matches!(operator.as_str(), "<" | ">")
+                && opens == "("
+                && joined(word, sign)
+                && joined(sign, paren)
+        }
+        _ => false,
+    })
 }
 
 /// Why a text is not even cut into tokens.

@@ -41,6 +41,22 @@ pub(super) fn is_path(source: &str) -> bool {
     ["PWD", "pwd", "mktemp", "--show-toplevel"].iter().any(|part| source.contains(part))
 }
 
+/// Whether blanks stand in a word beside what is computed in it.
+pub(super) fn has_blanks(source: &str) -> bool {
+    let mut depth = 0_usize;
+    let mut before = ' ';
+    for c in source.chars() {
+        match c {
+            '(' if depth > 0 || before == '$' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            c if depth == 0 && c.is_whitespace() => return true,
+            _ => {}
+        }
+        before = c;
+    }
+    false
+}
+
 fn is_plain(name: &str) -> bool {
     !name.starts_with('-') && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
 }

@@ -180,9 +180,11 @@ impl Walk {
                 }
                 ast::AndOr::Or(pipeline) => {
                     straight = false;
-                    self.place.clone_from(&ended);
+                    // what follows runs behind this one, or behind those before it if they have gone well
+                    let well = std::mem::replace(&mut self.place, ended.clone());
                     self.set.clone_from(&certain);
                     self.pipeline(pipeline);
+                    self.place.or(&well);
                     self.set.clone_from(&certain);
                 }
             }
@@ -195,7 +197,12 @@ impl Walk {
 
     fn pipeline(&mut self, pipeline: &ast::Pipeline) {
         if let [command] = pipeline.seq.as_slice() {
-            self.command(command, &Input::Client);
+            if pipeline.timed.is_some() && self.dialect != Dialect::Bash {
+                // where that is a program, what follows it sets nothing here
+                self.perhaps(|walk| walk.command(command, &Input::Client));
+            } else {
+                self.command(command, &Input::Client);
+            }
             return;
         }
         let mut input = Input::Client;

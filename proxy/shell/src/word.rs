@@ -245,7 +245,8 @@ impl Reader {
             if self.peek() == Some(')') {
                 let inner = self.between(from + 1, self.at - 1);
                 self.at += 1;
-                return Ok(Piece::Computed { computed: arithmetic(&inner)?, quoted });
+                let computed = Computed { source: format!("$(({inner}))"), ..arithmetic(&inner)? };
+                return Ok(Piece::Computed { computed, quoted });
             }
             self.at = from - 1;
         }

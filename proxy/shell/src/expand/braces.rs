@@ -118,6 +118,10 @@ fn sequence(text: &str) -> Result<Option<Vec<String>>, Why> {
         return Ok(Some(numbers.into_iter().map(|number| format!("{number:0width$}")).collect()));
     }
     if let (Some(from), Some(to)) = (letters(first), letters(last)) {
+        if from.is_ascii_uppercase() != to.is_ascii_uppercase() {
+            // among what lies between them are a backslash and brackets
+            return Err(Why::new("braces that stand for more than letters"));
+        }
         let letters = range(i64::from(u32::from(from)), i64::from(u32::from(to)), step)?;
         let letter = |code| u8::try_from(code).map(|code| char::from(code).to_string()).unwrap_or_default();
         return Ok(Some(letters.into_iter().map(letter).collect()));

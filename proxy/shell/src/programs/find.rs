@@ -118,5 +118,9 @@ fn execute(walk: &mut Walk, command: &[Arg], paths: &[Arg], inside: bool) {
         walk.found.doubt_program(Why::new("`find` runs the files that it finds"));
         return;
     }
-    walk.run(args, &Input::Client);
+    if inside {
+        walk.run_elsewhere(args);
+    } else {
+        walk.run(args, &Input::Client);
+    }
 }

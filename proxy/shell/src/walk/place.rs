@@ -44,7 +44,10 @@ impl Place {
     /// `cd dir`.
     pub(in super::super) fn enter(&mut self, dir: &Arg) {
         self.0 = match dir.sort {
-            Sort::Exact if dir.text != "-" => Some(self.paths(&dir.text)),
+            // from nobody knows where, a relative one leads nobody knows where
+            Sort::Exact if dir.text != "-" && (dir.text.starts_with(['/', '~']) || !self.is_lost()) => {
+                Some(self.paths(&dir.text))
+            }
             Sort::Exact | Sort::Names | Sort::Tree | Sort::AnyNames | Sort::Shaped | Sort::Open => None,
         };
     }

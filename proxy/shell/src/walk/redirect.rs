@@ -4,7 +4,7 @@ use super::super::argument::{Arg, Sort};
 use super::super::expand;
 use super::super::found::{FileEffect, Why};
 use super::super::word;
-use super::Walk;
+use super::{Dialect, Walk};
 use brush_parser::ast;
 
 /// What a command reads as its standard input.
@@ -103,6 +103,9 @@ impl Walk {
             ast::IoFileRedirectTarget::Filename(word) => word,
             ast::IoFileRedirectTarget::Duplicate(word) => {
                 self.keeps_off_copy(&word.value);
+                if word.value.starts_with('-') && word.value.len() > 1 {
+                    self.found.doubt(Why::new("a word behind `>&-`, which shells read differently"));
+                }
                 let plain = word.value.trim_end_matches('-');
                 if plain.chars().all(|c| c.is_ascii_digit()) {
                     if matches!(kind, Kind::DuplicateInput) {
@@ -132,7 +135,17 @@ impl Walk {
     /// Touches the file of a redirection; its name if that is known.
     fn target(&mut self, raw: &str, done: FileEffect) -> Option<String> {
         let pieces = self.word(raw);
-        let lists = self.expanded(&[pieces]);
+        let lists = self.expanded(std::slice::from_ref(&pieces));
+        if self.dialect != Dialect::Bash {
+            // other shells take what is left of it for one name
+            let whole = expand::value(&pieces, self.scope());
+            for arg in whole
+                .iter()
+                .filter(|arg| arg.sort == Sort::Exact && !lists.iter().flatten().any(|told| told == *arg))
+            {
+                self.file_touch(arg, done, None);
+            }
+        }
         let mut name = None;
         for arg in lists.iter().flatten() {
             if arg.sort == Sort::Open {

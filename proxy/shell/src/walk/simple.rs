@@ -5,16 +5,15 @@ use super::super::found::{FileEffect, Reach, Why};
 use super::super::programs::{self, Call};
 use super::super::word::{self, Piece};
 use super::super::{expand, masked};
-use super::{Input, Walk};
+use super::{Dialect, Input, Place, Walk};
+use crate::paths::clean;
 use brush_parser::ast::{self, CommandPrefixOrSuffixItem as Item};
 use proxy_policy::Program;
 use std::sync::Arc;
 
 impl Walk {
     pub(super) fn simple(&mut self, command: &ast::SimpleCommand, input: &Input) {
-        let items = command.prefix.iter().flat_map(|prefix| &prefix.0);
-        let items = items.chain(command.suffix.iter().flat_map(|suffix| &suffix.0));
-        let redirects = items.filter_map(|item| match item {
+        let redirects = items(command).filter_map(|item| match item {
             Item::IoRedirect(redirect) => Some(redirect),
             Item::Word(_) | Item::AssignmentWord(..) | Item::ProcessSubstitution(..) => None,
         });
@@ -33,10 +32,12 @@ impl Walk {
         let suffix = command.suffix.iter().flat_map(|suffix| &suffix.0);
         let mut words = Vec::new();
         let mut array = false;
+        // where one of them fails, nothing is set
+        let redirects = prefix.clone().any(|item| matches!(item, Item::IoRedirect(_)));
         for item in prefix {
             match item {
                 Item::AssignmentWord(assignment, _) => {
-                    self.assignment(assignment, command.word_or_name.is_some());
+                    self.assignment(assignment, command.word_or_name.is_some() || redirects);
                 }
                 Item::IoRedirect(redirect) => self.redirect(redirect, &mut input),
                 Item::ProcessSubstitution(_, shell) => self.apart(|walk| walk.list(&shell.list)),
@@ -73,11 +74,28 @@ impl Walk {
         if array {
             self.found.doubt(Why::new("a declaration of an array"));
         }
-        self.splits = words.iter().flatten().any(is_split);
-        for list in self.expanded(&words) {
-            self.run(list, &input);
+        let is_exec = command.word_or_name.as_ref().is_some_and(|word| word.value == "exec");
+        if self.dialect != Dialect::Bash && !is_exec && items(command).any(has_long_number) {
+            self.found.doubt(Why::new("a descriptor above 9, which is a word of its own in other shells"));
         }
+        self.splits = words.iter().flatten().any(is_split);
+        let lists = self.expanded(&words);
+        self.run_one_of(lists, &input);
         self.splits = false;
+    }
+
+    /// One of these is what runs: none finds what another has changed.
+    fn run_one_of(&mut self, lists: Vec<Vec<Arg>>, input: &Input) {
+        let (from, mut reached) = (self.place.clone(), None::<Place>);
+        for list in lists {
+            self.place.clone_from(&from);
+            self.run(list, input);
+            match &mut reached {
+                Some(reached) => reached.or(&self.place),
+                None => reached = Some(self.place.clone()),
+            }
+        }
+        self.place = reached.unwrap_or(from);
     }
 
     fn assignment(&mut self, assignment: &ast::Assignment, for_command: bool) {
@@ -162,6 +180,14 @@ impl Walk {
         self.wrappers -= 1;
     }
 
+    /// The same where nobody knows where that is, and no shell is moved.
+    pub(in super::super) fn run_elsewhere(&mut self, list: Vec<Arg>) {
+        let place = self.place.clone();
+        self.place.lose();
+        self.run(list, &Input::Client);
+        self.place = place;
+    }
+
     /// Whether the command line writes what `path` may mean here.
     pub(in super::super) fn has_written(&self, path: &str) -> bool {
         let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
@@ -177,7 +203,7 @@ impl Walk {
 
     /// Touches what a path may mean here.
     pub(in super::super) fn file_touch(&mut self, path: &Arg, done: FileEffect, by: Option<&Arc<Program>>) {
-        if is_stream(&path.text) && path.sort == Sort::Exact {
+        if path.sort == Sort::Exact && (is_stream(&path.text) || path.text == "-" && is_output(done, by)) {
             self.keeps_off_path(&path.text, path.sort);
             return;
         }
@@ -189,8 +215,18 @@ impl Walk {
         let names = match path.sort {
             Sort::Open => vec![anywhere(&path.text)],
             Sort::Shaped => self.place.paths(&from_here(&path.text)),
-            Sort::Exact | Sort::Names | Sort::Tree | Sort::AnyNames => self.place.paths(&path.text),
+            Sort::Exact => self.place.paths(&path.text),
+            // what is in front of a pattern may be the shell's word, or be quoted
+            Sort::Names | Sort::Tree | Sort::AnyNames => {
+                let mut names = self.place.paths(&path.text);
+                let here = from_here(&path.text);
+                if here != path.text {
+                    names.extend(self.place.paths(&here));
+                }
+                names
+            }
         };
+        let names = if path.is_pattern() { with_dots(names, done) } else { names };
         let sort = if done.reach == Reach::Tree { Sort::Tree } else { path.sort };
         for name in names {
             self.keeps_off_path(&name, sort);
@@ -217,6 +253,47 @@ impl Walk {
     }
 }
 
+/// All that a command consists of but its name.
+fn items(command: &ast::SimpleCommand) -> impl Iterator<Item = &Item> {
+    let prefix = command.prefix.iter().flat_map(|prefix| &prefix.0);
+    prefix.chain(command.suffix.iter().flat_map(|suffix| &suffix.0))
+}
+
+/// A redirection of a descriptor of more than one digit.
+fn has_long_number(item: &Item) -> bool {
+    let Item::IoRedirect(redirect) = item else { return false };
+    let number = match redirect {
+        ast::IoRedirect::File(number, ..)
+        | ast::IoRedirect::HereString(number, _)
+        | ast::IoRedirect::HereDocument(number, _) => *number,
+        ast::IoRedirect::OutputAndError(..) => None,
+    };
+    number.is_some_and(|number| number > 9)
+}
+
+/// The names, and what they are where a pattern such as `.*` is met by the directory itself and the one above, as it is
+/// in most shells.
+fn with_dots(names: Vec<String>, done: FileEffect) -> Vec<String> {
+    let mut all = Vec::new();
+    for name in names {
+        let parts: Vec<&str> = name.split('/').collect();
+        let dotted = parts
+            .iter()
+            .position(|part| part.starts_with(".*") || part.starts_with(".?") || part.starts_with(".["));
+        if let Some(at) = dotted {
+            let (before, rest) =
+                (parts.get(..at).unwrap_or_default(), parts.get(at + 1..).unwrap_or_default());
+            // to a directory alone next to nothing is done
+            if !rest.is_empty() || done.reach != Reach::One || done.effect == FileEffect::LIST.effect {
+                let with = |dots: &str| clean(&[before, &[dots], rest].concat().join("/"));
+                all.extend([with("."), with("..")]);
+            }
+        }
+        all.push(name);
+    }
+    all
+}
+
 /// The shell may make several words of it.
 fn is_split(piece: &Piece) -> bool {
     match piece {
@@ -238,6 +315,19 @@ fn from_here(path: &str) -> String {
     rest.map_or_else(|| path.to_owned(), |rest| format!(".{rest}"))
 }
 
+/// Programs that write to their output if `-` is what they are to write to, or take it for what stands in their input.
+/// To the others, and to the shell itself, it is the name of a file.
+const WRITE_OUTPUT: &[&str] = &[
+    "7z", "bsdtar", "bunzip2", "bzip2", "cpio", "curl", "gtar", "gunzip", "gzip", "lz4", "lzma", "patch",
+    "pax", "tar", "unlzma", "unxz", "unzstd", "wget", "xz", "zip", "zstd",
+];
+
+/// Whether `-` is a stream of the program that does this.
+fn is_output(done: FileEffect, by: Option<&Arc<Program>>) -> bool {
+    let Some(program) = by else { return false };
+    done.effect == FileEffect::READ.effect || WRITE_OUTPUT.contains(&program.name())
+}
+
 /// Files that are the streams of a command, or nothing.
 fn is_stream(path: &str) -> bool {
     matches!(
@@ -250,7 +340,6 @@ fn is_stream(path: &str) -> bool {
             | "/dev/zero"
             | "/dev/urandom"
             | "/dev/random"
-            | "-"
     ) || path.strip_prefix("/dev/fd/").is_some_and(|fd| fd.chars().all(|c| c.is_ascii_digit()))
 }
 
