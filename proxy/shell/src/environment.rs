@@ -55,6 +55,7 @@ pub(super) fn danger(name: &str, value: &Arg) -> Option<Why> {
         | "LESS"
         | "MORE"
         | "TAR_OPTIONS"
+        | "TAPE"
         | "RSYNC_RSH"
         | "RSYNC_OLD_ARGS"
         | "RSYNC_CONNECT_PROG"

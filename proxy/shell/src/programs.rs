@@ -54,6 +54,15 @@ impl Call<'_> {
         }
     }
 
+    /// The same, and an option must be one for certain.
+    fn demands_options(&self, walk: &mut Walk) {
+        if self.demands_literals(walk)
+            && let Some(arg) = self.args.iter().find(|arg| arg.may_hold_option())
+        {
+            self.doubt(walk, &format!("has the option `{}`, which is not literal", arg.text));
+        }
+    }
+
     /// An argument that may be anything makes the rest unknown.
     fn demands_literals(&self, walk: &mut Walk) -> bool {
         let open = self.args.iter().find(|arg| arg.sort == Sort::Open);

@@ -62,6 +62,10 @@ fn how(call: &Call<'_>) -> How {
 }
 
 fn copy(walk: &mut Walk, call: &Call<'_>) {
+    call.demands_options(walk);
+    if call.args.iter().any(|arg| arg.sort == Sort::AnyNames) {
+        call.doubt(walk, "has a pattern that may be an option: write `./` in front of it");
+    }
     let open = call.args.iter().any(|arg| arg.sort == Sort::Open);
     let whole = open || call.name() != "ln" && any(call, "rRa", &["recursive", "archive"]);
     let into = value_of(call.args, 't', "target-directory", "S");
@@ -69,24 +73,56 @@ fn copy(walk: &mut Walk, call: &Call<'_>) {
     let mut files = operands(call.args, values(call));
     let (target, exact) = match into {
         Some(dir) => (dir, false),
-        None if files.len() > 1 => (files.pop().cloned().unwrap_or_else(|| Arg::exact(".")), exact),
+        None if files.len() > 1 || files.iter().any(|file| file.may_be_several()) => {
+            let target = files.pop().cloned().unwrap_or_else(|| Arg::exact("."));
+            (target, exact)
+        }
         // `ln FILE`: here, under its own name
         None => (Arg::exact("."), false),
     };
+    // of several names that match, the last is where the others go
+    let last = target.clone();
+    if last.may_be_several() {
+        files.push(&last);
+    }
     for file in &files {
         source(walk, call, file, (&target, how(call), whole));
     }
-    walk.file_touch(&target, FileEffect::WRITE.whole(whole), Some(call.program));
+    // a directory that is moved takes all that is in it to another name
+    let moved = how(call) == How::Moved;
+    let named = moved
+        && (files.len() == 1 || target.may_be_several())
+        && (exact || value_of(call.args, 't', "target-directory", "S").is_none());
+    put(walk, call, &target, FileEffect::WRITE.whole(whole).directory(named));
     for file in files.iter().filter(|_| !exact) {
         let name = if call.name() == "cp" && any(call, "", &["parents"]) {
             Some(file.text.as_str())
         } else {
             file.text.trim_end_matches('/').rsplit('/').next()
         };
+        // what a home is called there, only the host knows
+        let name =
+            name.map(|name| if name.starts_with('~') && !file.text.contains('/') { "*" } else { name });
+        let file = &Arg {
+            sort: if name == Some("*") { file.sort.pattern() } else { file.sort },
+            text: file.text.clone(),
+        };
         if let Some(name) = name.filter(|name| !matches!(*name, "" | "." | "..")) {
             let inside = joined(&target, name, file.sort);
-            walk.file_touch(&inside, FileEffect::WRITE.whole(whole), Some(call.program));
+            put(walk, call, &inside, FileEffect::WRITE.whole(whole).directory(moved));
         }
+    }
+}
+
+/// Touches what is written, and what is kept of it.
+fn put(walk: &mut Walk, call: &Call<'_>, file: &Arg, done: FileEffect) {
+    walk.file_touch(file, done, Some(call.program));
+    let keeps = call.name() != "link" && any(call, "bS", &["backup", "suffix"]);
+    if keeps && file.sort != Sort::Open {
+        // behind its name comes a tilde, a number, or what an option or a variable says
+        let sort = file.sort.pattern();
+        let kept = Arg { text: format!("{}*", file.text.trim_end_matches('/')), sort };
+        walk.file_touch(&kept, done, Some(call.program));
     }
 }
 

@@ -36,10 +36,28 @@ fn directories(call: &Call<'_>) -> Vec<Arg> {
         let here = call.args.get(at..).and_then(|args| args.get(..args.len().min(2))).unwrap_or_default();
         let dir = value_of(here.get(..1).unwrap_or_default(), 'C', "directory", "fTXbgHKLNIV")
             .or_else(|| value_of(here, 'C', "directory", "fTXbgHKLNIV"));
-        dirs.extend(dir.filter(|dir| !dirs.contains(dir)));
+        dirs.extend(dir.filter(|dir| dirs.last() != Some(dir)));
+    }
+    // each is a directory of the one before
+    let mut here: Option<Arg> = None;
+    for dir in &mut dirs {
+        if let Some(before) = here.filter(|_| !dir.text.starts_with(['/', '~'])) {
+            *dir = below(&[before], dir).pop().unwrap_or_else(|| Arg::open(""));
+        }
+        here = Some(dir.clone());
     }
     dirs
 }
+
+/// Whether a name stands before the first directory that `tar` changes to.
+fn names_before(args: &[Arg]) -> bool {
+    let changes = |arg: &Arg| has_short(arg, 'C', "fTXbgHKLNIV") || is_long(arg, "directory", 3);
+    let at = args.iter().position(changes).unwrap_or(0);
+    !operands(args.get(..at).unwrap_or_default(), VALUES).is_empty()
+}
+
+/// Letters of `tar` with a value.
+const VALUES: &str = "fCTXbgHKLNIV";
 
 /// What `tar` may mean with a name: it is one of a directory that it has changed to, which may be one of another's.
 fn below(dirs: &[Arg], file: &Arg) -> Vec<Arg> {
@@ -51,6 +69,15 @@ fn below(dirs: &[Arg], file: &Arg) -> Vec<Arg> {
         (Sort::Exact, sort) | (sort, _) => sort,
     };
     dirs.iter().map(|dir| Arg { text: format!("{}/{}", dir.text, file.text), sort: sort(dir) }).collect()
+}
+
+/// The files that `tar` is given behind letters without a dash and the archive, or anywhere.
+fn named(call: &Call<'_>, archive: Option<&Arg>, dirs: &[Arg]) -> Vec<Arg> {
+    let rest = call.args.get(if archive.is_some() { 2 } else { 0 }..).unwrap_or_default();
+    let early = names_before(rest);
+    let meant =
+        |file: &Arg| below(dirs, file).into_iter().chain(early.then(|| file.clone())).collect::<Vec<_>>();
+    operands(rest, VALUES).into_iter().flat_map(meant).collect()
 }
 
 fn tar(walk: &mut Walk, call: &Call<'_>) {
@@ -66,10 +93,11 @@ fn tar(walk: &mut Walk, call: &Call<'_>) {
     }
     let args = with_values(args, old);
     let call = &Call { args: &args, ..*call };
-    if call.args.iter().any(Arg::may_be_option) || is_odd(call, old) {
+    if call.args.iter().any(|arg| arg.may_be_option() || arg.may_hold_option()) || is_odd(call, old) {
         call.doubt(walk, "may be told to run programs, or has an argument that is not literal");
     }
-    let values = if old { "" } else { "fCTXbgHKLNIV" };
+    // without `f` in them it is what a long option says, or the output
+    let old = old && call.args.first().is_some_and(|letters| letters.text.contains('f'));
     let archive =
         if old { call.args.get(1).cloned() } else { value_of(call.args, 'f', "file", "CTXbgHKLNIV") };
     if archive.as_ref().is_some_and(|archive| archive.text.contains(':')) {
@@ -77,11 +105,11 @@ fn tar(walk: &mut Walk, call: &Call<'_>) {
     }
     let dirs = directories(call);
     let dir = dirs.first().cloned().unwrap_or_else(|| Arg::exact("."));
-    // letters without a dash have the archive behind them, which `operands` takes for an option if it looks like one
-    let first = old && !archive.as_ref().is_some_and(Arg::is_option);
-    let named = operands(call.args, values).into_iter().skip(usize::from(first));
-    let files: Vec<Arg> =
-        named.filter(|arg| !dirs.contains(arg)).flat_map(|file| below(&dirs, file)).collect();
+    let files = named(call, archive.as_ref().filter(|_| old), &dirs);
+    let archives = |arg: &&Arg| has_short(arg, 'f', "CTXbgHKLNIV") || is_long(arg, "file", 3);
+    if call.args.iter().filter(archives).count() > 1 || archive.as_ref().is_some_and(Arg::may_be_several) {
+        call.doubt(walk, "is told of several archives");
+    }
     if any(call, "x", "fCTXbgHKLNIV", &["extract", "get"]) {
         extracted(walk, call, &dirs);
     }
@@ -262,7 +290,7 @@ fn rsync(walk: &mut Walk, call: &Call<'_>) {
     let server = call.value(0) == Some("--server");
     let shell = value_of(call.args, 'e', "rsh", "fBMT@").filter(|_| !server);
     let odd_shell = shell.is_some_and(|shell| shell.value() != Some("ssh"));
-    if call.args.iter().any(Arg::may_be_option)
+    if call.args.iter().any(|arg| arg.may_be_option() || arg.may_hold_option())
         || odd_shell
         || any(
             call,
@@ -285,6 +313,7 @@ fn rsync(walk: &mut Walk, call: &Call<'_>) {
     }
     let sends = server && call.args.iter().any(|arg| is_long(arg, "sender", 3));
     let target = if sends { None } else { files.pop() };
+    files.extend(target.filter(|target| target.may_be_several()));
     rsync_options(walk, call, target);
     let deletes = call
         .args
@@ -332,6 +361,11 @@ fn rsync_options(walk: &mut Walk, call: &Call<'_>, target: Option<&Arg>) {
         }
         for path in paths.iter().flat_map(|path| below(if from == there { &target } else { &[] }, path)) {
             walk.file_touch(&path, done.below(true), Some(call.program));
+            if long.ends_with("write-batch") {
+                // a script that runs the batch lies beside it
+                let script = Arg { text: format!("{}.sh", path.text), sort: path.sort };
+                walk.file_touch(&script, done, Some(call.program));
+            }
         }
     }
 }
@@ -344,7 +378,9 @@ fn scp(walk: &mut Walk, call: &Call<'_>) {
     }
     let to = any(call, "t", "cFiJloPSX", &[]);
     let from = any(call, "f", "cFiJloPSX", &[]);
-    if call.args.iter().any(Arg::may_be_option) || (!to && !from && any(call, "SFoX", "", &[])) {
+    if call.args.iter().any(|arg| arg.may_be_option() || arg.may_hold_option())
+        || (!to && !from && any(call, "SFoX", "", &[]))
+    {
         call.doubt(walk, "may be told to run programs, or has an argument that is not literal");
     }
     let whole = any(call, "r", "cFiJloPSX", &[]);
@@ -352,6 +388,9 @@ fn scp(walk: &mut Walk, call: &Call<'_>) {
     let last = files.len().saturating_sub(1);
     for (at, file) in files.into_iter().enumerate() {
         let writes = to || !from && at == last;
+        if writes && file.may_be_several() {
+            walk.file_touch(file, FileEffect::READ.whole(whole), Some(call.program));
+        }
         let done = if writes { FileEffect::WRITE } else { FileEffect::READ };
         walk.file_touch(file, done.whole(whole), Some(call.program));
         if writes && file.sort != Sort::Open {

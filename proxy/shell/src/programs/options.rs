@@ -39,7 +39,7 @@ pub(super) fn leading(args: &[Arg], spec: Spec) -> Option<(Vec<Given>, usize)> {
     let mut found = Vec::new();
     let mut at = 0;
     while let Some(arg) = args.get(at) {
-        if arg.sort == Sort::Open || arg.sort == Sort::AnyNames {
+        if arg.sort == Sort::Open || arg.sort == Sort::AnyNames || arg.may_hold_option() {
             return None;
         }
         if !arg.is_option() {
@@ -49,10 +49,15 @@ pub(super) fn leading(args: &[Arg], spec: Spec) -> Option<(Vec<Given>, usize)> {
         if arg.text == "--" {
             break;
         }
+        let from = at;
         at += match arg.text.strip_prefix("--") {
             Some(long) => long_option(long, args.get(at), spec, &mut found)?,
             None => short_options(arg, args.get(at), spec, &mut found)?,
         };
+        // what follows the first of several is the command
+        if args.get(from..at)?.iter().any(Arg::may_be_several) {
+            return None;
+        }
     }
     Some((found, at))
 }
@@ -81,18 +86,40 @@ fn sorted(args: &[Arg], spec: Spec, counts: bool) -> Option<(Vec<Given>, Vec<Arg
             break;
         }
         if !arg.is_option() {
-            operands.push(arg.clone());
+            if arg.may_hold_option() {
+                found.push(attached(arg, spec)?);
+            } else {
+                operands.push(arg.clone());
+            }
             continue;
         }
         if counts && is_count(&arg.text) {
             continue;
         }
+        let from = at;
         at += match arg.text.strip_prefix("--") {
             Some(long) => long_option(long, args.get(at), spec, &mut found)?,
             None => short_options(arg, args.get(at), spec, &mut found)?,
         };
+        operands.extend(args.get(from..at)?.iter().filter(|value| value.may_be_several()).cloned());
     }
     Some((found, operands))
+}
+
+/// An option of which the value in the same argument is not known, but for its shape: `-n$(nproc)`, `--output=*.txt`.
+fn attached(arg: &Arg, spec: Spec) -> Option<Given> {
+    let given = |name: &str, value: &str| Given {
+        name: name.to_owned(),
+        value: Some(Arg { text: value.to_owned(), sort: arg.sort.pattern() }),
+    };
+    if let Some(long) = arg.text.strip_prefix("--") {
+        let (name, value) = long.split_once('=')?;
+        let name = long_name(name, spec).filter(|name| spec.long_values.contains(name))?;
+        return Some(given(name, value));
+    }
+    let text = arg.text.strip_prefix('-')?;
+    let letter = text.chars().next().filter(|letter| spec.values.contains(*letter))?;
+    Some(given(&letter.to_string(), text.get(letter.len_utf8()..)?))
 }
 
 /// `-5`, `-1000c`: a number without an option.
@@ -172,11 +199,17 @@ pub(super) fn operands<'a>(args: &'a [Arg], values: &str) -> Vec<&'a Arg> {
             found.push(arg);
         } else if arg.text == "--" {
             ended = true;
-        } else if !arg.text.starts_with("--") && arg.text.ends_with(|c| values.contains(c)) {
-            args.next();
+        } else if !arg.text.starts_with("--") && wants_next(&arg.text, values) {
+            // of several names that match, the first is the value
+            found.extend(args.next().filter(|value| value.may_be_several()));
         }
     }
     found
+}
+
+/// Whether the value of the first letter that has one is the next argument.
+fn wants_next(cluster: &str, values: &str) -> bool {
+    cluster.find(|c| values.contains(c)).is_some_and(|at| at + 1 == cluster.len())
 }
 
 /// The value of an option that may stand anywhere: `-tDIR`, `-t DIR`, `--target-directory=DIR`.

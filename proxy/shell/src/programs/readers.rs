@@ -172,6 +172,7 @@ fn list(walk: &mut Walk, call: &Call<'_>) {
     let odd = match name {
         "tree" => call.args.iter().any(|arg| has_short(arg, 'o', "LPIHTR") || arg.text.starts_with("--from")),
         "du" => call.args.iter().any(|arg| is_long(arg, "files0-from", 1)),
+        "file" => call.args.iter().any(|arg| has_short(arg, 'f', "eFmP") || is_long(arg, "files-from", 1)),
         _ => false,
     };
     if odd {
@@ -184,8 +185,10 @@ fn list(walk: &mut Walk, call: &Call<'_>) {
     let below = matches!(name, "du" | "tree")
         || matches!(name, "ls" | "dir" | "vdir" | "lsattr" | "getfacl" | "getfattr")
             && call.args.iter().any(|arg| has_short(arg, 'R', "") || is_long(arg, "recursive", 3));
+    // `file` says what it finds in them
+    let done = if name == "file" { FileEffect::READ } else { FileEffect::LIST };
     for file in files {
-        walk.file_touch(file, FileEffect::LIST.below(below), Some(call.program));
+        walk.file_touch(file, done.below(below), Some(call.program));
     }
 }
 
@@ -276,7 +279,10 @@ fn read(walk: &mut Walk, call: &Call<'_>) {
     for file in options::values(&given, more) {
         walk.file_touch(file, FileEffect::READ, Some(call.program));
     }
-    if grep && !options::has(&given, &["e", "f", "regexp", "file"]) && !files.is_empty() {
+    if grep
+        && !options::has(&given, &["e", "f", "regexp", "file"])
+        && files.first().is_some_and(|pattern| !pattern.may_be_several())
+    {
         files.remove(0);
     }
     let whole = reads_trees(call, &given);

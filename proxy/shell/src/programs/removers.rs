@@ -58,8 +58,11 @@ fn shred(walk: &mut Walk, call: &Call<'_>) {
         .iter()
         .any(|arg| has_short(arg, 'u', "ns") || is_long(arg, "remove", 2) || arg.may_be_option());
     for file in operands(call.args, "ns") {
-        let done = if removes { FileEffect::REMOVE } else { FileEffect::WRITE };
-        walk.file_touch(file, done.whole(file.text.starts_with("/dev/")), Some(call.program));
+        let whole = file.text.starts_with("/dev/");
+        walk.file_touch(file, FileEffect::WRITE.whole(whole), Some(call.program));
+        if removes {
+            walk.file_touch(file, FileEffect::REMOVE.whole(whole), Some(call.program));
+        }
     }
 }
 

@@ -77,6 +77,11 @@ fn wrapped(walk: &mut Walk, call: &Call<'_>, wrapper: Wrapper) {
     {
         call.doubt(walk, "runs a program with options that are not analysed");
     }
+    if call.name() == "time" {
+        for output in options::values(&given, &["o", "output"]) {
+            walk.file_touch(output, FileEffect::WRITE, Some(call.program));
+        }
+    }
     let interactive =
         given.iter().any(|option| matches!(option.name.as_str(), "i" | "s" | "login" | "shell"));
     elsewhere(walk, call, &given, call.args.get(at..).unwrap_or_default());
@@ -85,7 +90,7 @@ fn wrapped(walk: &mut Walk, call: &Call<'_>, wrapper: Wrapper) {
         at += 1;
     }
     let rest = call.args.get(at..).unwrap_or_default();
-    if call.args.get(at - wrapper.operands..at).unwrap_or_default().iter().any(Arg::may_be_option) {
+    if call.args.get(at - wrapper.operands..at).unwrap_or_default().iter().any(Arg::may_be_several) {
         call.doubt(walk, "runs a program behind an argument that is not literal");
     }
     if !rest.is_empty() {
@@ -321,6 +326,13 @@ fn with_text(walk: &mut Walk, call: &Call<'_>) {
         call.doubt(walk, "runs a program behind options that are not analysed");
         return;
     };
+    if let Some(lock) = call.args.get(at).filter(|lock| call.name() == "flock" && !is_descriptor(lock)) {
+        // made where it is not there
+        walk.file_touch(lock, FileEffect::WRITE, Some(call.program));
+        if lock.may_be_several() {
+            call.doubt(walk, "runs a program behind an argument that is not literal");
+        }
+    }
     let rest = call.args.get(at + 1..).unwrap_or_default();
     match rest {
         [option, text] if matches!(option.value(), Some("-c" | "--command")) => match text.value() {
@@ -333,6 +345,11 @@ fn with_text(walk: &mut Walk, call: &Call<'_>) {
         [_, ..] if call.name() == "sg" => call.doubt(walk, "runs a text that is not analysed"),
         rest => inner(walk, call, rest),
     }
+}
+
+/// `flock 9` is about an open file.
+fn is_descriptor(lock: &Arg) -> bool {
+    lock.value().is_some_and(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 fn watch(walk: &mut Walk, call: &Call<'_>) {

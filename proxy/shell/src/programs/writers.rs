@@ -25,25 +25,40 @@ pub(super) fn run(walk: &mut Walk, call: &Call<'_>) -> bool {
         }
         "sort" => sort(walk, call),
         "crontab" => crontab(walk, call),
-        "patch" => {
-            if call.demands_literals(walk) {
-                let dir = value_of(call.args, 'd', "directory", "BDFgiprVYzo");
-                let dir = dir.unwrap_or_else(|| Arg::exact("."));
-                walk.file_touch(&dir, FileEffect::WRITE.whole(true), Some(call.program));
-                for (letter, long) in [('o', "output"), ('r', "reject-file"), ('i', "input")] {
-                    if let Some(file) = value_of(call.args, letter, long, "BDFgpVYz") {
-                        walk.file_touch(&file, FileEffect::WRITE, Some(call.program));
-                    }
-                }
-                write(walk, call, "BDdFgiprVYzo");
-            }
-        }
+        "patch" => patch(walk, call),
         _ => return false,
     }
     true
 }
 
+fn patch(walk: &mut Walk, call: &Call<'_>) {
+    if !call.demands_literals(walk) {
+        return;
+    }
+    let prefix = |arg: &Arg| ['B', 'Y'].iter().any(|letter| has_short(arg, *letter, "DdFgiprVzo"));
+    if call
+        .args
+        .iter()
+        .any(|arg| prefix(arg) || is_long(arg, "prefix", 2) || is_long(arg, "basename-prefix", 3))
+    {
+        call.doubt(walk, "keeps copies under names of its own");
+    }
+    let dir = value_of(call.args, 'd', "directory", "BDFgiprVYzo").unwrap_or_else(|| Arg::exact("."));
+    walk.file_touch(&dir, FileEffect::WRITE.whole(true), Some(call.program));
+    let options = [('o', "output"), ('r', "reject-file"), ('i', "input")];
+    let values = options.iter().filter_map(|(letter, long)| value_of(call.args, *letter, long, "BDFgpVYz"));
+    let files: Vec<Arg> = values.chain(operands(call.args, "BDdFgiprVYzo").into_iter().cloned()).collect();
+    for file in &files {
+        walk.file_touch(file, FileEffect::WRITE, Some(call.program));
+        // what was there, and what of the changes does not fit
+        let beside = Arg { text: format!("{}*", file.text), sort: file.sort.pattern() };
+        walk.file_touch(&beside, FileEffect::WRITE, Some(call.program));
+    }
+}
+
 fn write(walk: &mut Walk, call: &Call<'_>, values: &str) {
+    // the value of an option may become several words, one of which is a file
+    call.demands_options(walk);
     for file in operands(call.args, values) {
         walk.file_touch(file, FileEffect::WRITE, Some(call.program));
     }
@@ -60,8 +75,11 @@ fn attributes(walk: &mut Walk, call: &Call<'_>) {
         "chcon" => "lrtu",
         _ => "",
     };
+    call.demands_options(walk);
     let files = operands(call.args, values);
-    for file in files.into_iter().skip(usize::from(says_what_first(call))) {
+    // of several names that match, the first says it
+    let first = says_what_first(call) && !files.first().is_some_and(|first| first.may_be_several());
+    for file in files.into_iter().skip(usize::from(first)) {
         walk.file_touch(file, FileEffect::ATTRIBUTES.whole(whole), Some(call.program));
     }
 }
@@ -117,9 +135,39 @@ fn compress(walk: &mut Walk, call: &Call<'_>) {
     if levels && let Some(output) = value_of(call.args, 'o', "output", "DMTB") {
         walk.file_touch(&output, FileEffect::WRITE, Some(call.program));
     }
+    call.demands_options(walk);
+    if !to_output
+        && !only_tells
+        && call.args.iter().any(|arg| has_short(arg, 'N', "ST") || is_long(arg, "name", 2))
+    {
+        call.doubt(walk, "may write under the name that a file says");
+    }
     for file in operands(call.args, "STo") {
-        let done = if to_output || only_tells { FileEffect::READ } else { FileEffect::WRITE };
-        walk.file_touch(file, done.whole(whole), Some(call.program));
+        if to_output || only_tells {
+            walk.file_touch(file, FileEffect::READ.whole(whole), Some(call.program));
+        } else {
+            compressed(walk, call, file, whole);
+        }
+    }
+}
+
+/// A file that gets another name, with a suffix or without, and other contents.
+fn compressed(walk: &mut Walk, call: &Call<'_>, file: &Arg, whole: bool) {
+    walk.file_touch(file, FileEffect::WRITE.whole(whole), Some(call.program));
+    walk.file_touch(file, FileEffect::RENAME.below(whole), Some(call.program));
+    if file.sort == Sort::Open {
+        return;
+    }
+    let sort = file.sort.pattern();
+    let mut names = vec![format!("{}*", file.text)];
+    // the suffixes are many, and an option may say another
+    let (dir, name) = file.text.rsplit_once('/').map_or(("", file.text.as_str()), |(dir, name)| (dir, name));
+    if let Some((stem, _)) = name.rsplit_once('.').filter(|(stem, _)| !stem.is_empty()) {
+        let slash = if file.text.len() > name.len() { "/" } else { "" };
+        names.push(format!("{dir}{slash}{stem}*"));
+    }
+    for text in names {
+        walk.file_touch(&Arg { text, sort }, FileEffect::WRITE.below(whole), Some(call.program));
     }
 }
 
@@ -161,7 +209,7 @@ fn sort(walk: &mut Walk, call: &Call<'_>) {
         ],
         long_optional: &["check"],
     };
-    let parsed = options::parsed(call.args, spec);
+    let parsed = options::parsed(call.args, spec).filter(|_| !call.args.iter().any(Arg::may_be_option));
     let (given, files) = parsed
         .filter(|(given, _)| !options::has(given, &["compress-program", "files0-from"]))
         .unwrap_or_else(|| {
