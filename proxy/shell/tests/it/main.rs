@@ -7,4 +7,5 @@ mod everyday;
 mod lines;
 mod paths;
 mod properties;
+mod ran;
 mod victim;
