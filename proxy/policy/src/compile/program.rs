@@ -165,6 +165,14 @@ mod tests {
             (r#"{"argv": ["cat", "/etc/a", "/srv/b"]}"#, "cat /etc/?", false),
             (r#"{"argv": ["cat", "/etc/a", "**"]}"#, "cat /etc/? x", true),
             (r#"{"argv": ["cat", "/etc/a"]}"#, "cat /etc/? x", false),
+            (r#"{"name": "rm", "args": ["/root"]}"#, "rm -r ~", true),
+            (r#"{"name": "rm", "args": ["/home/deploy/x"]}"#, "rm ~/x", true),
+            (r#"{"name": "rm", "args": ["/home/deploy/x"]}"#, "rm ~/y", false),
+            (r#"{"name": "rm", "args": ["/home/deploy/x"]}"#, "rm ~/?", true),
+            (r#"{"name": "tar", "args": ["--directory=/root/*"]}"#, "tar --directory=~/x", true),
+            (r#"{"name": "cat", "args": ["/srv/x"]}"#, "cat /srv/x/**", true),
+            (r#"{"argv": ["reboot"]}"#, "reboot /nowhere/**", true),
+            (r#"{"argv": ["reboot"]}"#, "reboot now", false),
         ] {
             assert_eq!(are_about(pattern, line, RuleAction::Deny), expected, "{pattern}, {line}");
         }
