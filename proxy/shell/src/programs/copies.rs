@@ -101,14 +101,15 @@ fn copy(walk: &mut Walk, call: &Call<'_>) {
             file.text.trim_end_matches('/').rsplit('/').next()
         };
         // what a home is called there, only the host knows
-        let name =
-            name.map(|name| if name.starts_with('~') && !file.text.contains('/') { "*" } else { name });
-        let file = &Arg {
-            sort: if name == Some("*") { file.sort.pattern() } else { file.sort },
-            text: file.text.clone(),
-        };
-        if let Some(name) = name.filter(|name| !matches!(*name, "" | "." | "..")) {
-            let inside = joined(&target, name, file.sort);
+        let home = file.text.starts_with('~') && name.is_some_and(|name| name.starts_with('~'));
+        let name = name.map(|name| match name.split_once('/') {
+            Some((_, rest)) if home => format!("**/{rest}"),
+            None if home => "*".to_owned(),
+            Some(_) | None => name.to_owned(),
+        });
+        let sort = if home { file.sort.pattern() } else { file.sort };
+        if let Some(name) = name.filter(|name| !matches!(name.as_str(), "" | "." | "..")) {
+            let inside = joined(&target, &name, sort);
             put(walk, call, &inside, FileEffect::WRITE.whole(whole).directory(moved));
         }
     }
