@@ -42,6 +42,8 @@ pub(super) struct Walk {
     /// Variables that have one of their values here.
     pub(super) set: BTreeSet<String>,
     pub(super) place: Place,
+    /// Where the list of commands begins that is walked.
+    begun: Place,
     /// Files that the command line writes: what they hold when they are run is not known.
     pub(super) written: BTreeSet<String>,
     /// How often something may have changed the directory so far.
@@ -168,6 +170,7 @@ impl Walk {
     fn and_or(&mut self, list: &ast::AndOrList) -> Option<Place> {
         // wherever one of them ends that has not gone well
         let mut ended = self.place.clone();
+        let outer = std::mem::replace(&mut self.begun, self.place.clone());
         self.pipeline(&list.first);
         let certain = self.set.clone();
         let mut straight = !list.first.bang;
@@ -189,7 +192,7 @@ impl Walk {
                 }
             }
         }
-        self.set = certain;
+        (self.set, self.begun) = (certain, outer);
         let reached = straight.then(|| self.place.clone());
         self.place.or(&ended);
         reached
@@ -247,8 +250,12 @@ impl Walk {
         match command {
             ast::Command::Simple(command) => self.simple(command, input),
             ast::Command::Compound(command, redirects) => {
+                let parted = self.is_parted(redirects.iter().flat_map(|list| &list.0));
+                if parted {
+                    self.begins_anew();
+                }
                 let input = self.redirects(redirects.as_ref(), input);
-                if self.is_parted(redirects.iter().flat_map(|list| &list.0)) {
+                if parted {
                     self.perhaps(|walk| walk.compound(command, &input));
                 } else {
                     self.compound(command, &input);

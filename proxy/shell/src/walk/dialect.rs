@@ -116,6 +116,12 @@ impl Walk {
         self.dialect != Dialect::Bash && redirects.into_iter().any(parts)
     }
 
+    /// All that stands in front of `&>FILE` in its list goes on beside it then, and what it opens is where the list begins.
+    pub(super) fn begins_anew(&mut self) {
+        let begun = self.begun.clone();
+        self.place.or(&begun);
+    }
+
     /// Doubts words behind `&>FILE`, which are a command of their own then.
     pub(super) fn doubt_parted(&mut self, suffix: &[Item]) {
         let parts = |item: &Item| matches!(item, Item::IoRedirect(ast::IoRedirect::OutputAndError(..)));

@@ -18,6 +18,7 @@ impl Walk {
             Item::Word(_) | Item::AssignmentWord(..) | Item::ProcessSubstitution(..) => None,
         });
         if self.is_parted(redirects) {
+            self.begins_anew();
             self.doubt_parted(command.suffix.as_ref().map(|suffix| suffix.0.as_slice()).unwrap_or_default());
             self.perhaps(|walk| walk.whole(command, input));
         } else {
