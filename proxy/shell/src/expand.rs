@@ -151,11 +151,19 @@ struct Growing {
     sort: Option<Sort>,
     /// Some of it looks like what a shell computes, and is not.
     looks_computed: bool,
+    /// It ends in a home, which is written as one in front of a slash only: `$HOME` and `2` is no `~2`.
+    home: bool,
 }
 
 impl Growing {
     fn push(&mut self, text: &str) {
         self.begun = true;
+        if self.home && !text.is_empty() {
+            self.home = false;
+            if !text.starts_with(['/', ':']) {
+                self.is(Sort::Open);
+            }
+        }
         self.text.push_str(text);
     }
 
@@ -177,7 +185,10 @@ impl Growing {
                 self.push("~");
                 self.push(name);
             }
-            Piece::Variable { name, .. } if name == "HOME" && !scope.variables.is_set(name) => self.push("~"),
+            Piece::Variable { name, .. } if name == "HOME" && !scope.variables.is_set(name) => {
+                self.push("~");
+                self.home = true;
+            }
             Piece::Variable { name, quoted } => {
                 let shaped = variables::is_shaped(name) && !scope.variables.is_set(name);
                 self.hole(&format!("${name}"), *quoted, shaped);
@@ -263,6 +274,7 @@ impl Growing {
 
     /// The field ends here.
     fn cut(&mut self) {
+        self.home = false;
         if std::mem::take(&mut self.begun) {
             let text = std::mem::take(&mut self.text);
             let sort = self.sort.take().unwrap_or(Sort::Exact);
