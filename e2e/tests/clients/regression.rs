@@ -31,6 +31,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("plpgsql", "so is standard_conforming_strings"),
     ("strings", "so is standard_conforming_strings"),
     ("hash_part", "crashes some servers, and what a client says then depends on who closed the connection"),
+    ("reindex_catalog", "locks what a catalogue is loaded from, if one has to be just then"),
     ("psql_pipeline", "\\watch prints the time of day"),
     ("stats", "waits for statistics, and prints process identifiers"),
     ("subscription", "leaves subscriptions that keep the database from being dropped"),

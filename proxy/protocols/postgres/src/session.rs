@@ -287,7 +287,7 @@ impl Postgres {
     ) -> Option<Relay> {
         let credentials = self.options.roles.get(&arrival.parameters.user)?.clone();
         let database = &arrival.parameters.database;
-        self.snapshots.slot(database, &credentials.username).keep(catalogue, std::time::Instant::now());
+        self.snapshots.slot(database, &credentials.username).keep(catalogue, std::time::Instant::now(), true);
         let connect = connect_command(&arrival.parameters.user, database);
         let session = session(&arrival, verified, SocketAddr::from(([127, 0, 0, 1], 1)));
         let gate = Gate::open(session, Arc::clone(&self.resource), connect).await.ok()?;

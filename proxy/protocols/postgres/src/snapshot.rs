@@ -34,6 +34,8 @@ struct Loaded {
     catalogue: Arc<Catalogue>,
     /// When loading began: what was committed later may be missing.
     at: Instant,
+    /// No definition is missing because of a lock.
+    whole: bool,
 }
 
 /// Why there is no catalogue.
@@ -97,59 +99,81 @@ impl Slot {
         let settings = [
             ("application_name".to_owned(), "portcullis catalogue".to_owned()),
             ("statement_timeout".to_owned(), LOAD_TIMEOUT.as_millis().to_string()),
+            ("lock_timeout".to_owned(), LOCK_TIMEOUT.as_millis().to_string()),
             ("default_transaction_read_only".to_owned(), "on".to_owned()),
         ];
         let login = Login { credentials, database, settings: &settings };
-        let rows = tokio::time::timeout(LOAD_TIMEOUT, rows(options, login))
+        let (rows, whole) = tokio::time::timeout(LOAD_TIMEOUT, rows(options, login))
             .await
             .unwrap_or(Err(UpstreamError::Deadline(LOAD_TIMEOUT)))?;
         let catalogue = Arc::new(Catalogue::build(rows.iter().map(String::as_str))?);
         tracing::debug!(database, rows = rows.len(), took = ?at.elapsed(), "catalogue loaded");
-        self.keep(Arc::clone(&catalogue), at);
+        self.keep(Arc::clone(&catalogue), at, whole);
         Ok(catalogue)
     }
 
-    /// What is known from now on, of which loading began at `at`.
-    pub(crate) fn keep(&self, catalogue: Arc<Catalogue>, at: Instant) {
-        let loaded = Loaded { catalogue, at };
+    /// How long what is known may be taken for true if nobody is known to have changed it.
+    pub(crate) fn age(&self, of_whole: Duration) -> Duration {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.as_ref().is_none_or(|loaded| loaded.whole) { of_whole } else { of_whole.min(RETRY) }
+    }
+
+    /// What is known from now on, of which loading began at `at`; `whole`: no definition is missing because of a lock.
+    pub(crate) fn keep(&self, catalogue: Arc<Catalogue>, at: Instant, whole: bool) {
+        let loaded = Loaded { catalogue, at, whole };
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(loaded);
     }
 }
 
-async fn rows(options: &Options, login: Login<'_>) -> Result<Vec<String>, UpstreamError> {
+/// All rows, and whether none is missing that will be there once a lock is free.
+async fn rows(options: &Options, login: Login<'_>) -> Result<(Vec<String>, bool), UpstreamError> {
     let mut upstream = upstream::connect(options, login).await?;
     upstream.ask(Catalogue::BEFORE_LOAD).await?;
     let mut rows = Vec::new();
     for query in Catalogue::REST {
         rows.append(&mut upstream.ask(query).await?);
     }
-    rows.append(&mut relations(&mut upstream).await?);
+    let whole = match upstream.ask(Catalogue::RELATIONS).await {
+        Err(UpstreamError::Refused(_)) => one_by_one(&mut upstream, &mut rows).await?,
+        answered @ (Ok(_) | Err(_)) => {
+            rows.append(&mut answered?);
+            true
+        }
+    };
     upstream.close().await;
-    Ok(rows)
+    Ok((rows, whole))
 }
 
-/// Every relation. What the server cannot show the definition of must not keep everybody from everything else.
-async fn relations(upstream: &mut Upstream) -> Result<Vec<String>, UpstreamError> {
-    match upstream.ask(Catalogue::RELATIONS).await {
-        Err(UpstreamError::Refused(_)) => {}
-        answered @ (Ok(_) | Err(_)) => return answered,
-    }
-    let mut rows = upstream.ask(Catalogue::PLAIN).await?;
+/// Every relation, and whether no definition has to be asked for again. What the server cannot show the definition of, or not now since
+/// somebody has locked what it is made of, must not keep everybody from everything else.
+async fn one_by_one(upstream: &mut Upstream, rows: &mut Vec<String>) -> Result<bool, UpstreamError> {
+    rows.append(&mut upstream.ask(Catalogue::PLAIN).await?);
+    let mut whole = true;
     for oid in upstream.ask(Catalogue::DEFINED).await? {
         let Ok(oid) = oid.parse() else {
             return Err(Malformed("an object identifier is no number").into());
         };
         let mut one = match upstream.ask(&Catalogue::one_relation(oid, true)).await {
             Err(UpstreamError::Refused(code)) => {
-                tracing::warn!(oid, code, "the server cannot show what this relation is defined by");
+                tracing::warn!(oid, code, "the server does not show what this relation is defined by");
+                whole &= code != LOCK_NOT_AVAILABLE;
                 upstream.ask(&Catalogue::one_relation(oid, false)).await?
             }
             answered @ (Ok(_) | Err(_)) => answered?,
         };
         rows.append(&mut one);
     }
-    Ok(rows)
+    Ok(whole)
 }
 
 /// Time that loading a catalogue may take.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// `lock_not_available`.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+
+/// Time that it waits for a lock that somebody else has: as long as a view is made of what is being changed.
+const LOCK_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// A catalogue that lacks such definitions is loaded again after that, behind whoever uses it.
+const RETRY: Duration = Duration::from_secs(2);

@@ -262,7 +262,10 @@ impl Meaning {
     }
 
     fn refresh_in_background(&self) {
-        let Some(oldest) = Instant::now().checked_sub(self.options.limits.catalogue_age) else { return };
+        let Some(oldest) = Instant::now().checked_sub(self.slot.age(self.options.limits.catalogue_age))
+        else {
+            return;
+        };
         if self.slot.loaded_after(Some(oldest)).is_some() {
             return;
         }

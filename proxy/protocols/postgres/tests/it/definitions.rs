@@ -9,6 +9,12 @@ rules:
 masking:
 - {columns: [public.people.ssn]}
 ";
+const OWNERS: &str = "
+rules:
+- {name: all, action: Allow, postgresql: {}}
+masking:
+- {columns: [public.people.ssn]}
+";
 const SCHEMA: &str = "
 create table people(id int, ssn text);
 insert into people values (1, '078-05-1120');
@@ -77,4 +83,27 @@ async fn who_may_only_read_leaves_no_prepared_transaction_behind() {
         ("EZ".to_owned(), "42501".to_owned()),
         "{answer:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_of_what_is_being_changed_keeps_nobody_waiting() {
+    let Some(gateway) = Gateway::start(OWNERS, SCHEMA).await else { return };
+    let (mut changing, mut other) = (gateway.raw().await, gateway.raw().await);
+    for sql in ["begin", "alter table people add column extra int", "select extra from people"] {
+        let answer = ask(&mut changing, sql).await;
+        assert!(!tags(&answer).contains('E'), "{sql}: {answer:?}");
+    }
+    let began = std::time::Instant::now();
+    for sql in ["create table another(i int)", "select i from another"] {
+        let answer = ask(&mut other, sql).await;
+        assert!(!tags(&answer).contains('E'), "{sql}: {answer:?}");
+    }
+    assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(field(&ask(&mut other, "select number from known").await, 'E', 'C'), "42501");
+    ask(&mut changing, "commit").await;
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while tags(&ask(&mut other, "select number from known").await) != "TDCZ" {
+        assert!(std::time::Instant::now() < end, "it is known again");
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
 }
