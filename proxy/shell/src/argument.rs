@@ -59,6 +59,18 @@ impl Arg {
         matches!(self.sort, Sort::Open | Sort::AnyNames)
     }
 
+    /// Why nobody can tell what it is, and what to write instead where that is plain.
+    pub(super) fn unclear(&self) -> String {
+        let remedy = match self.sort {
+            Sort::AnyNames => "; a name may be an option: write `./` in front of it",
+            Sort::Open if self.text.starts_with('$') && !self.text.starts_with("$(") => {
+                "; without quotes it may be several words"
+            }
+            Sort::Exact | Sort::Names | Sort::Tree | Sort::Shaped | Sort::Open => "",
+        };
+        format!("has the argument `{}`, which is not literal{remedy}", self.text)
+    }
+
     /// It is an option, of which the rest is not known.
     pub(super) fn may_hold_option(&self) -> bool {
         self.is_pattern() && self.text.starts_with('-')

@@ -67,7 +67,7 @@ impl Call<'_> {
     fn demands_literals(&self, walk: &mut Walk) -> bool {
         let open = self.args.iter().find(|arg| arg.sort == Sort::Open);
         if let Some(arg) = open {
-            self.doubt(walk, &format!("has the argument `{}`, which is not literal", arg.text));
+            self.doubt(walk, &arg.unclear());
         }
         open.is_none()
     }

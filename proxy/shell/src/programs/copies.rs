@@ -63,8 +63,8 @@ fn how(call: &Call<'_>) -> How {
 
 fn copy(walk: &mut Walk, call: &Call<'_>) {
     call.demands_options(walk);
-    if call.args.iter().any(|arg| arg.sort == Sort::AnyNames) {
-        call.doubt(walk, "has a pattern that may be an option: write `./` in front of it");
+    if let Some(arg) = call.args.iter().find(|arg| arg.sort == Sort::AnyNames) {
+        call.doubt(walk, &arg.unclear());
     }
     let open = call.args.iter().any(|arg| arg.sort == Sort::Open);
     let whole = open || call.name() != "ln" && any(call, "rRa", &["recursive", "archive"]);

@@ -80,6 +80,14 @@ fn named(call: &Call<'_>, archive: Option<&Arg>, dirs: &[Arg]) -> Vec<Arg> {
     operands(rest, VALUES).into_iter().flat_map(meant).collect()
 }
 
+/// Its options may be such as run programs.
+pub(super) fn told_too_much(walk: &mut Walk, call: &Call<'_>) {
+    match call.args.iter().find(|arg| arg.may_be_option()) {
+        Some(arg) => call.doubt(walk, &arg.unclear()),
+        None => call.doubt(walk, "may be told to run programs, or has an option that is not literal"),
+    }
+}
+
 fn tar(walk: &mut Walk, call: &Call<'_>) {
     let cluster = call
         .args
@@ -94,7 +102,7 @@ fn tar(walk: &mut Walk, call: &Call<'_>) {
     let args = with_values(args, old);
     let call = &Call { args: &args, ..*call };
     if call.args.iter().any(|arg| arg.may_be_option() || arg.may_hold_option()) || is_odd(call, old) {
-        call.doubt(walk, "may be told to run programs, or has an argument that is not literal");
+        told_too_much(walk, call);
     }
     // without `f` in them it is what a long option says, or the output
     let old = old && call.args.first().is_some_and(|letters| letters.text.contains('f'));
@@ -299,7 +307,7 @@ fn rsync(walk: &mut Walk, call: &Call<'_>) {
             &["rsync-path", "daemon", "remote-option", "early-input", "config", "files-from"],
         )
     {
-        call.doubt(walk, "may be told to run programs, or has an argument that is not literal");
+        told_too_much(walk, call);
     }
     let mut files = operands(call.args, if server { "" } else { "efBMT" });
     let hidden = |arg: &Arg| {
@@ -381,7 +389,7 @@ fn scp(walk: &mut Walk, call: &Call<'_>) {
     if call.args.iter().any(|arg| arg.may_be_option() || arg.may_hold_option())
         || (!to && !from && any(call, "SFoX", "", &[]))
     {
-        call.doubt(walk, "may be told to run programs, or has an argument that is not literal");
+        told_too_much(walk, call);
     }
     let whole = any(call, "r", "cFiJloPSX", &[]);
     let files = operands(call.args, "cFiJloPSX");

@@ -87,7 +87,7 @@ fn edited(walk: &mut Walk, call: &Call<'_>, operands: &[&Arg], in_place: Option<
     }
     for operand in operands {
         if operand.may_be_option() || operand.may_hold_option() {
-            call.doubt(walk, &format!("has the argument `{}`, which is not literal", operand.text));
+            call.doubt(walk, &operand.unclear());
         }
         let done = if in_place.is_some() { FileEffect::WRITE } else { FileEffect::READ };
         walk.file_touch(operand, done, Some(call.program));
@@ -135,7 +135,7 @@ fn awk(walk: &mut Walk, call: &Call<'_>) {
     }
     for operand in call.args.get(at + 1..).unwrap_or_default() {
         if operand.sort == Sort::Open {
-            call.doubt(walk, &format!("has the argument `{}`, which is not literal", operand.text));
+            call.doubt(walk, &operand.unclear());
         } else if operand.text.split_once('=').is_none_or(|(name, _)| !word::is_name(name)) {
             walk.reads(call, operand);
         }

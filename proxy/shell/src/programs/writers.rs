@@ -213,7 +213,7 @@ fn sort(walk: &mut Walk, call: &Call<'_>) {
     let (given, files) = parsed
         .filter(|(given, _)| !options::has(given, &["compress-program", "files0-from"]))
         .unwrap_or_else(|| {
-            call.doubt(walk, "may be told to run programs, or has an argument that is not literal");
+            super::files::told_too_much(walk, call);
             (Vec::new(), operands(call.args, "").into_iter().cloned().collect())
         });
     for output in options::values(&given, &["o", "output", "T", "temporary-directory"]) {
