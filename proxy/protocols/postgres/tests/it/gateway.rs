@@ -153,6 +153,22 @@ impl Gateway {
         adjust: impl FnOnce(&mut Options),
     ) -> Option<Self> {
         let server = tokio::task::spawn_blocking(Server::shared).await.unwrap()?;
+        Some(Self::start_at(server, policy, sql, adjust_spool, adjust).await)
+    }
+
+    /// As [`Gateway::start`], with a server of its own.
+    pub(crate) async fn start_alone(policy: &str, sql: &str) -> Option<Self> {
+        let server = tokio::task::spawn_blocking(Server::alone).await.unwrap()?;
+        Some(Self::start_at(server, policy, sql, |_| {}, |_| {}).await)
+    }
+
+    async fn start_at(
+        server: Arc<Server>,
+        policy: &str,
+        sql: &str,
+        adjust_spool: impl FnOnce(&mut SpoolOptions),
+        adjust: impl FnOnce(&mut Options),
+    ) -> Self {
         let database = server.database(sql);
         let certificates = Arc::new(Certificates::new());
         let directory = tempfile::tempdir().unwrap();
@@ -196,7 +212,7 @@ impl Gateway {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let accepting = tokio::spawn(accept(listener, postgres));
-        Some(Self {
+        Self {
             server,
             database,
             certificates,
@@ -207,7 +223,7 @@ impl Gateway {
             drain,
             directory,
             accepting,
-        })
+        }
     }
 
     /// tokio-postgres, connected through the gateway.

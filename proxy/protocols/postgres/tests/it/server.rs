@@ -90,18 +90,23 @@ static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
 pub(crate) const PASSWORD: &str = "upstream-secret";
 
 impl Server {
+    /// A server of one's own: for what may crash it. `None` as of [`Server::shared`].
+    pub(crate) fn alone() -> Option<Arc<Self>> {
+        let Some(binaries) = binaries() else {
+            assert!(std::env::var_os("CI").is_none(), "PostgreSQL is missing, and CI must have it");
+            println!("SKIPPED: PostgreSQL is not installed");
+            return None;
+        };
+        Some(Arc::new(Self::start(&binaries)))
+    }
+
     /// The server, started if it does not run. `None` after a printed skip: PostgreSQL is not installed.
     pub(crate) fn shared() -> Option<Arc<Self>> {
         let mut shared = SHARED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(server) = shared.upgrade() {
             return Some(server);
         }
-        let Some(binaries) = binaries() else {
-            assert!(std::env::var_os("CI").is_none(), "PostgreSQL is missing, and CI must have it");
-            println!("SKIPPED: PostgreSQL is not installed");
-            return None;
-        };
-        let server = Arc::new(Self::start(&binaries));
+        let server = Self::alone()?;
         *shared = Arc::downgrade(&server);
         Some(server)
     }
