@@ -33,8 +33,8 @@ const PLAYS: &[(&str, &str)] = &[
         "- file: {path: '{{r}}/a/b/c', state: directory, mode: '0711'}\n\
          - file: {src: ../page, dest: '{{r}}/a/link', state: link}\n\
          - file: {path: '{{r}}/a/b', state: absent}\n\
-         - lineinfile: {path: '{{r}}/conf', line: 'size = 1', create: true, mode: '0644'}\n\
-         - lineinfile: {path: '{{r}}/conf', regexp: '^size', line: 'size = 2'}\n\
+         - lineinfile: {path: '{{r}}/conf', line: 'key = 1', create: true, mode: '0644'}\n\
+         - lineinfile: {path: '{{r}}/conf', regexp: '^key', line: 'key = 2'}\n\
          - stat: {path: '{{r}}/conf', checksum_algorithm: sha256}\n\
          - slurp: {src: '{{r}}/conf'}\n\
          - lineinfile: {path: '{{r}}/nothing', line: x}\n",

@@ -23,11 +23,12 @@ mod tails;
 mod tests;
 
 use engine::Engine;
-use finding::{Edges, Finding};
+use finding::{Edges, Finding, Pieces};
 use kinds::Keys;
 use proxy_policy::{DetectorChoice, Mask, MaskType};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 pub use stream::StreamMasker;
@@ -67,7 +68,7 @@ pub struct Masker {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Found {
     /// Bytes to hide.
-    pub range: std::ops::Range<usize>,
+    pub range: Range<usize>,
     /// Name of what was found.
     pub name: String,
     /// What stands in its place.
@@ -154,10 +155,16 @@ impl Masker {
         self.shown(text, self.engine.findings(text))
     }
 
-    /// The same in a text that is put together from pieces whose borders are lost: a value may start in the middle of
-    /// a word.
-    pub fn found_anywhere(&self, text: &[u8]) -> Vec<Found> {
-        self.shown(text, self.engine.findings_within(text, Edges::Anywhere))
+    /// The same in a text that is put together from pieces. Where it is `open` their borders are lost, and a value may
+    /// start in the middle of a word. A value that is told by the name before it ends where `whole` says that what stands
+    /// in its place was not one before: elsewhere any words would be its end.
+    pub fn found_in_pieces(
+        &self,
+        text: &[u8],
+        open: bool,
+        whole: &dyn Fn(Range<usize>) -> usize,
+    ) -> Vec<Found> {
+        self.shown(text, self.engine.findings_within(text, Edges::Pieces(Pieces { open, whole })))
     }
 
     fn shown(&self, text: &[u8], findings: Vec<Finding<'_>>) -> Vec<Found> {

@@ -51,7 +51,7 @@ impl Engine {
     }
 
     /// The same of a text that stands as `edges` say.
-    pub(super) fn findings_within(&self, text: &[u8], edges: Edges) -> Vec<Finding<'_>> {
+    pub(super) fn findings_within(&self, text: &[u8], edges: Edges<'_>) -> Vec<Finding<'_>> {
         let mut sink = Sink::new(false);
         self.scan(text, edges, &mut sink);
         self.patterns.scan(text, &mut sink);
@@ -70,7 +70,7 @@ impl Engine {
         sink.is_done() || self.patterns.may_match(frame)
     }
 
-    fn scan<'a>(&'a self, text: &[u8], edges: Edges, sink: &mut Sink<'a>) {
+    fn scan<'a>(&'a self, text: &[u8], edges: Edges<'_>, sink: &mut Sink<'a>) {
         self.secrets.scan(text, edges, &self.names, sink);
         if self.personal.is_on() && !sink.is_done() {
             self.personal.scan(text, edges, sink);

@@ -1,6 +1,7 @@
 //! What was found where, and how findings that overlap become one.
 
 use proxy_policy::{Mask, MaskType};
+use std::ops::Range;
 
 /// Half-open range of bytes to hide, the name to show, and how.
 #[derive(Clone, Copy, Debug)]
@@ -11,31 +12,54 @@ pub(super) struct Finding<'a> {
     pub(super) mask: &'a Mask,
 }
 
+/// Where the pieces of a text that is put together belong together.
+#[derive(Clone, Copy)]
+pub(super) struct Pieces<'p> {
+    /// The borders of the pieces are lost: a token can start anywhere.
+    pub(super) open: bool,
+    /// Up to where what stands in this range was one before it was cut into pieces.
+    pub(super) whole: &'p dyn Fn(Range<usize>) -> usize,
+}
+
 /// Whether the text stands alone.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Edges {
+#[derive(Clone, Copy)]
+pub(super) enum Edges<'p> {
     /// It is one whole value.
     Exact,
     /// It is a frame: values with four-byte lengths before them, so any byte that a length can end with may stand
     /// before a value.
     Framed,
-    /// It is put together from pieces whose borders are lost: a token can start anywhere.
-    Anywhere,
+    /// It is put together from pieces.
+    Pieces(Pieces<'p>),
 }
 
-impl Edges {
+impl Edges<'_> {
     /// Whether a token can start at `at`: nothing that would make it longer stands before it.
     pub(super) fn open_before(self, text: &[u8], at: usize) -> bool {
-        if self == Self::Anywhere {
+        if matches!(self, Self::Pieces(Pieces { open: true, .. })) {
             return true;
         }
         let Some(before) = at.checked_sub(1).and_then(|index| text.get(index)) else { return true };
         !is_word(*before) || self.after_length(text, at)
     }
 
+    /// Whether it is a frame.
+    pub(super) fn are_framed(self) -> bool {
+        matches!(self, Self::Framed)
+    }
+
+    /// Where a value ends that stands in `range` and is told by what stands before it: any words are a value of the name
+    /// before them, once what parts them is gone.
+    pub(super) fn end(self, range: Range<usize>) -> usize {
+        match self {
+            Self::Pieces(pieces) => (pieces.whole)(range),
+            Self::Exact | Self::Framed => range.end,
+        }
+    }
+
     /// Whether the byte before `at` may be the last one of a field's length.
     pub(super) fn after_length(self, text: &[u8], at: usize) -> bool {
-        self == Self::Framed && at.checked_sub(2).and_then(|index| text.get(index)) == Some(&0)
+        self.are_framed() && at.checked_sub(2).and_then(|index| text.get(index)) == Some(&0)
     }
 }
 

@@ -22,10 +22,10 @@ pub(super) struct Personal {
 }
 
 /// A text and a position in it, with checked reading.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 struct Text<'t> {
     bytes: &'t [u8],
-    edges: Edges,
+    edges: Edges<'t>,
 }
 
 impl Text<'_> {
@@ -92,7 +92,7 @@ impl Personal {
     }
 
     /// Finds everything that is on.
-    pub(super) fn scan<'a>(&'a self, bytes: &[u8], edges: Edges, sink: &mut Sink<'a>) {
+    pub(super) fn scan<'a>(&'a self, bytes: &[u8], edges: Edges<'_>, sink: &mut Sink<'a>) {
         let text = Text { bytes, edges };
         let mut index = 0;
         while let Some(skip) = bytes.get(index..).and_then(next_trigger) {

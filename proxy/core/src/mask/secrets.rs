@@ -83,7 +83,7 @@ impl Secrets {
     }
 
     /// Finds everything that is on.
-    pub(super) fn scan<'a>(&'a self, text: &[u8], edges: Edges, names: &Names, sink: &mut Sink<'a>) {
+    pub(super) fn scan<'a>(&'a self, text: &[u8], edges: Edges<'_>, names: &Names, sink: &mut Sink<'a>) {
         let Some(keywords) = &self.keywords else { return };
         // keys are long: what stands inside one is not looked at again
         let (mut key_end, mut barren) = (0, 0);
@@ -113,7 +113,7 @@ fn find(
     id: usize,
     text: &[u8],
     hit: usize,
-    edges: Edges,
+    edges: Edges<'_>,
     seen: &mut Seen,
 ) -> Option<(usize, usize, &'static str)> {
     let rule = rules::all().get(id)?;
@@ -127,11 +127,16 @@ fn find(
     }
     let (start, captures) = matching(id, rule, text, hit, seen)?;
     let mut span = secret(&captures)?;
+    let is_named = start < span.start;
+    if is_named {
+        span = shortened(id, text, start, (span, edges.end(span.range())))?;
+    }
     if let Some(tail) = rule.tail {
         span.end = seen.end(tail, text, span.start)?;
+        span.end = if is_named { edges.end(span.range()) } else { span.end };
     }
     let context = context(rule, text, start, span);
-    let is_worth = edges == Edges::Framed || check::passes(rule, piece(text, span.range()), context);
+    let is_worth = edges.are_framed() || check::passes(rule, piece(text, span.range()), context);
     if let Some(tail) = rule.tail
         && (is_worth || tail.is_judged_once())
     {
@@ -163,6 +168,18 @@ fn matching(id: usize, rule: &Rule, text: &[u8], hit: usize, seen: &mut Seen) ->
     let mut captures = regex.create_captures();
     regex.search_captures(&input(start, Anchored::Yes), &mut captures);
     Some((captures.get_match()?.start(), captures))
+}
+
+/// The secret of a match that begins at `start`, where it ends before the text does: all of it, or what a rule finds there.
+fn shortened(id: usize, text: &[u8], start: usize, (span, end): (Span, usize)) -> Option<Span> {
+    if end >= span.end {
+        return Some(span);
+    }
+    let regex = rules::compiled(id)?;
+    let mut captures = regex.create_captures();
+    let input = Input::new(piece(text, 0..end)).span(start..end).anchored(Anchored::Yes);
+    regex.search_captures(&input, &mut captures);
+    secret(&captures)
 }
 
 /// What tells of a match whether it is worth hiding: all around a password of a connection string; else the name that

@@ -197,6 +197,27 @@ fn what_is_named_before_a_secret_does_not_keep_it_from_being_found() {
 }
 
 #[test]
+fn in_a_text_of_pieces_a_value_ends_where_its_pieces_do() {
+    let masker = masker(&[Detector::Secrets]);
+    let found = |text: &str, end: usize| {
+        let found = masker.found_in_pieces(text.as_bytes(), true, &|range| range.end.min(end));
+        found.into_iter().map(|found| (found.name, found.range)).collect::<Vec<_>>()
+    };
+    let generic = |end| vec![("generic-secret".to_owned(), 4..end)];
+    let value = "key=zaCELgL0imfnc8mVLWws0644path";
+    assert_eq!(found(value, 99), generic(value.len()));
+    assert_eq!(found(value, 24), generic(24), "its end is none of it");
+    assert_eq!(found(value, 9), [], "too little for a value");
+    assert_eq!(found("key=1mode0644path", 5), []);
+    let long = format!("key={}", "q8Wz3LkV5nRt7YpXc2Bm9".repeat(20));
+    assert_eq!(found(&long, 300), generic(300));
+    assert_eq!(found(&long, 120), generic(120));
+    // no name tells a token
+    let token = ("aws-access-key".to_owned(), 5..25);
+    assert_eq!(found("key=1AKIAQ3EGRJ5NLXVW7TZB", 5), [token]);
+}
+
+#[test]
 fn a_long_value_of_a_secret_name_is_hidden_whole() {
     let masker = masker(&[Detector::GenericSecret]);
     let piece = "q8Wz3LkV5nRt7YpXc2Bm9+JdHs4Gf6Ta1/Qe0UyIo";

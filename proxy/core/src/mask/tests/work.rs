@@ -15,7 +15,7 @@ fn looked(masker: &Masker, texts: &[String]) -> Duration {
     let start = Instant::now();
     for text in texts {
         // where a token may start anywhere, one does at every keyword
-        std::hint::black_box(masker.found_anywhere(text.as_bytes()));
+        std::hint::black_box(masker.found_in_pieces(text.as_bytes(), true, &|range| range.end));
     }
     start.elapsed()
 }

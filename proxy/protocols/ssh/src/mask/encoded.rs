@@ -7,6 +7,7 @@
 
 mod dump;
 mod escapes;
+mod pieces;
 mod runs;
 mod source;
 
@@ -25,6 +26,15 @@ const RUN_MIN: usize = 16;
 /// Findings whose shape is too common for texts that are put together from others.
 const PERSONAL: &[&str] = &["phone", "ip-address", "credit-card", "us-ssn", "iban", "email", "email-address"];
 
+/// Whether a reading is put together from pieces of the text.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Joined {
+    No,
+    Yes,
+    /// From pieces so short that a value may start at any of them.
+    Open,
+}
+
 /// What a part of a text may mean.
 #[derive(Clone, Copy, Debug)]
 struct Reading<'r> {
@@ -33,8 +43,7 @@ struct Reading<'r> {
     depth: usize,
     /// Put together or turned around: what is too common in numbers is not looked for.
     loose: bool,
-    /// Put together from pieces: a value may start at any of them.
-    open: bool,
+    joined: Joined,
     /// Hidden with the whole of its lines, which may say it again.
     lines: bool,
 }
@@ -42,7 +51,7 @@ struct Reading<'r> {
 impl<'r> Reading<'r> {
     /// A reading of bytes as they stand.
     fn of(bytes: &'r [u8], source: Source<'r>) -> Self {
-        Self { bytes, source, depth: 0, loose: false, open: false, lines: false }
+        Self { bytes, source, depth: 0, loose: false, joined: Joined::No, lines: false }
     }
 
     /// A part of it.
@@ -61,7 +70,7 @@ impl<'r> Reading<'r> {
             source: Source::Digits(&self.source, first, bits),
             depth: self.depth + 1,
             loose: false,
-            open: false,
+            joined: Joined::No,
             lines: self.lines,
         }
     }
@@ -93,10 +102,12 @@ impl Search<'_> {
     }
 
     fn look_at(&mut self, reading: &Reading<'_>) {
-        let found = if reading.open {
-            self.masker.found_anywhere(reading.bytes)
-        } else {
-            self.masker.found(reading.bytes)
+        let found = match reading.joined {
+            Joined::No => self.masker.found(reading.bytes),
+            Joined::Yes | Joined::Open => {
+                let whole = |range| pieces::whole(self.text, reading, range);
+                self.masker.found_in_pieces(reading.bytes, reading.joined == Joined::Open, &whole)
+            }
         };
         for finding in found {
             if reading.loose && PERSONAL.contains(&finding.name.as_str()) {

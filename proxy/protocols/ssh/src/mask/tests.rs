@@ -256,6 +256,73 @@ fn ordinary_output_is_left_as_it_is() {
     }
 }
 
+/// What everyday tools say: short words beside the name of a secret are not its value.
+#[test]
+fn what_tools_say_of_settings_is_left_as_it_is() {
+    let all = include_str!("tests/everyday.txt");
+    let mut changed = Vec::new();
+    for text in all.split("\n----\n").chain([all]) {
+        for step in [1 << 20, 7] {
+            let shown = masked(text.as_bytes(), step, 0);
+            changed.extend(shown.lines().filter(|line| line.contains("[MASKED:")).map(ToOwned::to_owned));
+            assert!(shown == text || !changed.is_empty());
+        }
+    }
+    assert!(changed.is_empty(), "{}", changed.join("\n"));
+}
+
+/// `value` in pieces of so many letters, each with `between` behind it.
+fn cut(value: &str, length: usize, between: &str) -> String {
+    let pieces: Vec<&str> =
+        (0..value.len()).step_by(length).map(|at| &value[at..value.len().min(at + length)]).collect();
+    pieces.join(between)
+}
+
+#[test]
+fn a_value_that_is_cut_evenly_is_found_by_its_name_and_ends_where_it_ends() {
+    let value = "zaCELgL0imfnc8mVLWwsAawjYr4Rx";
+    let hidden = "[MASKED:generic-secret]";
+    for (length, between) in
+        [(1, " "), (2, " "), (3, " : "), (4, "\t"), (1, "\", \""), (4, "\n"), (7, "\r\n"), (9, "\n")]
+    {
+        let pieces = cut(value, length, between);
+        // the name as it is, and what has nothing to do with the value behind it
+        let said = format!("key ={between}{pieces}; and so on\n");
+        if length <= 4 && !between.contains('\n') {
+            assert_eq!(masked(said.as_bytes(), 1 << 20, 0), format!("key ={between}{hidden}; and so on\n"));
+        }
+        // the name in pieces too
+        for name in ["key=", "api_key=", "password=", "my_token="] {
+            let said = format!("{}\nit is.\n", cut(&format!("{name}{value}"), length, between));
+            let shown = masked(said.as_bytes(), 1 << 20, 0);
+            assert!(shown.ends_with(&format!("{hidden}\nit is.\n")), "{said:?}: {shown:?}");
+        }
+        let lines = format!("key={pieces}\nit is.\n");
+        if between.contains('\n') {
+            assert_eq!(masked(lines.as_bytes(), 1 << 20, 0), format!("key={hidden}\nit is.\n"));
+        }
+    }
+    let backwards: String = format!("key={value}").chars().rev().collect();
+    let shown = masked(cut(&backwards, 1, " ").as_bytes(), 1 << 20, 0);
+    assert!(shown.contains(hidden) && !shown.contains("x R"), "{shown}");
+    // a token is told by its own letters: no name before it, and no cut, hides it
+    for pieces in
+        ["AK IAQ3 EGR J5NL XVW 7TZB", "AKIA\", \"Q3EG | RJ5N L XVW 7TZB", "A KIA Q3EG R J5NL, XVW 7TZ B"]
+    {
+        let said = format!("key = {pieces}\nmode 0644\n");
+        let shown = masked(said.as_bytes(), 1 << 20, 0);
+        assert!(shown.contains("[MASKED:aws-access-key]") && !shown.contains("XVW"), "{said:?}: {shown:?}");
+    }
+    // what is hidden takes nothing with it
+    let settings = |value: &str| {
+        format!(
+            "host=db\nuser=me\npwd={value}\nport=5432\nsslmode=verify\n{{\"line\": \"key = 1\", \"mode\": \"0644\", \"path\": \"a\"}}\n"
+        )
+    };
+    let shown = masked(settings("hunter2").as_bytes(), 1 << 20, 0);
+    assert_eq!(shown, settings("[MASKED:connection-password]"));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]

@@ -1,7 +1,7 @@
 //! Runs of letters: alone, over several lines, or cut into short words; and what they may mean.
 
 use super::source::Source;
-use super::{DEPTH_MAX, RUN_MIN, Reading, Search, is_text};
+use super::{DEPTH_MAX, Joined, RUN_MIN, Reading, Search, is_text};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use std::ops::Range;
@@ -157,7 +157,11 @@ fn join(search: &mut Search<'_>, parts: &[Range<usize>]) {
         bytes.extend_from_slice(search.text.get(part.clone()).unwrap_or_default());
     }
     let open = parts.iter().all(|part| part.len() <= PIECE_MAX);
-    let joined = Reading { loose: true, open, ..Reading::of(&bytes, Source::Pieces(&pieces)) };
+    let joined = Reading {
+        loose: true,
+        joined: if open { Joined::Open } else { Joined::Yes },
+        ..Reading::of(&bytes, Source::Pieces(&pieces))
+    };
     search.look(&joined);
     forms(search, &joined);
     if open && length > TURN_MAX {
