@@ -42,6 +42,8 @@ enum Shape {
     Ended(&'static str),
     /// A name in any case, [`BETWEEN`], what the secret begins with.
     Begun { names: &'static str, value: &'static str },
+    /// A name in any case, [`BETWEEN`], a quote, the secret, what stands behind it.
+    Quoted { names: &'static str, quote: &'static str, value: &'static str, after: &'static str },
     /// A name, [`BETWEEN`], the secret, [`AFTER`]; `fold` ignores case in the secret too.
     Assigned { names: &'static str, value: &'static str, fold: bool },
 }
@@ -71,7 +73,7 @@ pub(super) enum Check {
     Manifest,
     /// A password among other parts of a connection string.
     Connection,
-    /// A quoted value that is neither a word nor a sentence; the quote before it is part of the match.
+    /// A quoted value that is neither a word nor a sentence.
     Quoted,
 }
 
@@ -119,6 +121,9 @@ impl Rule {
             Shape::Whole(expression) => expression.to_owned(),
             Shape::Ended(value) => format!("({value}){AFTER}"),
             Shape::Begun { names, value } => format!("(?i)(?:{names}){BETWEEN}({value})"),
+            Shape::Quoted { names, quote, value, after } => {
+                format!("(?i)(?:{names}){BETWEEN}{quote}({value}){after}")
+            }
             Shape::Assigned { names, value, fold: true } => {
                 format!("(?i)(?:{names}){BETWEEN}({value}){AFTER}")
             }
@@ -209,9 +214,11 @@ pub(super) fn all() -> &'static [Rule] {
 pub(super) fn keywords(rule: &Rule) -> Vec<&'static str> {
     match rule.shape {
         Shape::Assigned { names, .. } if rule.keywords.is_empty() => vec![names],
-        Shape::Assigned { .. } | Shape::Begun { .. } | Shape::Ended(_) | Shape::Whole(_) => {
-            rule.keywords.to_vec()
-        }
+        Shape::Assigned { .. }
+        | Shape::Begun { .. }
+        | Shape::Quoted { .. }
+        | Shape::Ended(_)
+        | Shape::Whole(_) => rule.keywords.to_vec(),
     }
 }
 

@@ -1,6 +1,7 @@
 use super::*;
 use proxy_policy::{Detector, PatternMask};
 
+mod documents;
 mod found;
 mod framed;
 mod kinds;

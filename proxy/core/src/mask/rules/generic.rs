@@ -1,6 +1,6 @@
 //! Our own rules: secrets that have a detector of their own, and those known by where they stand.
 
-use super::{Check, Rule, Shape, Start, Tail, around, assigned, bare, folded, word};
+use super::{AFTER, Check, Rule, Shape, Start, Tail, around, assigned, bare, folded, word};
 use proxy_policy::Detector;
 
 const fn of(detector: Detector, check: Check, rule: Rule) -> Rule {
@@ -40,13 +40,14 @@ pub(super) static GENERIC: &[Rule] = &[
             r#"(?i)cookie["']?:[ \t]{0,5}["']?([\w!#$%&*+.^|~-]{1,64}=[^\s"';,\x00]{7})"#, 2.0) }),
     of(Detector::GenericSecret, Check::Password,
         word("netrc-password", &["machine", "default"],
-            r"(?:machine[ \t\r\n]{1,8}[^\s\x00]{1,255}|default)[ \t\r\n]{1,8}login[ \t\r\n]{1,8}[^\s\x00]{1,255}[ \t\r\n]{1,8}password[ \t]{1,8}([^\s\x00]{3,256})", 0.0)),
+            // a quote before a separator, or behind a backslash, is the end of the string that all of it stands in
+            r#"(?:machine[ \t\r\n]{1,8}[^\s\x00]{1,255}|default)[ \t\r\n]{1,8}login[ \t\r\n]{1,8}[^\s\x00]{1,255}[ \t\r\n]{1,8}password[ \t]{1,8}((?:[^\s\x00"'\\]|\\[^\s\x00"']|["'][^\s\x00"',:}\])]){2,256})"#, 0.0)),
     of(Detector::GenericSecret, Check::Chosen,
         around("netrc-password", &["password"], 8,
             r"(?:^|[\r\n])[ \t]{0,7}password[ \t]{1,8}([^\s\x00]{6,256})[ \t]{0,8}(?:[\r\n]|$)", 1.5)),
     of(Detector::GenericSecret, Check::Chosen,
         bare("pgpass-password", &[":5432:", ":5433:", ":6432:", ":*:"],
-            r":(?:\d{4}|\*):[^:\s\x00]{1,63}:[^:\s\x00]{1,63}:((?:[^:\s\x00\\]|\\[\\:]){3,256})(?:[\r\n]|$)", 1.5)),
+            r#":(?:\d{4}|\*):[^:\s\x00]{1,63}:[^:\s\x00]{1,63}:((?:[^:\s\x00\\]|\\[\\:]){2,255}(?:[^:\s\x00\\"',]|\\[\\:]))["']?,?(?:[\r\n]|$)"#, 1.5)),
     of(Detector::GenericSecret, Check::Password,
         word("sshpass-password", &["sshpass"],
             r#"sshpass[ \t]{1,8}(?:-[vehV][ \t]{1,8}|-P[ \t]{0,8}[^\s\x00]{1,64}[ \t]{1,8}){0,3}-p[ \t]{0,8}('[^'\x00\n]{1,256}'|"[^"\x00\n]{1,256}"|[^\s'"\x00]{1,256})"#, 0.0)),
@@ -66,8 +67,8 @@ pub(super) static GENERIC: &[Rule] = &[
         word("connection-password", &["password", "pwd"],
             r#"(?i)(?:password|pwd)=('[^'\x00\n]{1,256}'|"[^"\x00\n]{1,256}"|[^\s;'"&,/\x00][^\s;'"&,\x00]{0,255})"#, 0.0)),
     of(Detector::GenericSecret, Check::Quoted,
-        folded("quoted-password", &["password", "passwd", "passphrase", "pwd", "secret"],
-            "password|passwd|passphrase|pwd|secret", r#"(?:["'])[^\s"'\\\x00<>]{6,128}"#, 1.5)),
+        Rule { shape: Shape::Quoted { names: "password|passwd|passphrase|pwd|secret", quote: r#"["']"#, value: r#"[^\s"'\\\x00<>]{6,128}"#, after: AFTER },
+            ..bare("quoted-password", &["password", "passwd", "passphrase", "pwd", "secret"], "", 1.2) }),
     Rule { check: Check::None, ..bare("password-hash", &["scram-sha-"],
         r"SCRAM-SHA-(?:1|256|512)\$\d{1,9}:[A-Za-z0-9+/=]{4,172}\$[A-Za-z0-9+/=]{20,172}:[A-Za-z0-9+/=]{20,172}", 0.0) },
     Rule { check: Check::None, ..word("password-hash", &["md5"], r"(md5[0-9a-f]{32})(?:\b|$)", 2.0) },
@@ -85,6 +86,6 @@ pub(super) static GENERIC: &[Rule] = &[
     of(Detector::GenericSecret, Check::Manifest,
         word("manifest-secret", &["data:"],
             r#"(?i)data:(?s:.){0,100}?\s+([\w.-]+:(?:[ \t]*(?:\||>[-+]?)\s+)?[ \t]*["']?[a-z0-9+/]{10,}={0,3}["']?)\s(?s:.){0,200}?\bkind:[ \t]*["']?\bsecret\b["']?"#, 0.0)),
-    Rule { check: Check::Password, shape: Shape::Assigned { names: "administrator_login_password|password", value: r#""[a-z0-9=_\-]{8,20}""#, fold: true },
-        ..bare("hashicorp-tf-password", &["administrator_login_password", "password"], "", 2.0) },
+    Rule { check: Check::Password, shape: Shape::Quoted { names: "administrator_login_password|password", quote: "\"", value: r"[a-z0-9=_\-]{8,20}", after: r#""(?:[^:]|$)"# },
+        ..bare("hashicorp-tf-password", &["administrator_login_password", "password"], "", 1.6) },
 ];

@@ -21,7 +21,7 @@ pub(super) const FOUND: &[(Detector, &str, &str)] = &[
     (Detector::UrlPassword, "postgresql://db/shop?user=app&password=hunter2", "hunter2"),
     (Detector::UrlPassword, "host=db user=app password=hunter2 dbname=shop", "hunter2"),
     (Detector::UrlPassword, "Server=db;User Id=app;Password=hunter2;", "hunter2"),
-    (Detector::GenericSecret, "{\"user\": \"app\", \"password\": \"Tr0ub4dor&3\"}", "\"Tr0ub4dor&3"),
+    (Detector::GenericSecret, "{\"user\": \"app\", \"password\": \"Tr0ub4dor&3\"}", "Tr0ub4dor&3"),
     (Detector::GenericSecret, "api_key=zaCELgL0imfnc8mVLWwsAawjYr4Rx", "zaCELgL0imfnc8mVLWwsAawjYr4Rx"),
     (Detector::GenericSecret, "Authorization: Bearer abc123DEF456ghi", "abc123DEF456ghi"),
     (Detector::GenericSecret, "Cookie: sid=s3ss10nAbCdEf; theme=dark", "sid=s3ss10nAbCdEf; theme=dark"),
@@ -194,6 +194,15 @@ fn what_is_named_before_a_secret_does_not_keep_it_from_being_found() {
         let harmless = format!("{name}=zaCELgL0imfnc8mVLWwsAawjYr4Rx");
         assert_eq!(text(&masker, &harmless), harmless);
     }
+}
+
+#[test]
+fn a_digest_in_the_name_of_a_secret_is_one() {
+    let hidden = text(
+        &masker(&[Detector::Secrets]),
+        "password_sha256:57e9896d2f1f3c0b7a9d4e8c5b6a7f8091a2b3c457e9896d2f1f3c0b7a9d4e8c",
+    );
+    assert_eq!(hidden, "password_sha256:[MASKED:generic-secret]");
 }
 
 #[test]
