@@ -1,5 +1,6 @@
 //! What must hold of a match before it counts: entropy, shape, and not being a placeholder.
 
+use super::finding::is_word;
 use super::pem::decoded;
 use super::rules::{Check, Rule};
 
@@ -32,7 +33,7 @@ fn holds(rule: &Rule, secret: &[u8], context: &[u8]) -> bool {
         }
         Check::Chosen => !is_reference(secret) && is_password(secret) && !is_harmless(secret, context),
         Check::Generic => !is_reference(secret) && is_generic(secret, context),
-        Check::Long => is_long(secret) && !says(context, HARMLESS),
+        Check::Long => is_long(secret) && !says(context, HARMLESS) && !is_public(secret),
     }
 }
 
@@ -229,7 +230,28 @@ fn is_generic(secret: &[u8], context: &[u8]) -> bool {
     if !has_digit || !has_letter {
         return false;
     }
-    !is_identifier(secret) && !is_harmless(secret, context)
+    !is_identifier(secret) && !is_harmless(secret, context) && !is_public(secret) && !is_digest(context)
+}
+
+/// How base64 of public keys of SSH begins: the length of the name of their kind, and that name.
+const PUBLIC: &[&[u8]] =
+    &[b"AAAAB3NzaC1", b"AAAAC3NzaC1", b"AAAAE2VjZHNhLXNoYTIt", b"AAAAGnNrLX", b"AAAAInNrLX"];
+
+/// Whether it is a public key of SSH.
+fn is_public(secret: &[u8]) -> bool {
+    PUBLIC.iter().any(|start| secret.starts_with(start))
+}
+
+/// Whether what stands before a value says that it is the digest of something, as fingerprints of keys are.
+fn is_digest(context: &[u8]) -> bool {
+    const LABELS: [&[u8]; 3] = [b"sha256:", b"sha384:", b"sha512:"];
+    let Some((before, label)) = context.len().checked_sub(7).and_then(|at| context.split_at_checked(at))
+    else {
+        return false;
+    };
+    // `password_sha256:` is a name
+    LABELS.iter().any(|known| label.eq_ignore_ascii_case(known))
+        && before.last().is_some_and(|byte| !is_word(*byte))
 }
 
 /// Whether the name before the secret only sounds like one, or the secret says of itself that it is none.

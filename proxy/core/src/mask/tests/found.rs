@@ -170,13 +170,18 @@ const CLEAN: &[&str] = &[
     "postgres://db:5432/shop",
     "https://example.com/a:b",
     "{\"orderId\": 4829304756, \"total\": 129.99}",
+    "\"Passwords\": {\"$comment\": \"List of passwords.\", \"insertionOrder\": true}",
+    "host key SHA256:AbCd1efGh2ijKl3mnOp4qrSt5uvWx6yzAbCd7efGh8i",
+    "{\"key\": \"sha256:57e9896d2f1f3c0b7a9d4e8c5b6a7f8091a2b3c457e9896d2f1f3c0b7a9d4e8c\"}",
+    "\"ansible_ssh_host_key_ed25519_public\": \"AAAAC3NzaC1lZDI1NTE5AAAAIKYYi9q7sxdxc31nXPiI4zKVHlUjS3lxAzIRSU/T1crC\",",
+    "\"ansible_ssh_host_key_ecdsa_public\": \"AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBI3499wQ8h4WCB7v4r6x00B1/2kAlQVzJnx4oyjxVoVn8Jti9+Luj60+Y8riywX6hhQ3C3gd9YZkKhAN/ucNyOU=\"",
 ];
 
 #[test]
 fn what_is_named_before_a_secret_does_not_keep_it_from_being_found() {
     let masker = masker(&[Detector::Secrets]);
     for (before, secret) in [
-        ("{\"author\":\"jane\",\"password\":", "\"Tr0ub4dor&3x9"),
+        ("{\"author\":\"jane\",\"password\":\"", "Tr0ub4dor&3x9"),
         ("{\"token_url\":\"https://idp/x\",\"client_secret\":\"", "zaCELgL0imfnc8mVLWwsAawjYr4Rx"),
         ("{\"api_version\":\"v2\",\"api_key\":\"", "zaCELgL0imfnc8mVLWwsAawjYr4Rx"),
         ("{\"key_id\":\"k1\",\"secret\":\"", "zaCELgL0imfnc8mVLWwsAawjYr4Rx"),
