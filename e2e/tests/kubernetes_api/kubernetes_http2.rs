@@ -6,6 +6,7 @@ use crate::kubernetes_reads::{
 use crate::scene::Scene;
 use futures_util::{StreamExt as _, stream};
 use reqwest::{Certificate, Client, Method, Version};
+use serde_json::Value;
 
 /// How a list is asked: what is behind its path, and what encoding is taken.
 const WAYS: [(&str, &str, &str); 5] = [
@@ -87,6 +88,56 @@ async fn kubernetes_no_form_of_an_answer_over_http_2_shows_a_canary() {
         scene.assert_nowhere(canary);
     }
     scene.portcullis(&["verify"], 0);
+}
+
+/// YAML takes more than JSON for ends of lines, and folds them: JSON that is sent as YAML says something else there.
+#[tokio::test]
+async fn kubernetes_json_that_is_sent_as_yaml_is_stored_as_it_was_judged() {
+    let rules = "
+rules:
+- name: no-removals
+  action: Deny
+  kubernetes: {resources: [configmaps], verbs: [create, patch]}
+  when: command.request.object.data.run == 'rm -rf'
+- name: everything
+  action: Allow
+  kubernetes: {}
+";
+    let Some(scene) = Scene::start(rules) else { return };
+    let namespace = scene.namespace("folded");
+    let (direct, gated) = both(&scene);
+    let (direct, gated) = (Peer::new(direct), Peer::new(gated));
+    let list = format!("/api/v1/namespaces/{namespace}/configmaps");
+    let object = |name: &str, run: &str| {
+        format!(
+            r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"{name}"}},"data":{{"run":"{run}"}}}}"#
+        )
+    };
+    let apply = |name: &str| format!("{list}/{name}?fieldManager=x");
+    let apply_type = "application/apply-patch+yaml";
+    for (name, run, stored) in [
+        ("folded", "rm\u{85}-rf", "rm\u{85}-rf"),
+        ("shortened", "rm \u{2028} -rf", "rm \u{2028} -rf"),
+        ("escaped", r"rm\u0085-\ud83d\ude00\u007f", "rm\u{85}-\u{1f600}\u{7f}"),
+    ] {
+        let (created, applied) = (format!("{name}-created"), format!("{name}-applied"));
+        let (written, patched) = (object(&created, run), object(&applied, run));
+        let headers = [("content-type", "application/yaml")];
+        let answer = gated.ask(Method::POST, &list, &headers, &written).await;
+        assert!(head(&answer).starts_with("http/2 201"), "{}", String::from_utf8_lossy(&answer));
+        let headers = [("content-type", apply_type)];
+        let answer = gated.ask(Method::PATCH, &apply(&applied), &headers, &patched).await;
+        assert!(head(&answer).starts_with("http/2 201"), "{}", String::from_utf8_lossy(&answer));
+        for name in [created, applied] {
+            let there = direct.ask(Method::GET, &format!("{list}/{name}"), &[], "").await;
+            let there = String::from_utf8(there).unwrap();
+            let there: Value = serde_json::from_str(there.split_once("\r\n\r\n").unwrap().1).unwrap();
+            assert_eq!(there["data"]["run"], stored, "{name}");
+        }
+    }
+    let written = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: plain}\ndata: {run: \"rm -rf\"}\n";
+    let answer = gated.ask(Method::PATCH, &apply("plain"), &[("content-type", apply_type)], written).await;
+    assert!(head(&answer).starts_with("http/2 403"), "{}", String::from_utf8_lossy(&answer));
 }
 
 /// A write, by what it is: its method, what is behind the list's path, its type, its body.

@@ -29,6 +29,18 @@ pub(crate) fn write(value: &Value) -> Result<String, NotYaml> {
     serde_saphyr::to_string(value).map_err(|_impossible| NotYaml)
 }
 
+/// Writes JSON that says the same when it is read as YAML: YAML takes a few more characters for ends of lines, which it
+/// folds with the blanks around them, and refuses others. They stand in texts only, where both read what is escaped alike.
+pub(crate) fn as_json(value: &Value) -> String {
+    let plain = value.to_string();
+    let is_other = |c| matches!(c, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{fffe}' | '\u{ffff}');
+    if !plain.contains(is_other) {
+        return plain;
+    }
+    let written = |c: char| if is_other(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    plain.chars().map(written).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -41,6 +53,17 @@ mod tests {
         assert_eq!(read("a: yes\nb: 'yes'\nc: ~"), json!({"a": true, "b": "yes", "c": null}));
         assert_eq!(read("{\"a\": [1, \"x\"]}"), json!({"a": [1, "x"]}));
         assert_eq!(read("a: &x {b: 1}\nc: *x"), json!({"a": {"b": 1}, "c": {"b": 1}}));
+    }
+
+    #[test]
+    fn json_for_readers_of_yaml_has_no_ends_of_lines_in_it() {
+        let value = json!({"a\u{85}b": ["x \u{2028} y\u{2029}", "\u{7f}\u{9f}\u{ffff}", "\u{1f600}ü\u{feff}", "\n\\\"/"]});
+        let written = as_json(&value);
+        assert_eq!(
+            written,
+            "{\"a\\u0085b\":[\"x \\u2028 y\\u2029\",\"\\u007f\\u009f\\uffff\",\"\u{1f600}ü\u{feff}\",\"\\n\\\\\\\"/\"]}"
+        );
+        assert_eq!(serde_json::from_str::<Value>(&written).unwrap(), value);
     }
 
     #[test]

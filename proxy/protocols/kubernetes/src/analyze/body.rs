@@ -129,16 +129,18 @@ fn protobuf(bytes: &[u8]) -> Result<(Value, Forward), Refused> {
     Ok((value, Forward::Replaced { content_type: JSON, bytes }))
 }
 
-/// Reads YAML. JSON is left as it is; anything else goes upstream as the JSON that it was read as.
+/// Reads YAML, JSON among it. It goes upstream as the JSON that it was read as: what is sent as YAML is read as YAML there,
+/// which is not in all the JSON that it is here.
 fn yaml(form: Form, bytes: &[u8]) -> Result<(Value, Forward), Refused> {
-    if let Some(value) = json::read(bytes) {
-        return Ok((value, Forward::AsSent));
-    }
-    let text = std::str::from_utf8(bytes).map_err(|_not_utf8| Refused::bad("the body is not UTF-8"))?;
-    let value = crate::yaml::read(text)
-        .map_err(|_not_yaml| Refused::bad("the body is not one YAML document, or has a name twice"))?;
-    // the API server knows apply patches under this one name; JSON is YAML
+    let value = if let Some(value) = json::read(bytes) {
+        value
+    } else {
+        let text = std::str::from_utf8(bytes).map_err(|_not_utf8| Refused::bad("the body is not UTF-8"))?;
+        crate::yaml::read(text)
+            .map_err(|_not_yaml| Refused::bad("the body is not one YAML document, or has a name twice"))?
+    };
+    // the API server knows apply patches under this one name
     let content_type = if form == Form::Apply { "application/apply-patch+yaml" } else { JSON };
-    let bytes = value.to_string().into_bytes();
+    let bytes = crate::yaml::as_json(&value).into_bytes();
     Ok((value, Forward::Replaced { content_type, bytes }))
 }
