@@ -104,15 +104,39 @@ impl<'a> RowMasker<'a> {
         out.put_u16(u16::try_from(count).unwrap_or(u16::MAX));
         let aligned = self.is_aligned(count);
         for index in 0..count {
-            let masked = match body.value()? {
-                None => self.null(index),
-                Some(value) if aligned => self.value(index, value),
-                Some(_) => self.misaligned(),
-            };
-            put_value(masked.as_deref(), out)?;
+            self.next(&mut body, (index, aligned), out)?;
         }
         body.end()?;
         patch_length(start, out)
+    }
+
+    /// Appends the masked `FunctionCallResponse` for the one in `frame`: one value, as of a row of one column.
+    ///
+    /// # Errors
+    /// It cannot be read; then nothing of it may pass.
+    pub(crate) fn call(&mut self, frame: &[u8], out: &mut BytesMut) -> Result<(), Malformed> {
+        let mut body = Body::new(crate::frame::body(frame));
+        let start = out.len();
+        out.put_u8(b'V');
+        out.put_u32(0);
+        self.next(&mut body, (0, self.is_aligned(1)), out)?;
+        body.end()?;
+        patch_length(start, out)
+    }
+
+    /// Takes the value of a column from `body`, and appends what stands for it; `aligned`: it is one that the plan knows.
+    fn next(
+        &mut self,
+        body: &mut Body<'_>,
+        (index, aligned): (usize, bool),
+        out: &mut BytesMut,
+    ) -> Result<(), Malformed> {
+        let masked = match body.value()? {
+            None => self.null(index),
+            Some(value) if aligned => self.value(index, value),
+            Some(_) => self.misaligned(),
+        };
+        put_value(masked.as_deref(), out)
     }
 
     /// The mask of a column, if it has one.

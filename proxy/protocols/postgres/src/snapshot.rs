@@ -133,7 +133,7 @@ async fn rows(options: &Options, login: Login<'_>) -> Result<(Vec<String>, bool)
     for query in Catalogue::REST {
         rows.append(&mut upstream.ask(query).await?);
     }
-    let whole = match upstream.ask(Catalogue::RELATIONS).await {
+    let whole = match upstream.ask(&Catalogue::relations()).await {
         Err(UpstreamError::Refused(_)) => one_by_one(&mut upstream, &mut rows).await?,
         answered @ (Ok(_) | Err(_)) => {
             rows.append(&mut answered?);
@@ -144,12 +144,12 @@ async fn rows(options: &Options, login: Login<'_>) -> Result<(Vec<String>, bool)
     Ok((rows, whole))
 }
 
-/// Every relation, and whether no definition has to be asked for again. What the server cannot show the definition of, or not now since
-/// somebody has locked what it is made of, must not keep everybody from everything else.
+/// Every relation, and whether no definition has to be asked for again. What the server cannot show the definition of, or
+/// not now since somebody has locked what it is made of, must not keep everybody from everything else.
 async fn one_by_one(upstream: &mut Upstream, rows: &mut Vec<String>) -> Result<bool, UpstreamError> {
-    rows.append(&mut upstream.ask(Catalogue::PLAIN).await?);
+    rows.append(&mut upstream.ask(&Catalogue::plain()).await?);
     let mut whole = true;
-    for oid in upstream.ask(Catalogue::DEFINED).await? {
+    for oid in upstream.ask(&Catalogue::defined()).await? {
         let Ok(oid) = oid.parse() else {
             return Err(Malformed("an object identifier is no number").into());
         };

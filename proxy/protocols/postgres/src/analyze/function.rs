@@ -67,7 +67,7 @@ impl Walk<'_> {
                 if PUTTING.contains(&name) {
                     self.flow(from.clone(), "pg_catalog.pg_largeobject.data".to_owned());
                 }
-                from.opaque |= !PUTTING.contains(&name) && !LARGE_OBJECTS.contains(&name);
+                from.opaque |= !LARGE_OBJECTS.contains(&name);
             }
         }
         if own.returns_set {
@@ -281,25 +281,28 @@ fn names_setting(node: Option<&Node>) -> bool {
 /// Most arguments that a construct of the grammar is taken to have, as a call.
 const MOST: usize = 8;
 
-/// Functions that put values into large objects, and say which or how much.
-const PUTTING: &[&str] = &["lo_from_bytea", "lo_put", "lowrite"];
-
-/// All others of large objects: they give numbers, or what one holds, into which no masked value gets.
+/// Functions of large objects: they give numbers, or what one holds, into which no masked value gets.
 const LARGE_OBJECTS: &[&str] = &[
     "lo_close",
     "lo_creat",
     "lo_create",
+    "lo_from_bytea",
     "lo_get",
     "lo_lseek",
     "lo_lseek64",
     "lo_open",
+    "lo_put",
     "lo_tell",
     "lo_tell64",
     "lo_truncate",
     "lo_truncate64",
     "lo_unlink",
     "loread",
+    "lowrite",
 ];
+
+/// Those of them that put values into one.
+const PUTTING: &[&str] = &["lo_from_bytea", "lo_put", "lowrite"];
 
 /// Functions of [`Walk::special_function`] that take one argument: it says what they act on.
 const ACTING: &[&str] = &["current_setting", "nextval", "setseed"];

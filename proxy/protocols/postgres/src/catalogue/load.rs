@@ -53,12 +53,11 @@ pub enum CatalogueError {
 
 static GENERATION: AtomicU64 = AtomicU64::new(1);
 
-/// Relations with their columns, what a generated column is computed from, and what a view shows. Oid columns are read as
-/// `oid::int8`, since JSON numbers are signed.
-macro_rules! relations {
-    ($generated:literal, $view:literal) => {
-        concat!(
-            "\
+/// Relations with their columns, what a generated column is computed from, and what a view shows, by these expressions. Oid
+/// columns are read as `oid::int8`, since JSON numbers are signed.
+fn relations(generated: &str, view: &str) -> String {
+    format!(
+        "\
 select json_build_object('relation', json_build_object(
   'oid', c.oid::int8, 'schema', case when n.oid = pg_my_temp_schema() then 'pg_temp' else n.nspname end,
   'name', c.relname,
@@ -66,35 +65,27 @@ select json_build_object('relation', json_build_object(
           when 'm' then 'materializedView' when 'S' then 'sequence' else 'table' end,
   'parents', coalesce((select json_agg(i.inhparent::int8) from pg_catalog.pg_inherits i where i.inhrelid = c.oid), '[]'),
   'columns', coalesce((select json_agg(json_build_object('name', a.attname, 'type', a.atttypid::int8, 'attnum', a.attnum,
-      'generated', case when a.attgenerated <> '' then ",
-            $generated,
-            " end) order by a.attnum)
+      'generated', case when a.attgenerated <> '' then {generated} end) order by a.attnum)
     from pg_catalog.pg_attribute a left join pg_catalog.pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
     where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped), '[]'),
   'view', case when c.relkind in ('v', 'm') and n.nspname not in ('pg_catalog', 'information_schema')
-          then ",
-            $view,
-            " end))::text
+          then {view} end))::text
 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where c.relkind in ('r', 'p', 'f', 'v', 'm', 'S')
   and (n.nspname not like 'pg\\_temp\\_%' or n.oid = pg_my_temp_schema()) and n.nspname not like 'pg\\_toast\\_temp\\_%'"
-        )
-    };
+    )
 }
-
-const RELATIONS: &str =
-    relations!("pg_catalog.pg_get_expr(d.adbin, d.adrelid)", "pg_catalog.pg_get_viewdef(c.oid)");
 
 /// The same with definitions that nobody can read, which makes unknown what they would tell.
-const UNDEFINED: &str = relations!("'('", "'('");
+fn undefined() -> String {
+    relations("'('", "'('")
+}
 
 /// Of a row of `pg_class` named `c`: the server is asked what it is defined by.
-macro_rules! has_definition {
-    () => {
-        "(c.relkind in ('v', 'm')
-  or exists (select from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attgenerated <> ''))"
-    };
-}
+const HAS_DEFINITION: &str = "\
+(c.relkind in ('v', 'm') and c.relnamespace not in (
+    select oid from pg_catalog.pg_namespace where nspname in ('pg_catalog', 'information_schema'))
+  or exists (select from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attgenerated <> ''))";
 
 /// Functions that do nothing but compute a value: `oid`s of those of the extensions that are known for it. They are in C,
 /// or in SQL that qualifies every name, and only a superuser can have made them or put them into the extension. Of what
@@ -171,23 +162,28 @@ impl Catalogue {
     pub const BEFORE_LOAD: &'static str = "set search_path = pg_catalog";
 
     /// Queries whose results, one text column each, concatenated in any order and with those of
-    /// [`Catalogue::RELATIONS`], make a catalogue.
+    /// [`Catalogue::relations`], make a catalogue.
     pub const REST: [&'static str; 4] = [SCHEMAS, FUNCTIONS, OPERATORS, CASTS];
 
     /// Every relation. One view whose definition the server fails to show makes it fail as a whole: the same then comes
-    /// from [`Catalogue::PLAIN`], and for each of [`Catalogue::DEFINED`] from [`Catalogue::one_relation`].
-    pub const RELATIONS: &'static str = RELATIONS;
+    /// from [`Catalogue::plain`], and for each of [`Catalogue::defined`] from [`Catalogue::one_relation`].
+    pub fn relations() -> String {
+        relations("pg_catalog.pg_get_expr(d.adbin, d.adrelid)", "pg_catalog.pg_get_viewdef(c.oid)")
+    }
 
     /// Every relation that nothing has to be told of.
-    pub const PLAIN: &'static str = concat!(relations!("'('", "'('"), " and not ", has_definition!());
+    pub fn plain() -> String {
+        format!("{} and not {HAS_DEFINITION}", undefined())
+    }
 
     /// Object identifiers of all others.
-    pub const DEFINED: &'static str =
-        concat!("select c.oid::int8::text from pg_catalog.pg_class c where ", has_definition!());
+    pub fn defined() -> String {
+        format!("select c.oid::int8::text from pg_catalog.pg_class c where {HAS_DEFINITION}")
+    }
 
     /// One relation; without `definitions` it cannot be told what a view shows.
     pub fn one_relation(oid: u32, definitions: bool) -> String {
-        format!("{} and c.oid = {oid}", if definitions { RELATIONS } else { UNDEFINED })
+        format!("{} and c.oid = {oid}", if definitions { Self::relations() } else { undefined() })
     }
 
     /// Builds a catalogue from the rows that a server answered with.

@@ -7,7 +7,7 @@
 mod plain;
 mod writing;
 
-use super::{ColumnMask, RowMasker, RowPlan, escaped, put_value};
+use super::{ColumnMask, RowMasker, RowPlan, escaped};
 use crate::messages::{Body, Malformed};
 use bytes::{BufMut, BytesMut};
 use pg_query::NodeEnum;
@@ -206,12 +206,7 @@ impl RowMasker<'_> {
         let count = usize::try_from(count).ok().ok_or(Malformed("the binary copy has a negative count"))?;
         let aligned = self.is_aligned(count);
         for index in 0..count {
-            let masked = match body.value()? {
-                None => self.null(index),
-                Some(value) if aligned => self.value(index, value),
-                Some(_) => self.misaligned(),
-            };
-            put_value(masked.as_deref(), out)?;
+            self.next(&mut body, (index, aligned), out)?;
         }
         body.end()
     }

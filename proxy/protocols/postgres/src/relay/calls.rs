@@ -2,11 +2,8 @@
 //! `LargeObject` make them. Each is judged and recorded as the statement that would call the same function with the same
 //! values. All others are refused.
 
-use crate::frame;
-use crate::mask::{RowMasker, RowPlan, Shape};
+use crate::mask::Shape;
 use crate::messages::{Body, Malformed};
-use bytes::{BufMut, BytesMut};
-use std::fmt::Write as _;
 
 /// What comes back is looked at as bytes, whatever it is: no number has a text in its four or eight.
 pub(super) const SHAPE: Shape = Shape { type_oid: BYTEA, format: 1, origin: (0, 0) };
@@ -70,44 +67,6 @@ fn literal(argument: Argument, value: &[u8]) -> Option<String> {
         Int4 => i32::from_be_bytes(value.try_into().ok()?).to_string(),
         Int8 => format!("{}::int8", i64::from_be_bytes(value.try_into().ok()?)),
         Oid => u32::from_be_bytes(value.try_into().ok()?).to_string(),
-        Bytea => {
-            let mut text = "'\\x".to_owned();
-            for byte in value {
-                write!(text, "{byte:02x}").ok()?;
-            }
-            text + "'::bytea"
-        }
+        Bytea => format!("'\\x{}'::bytea", const_hex::encode(value)),
     })
-}
-
-/// Appends a `FunctionCallResponse` as a row of its one value would be masked.
-///
-/// # Errors
-/// It is none.
-pub(super) fn masked(frame: &[u8], row: &mut RowMasker<'_>, out: &mut BytesMut) -> Result<(), Malformed> {
-    let mut body = Body::new(frame::body(frame));
-    body.value()?;
-    body.end()?;
-    if *row.plan == RowPlan::Clear {
-        out.put_slice(frame);
-        return Ok(());
-    }
-    let mut as_row = BytesMut::new();
-    as_row.put_u8(b'D');
-    put_length(frame.len().saturating_add(1), &mut as_row);
-    as_row.put_u16(1);
-    as_row.put_slice(frame::body(frame));
-    let mut masked = BytesMut::new();
-    row.row(&as_row, &mut masked)?;
-    let mut value = Body::new(frame::body(&masked));
-    value.count()?;
-    let value = value.rest();
-    out.put_u8(b'V');
-    put_length(value.len().saturating_add(4), out);
-    out.put_slice(value);
-    Ok(())
-}
-
-fn put_length(length: usize, out: &mut BytesMut) {
-    out.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
 }

@@ -244,9 +244,13 @@ impl Running {
         }
     }
 
-    /// A completion is kept back, and there is room for what belongs behind it.
-    pub(crate) fn keeps_back(&self) -> bool {
-        !self.completion.is_empty() && self.completion.len() < KEPT_BACK_MAX
+    /// Puts bytes behind the completion that is kept back, if one is and there is room for them.
+    pub(crate) fn keeps_back(&mut self, bytes: &[u8]) -> bool {
+        let keeps = !self.completion.is_empty() && self.completion.len() < KEPT_BACK_MAX;
+        if keeps {
+            self.completion.extend_from_slice(bytes);
+        }
+        keeps
     }
 
     /// It has a statement that copies in.

@@ -63,17 +63,23 @@ impl Relay {
 
     /// Records and hands on what came without being asked for, in its order: behind a completion that is kept back.
     pub(super) async fn release_unasked(&mut self, bytes: &Bytes) -> Result<(), Ending> {
-        match self.queue.front_mut() {
-            Some(Expect::Query(running)) if running.keeps_back() => {
-                running.completion.extend_from_slice(bytes);
-            }
-            Some(Expect::Execute(_) | Expect::Query(_)) => return self.release_after_completion(bytes),
-            _ => {
-                self.gate.record_unasked(bytes.clone()).await?;
-                self.client.output.extend_from_slice(bytes);
-            }
+        if self.keeps_back(bytes) {
+            return Ok(());
         }
+        if let Some(Expect::Execute(_) | Expect::Query(_)) = self.queue.front() {
+            return self.release_after_completion(bytes);
+        }
+        self.gate.record_unasked(bytes.clone()).await?;
+        self.client.output.extend_from_slice(bytes);
         Ok(())
+    }
+
+    /// Puts bytes behind a completion that is kept back; `false`: there is none, or no room behind it.
+    pub(super) fn keeps_back(&mut self, bytes: &[u8]) -> bool {
+        match self.queue.front_mut() {
+            Some(Expect::Query(running)) => running.keeps_back(bytes),
+            _ => false,
+        }
     }
 
     pub(super) async fn result(&mut self, kind: Backend, frame: Bytes) -> Result<(), Ending> {
@@ -90,7 +96,7 @@ impl Relay {
                 let Running { plan, permit, counts, .. } = running.as_mut();
                 let mut row = RowMasker { plan, shapes: &[calls::SHAPE], masker: permit.masker(), counts };
                 let mut out = BytesMut::new();
-                calls::masked(&frame, &mut row, &mut out).map_err(malformed)?;
+                row.call(&frame, &mut out).map_err(malformed)?;
                 self.release(&out)
             }
             Backend::CopyInResponse => {

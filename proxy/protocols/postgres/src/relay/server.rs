@@ -276,11 +276,8 @@ impl Relay {
         };
         let mut out = BytesMut::new();
         mask::parameter_status(frame, texts, &mut out).map_err(malformed)?;
-        match self.queue.front_mut() {
-            Some(Expect::Query(running)) if running.keeps_back() => {
-                running.completion.extend_from_slice(&out);
-            }
-            _ => self.client.output.extend_from_slice(&out),
+        if !self.keeps_back(&out) {
+            self.client.output.extend_from_slice(&out);
         }
         Ok(())
     }
