@@ -193,6 +193,12 @@ impl Raw {
         }
     }
 
+    /// Sends one query, and gives its whole answer.
+    pub(crate) async fn ask(&mut self, sql: &str) -> Vec<Message> {
+        self.query(sql).send().await;
+        self.answer().await
+    }
+
     pub(crate) fn query(&mut self, sql: &str) -> &mut Self {
         frontend::query(sql, &mut self.out).unwrap();
         self

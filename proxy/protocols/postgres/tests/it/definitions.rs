@@ -1,6 +1,6 @@
 //! What a database holds that makes it hard to read its catalogue: nobody's sessions end for it.
 
-use crate::client::{Raw, field, tags};
+use crate::client::{field, tags};
 use crate::gateway::Gateway;
 
 const POLICY: &str = "
@@ -26,11 +26,6 @@ create table computed(a int, b int generated always as (a + 1) stored);
 insert into computed values (1);
 ";
 
-async fn ask(raw: &mut Raw, sql: &str) -> Vec<crate::client::Message> {
-    raw.query(sql).send().await;
-    raw.answer().await
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_view_that_the_server_cannot_show_is_all_that_is_refused() {
     let Some(gateway) = Gateway::start(POLICY, SCHEMA).await else { return };
@@ -42,15 +37,15 @@ async fn a_view_that_the_server_cannot_show_is_all_that_is_refused() {
     assert_eq!(shown, "0", "no definition of the one, and an error for the other");
     let mut raw = gateway.raw().await;
     for (sql, rows) in [("select id from people", "TDCZ"), ("select b from computed", "TDCZ")] {
-        let answer = ask(&mut raw, sql).await;
+        let answer = raw.ask(sql).await;
         assert_eq!(tags(&answer), rows, "{sql}: {answer:?}");
     }
-    let answer = ask(&mut raw, "select number from known").await;
+    let answer = raw.ask("select number from known").await;
     assert_eq!(tags(&answer), "TDCZ", "{answer:?}");
     let masked = answer[1].body.windows(8).any(|part| part == b"[MASKED:");
     assert!(masked, "it is known what the other shows: {answer:?}");
     for view in ["broken", "emptied"] {
-        let answer = ask(&mut raw, &format!("select id from {view}")).await;
+        let answer = raw.ask(&format!("select id from {view}")).await;
         let code = field(&answer, 'E', 'C');
         assert_eq!((tags(&answer), code), ("EZ".to_owned(), "42501".to_owned()), "{view}: {answer:?}");
     }
@@ -62,10 +57,10 @@ async fn a_function_whose_list_of_arguments_may_be_empty_can_be_told() {
                             language sql as 'select 1'";
     let Some(gateway) = Gateway::start(POLICY, FUNCTION).await else { return };
     let mut raw = gateway.raw().await;
-    let answer = ask(&mut raw, "select 1").await;
+    let answer = raw.ask("select 1").await;
     assert_eq!(tags(&answer), "TDCZ", "{answer:?}");
     for sql in ["select many()", "select many(1)", "select many(1, 2)", "select many(variadic array[1])"] {
-        let answer = ask(&mut raw, sql).await;
+        let answer = raw.ask(sql).await;
         let code = field(&answer, 'E', 'C');
         assert_eq!((tags(&answer), code), ("EZ".to_owned(), "42501".to_owned()), "{sql}");
     }
@@ -75,9 +70,9 @@ async fn a_function_whose_list_of_arguments_may_be_empty_can_be_told() {
 async fn who_may_only_read_leaves_no_prepared_transaction_behind() {
     let Some(gateway) = Gateway::start(POLICY, "create table t(i int)").await else { return };
     let mut raw = gateway.raw().await;
-    assert_eq!(tags(&ask(&mut raw, "begin").await), "CZ");
-    assert_eq!(tags(&ask(&mut raw, "select * from t").await), "TCZ");
-    let answer = ask(&mut raw, "prepare transaction 'kept'").await;
+    assert_eq!(tags(&raw.ask("begin").await), "CZ");
+    assert_eq!(tags(&raw.ask("select * from t").await), "TCZ");
+    let answer = raw.ask("prepare transaction 'kept'").await;
     assert_eq!(
         (tags(&answer), field(&answer, 'E', 'C')),
         ("EZ".to_owned(), "42501".to_owned()),
@@ -90,19 +85,19 @@ async fn a_view_of_what_is_being_changed_keeps_nobody_waiting() {
     let Some(gateway) = Gateway::start(OWNERS, SCHEMA).await else { return };
     let (mut changing, mut other) = (gateway.raw().await, gateway.raw().await);
     for sql in ["begin", "alter table people add column extra int", "select extra from people"] {
-        let answer = ask(&mut changing, sql).await;
+        let answer = changing.ask(sql).await;
         assert!(!tags(&answer).contains('E'), "{sql}: {answer:?}");
     }
     let began = std::time::Instant::now();
     for sql in ["create table another(i int)", "select i from another"] {
-        let answer = ask(&mut other, sql).await;
+        let answer = other.ask(sql).await;
         assert!(!tags(&answer).contains('E'), "{sql}: {answer:?}");
     }
     assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
-    assert_eq!(field(&ask(&mut other, "select number from known").await, 'E', 'C'), "42501");
-    ask(&mut changing, "commit").await;
+    assert_eq!(field(&other.ask("select number from known").await, 'E', 'C'), "42501");
+    changing.ask("commit").await;
     let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
-    while tags(&ask(&mut other, "select number from known").await) != "TDCZ" {
+    while tags(&other.ask("select number from known").await) != "TDCZ" {
         assert!(std::time::Instant::now() < end, "it is known again");
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     }

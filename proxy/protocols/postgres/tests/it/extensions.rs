@@ -1,7 +1,7 @@
 //! Extensions in a schema that everybody's path has, as most databases keep them: with rules that allow reading only,
 //! what computes goes through, and what acts does not.
 
-use crate::client::{Raw, field, tags};
+use crate::client::{field, tags};
 use crate::gateway::Gateway;
 
 const POLICY: &str = "
@@ -75,21 +75,16 @@ const TAINTED: &[&str] = &[
     "select l from people, levenshtein(ssn, '') as l",
 ];
 
-async fn ask(raw: &mut Raw, sql: &str) -> Vec<crate::client::Message> {
-    raw.query(sql).send().await;
-    raw.answer().await
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn what_well_known_extensions_compute_is_no_call() {
     let Some(gateway) = Gateway::start(POLICY, SCHEMA).await else { return };
     let mut raw = gateway.raw().await;
     for sql in COMPUTING {
-        let answer = ask(&mut raw, sql).await;
+        let answer = raw.ask(sql).await;
         assert_eq!(tags(&answer), "TDCZ", "{sql}: {answer:?}");
     }
     for sql in ACTING {
-        let answer = ask(&mut raw, sql).await;
+        let answer = raw.ask(sql).await;
         assert_eq!((tags(&answer), field(&answer, 'E', 'C')), ("EZ".to_owned(), "42501".to_owned()), "{sql}");
     }
     assert_eq!(gateway.server.sql(&gateway.database, "select count(*) from touched"), "0");
@@ -101,7 +96,7 @@ async fn what_extensions_compute_of_a_masked_column_is_masked() {
     let mut raw = gateway.raw().await;
     for sql in TAINTED {
         let direct = gateway.server.sql(&gateway.database, sql);
-        let answer = ask(&mut raw, sql).await;
+        let answer = raw.ask(sql).await;
         assert_eq!(tags(&answer), "TDCZ", "{sql}: {answer:?}");
         let row = &answer[1].body;
         assert!(!row.windows(direct.len()).any(|part| part == direct.as_bytes()), "{sql}: {direct}");

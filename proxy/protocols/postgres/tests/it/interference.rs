@@ -250,11 +250,6 @@ fn told(answer: &[Message]) -> Vec<(char, Vec<u8>)> {
     answer.iter().filter(|message| message.tag != 'T').map(|one| (one.tag, one.body.clone())).collect()
 }
 
-async fn ask(raw: &mut Raw, sql: &str) -> Vec<Message> {
-    raw.query(sql).send().await;
-    raw.answer().await
-}
-
 /// The server ran into an error. A refusal of the gateway is an answer like any other.
 fn fails(answer: &[Message]) -> bool {
     answer.iter().any(|message| message.tag == 'E') && field(answer, 'E', 'C') != "42501"
@@ -264,7 +259,7 @@ fn fails(answer: &[Message]) -> bool {
 async fn compare(one: &mut Raw, other: &mut Raw, queries: &[String]) -> (usize, Vec<String>) {
     let (mut compared, mut differing) = (0, Vec::new());
     for sql in queries {
-        let (here, there) = (ask(one, sql).await, ask(other, sql).await);
+        let (here, there) = (one.ask(sql).await, other.ask(sql).await);
         if fails(&here) || fails(&there) {
             continue;
         }
