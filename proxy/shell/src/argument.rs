@@ -76,6 +76,16 @@ impl Arg {
         self.is_pattern() && self.text.starts_with('-')
     }
 
+    /// It is, or may be, an option that nobody can tell.
+    pub(super) fn is_unclear_option(&self) -> bool {
+        self.may_be_option() || self.may_hold_option()
+    }
+
+    /// Names that begin as this one does: what is made beside it.
+    pub(super) fn beside(&self) -> Self {
+        Self { text: format!("{}*", self.text), sort: self.sort.pattern() }
+    }
+
     /// It may be several arguments.
     pub(super) fn may_be_several(&self) -> bool {
         matches!(self.sort, Sort::Open | Sort::AnyNames | Sort::Names | Sort::Tree)

@@ -54,7 +54,15 @@ impl Call<'_> {
         }
     }
 
-    /// The same, and an option must be one for certain.
+    /// Its options may be such as run programs.
+    fn doubt_options(&self, walk: &mut Walk) {
+        match self.args.iter().find(|arg| arg.may_be_option()) {
+            Some(arg) => self.doubt(walk, &arg.unclear()),
+            None => self.doubt(walk, "may be told to run programs, or has an option that is not literal"),
+        }
+    }
+
+    /// An argument that may be anything makes the rest unknown, and an option must be one for certain.
     fn demands_options(&self, walk: &mut Walk) {
         if self.demands_literals(walk)
             && let Some(arg) = self.args.iter().find(|arg| arg.may_hold_option())

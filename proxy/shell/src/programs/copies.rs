@@ -68,7 +68,9 @@ fn copy(walk: &mut Walk, call: &Call<'_>) {
     }
     let open = call.args.iter().any(|arg| arg.sort == Sort::Open);
     let whole = open || call.name() != "ln" && any(call, "rRa", &["recursive", "archive"]);
+    let how = how(call);
     let into = value_of(call.args, 't', "target-directory", "S");
+    let is_told = into.is_some();
     let exact = call.name() == "link" || any(call, "T", &["no-target-directory"]);
     let mut files = operands(call.args, values(call));
     let (target, exact) = match into {
@@ -86,13 +88,11 @@ fn copy(walk: &mut Walk, call: &Call<'_>) {
         files.push(&last);
     }
     for file in &files {
-        source(walk, call, file, (&target, how(call), whole));
+        source(walk, call, file, (&target, how, whole));
     }
     // a directory that is moved takes all that is in it to another name
-    let moved = how(call) == How::Moved;
-    let named = moved
-        && (files.len() == 1 || target.may_be_several())
-        && (exact || value_of(call.args, 't', "target-directory", "S").is_none());
+    let moved = how == How::Moved;
+    let named = moved && !is_told && (files.len() == 1 || target.may_be_several());
     put(walk, call, &target, FileEffect::WRITE.whole(whole).directory(named));
     for file in files.iter().filter(|_| !exact) {
         let name = if call.name() == "cp" && any(call, "", &["parents"]) {
@@ -121,9 +121,8 @@ fn put(walk: &mut Walk, call: &Call<'_>, file: &Arg, done: FileEffect) {
     let keeps = call.name() != "link" && any(call, "bS", &["backup", "suffix"]);
     if keeps && file.sort != Sort::Open {
         // behind its name comes a tilde, a number, or what an option or a variable says
-        let sort = file.sort.pattern();
-        let kept = Arg { text: format!("{}*", file.text.trim_end_matches('/')), sort };
-        walk.file_touch(&kept, done, Some(call.program));
+        let plain = Arg { text: file.text.trim_end_matches('/').to_owned(), sort: file.sort };
+        walk.file_touch(&plain.beside(), done, Some(call.program));
     }
 }
 

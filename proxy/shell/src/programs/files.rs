@@ -80,14 +80,6 @@ fn named(call: &Call<'_>, archive: Option<&Arg>, dirs: &[Arg]) -> Vec<Arg> {
     operands(rest, VALUES).into_iter().flat_map(meant).collect()
 }
 
-/// Its options may be such as run programs.
-pub(super) fn told_too_much(walk: &mut Walk, call: &Call<'_>) {
-    match call.args.iter().find(|arg| arg.may_be_option()) {
-        Some(arg) => call.doubt(walk, &arg.unclear()),
-        None => call.doubt(walk, "may be told to run programs, or has an option that is not literal"),
-    }
-}
-
 fn tar(walk: &mut Walk, call: &Call<'_>) {
     let cluster = call
         .args
@@ -101,8 +93,8 @@ fn tar(walk: &mut Walk, call: &Call<'_>) {
     }
     let args = with_values(args, old);
     let call = &Call { args: &args, ..*call };
-    if call.args.iter().any(|arg| arg.may_be_option() || arg.may_hold_option()) || is_odd(call, old) {
-        told_too_much(walk, call);
+    if call.args.iter().any(Arg::is_unclear_option) || is_odd(call, old) {
+        call.doubt_options(walk);
     }
     // without `f` in them it is what a long option says, or the output
     let old = old && call.args.first().is_some_and(|letters| letters.text.contains('f'));
@@ -298,7 +290,7 @@ fn rsync(walk: &mut Walk, call: &Call<'_>) {
     let server = call.value(0) == Some("--server");
     let shell = value_of(call.args, 'e', "rsh", "fBMT@").filter(|_| !server);
     let odd_shell = shell.is_some_and(|shell| shell.value() != Some("ssh"));
-    if call.args.iter().any(|arg| arg.may_be_option() || arg.may_hold_option())
+    if call.args.iter().any(Arg::is_unclear_option)
         || odd_shell
         || any(
             call,
@@ -307,7 +299,7 @@ fn rsync(walk: &mut Walk, call: &Call<'_>) {
             &["rsync-path", "daemon", "remote-option", "early-input", "config", "files-from"],
         )
     {
-        told_too_much(walk, call);
+        call.doubt_options(walk);
     }
     let mut files = operands(call.args, if server { "" } else { "efBMT" });
     let hidden = |arg: &Arg| {
@@ -386,10 +378,8 @@ fn scp(walk: &mut Walk, call: &Call<'_>) {
     }
     let to = any(call, "t", "cFiJloPSX", &[]);
     let from = any(call, "f", "cFiJloPSX", &[]);
-    if call.args.iter().any(|arg| arg.may_be_option() || arg.may_hold_option())
-        || (!to && !from && any(call, "SFoX", "", &[]))
-    {
-        told_too_much(walk, call);
+    if call.args.iter().any(Arg::is_unclear_option) || (!to && !from && any(call, "SFoX", "", &[])) {
+        call.doubt_options(walk);
     }
     let whole = any(call, "r", "cFiJloPSX", &[]);
     let files = operands(call.args, "cFiJloPSX");

@@ -39,7 +39,7 @@ pub(super) fn leading(args: &[Arg], spec: Spec) -> Option<(Vec<Given>, usize)> {
     let mut found = Vec::new();
     let mut at = 0;
     while let Some(arg) = args.get(at) {
-        if arg.sort == Sort::Open || arg.sort == Sort::AnyNames || arg.may_hold_option() {
+        if arg.is_unclear_option() {
             return None;
         }
         if !arg.is_option() {

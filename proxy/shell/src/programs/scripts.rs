@@ -86,7 +86,7 @@ fn edited(walk: &mut Walk, call: &Call<'_>, operands: &[&Arg], in_place: Option<
         call.doubt(walk, "keeps copies under names of its own");
     }
     for operand in operands {
-        if operand.may_be_option() || operand.may_hold_option() {
+        if operand.is_unclear_option() {
             call.doubt(walk, &operand.unclear());
         }
         let done = if in_place.is_some() { FileEffect::WRITE } else { FileEffect::READ };

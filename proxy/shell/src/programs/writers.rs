@@ -51,8 +51,7 @@ fn patch(walk: &mut Walk, call: &Call<'_>) {
     for file in &files {
         walk.file_touch(file, FileEffect::WRITE, Some(call.program));
         // what was there, and what of the changes does not fit
-        let beside = Arg { text: format!("{}*", file.text), sort: file.sort.pattern() };
-        walk.file_touch(&beside, FileEffect::WRITE, Some(call.program));
+        walk.file_touch(&file.beside(), FileEffect::WRITE, Some(call.program));
     }
 }
 
@@ -158,16 +157,15 @@ fn compressed(walk: &mut Walk, call: &Call<'_>, file: &Arg, whole: bool) {
     if file.sort == Sort::Open {
         return;
     }
-    let sort = file.sort.pattern();
-    let mut names = vec![format!("{}*", file.text)];
+    walk.file_touch(&file.beside(), FileEffect::WRITE.below(whole), Some(call.program));
     // the suffixes are many, and an option may say another
-    let (dir, name) = file.text.rsplit_once('/').map_or(("", file.text.as_str()), |(dir, name)| (dir, name));
-    if let Some((stem, _)) = name.rsplit_once('.').filter(|(stem, _)| !stem.is_empty()) {
-        let slash = if file.text.len() > name.len() { "/" } else { "" };
-        names.push(format!("{dir}{slash}{stem}*"));
-    }
-    for text in names {
-        walk.file_touch(&Arg { text, sort }, FileEffect::WRITE.below(whole), Some(call.program));
+    let stem = file.text.rsplit_once('.').filter(|(stem, suffix)| {
+        let is_named = !stem.is_empty() && !stem.ends_with('/');
+        is_named && !suffix.contains('/')
+    });
+    if let Some((stem, _)) = stem {
+        let without = Arg { text: format!("{stem}*"), sort: file.sort.pattern() };
+        walk.file_touch(&without, FileEffect::WRITE.below(whole), Some(call.program));
     }
 }
 
@@ -213,7 +211,7 @@ fn sort(walk: &mut Walk, call: &Call<'_>) {
     let (given, files) = parsed
         .filter(|(given, _)| !options::has(given, &["compress-program", "files0-from"]))
         .unwrap_or_else(|| {
-            super::files::told_too_much(walk, call);
+            call.doubt_options(walk);
             (Vec::new(), operands(call.args, "").into_iter().cloned().collect())
         });
     for output in options::values(&given, &["o", "output", "T", "temporary-directory"]) {

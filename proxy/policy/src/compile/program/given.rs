@@ -26,21 +26,14 @@ impl<'a> Given<'a> {
     pub(super) fn is(&self, glob: &Glob, action: RuleAction) -> bool {
         match (self, action) {
             (Self::Value(text), RuleAction::Allow) => glob.matches(text),
-            (Self::Value(text), RuleAction::Deny | RuleAction::Hold) => {
-                glob.matches(text) || at_home(text).iter().any(|word| glob.may_match(word))
-            }
+            (Self::Value(text), RuleAction::Deny | RuleAction::Hold) => may_be(glob, text),
             (Self::Words(text, words), RuleAction::Allow) => {
                 glob.matches(text) && words.iter().all(|word| glob.covers(word))
             }
             (Self::Words(text, words), RuleAction::Deny | RuleAction::Hold) => {
-                let bases = words.iter().filter_map(Word::base);
-                glob.matches(text)
-                    || words
-                        .iter()
-                        .cloned()
-                        .chain(bases)
-                        .chain(at_home(text))
-                        .any(|word| glob.may_match(&word))
+                may_be(glob, text)
+                    || words.iter().any(|word| glob.may_match(word))
+                    || words.iter().filter_map(Word::base).any(|base| glob.may_match(&base))
             }
         }
     }
@@ -50,6 +43,11 @@ impl<'a> Given<'a> {
         self.is(&Glob::new(&format!("-*{letter}*")), RuleAction::Deny)
             && !matches!(self, Self::Words(text, _) if text.starts_with("--"))
     }
+}
+
+/// Whether an argument is what the pattern matches, as it is written or with a home in it.
+fn may_be(glob: &Glob, text: &str) -> bool {
+    glob.matches(text) || at_home(text).iter().any(|word| glob.may_match(word))
 }
 
 /// What an argument becomes if the `~` in it is a home; whether the shell has put one there, its text does not say.
