@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use e2e::gateway::{Gateway, Setup, config_map, secret};
@@ -19,7 +19,7 @@ use e2e::process::wait_until;
 use e2e::tools;
 
 use crate::programs;
-use crate::stage::{AUDIENCE, Login, PASSWORD, RESOURCE};
+use crate::stage::{self, AUDIENCE, Login, PASSWORD, RESOURCE};
 
 /// What the others build upon.
 const FIRST: &[&str] =
@@ -65,11 +65,10 @@ impl Pair {
         let setup = Setup::new()?;
         setup.write("credentials.yaml", &secret("app", &[("username", "app"), ("password", PASSWORD)]))?;
         setup.write("ca.yaml", &config_map("upstream-ca", &[("ca.crt", &behind.authority().pem())]))?;
-        setup.write("resource.yaml", &resource(behind.port(), issuer.url()).to_string())?;
-        let all = [json!({}), json!({ "effects": ["Unknown"] })];
-        setup.write("owners.yaml", &policy("owners", &all).to_string())?;
-        let reads = json!({ "effects": ["Connect", "Select", "Transaction", "Set"] });
-        setup.write("readers.yaml", &policy("readers", &[reads]).to_string())?;
+        let trusted = json!({ "issuer": issuer.url(), "audiences": [AUDIENCE] });
+        setup.write("resource.yaml", &stage::resource(behind.port(), &[trusted]).to_string())?;
+        setup.write("owners.yaml", &stage::policy("owners", &stage::owners()).to_string())?;
+        setup.write("readers.yaml", &stage::policy("readers", &readers()).to_string())?;
         let pair = Self { gateway: setup.start()?, issuer, direct, behind, suite, data, _keys: keys };
         for server in [&pair.direct, &pair.behind] {
             for file in FIRST {
@@ -142,33 +141,10 @@ fn directly(server: &Postgres) -> Login {
     Login { port: server.port(), user: "app", password: PASSWORD.to_owned(), ca }
 }
 
-fn resource(port: u16, issuer: &str) -> serde_json::Value {
-    json!({
-        "apiVersion": "portcullis.dev/v1alpha1",
-        "kind": "Resource",
-        "metadata": { "name": RESOURCE },
-        "spec": {
-            "postgresql": {
-                "host": "localhost",
-                "port": port,
-                "tls": { "caRef": { "name": "upstream-ca", "key": "ca.crt" } },
-                "roles": [{ "name": "app", "credentialsRef": { "name": "app" } }],
-            },
-            "authentication": { "issuers": [{ "issuer": issuer, "audiences": [AUDIENCE] }] },
-            "gateway": { "service": { "port": 0 }, "tls": { "secretRef": { "name": "gateway-tls" } } },
-        },
-    })
-}
-
-fn policy(group: &str, allowed: &[serde_json::Value]) -> serde_json::Value {
-    let rule = |(index, postgresql)| json!({ "name": format!("r{index}"), "action": "Allow", "postgresql": postgresql });
-    let rules: Vec<_> = allowed.iter().enumerate().map(rule).collect();
-    json!({
-        "apiVersion": "portcullis.dev/v1alpha1",
-        "kind": "Policy",
-        "metadata": { "name": group },
-        "spec": { "targetRefs": [{ "name": RESOURCE }], "subjects": [{ "group": group }], "rules": rules },
-    })
+/// Whatever reads, and settings, which last as long as the session.
+fn readers() -> Value {
+    let effects = json!({ "effects": ["Connect", "Select", "Transaction", "Set"] });
+    json!({ "subjects": [{ "group": "readers" }], "rules": [stage::allow("reads", &effects)] })
 }
 
 /// The first lines that differ.

@@ -159,7 +159,8 @@ impl Stage {
     }
 }
 
-fn resource(port: u16, issuers: &[Value]) -> Value {
+/// The Resource of a server at that port, with one role.
+pub(crate) fn resource(port: u16, issuers: &[Value]) -> Value {
     json!({
         "apiVersion": "portcullis.dev/v1alpha1",
         "kind": "Resource",
@@ -177,7 +178,8 @@ fn resource(port: u16, issuers: &[Value]) -> Value {
     })
 }
 
-fn policy(name: &str, rules: &Value) -> Value {
+/// A Policy for the Resource.
+pub(crate) fn policy(name: &str, rules: &Value) -> Value {
     let mut spec = json!({ "targetRefs": [{ "name": RESOURCE }] });
     if let (Some(spec), Some(rules)) = (spec.as_object_mut(), rules.as_object()) {
         spec.extend(rules.clone());
@@ -211,7 +213,7 @@ const FUNCTIONS: &[&str] = &[
 ];
 
 /// Whatever has a name. What cannot be told is named as well: `pg_dump` executes statements that it prepared by SQL.
-fn owners() -> Value {
+pub(crate) fn owners() -> Value {
     json!({
         "subjects": [{ "group": "owners" }],
         "rules": [allow("everything", &json!({})), allow("even-this", &json!({ "effects": ["Unknown"] }))],
@@ -222,7 +224,7 @@ fn masks() -> Value {
     json!({ "masking": [{ "columns": ["public.parts.supplier_email"] }] })
 }
 
-fn allow(name: &str, postgresql: &Value) -> Value {
+pub(crate) fn allow(name: &str, postgresql: &Value) -> Value {
     json!({ "name": name, "action": "Allow", "postgresql": postgresql })
 }
 
