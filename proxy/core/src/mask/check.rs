@@ -25,6 +25,7 @@ fn holds(rule: &Rule, secret: &[u8], context: &[u8]) -> bool {
             decoded(header).is_some_and(|json| json.starts_with(b"{\""))
         }),
         Check::Mixed => secret.iter().any(u8::is_ascii_digit),
+        Check::Unhashed => secret.iter().any(|byte| !byte.is_ascii_hexdigit() && *byte != b'-'),
         Check::Password | Check::Manifest => !is_reference(secret),
         Check::UserPassword => is_user_password(secret),
         Check::Connection => !is_reference(unquoted(secret)) && is_connection(context),

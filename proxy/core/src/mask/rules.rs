@@ -61,6 +61,8 @@ pub(super) enum Check {
     Generic,
     /// There is a digit in it.
     Mixed,
+    /// There is more in it than hexadecimal digits and dashes, of which hashes and identifiers are made.
+    Unhashed,
     /// Chosen by a person: a word with a digit or a mark in it.
     Chosen,
     /// Longer than any word: see `check`.

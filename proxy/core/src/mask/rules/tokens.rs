@@ -124,7 +124,7 @@ pub(super) static TOKENS: &[Rule] = &[
     bare("slack-user-token", &["xoxp-", "xoxe-"], "xox[pe](?:-[0-9]{10,13}){3}-[a-zA-Z0-9-]{28,34}", 2.0),
     bare("slack-webhook-url", &["hooks.slack.com"], "(?:https?://)?hooks.slack.com/(?:services|workflows|triggers)/[A-Za-z0-9+/]{43,56}", 0.0),
     token("sourcegraph-access-token", &["sgp_"], r"(?i)sgp_(?:(?:[a-f0-9]{16}|local)_)?[a-f0-9]{40}", 3.0),
-    token("square-access-token", &["sq0atp-", "eaaa"], r"(?:EAAA|sq0atp-)[\w-]{22,60}", 2.0),
+    Rule { check: Check::Unhashed, ..token("square-access-token", &["sq0atp-", "eaaa"], r"(?:EAAA|sq0atp-)[\w-]{22,60}", 2.0) },
     token("stripe-access-token", &["sk_", "rk_"], "(?:sk|rk)_(?:test|live|prod)_[a-zA-Z0-9]{10,255}", 2.0),
     token("stripe-webhook-secret", &["whsec_"], "whsec_[a-zA-Z0-9+/]{24,128}={0,2}", 3.0),
     bare("twilio-api-key", &["sk"], "SK[0-9a-fA-F]{32}", 3.0),
